@@ -1,0 +1,101 @@
+"""`result.json`: the only contract between training and tables. Typed, versioned, written last and atomically."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from petvr import atomic
+from petvr.errors import PetvrError
+from petvr.spec import RunSpec
+
+SCHEMA_VERSION = 1
+Metrics = dict[str, float]  # "R@1", "R@5", "R@10", "RSum" in percent; "MdR", "MnR" as ranks from 1
+Directions = dict[Literal["t2v", "v2t"], Metrics]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Evaluation(_Part):
+    """The test split ranked once. Epoch 0 is before any training."""
+
+    epoch: int
+    step: int
+    train_loss: float | None  # mean over the steps since the last evaluation
+    plain: Directions
+    dsl: Directions | None = None  # with dual-softmax, where the recipe names a variant
+
+
+class Cost(_Part):
+    trainable: int  # numbers, not bytes
+    total: int
+    trainable_by_part: dict[str, int]  # "clip", "new", "head"
+    flops_per_pair: float | None = None  # multiply-add = 2; forward and backward of one (video, caption)
+    peak_memory_bytes: int | None = None
+    train_seconds: float
+    eval_seconds: float
+    pairs_per_second: float | None = None
+    resumed: int = 0  # how often the run was continued from a checkpoint
+
+
+class Data(_Part):
+    """What the numbers stand on."""
+
+    world: Literal["real", "synthetic"]
+    digest: str  # of the split's ids and captions
+    frames_digest: str  # of the frame store
+    train_videos: int
+    train_videos_official: int
+    test_videos: int
+    test_videos_official: int
+    test_captions: int
+    missing: list[str] = []  # ids left out
+    data_class: Literal["A", "B", "C", "D"] = "A"
+
+
+class Provenance(_Part):
+    petvr: str
+    git_revision: str | None
+    git_dirty: bool | None
+    packages: dict[str, str]
+    hardware: dict[str, Any]
+    started: str  # ISO 8601, UTC
+    finished: str
+    spec_digest: str
+    weights_digest: str
+
+
+class Result(_Part):
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    spec: RunSpec
+    evaluations: list[Evaluation]
+    selected: dict[str, int]  # selection rule -> index into `evaluations`; every rule is computed for every run
+    cost: Cost
+    data: Data
+    provenance: Provenance
+
+    def at(self, rule: str) -> Evaluation:
+        return self.evaluations[self.selected[rule]]
+
+    def write(self, path: str | Path) -> None:
+        atomic.write_json(path, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, path: str | Path) -> Result:
+        """Raises PetvrError with the file and the first wrong key."""
+        try:
+            return cls.model_validate(json.loads(Path(path).read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise PetvrError(f"{path}: no such result") from error
+        except json.JSONDecodeError as error:
+            raise PetvrError(f"{path}: not JSON ({error})") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise PetvrError(f"{path}: {key or 'result'}: {first['msg']} (schema version {SCHEMA_VERSION})") from error
