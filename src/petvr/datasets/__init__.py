@@ -1,0 +1,70 @@
+"""The data sets: one file each, from the official annotation files to splits of videos and captions. No torch here.
+
+dataset = load("msvd", Path("data/msvd"))
+dataset.split("test").captions
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from petvr.datasets.base import Dataset, Split
+from petvr.errors import PetvrError, unknown
+
+OFFICIAL = ("msrvtt-9k", "msrvtt-7k", "msvd", "lsmdc", "didemo", "activitynet", "vatex")
+"""The data sets of the four papers."""
+
+_CLASSES = {
+    "msrvtt-9k": ("msrvtt", "Msrvtt9k"),
+    "msrvtt-7k": ("msrvtt", "Msrvtt7k"),
+    "msvd": ("msvd", "Msvd"),
+    "didemo": ("didemo", "Didemo"),
+}
+NAMES = tuple(_CLASSES)
+"""Those that `load` can read today."""
+
+__all__ = ["NAMES", "OFFICIAL", "Dataset", "Split", "folder", "kind", "load", "options", "video_count"]
+
+
+def dataset_class(name: str) -> type[Dataset]:
+    """The class of a data set. PetvrError for an unknown name and for one that is not implemented yet."""
+    if name in OFFICIAL and name not in _CLASSES:
+        raise PetvrError(f"data set '{name}' is not implemented yet; implemented: {', '.join(NAMES)}")
+    if name not in _CLASSES:
+        raise unknown("data set", name, OFFICIAL)
+    module, attribute = _CLASSES[name]
+    return getattr(importlib.import_module(f"petvr.datasets.{module}"), attribute)
+
+
+def load(name: str, root: str | Path, **options: Any) -> Dataset:
+    """The data set `name` whose annotation files lie directly in `root` and whose videos lie in `root/videos`.
+
+    Nothing is read before a split is asked for. Options are the data set's own (`options(name)`), e.g. DiDeMo's
+    `paragraph_order`. Raises PetvrError for an unknown name, option or value.
+    """
+    return dataset_class(name)(Path(root), **options)
+
+
+def folder(name: str) -> str:
+    """The data set's folder under the data root: `msrvtt` for both MSR-VTT splits."""
+    return dataset_class(name).folder
+
+
+def kind(name: str) -> str:
+    """`single`, `multi` or `paragraph`: how many captions a test video has and how they are made."""
+    return dataset_class(name).kind
+
+
+def options(name: str) -> dict[str, tuple[str, ...]]:
+    """The options of `load` for this data set with their allowed values, the default first."""
+    return dict(dataset_class(name).options)
+
+
+def video_count(name: str, split: str) -> int:
+    """How many videos the official split has (DATASETS §0.1), for plans made before any file is there."""
+    counts = dataset_class(name).counts
+    if split not in counts:
+        raise unknown(f"split of {name}", split, counts)
+    return counts[split][0]

@@ -1,0 +1,59 @@
+"""Annotation files read with one clear error each: missing, not text, not JSON, without a column or key."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from petvr.errors import PetvrError
+
+
+def text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise PetvrError(f"{path}: annotation file is missing") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise PetvrError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+
+
+def lines(path: Path) -> list[str]:
+    """The lines without edge blanks; empty lines are left out (copies of the lists differ in the last newline)."""
+    return [line.strip() for line in text(path).splitlines() if line.strip()]
+
+
+def json_file(path: Path, shape: type) -> Any:
+    """The parsed file, whose outermost value must be a `shape` (dict or list)."""
+    try:
+        value = json.loads(text(path))
+    except json.JSONDecodeError as error:
+        raise PetvrError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
+    if not isinstance(value, shape):
+        raise PetvrError(f"{path}: holds a {type(value).__name__}, expected a {shape.__name__}")
+    return value
+
+
+def csv_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows as dicts; every one of `columns` must be in the header and filled in every row."""
+    reader = csv.DictReader(text(path).splitlines())
+    header = reader.fieldnames or []
+    for column in columns:
+        if column not in header:
+            raise PetvrError(f"{path}: no column '{column}'; columns: {', '.join(header) or 'none'}")
+    rows = list(reader)
+    for row in rows:
+        for column in columns:
+            if not (row[column] or "").strip():
+                raise PetvrError(f"{path}: '{column}' is empty in data row {rows.index(row) + 1}")
+    return rows
+
+
+def field(record: Any, key: str, path: Path, where: str, kind: type = str) -> Any:
+    """`record[key]`, which must be there and of the type `kind`."""
+    if not isinstance(record, dict) or key not in record:
+        raise PetvrError(f"{path}: {where}: no key '{key}'")
+    if not isinstance(record[key], kind):
+        raise PetvrError(f"{path}: {where}: '{key}' is a {type(record[key]).__name__}, expected {kind.__name__}")
+    return record[key]
