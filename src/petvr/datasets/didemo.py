@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr.datasets import readers
-from petvr.datasets.base import EXTENSIONS, Dataset, Split, listing, distinct, from_lists, squeeze
+from petvr.datasets.base import EXTENSIONS, Dataset, Split, distinct, from_lists, listing, squeeze
 from petvr.errors import PetvrError
 
 WINDOW = (0.0, 31.0)
