@@ -74,6 +74,7 @@ class RunSpec(BaseModel):
     backbone: str
     method: str  # e.g. "vop" or a composition "vop_f+vop_p"
     setting: dict[str, str | int | float | bool]
+    variant: dict[str, str | int | float | bool] = {}  # recipe fields this cell alone sets; part of the id
     seed: int
     train: bool  # False: evaluated as it is, nothing is trained
     recipe: Recipe
@@ -83,7 +84,8 @@ class RunSpec(BaseModel):
     @property
     def cell(self) -> str:
         """`vop/msrvtt-7k/vit-b-32/vop@tokens=4`"""
-        return "/".join([self.paper, self.dataset, self.backbone, method_id(self.method, self.setting)])
+        named = method_id(self.method, self.setting | self.variant)
+        return "/".join([self.paper, self.dataset, self.backbone, named])
 
     @property
     def id(self) -> str:

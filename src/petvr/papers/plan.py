@@ -1,0 +1,286 @@
+"""From papers and a choice of tables to runs: what must be trained, and which table shows which run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from petvr import errors
+from petvr.errors import PetvrError
+from petvr.papers import NAMES, load
+from petvr.papers.paper import Cell, Column, Copied, Paper, Table, Value
+from petvr.spec import Recipe, RunSpec, Source
+
+
+@dataclass(frozen=True)
+class Known:
+    """What exists, as the caller sees it; None means that everything counts as implemented."""
+
+    methods: Collection[str] | None = None
+    similarities: Collection[str] | None = None
+    datasets: Collection[str] | None = None
+    method_version: Callable[[str], int] = lambda name: 1
+    similarity_version: Callable[[str], int] = lambda name: 1
+    parts: Mapping[str, int] = field(default_factory=dict)  # e.g. {"training": 2}: versions every run depends on
+
+    def missing(self, dataset: str, method: str, similarity: str) -> str:
+        """Why a cell cannot run: "not implemented: vop_f", "no data set: lsmdc", or "" if it can."""
+        lacking = [name for name in method.split("+") if self.methods is not None and name not in self.methods]
+        if self.similarities is not None and similarity not in self.similarities and similarity not in lacking:
+            lacking.append(similarity)
+        if lacking:
+            return f"not implemented: {', '.join(lacking)}"
+        if self.datasets is not None and dataset not in self.datasets:
+            return f"no data set: {dataset}"
+        return ""
+
+    def versions(self, method: str, similarity: str) -> dict[str, int]:
+        found = {f"methods/{name}": self.method_version(name) for name in method.split("+")}
+        return found | {f"similarity/{similarity}": self.similarity_version(similarity)} | dict(self.parts)
+
+
+@dataclass(frozen=True)
+class CellView:
+    """One row of a table for one data set. `status` is "run", "reported only", "not implemented: ...",
+    "no data set: ..." or "not selected"; `id` is the cell's, `runs` its run ids, both empty where nothing runs."""
+
+    status: str
+    id: str = ""
+    runs: tuple[str, ...] = ()
+    evaluate: str = "plain"  # "dsl": the row shows the scores with dual-softmax
+    quoted: Copied | None = None  # the printed values were copied by the paper, see evidence
+
+
+@dataclass(frozen=True)
+class RowView:
+    key: str  # the column `row` of printed.csv
+    name: str
+    note: str
+    group: str
+    block: str  # best and second best are marked within a block
+    cells: dict[str, CellView]  # by data set
+
+
+@dataclass(frozen=True)
+class TableView:
+    paper: str
+    name: str
+    title: str
+    note: str
+    datasets: tuple[str, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[RowView, ...]
+
+    @property
+    def id(self) -> str:
+        """`vop/table_3`"""
+        return f"{self.paper}/{self.name}"
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Ids of all runs the table is made of, each once, in the order of the rows."""
+        return tuple(dict.fromkeys(run for row in self.rows for cell in row.cells.values() for run in cell.runs))
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A distinct cell; `id` is also given where it cannot run, so that lists of cells are complete."""
+
+    id: str
+    paper: str
+    dataset: str
+    backbone: str  # the one used, e.g. "tiny" in the demo
+    method: str
+    setting: dict[str, Value]
+    train: bool
+    status: str
+    runs: tuple[str, ...]
+    tables: tuple[str, ...]  # empty for optional cells
+    used_in: str = ""  # optional cells: the figure, or the choice they were candidates of
+
+
+@dataclass(frozen=True)
+class Plan:
+    cells: dict[str, PlannedCell]
+    runs: dict[str, RunSpec]
+    tables: dict[str, TableView]  # "vop/table_3" -> view
+
+    @property
+    def training_runs(self) -> list[RunSpec]:
+        return [run for run in self.runs.values() if run.train]
+
+
+def expand(
+    papers: str | Sequence[str] = "all",
+    tables: str | Sequence[str] = "all",
+    datasets: str | Sequence[str] = "all",
+    seeds: Sequence[int] = (0, 1, 2),
+    backbones: Mapping[str, str] | None = None,
+    optional: bool = False,
+    quoted: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    known: Known | None = None,
+) -> Plan:
+    """All cells and runs the chosen tables need.
+
+    tables: "vop/table_3" names; data sets outside `datasets` stay in their tables as "not selected".
+    backbones: the paper's backbone -> the one used; what is not named stays.
+    optional: also the cells only figures show. quoted: also run the rows that papers only report, where a method
+    is named. overrides: see Paper.recipe. A cell without training runs with the first seed alone, since nothing is
+    drawn. A cell that several rows, tables or papers share is one run. Raises PetvrError for unknown names, empty
+    or repeated seeds, bad overrides, and cells of one id with different recipes.
+    """
+    names = _chosen("paper", papers, NAMES)
+    chosen = _chosen_tables(names, tables)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise PetvrError(f"seeds: needs at least one seed and each only once, given {list(seeds)}")
+    known = known or Known()
+    allowed = None if datasets == "all" else set(_chosen("data set", datasets, _all_datasets(known)))
+    _check_override_names(overrides or {}, known)
+    builder = _Builder(tuple(seeds), dict(backbones or {}), quoted, overrides or {}, known, allowed)
+    views = {table.id: builder.table(table) for table in chosen}
+    if optional:
+        for name in names:
+            for spec, cell in load(name).optional:
+                builder.cell(cell, table="", used_in=f"{name}/{spec.used_in}" if spec.used_in else spec.status)
+    return Plan(builder.planned(), builder.runs, views)
+
+
+class _Builder:
+    """Collects cells and runs; recipes are resolved once per cell and shared by its seeds."""
+
+    def __init__(
+        self,
+        seeds: tuple[int, ...],
+        backbones: dict[str, str],
+        quoted: bool,
+        overrides: Mapping[str, Any],
+        known: Known,
+        allowed: set[str] | None,
+    ) -> None:
+        self.seeds, self.backbones, self.quoted = seeds, backbones, quoted
+        self.overrides, self.known, self.allowed = overrides, known, allowed
+        self.cells: dict[str, PlannedCell] = {}
+        self.recipes: dict[str, Recipe] = {}
+        self.tables_of: dict[str, list[str]] = {}
+        self.runs: dict[str, RunSpec] = {}
+
+    def table(self, table: Table) -> TableView:
+        rows = tuple(
+            RowView(
+                row.key,
+                row.name,
+                row.note,
+                row.group,
+                row.block,
+                {dataset: self.cell(cell, table.id) for dataset, cell in row.cells.items()},
+            )
+            for row in table.rows
+        )
+        return TableView(table.paper, table.name, table.title, table.note, table.datasets, table.columns, rows)
+
+    def cell(self, cell: Cell, table: str, used_in: str = "") -> CellView:
+        copied = cell.quoted or cell.reported_only
+        if cell.reported_only is not None and not (self.quoted and cell.method):
+            return CellView("reported only", evaluate=cell.evaluate, quoted=copied)
+        if self.allowed is not None and cell.dataset not in self.allowed:
+            return CellView("not selected", evaluate=cell.evaluate, quoted=copied)
+        planned = self._planned(cell, table, used_in)
+        shown = planned.id if planned.status == "run" else ""
+        return CellView(planned.status, shown, planned.runs, cell.evaluate, copied)
+
+    def planned(self) -> dict[str, PlannedCell]:
+        return {
+            id: PlannedCell(**{**vars(cell), "tables": tuple(self.tables_of.get(id, ()))})
+            for id, cell in self.cells.items()
+        }
+
+    def _planned(self, cell: Cell, table: str, used_in: str) -> PlannedCell:
+        assert cell.method is not None
+        paper: Paper = load(cell.paper)
+        recipe, sources = paper.recipe(
+            cell.dataset, cell.method, cell.setting, self.overrides, cell.variant, table or used_in
+        )
+        status = self.known.missing(cell.dataset, cell.method, recipe.similarity)
+        first = self._run(cell, self.seeds[0], recipe, sources, with_versions=not status)
+        if table and table not in self.tables_of.setdefault(first.cell, []):
+            self.tables_of[first.cell].append(table)
+        if first.cell in self.cells:
+            if self.recipes[first.cell] != recipe:
+                raise PetvrError(f"{table or used_in}: {first.cell}: two cells of this id have different recipes")
+            return self.cells[first.cell]
+        runs: list[RunSpec] = []
+        if not status:
+            seeds = self.seeds if cell.train else self.seeds[:1]
+            runs = [first, *(first.model_copy(update={"seed": seed}) for seed in seeds[1:])]
+            self.runs.update((run.id, run) for run in runs)
+        self.recipes[first.cell] = recipe
+        self.cells[first.cell] = PlannedCell(
+            id=first.cell,
+            paper=cell.paper,
+            dataset=cell.dataset,
+            backbone=first.backbone,
+            method=cell.method,
+            setting=cell.setting,
+            train=cell.train,
+            status=status or "run",
+            runs=tuple(run.id for run in runs),
+            tables=(),
+            used_in=used_in,
+        )
+        return self.cells[first.cell]
+
+    def _run(
+        self, cell: Cell, seed: int, recipe: Recipe, sources: dict[str, Source], *, with_versions: bool
+    ) -> RunSpec:
+        assert cell.method is not None
+        return RunSpec(
+            paper=cell.paper,
+            dataset=cell.dataset,
+            backbone=self.backbones.get(cell.backbone, cell.backbone),
+            method=cell.method,
+            setting=cell.setting,
+            variant=cell.variant,
+            seed=seed,
+            train=cell.train,
+            recipe=recipe,
+            sources=sources,
+            versions=self.known.versions(cell.method, recipe.similarity) if with_versions else {},
+        )
+
+
+def _chosen(what: str, given: str | Sequence[str], allowed: Collection[str]) -> list[str]:
+    """`given` as a list of known names; "all" means all of them."""
+    if given == "all":
+        return list(allowed)
+    names = [given] if isinstance(given, str) else list(given)
+    for name in names:
+        if name not in allowed:
+            raise errors.unknown(what, name, [*allowed, "all"])
+    return list(dict.fromkeys(names))
+
+
+def _chosen_tables(papers: Sequence[str], given: str | Sequence[str]) -> list[Table]:
+    tables = {table.id: table for name in papers for table in load(name).tables.values()}
+    return [tables[id] for id in _chosen("table", given, tables)]
+
+
+def _all_datasets(known: Known) -> list[str]:
+    shown = {dataset for name in NAMES for table in load(name).tables.values() for dataset in table.datasets}
+    return sorted(shown | set(known.datasets or ()))
+
+
+def _check_override_names(overrides: Mapping[str, Any], known: Known) -> None:
+    """A misspelt paper, data set or method would silently override nothing."""
+    methods = set(known.methods or ())
+    for name in NAMES:
+        paper = load(name)
+        cells = [cell for table in paper.tables.values() for row in table.rows for cell in row.cells.values()]
+        for cell in cells + [cell for _, cell in paper.optional]:
+            methods.update([cell.method, *cell.method.split("+")] if cell.method else [])
+    allowed = {"papers": NAMES, "datasets": _all_datasets(known), "methods": methods}
+    for level, names in allowed.items():
+        for name in overrides.get(level) or {}:
+            if name not in names:
+                raise errors.unknown(level.removesuffix("s"), name, names, f"overrides.{level}")
