@@ -1,0 +1,136 @@
+"""The named places of the two towers where a method may act, and what it is told when it does.
+
+A method adds functions `fn(x, here) -> x`; the tower calls them in the order they were added. Shapes (R rows: all
+frames of all videos in the vision tower, texts in the text tower; S tokens: CLS + P patches or W words, D width):
+
+    ids        [B, W]     token ids (text only)
+    embedded   [R, S, D]  patches before CLS and positions, words before positions
+    tokens_in  [R, S, D]  with positions, in the vision tower before ln_pre
+    block_in   [R, S, D]  the stream entering block i (i = 0: after ln_pre)
+    attn_in    [R, S, D]  LN1 of the stream
+    qkv        three of [R, S, D]  queries, keys, values before they are split into heads
+    attn_out   [R, S, D]  the attention's output before the residual sum
+    mid        [R, S, D]  the stream between attention and MLP
+    mlp_in     [R, S, D]  LN2 of the stream
+    mlp_hidden [R, S, 4D] the MLP's first layer before the activation
+    mlp_out    [R, S, D]  the MLP's output before the residual sum
+    block_out  [R, S, D]  the stream leaving block i
+    pooled     [R, D]     CLS or EOT after the last LayerNorm
+    projected  [R, E]     the same after the projection
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from petvr.clip.config import ClipConfig
+
+TOWERS = ("vision", "text")
+ONCE = ("ids", "embedded", "tokens_in", "pooled", "projected")
+PER_BLOCK = ("block_in", "attn_in", "qkv", "attn_out", "mid", "mlp_in", "mlp_hidden", "mlp_out", "block_out")
+
+
+@dataclass(slots=True)
+class Here:
+    """Where a function is called: block number, what the sub-layer read (after LN), the stream before that LN."""
+
+    layer: int | None
+    input: Tensor | None
+    residual: Tensor | None
+    flow: Flow
+
+
+class Inserts:
+    """Which functions act where. `temporal`: some function reads across frames, so all frames have to be computed."""
+
+    def __init__(self, config: ClipConfig):
+        self.layers = {"vision": config.vision.layers, "text": config.text.layers}
+        self.temporal = False
+        self._at: dict[tuple[str, str, int | None], list[Callable[..., Any]]] = {}
+
+    def add(self, tower: str, place: str, fn: Callable[..., Any], layers: Iterable[int] | None = None) -> None:
+        """`layers` are block numbers from 0, all of the tower's when None; places outside the blocks take none."""
+        if tower not in TOWERS or place not in ONCE + PER_BLOCK:
+            raise ValueError(f"no place '{place}' in tower '{tower}'")
+        wanted: Iterable[int | None] = [None]
+        if place in PER_BLOCK:
+            wanted = range(self.layers[tower]) if layers is None else layers
+        for layer in wanted:
+            self._at.setdefault((tower, place, layer), []).append(fn)
+
+    def get(self, tower: str, place: str, layer: int | None) -> list[Callable[..., Any]]:
+        return self._at.get((tower, place, layer), [])
+
+
+@dataclass
+class Flow:
+    """One pass of one tower: what every inserted function may read, and the few things it may change.
+
+    `prompts` lists the extra tokens behind CLS or SOT, front first; `eot` is each text's current EOT position;
+    `key_mask` [R, S] hides keys (False) from all queries; `joined` says that the frames of a video form one
+    sequence whose first F tokens are their CLS; `memory` is free for methods that pass something between places.
+    """
+
+    tower: str
+    inserts: Inserts
+    videos: int = 0
+    frames: int = 0
+    mask: Tensor | None = None  # [B, F], True where a frame is real; None: all are
+    frame: Tensor | None = None  # [R] number of each row's frame within its video
+    eot: Tensor | None = None  # [B]
+    prompts: dict[str, int] = field(default_factory=dict)
+    key_mask: Tensor | None = None
+    joined: bool = False
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    def at(
+        self, place: str, x: Any, layer: int | None = None, input: Tensor | None = None, residual: Tensor | None = None
+    ) -> Any:
+        """`x` after all functions of this place; unchanged where there are none."""
+        functions = self.inserts.get(self.tower, place, layer)
+        if functions:
+            here = Here(layer, input, residual, self)
+            for function in functions:
+                x = function(x, here)
+        return x
+
+    @property
+    def leading(self) -> int:
+        """How many tokens stand before the first patch or word: the CLS (one, or F when joined) or SOT, and prompts."""
+        return (self.frames if self.joined else 1) + sum(self.prompts.values())
+
+    def put(self, owner: str, x: Tensor, prompts: Tensor) -> Tensor:
+        """Place `prompts` [n, D] or [R, n, D] behind the leading token(s), replacing those of the same owner.
+
+        The newest owner stands in front of the others. EOT moves with the words.
+        """
+        if prompts.dim() == 2:
+            prompts = prompts.expand(x.shape[0], -1, -1)
+        prompts = prompts.to(x.dtype)
+        start = self.frames if self.joined else 1
+        skip = 0
+        if owner in self.prompts:
+            for name, count in self.prompts.items():
+                if name == owner:
+                    break
+                start += count
+            skip = self.prompts[owner]
+            self.prompts[owner] = prompts.shape[1]
+        else:
+            self.prompts = {owner: prompts.shape[1], **self.prompts}
+        if self.eot is not None:
+            self.eot = self.eot + (prompts.shape[1] - skip)
+        return torch.cat([x[:, :start], prompts, x[:, start + skip :]], dim=1)
+
+    def drop(self, owner: str, x: Tensor) -> Tensor:
+        """Take the prompts of `owner` out again."""
+        if owner not in self.prompts:
+            return x
+        x = self.put(owner, x, x[:, :0])
+        del self.prompts[owner]
+        return x

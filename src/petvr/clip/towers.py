@@ -1,0 +1,208 @@
+"""CLIP's two towers, block by block, under the parameter names of transformers' CLIPModel [Radford et al. 2021].
+
+Legend: B videos or texts, F frames, P patches, W words, D width, E embedding; a row is one frame or one text.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from petvr.clip.config import ClipConfig, Tower
+from petvr.clip.insert import Flow, Inserts
+from petvr.errors import PetvrError
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": functional.gelu}
+
+
+class Attention(nn.Module):
+    def __init__(self, config: Tower):
+        super().__init__()
+        self.heads = config.heads
+        self.q_proj = nn.Linear(config.width, config.width)
+        self.k_proj = nn.Linear(config.width, config.width)
+        self.v_proj = nn.Linear(config.width, config.width)
+        self.out_proj = nn.Linear(config.width, config.width)
+
+    def forward(self, h: Tensor, flow: Flow, layer: int, stream: Tensor) -> Tensor:
+        projected = (self.q_proj(h), self.k_proj(h), self.v_proj(h))
+        q, k, v = flow.at("qkv", projected, layer, input=h, residual=stream)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
+        hidden = None if flow.key_mask is None else flow.key_mask[:, None, None, :]
+        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=hidden, is_causal=flow.tower == "text")
+        return self.out_proj(out.transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    def __init__(self, config: Tower):
+        super().__init__()
+        self.fc1 = nn.Linear(config.width, config.mlp)
+        self.fc2 = nn.Linear(config.mlp, config.width)
+
+
+class Block(nn.Module):
+    """x = x + attention(LN1 x); x = x + MLP(LN2 x), with every place a method may act at."""
+
+    def __init__(self, config: Tower):
+        super().__init__()
+        self.act = ACTIVATIONS[config.act]
+        self.self_attn = Attention(config)
+        self.layer_norm1 = nn.LayerNorm(config.width, eps=config.eps)
+        self.mlp = Mlp(config)
+        self.layer_norm2 = nn.LayerNorm(config.width, eps=config.eps)
+
+    def forward(self, x: Tensor, flow: Flow, i: int) -> Tensor:
+        x = flow.at("block_in", x, i)
+        h = flow.at("attn_in", self.layer_norm1(x), i, residual=x)
+        out = self.self_attn(h, flow, i, x)
+        x = x + flow.at("attn_out", out, i, input=h, residual=x)
+        x = flow.at("mid", x, i)
+        h = flow.at("mlp_in", self.layer_norm2(x), i, residual=x)
+        hidden = flow.at("mlp_hidden", self.mlp.fc1(h), i, input=h, residual=x)
+        x = x + flow.at("mlp_out", self.mlp.fc2(self.act(hidden)), i, input=h, residual=x)
+        return flow.at("block_out", x, i)
+
+
+class Encoder(nn.Module):
+    def __init__(self, config: Tower):
+        super().__init__()
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+
+    def forward(self, x: Tensor, flow: Flow, start: int = 0, stop: int | None = None) -> Tensor:
+        """Blocks start..stop-1, so that a frozen beginning can be computed apart."""
+        for i in range(start, len(self.layers) if stop is None else stop):
+            x = self.layers[i](x, flow, i)
+        return x
+
+
+class VisionEmbeddings(nn.Module):
+    def __init__(self, config: ClipConfig):
+        super().__init__()
+        self.class_embedding = nn.Parameter(torch.zeros(config.vision.width))
+        self.patch_embedding = nn.Conv2d(3, config.vision.width, config.patch, stride=config.patch, bias=False)
+        self.position_embedding = nn.Embedding(config.patches + 1, config.vision.width)
+
+
+class VisionTower(nn.Module):
+    def __init__(self, config: ClipConfig):
+        super().__init__()
+        self.embeddings = VisionEmbeddings(config)
+        self.pre_layrnorm = nn.LayerNorm(config.vision.width, eps=config.vision.eps)  # transformers spells it so
+        self.encoder = Encoder(config.vision)
+        self.post_layernorm = nn.LayerNorm(config.vision.width, eps=config.vision.eps)
+
+    def tokens(self, pixels: Tensor, flow: Flow) -> Tensor:
+        """pixels [R, 3, H, W] -> [R, 1 + P, D], what block 0 reads."""
+        patches = self.embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
+        patches = flow.at("embedded", patches)
+        cls = self.embeddings.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
+        x = torch.cat([cls, patches], dim=1) + self.embeddings.position_embedding.weight
+        return self.pre_layrnorm(flow.at("tokens_in", x))
+
+    def pooled(self, x: Tensor, flow: Flow) -> Tensor:
+        """The CLS of every row after the last LayerNorm, [R, D]; of every frame where frames were joined."""
+        cls = x[:, : flow.frames].flatten(0, 1) if flow.joined else x[:, 0]
+        return flow.at("pooled", self.post_layernorm(cls))
+
+
+class TextEmbeddings(nn.Module):
+    def __init__(self, config: ClipConfig):
+        super().__init__()
+        self.token_embedding = nn.Embedding(config.vocab, config.text.width)
+        self.position_embedding = nn.Embedding(config.positions, config.text.width)
+
+
+class TextTower(nn.Module):
+    def __init__(self, config: ClipConfig):
+        super().__init__()
+        self.embeddings = TextEmbeddings(config)
+        self.encoder = Encoder(config.text)
+        self.final_layer_norm = nn.LayerNorm(config.text.width, eps=config.text.eps)
+
+    def tokens(self, ids: Tensor, flow: Flow) -> Tensor:
+        """ids [B, W] -> [B, W, D], what block 0 reads; more tokens than positions is a PetvrError."""
+        x = flow.at("embedded", self.embeddings.token_embedding(ids))
+        positions = self.embeddings.position_embedding.weight
+        if x.shape[1] > positions.shape[0]:
+            raise PetvrError(f"text of {x.shape[1]} tokens with prompts: this CLIP has {positions.shape[0]} positions")
+        return flow.at("tokens_in", x + positions[: x.shape[1]])
+
+
+class Clip(nn.Module):
+    """Both towers, their projections and the logit scale. `config` holds the geometry.
+
+    `skip_masked`: frames whose mask is False are not computed (unless a method reads across frames).
+    """
+
+    def __init__(self, config: ClipConfig):
+        super().__init__()
+        self.config = config
+        self.skip_masked = True
+        self.text_model = TextTower(config)
+        self.vision_model = VisionTower(config)
+        self.visual_projection = nn.Linear(config.vision.width, config.embed, bias=False)
+        self.text_projection = nn.Linear(config.text.width, config.embed, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale))
+
+    @property
+    def embed_dim(self) -> int:
+        return self.config.embed
+
+    @property
+    def image_size(self) -> int:
+        return self.config.image
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 RGB [..., 3, H, W] -> float with CLIP's mean and std, on the device the pixels are on."""
+        mean, std = (
+            torch.tensor(part, device=pixels.device, dtype=torch.float32).view(3, 1, 1) * 255
+            for part in (self.config.mean, self.config.std)
+        )
+        return (pixels.float() - mean) / std
+
+    def encode_frames(self, pixels: Tensor, mask: Tensor | None = None, inserts: Inserts | None = None) -> Tensor:
+        """pixels [B, F, 3, H, W] (normalised float, or uint8), mask [B, F] -> [B, F, E], not normalised; masked: 0."""
+        inserts = Inserts(self.config) if inserts is None else inserts
+        videos, frames = pixels.shape[:2]
+        if pixels.shape[2:] != (3, self.config.image, self.config.image):
+            size = self.config.image
+            raise PetvrError(f"frames of shape {tuple(pixels.shape[2:])}: this CLIP reads (3, {size}, {size})")
+        mask = None if mask is None else mask.to(pixels.device, torch.bool)
+        chosen = mask if mask is not None and self.skip_masked and not inserts.temporal and not mask.all() else None
+        rows = pixels.flatten(0, 1) if chosen is None else pixels[chosen]
+        frame = torch.arange(frames, device=pixels.device).expand(videos, frames)
+        frame = frame.flatten() if chosen is None else frame[chosen]
+        flow = Flow("vision", inserts, videos=videos, frames=frames, mask=mask, frame=frame)
+        x = self.vision_model.tokens(rows if rows.is_floating_point() else self.normalise(rows), flow)
+        x = self.vision_model.encoder(x, flow)
+        out = flow.at("projected", self.visual_projection(self.vision_model.pooled(x, flow)))
+        if chosen is not None:
+            full = out.new_zeros(videos, frames, out.shape[-1])
+            return full.masked_scatter(chosen[..., None], out)
+        out = out.unflatten(0, (videos, frames))
+        return out if mask is None else out.masked_fill(~mask[..., None], 0)
+
+    def encode_texts(self, ids: Tensor, inserts: Inserts | None = None) -> Tensor:
+        """ids [B, W] -> [B, E], read at each text's first EOT, not normalised. What follows EOT changes nothing."""
+        x, flow = self._words(ids, inserts)
+        last = x[torch.arange(x.shape[0], device=x.device), flow.eot]
+        pooled = flow.at("pooled", self.text_model.final_layer_norm(last))
+        return flow.at("projected", self.text_projection(pooled))
+
+    def encode_words(self, ids: Tensor, inserts: Inserts | None = None) -> Tensor:
+        """ids [B, W] -> every token's feature after the last LayerNorm and the projection, [B, W, E]."""
+        x, _ = self._words(ids, inserts)
+        return self.text_projection(self.text_model.final_layer_norm(x))
+
+    def _words(self, ids: Tensor, inserts: Inserts | None) -> tuple[Tensor, Flow]:
+        flow = Flow("text", Inserts(self.config) if inserts is None else inserts)
+        ids = flow.at("ids", ids)
+        flow.eot = (ids == self.config.eot).int().argmax(dim=-1)
+        x = self.text_model.tokens(ids, flow)
+        return self.text_model.encoder(x, flow), flow

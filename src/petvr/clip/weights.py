@@ -1,0 +1,156 @@
+"""Weights by name: a folder as transformers' CLIPModel saves it (config.json, model.safetensors, tokenizer.json)."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from petvr import atomic
+from petvr.clip import config as geometry
+from petvr.clip.config import ClipConfig
+from petvr.clip.towers import Clip
+from petvr.errors import PetvrError
+
+FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def load(folder: str | Path) -> Clip:
+    """The CLIP in `folder`, fp32 on the CPU. Pickles are never executed: a .bin is read as tensors only.
+
+    Raises PetvrError that names the file for a missing, damaged or mismatched one.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise PetvrError(f"{folder}: no such weights folder")
+    config = geometry.read(folder)
+    path = _file(folder)
+    state = {name: tensor for name, tensor in _tensors(path).items() if not name.endswith("position_ids")}
+    clip = _empty(config)
+    expected = dict(clip.named_parameters())
+    missing, surplus = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    if missing:
+        raise PetvrError(f"{path}: {len(missing)} parameters of a CLIPModel are missing, the first is '{missing[0]}'")
+    if surplus:
+        raise PetvrError(f"{path}: {len(surplus)} names do not belong to a CLIPModel, the first is '{surplus[0]}'")
+    with torch.no_grad():
+        for name, parameter in expected.items():
+            if parameter.shape != state[name].shape:
+                shapes = f"{tuple(state[name].shape)} in the file, {tuple(parameter.shape)} by config.json"
+                raise PetvrError(f"{path}: '{name}' has shape {shapes}")
+            parameter.copy_(state[name])
+    return clip
+
+
+def save(clip: Clip, folder: str | Path) -> None:
+    """Write config.json and model.safetensors so that `load` and transformers' CLIPModel read them."""
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in clip.named_parameters()}
+    with atomic.replacing(folder / "model.safetensors") as temporary:
+        save_file(state, temporary, metadata={"format": "pt"})
+    atomic.write_json(
+        folder / "preprocessor_config.json", {"image_mean": clip.config.mean, "image_std": clip.config.std}
+    )
+    atomic.write_json(folder / "config.json", clip.config.to_hf())
+
+
+def random(backbone: str | ClipConfig, seed: int | torch.Generator = 0, layers: int | None = None) -> Clip:
+    """A CLIP that was never trained, with the scales of CLIP's own initialisation; `layers` cuts both towers."""
+    config = geometry.geometry(backbone) if isinstance(backbone, str) else backbone
+    if layers is not None:
+        config = geometry.with_layers(config, layers)
+    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    clip = _empty(config)
+    with torch.no_grad():
+        for tower, part in ((clip.vision_model, config.vision), (clip.text_model, config.text)):
+            for name, parameter in tower.named_parameters():
+                if "norm" in name:
+                    parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+                elif name.endswith("bias"):
+                    parameter.zero_()
+                else:
+                    parameter.normal_(std=_std(name, part), generator=generator)
+        for projection in (clip.visual_projection, clip.text_projection):
+            projection.weight.normal_(std=projection.in_features**-0.5, generator=generator)
+        clip.logit_scale.fill_(config.logit_scale)
+    return clip
+
+
+def on_meta(config: ClipConfig) -> Clip:
+    """Shapes without memory, to count parameters."""
+    with torch.device("meta"):
+        return Clip(config)
+
+
+def fetch(source: str, out: str | Path) -> None:
+    """From the hub or a local CLIPModel folder to a canonical folder: weights as safetensors, config, tokenizer.json.
+
+    Raises PetvrError with the source when transformers cannot find or read it.
+    """
+    from transformers import AutoTokenizer, CLIPModel
+
+    out = Path(out)
+    try:
+        model = CLIPModel.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
+        out.mkdir(parents=True, exist_ok=True)
+        model.float().save_pretrained(out, safe_serialization=True)
+        tokenizer.save_pretrained(out)
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise PetvrError(f"{source}: transformers cannot provide this CLIP: {reason}") from error
+    if not (out / "tokenizer.json").exists():
+        raise PetvrError(f"{source}: has no tokenizer that can be saved as tokenizer.json")
+
+
+def digest(folder: str | Path) -> str:
+    """Changes when the weights, the geometry or the tokenizer change."""
+    folder = Path(folder)
+    total = hashlib.sha256()
+    for path in (folder / "config.json", _file(folder), folder / "tokenizer.json"):
+        if path.exists():
+            total.update(path.name.encode())
+            with open(path, "rb") as stream:
+                total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()[:16]
+
+
+def _std(name: str, part: geometry.Tower) -> float:
+    """CLIP's own scales: smaller where a layer's output joins the stream, more so the deeper the tower."""
+    if name.endswith(("out_proj.weight", "fc2.weight")):
+        return part.width**-0.5 * (2 * part.layers) ** -0.5
+    if name.endswith("fc1.weight"):
+        return (2 * part.width) ** -0.5
+    if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
+        return part.width**-0.5
+    return 0.02
+
+
+def _empty(config: ClipConfig) -> Clip:
+    """Memory without the cost of an initialisation that would be overwritten; the caller fills every parameter."""
+    return on_meta(config).to_empty(device="cpu")
+
+
+def _file(folder: Path) -> Path:
+    for name in FILES:
+        if (folder / name).exists():
+            return folder / name
+    raise PetvrError(f"{folder}: no weights file; allowed: {', '.join(FILES)}")
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise ValueError("holds something else than named tensors")
+        return state
+    except Exception as error:  # safetensors, zip and unpickling errors have no common base
+        raise PetvrError(f"{path}: not readable as weights: {str(error).splitlines()[0][:200]}") from error

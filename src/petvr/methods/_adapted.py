@@ -1,0 +1,162 @@
+"""What a method declares, and CLIP with one or more of them in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from petvr import atomic
+from petvr.clip.insert import Inserts
+from petvr.clip.towers import Clip
+from petvr.errors import PetvrError
+
+
+@dataclass(frozen=True)
+class Insert:
+    """`fn` acts at `place` of `tower`; `layers` are block numbers from 0, None means all blocks."""
+
+    tower: str
+    place: str
+    fn: Callable[..., Any]
+    layers: Iterable[int] | None = None
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """train: which of CLIP's parameters train, by name; module: what is new (all of it trains); insert: where it acts.
+
+    temporal: the module reads across frames, so masked frames have to be carried along (and ignored) by it.
+    """
+
+    train: Callable[[str], bool] = lambda name: False
+    module: nn.Module | None = None
+    insert: list[Insert] = field(default_factory=list)
+    temporal: bool = False
+
+
+@dataclass(frozen=True)
+class Made:
+    """The run a method is made for: F, the longest text W, and where its random numbers come from."""
+
+    frames: int
+    words: int
+    generator: torch.Generator
+
+
+class Adapted(nn.Module):
+    """CLIP (`clip`) and what methods added to it (`new`, by method). Encodes as Clip does."""
+
+    def __init__(self, clip: Clip, parts: dict[str, Declaration], train_logit_scale: bool | None):
+        super().__init__()
+        self.clip = clip
+        self.new = nn.ModuleDict({name: part.module for name, part in parts.items() if part.module is not None})
+        self.inserts = Inserts(clip.config)
+        for part in parts.values():
+            self.inserts.temporal |= part.temporal
+            for insert in part.insert:
+                self.inserts.add(insert.tower, insert.place, insert.fn, insert.layers)
+        for name, parameter in clip.named_parameters():
+            parameter.requires_grad_(any(part.train(name) for part in parts.values()))
+            parameter.grad = None
+        if train_logit_scale is not None:
+            clip.logit_scale.requires_grad_(train_logit_scale)
+
+    @property
+    def logit_scale(self) -> nn.Parameter:
+        return self.clip.logit_scale
+
+    @property
+    def embed_dim(self) -> int:
+        return self.clip.embed_dim
+
+    @property
+    def image_size(self) -> int:
+        return self.clip.image_size
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        return self.clip.normalise(pixels)
+
+    def encode_frames(self, pixels: Tensor, mask: Tensor | None = None) -> Tensor:
+        """pixels [B, F, 3, H, W], mask [B, F] -> [B, F, E], as Clip.encode_frames."""
+        return self.clip.encode_frames(pixels, mask, self.inserts)
+
+    def encode_texts(self, ids: Tensor) -> Tensor:
+        """ids [B, W] -> [B, E], as Clip.encode_texts."""
+        return self.clip.encode_texts(ids, self.inserts)
+
+    def encode_words(self, ids: Tensor) -> Tensor:
+        """ids [B, W] -> [B, W, E], as Clip.encode_words."""
+        return self.clip.encode_words(ids, self.inserts)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Name -> parameter, exactly those with requires_grad."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    @staticmethod
+    def part(name: str) -> str:
+        """Which group of learning rates a name of `trainable` belongs to: "clip" or "new"."""
+        return "clip" if name.startswith("clip.") else "new"
+
+    def counts(self) -> dict[str, int]:
+        """Numbers (not bytes): trainable in "clip" and in "new", and "total" with everything frozen."""
+        counts = {"clip": 0, "new": 0}
+        for name, parameter in self.trainable().items():
+            counts[self.part(name)] += parameter.numel()
+        return {**counts, "total": sum(parameter.numel() for parameter in self.parameters())}
+
+    def save(self, path: str | Path) -> None:
+        """The trainable parameters alone, as safetensors."""
+        from safetensors.torch import save_file
+
+        state = {name: parameter.detach().cpu().contiguous() for name, parameter in self.trainable().items()}
+        with atomic.replacing(path) as temporary:
+            save_file(state, temporary)
+
+    def load(self, path: str | Path) -> None:
+        """What `save` wrote, into the same method and setting; PetvrError if names or shapes are not those."""
+        from safetensors.torch import load_file
+
+        if not Path(path).exists():
+            raise PetvrError(f"{path}: no such adapter")
+        try:
+            state = load_file(path)
+        except Exception as error:  # safetensors raises its own errors
+            raise PetvrError(f"{path}: not readable as safetensors: {error}") from error
+        mine = self.trainable()
+        odd = sorted(mine.keys() ^ state.keys())
+        if odd:
+            raise PetvrError(f"{path}: is no adapter of this method and setting: '{odd[0]}' is only on one side")
+        with torch.no_grad():
+            for name, parameter in mine.items():
+                if parameter.shape != state[name].shape:
+                    shapes = f"{tuple(state[name].shape)}, not {tuple(parameter.shape)}"
+                    raise PetvrError(f"{path}: is no adapter of this method and setting: '{name}' has shape {shapes}")
+                parameter.copy_(state[name])
+
+
+def build(
+    clip: Clip,
+    complete: dict[str, dict[str, Any]],
+    frames: int,
+    words: int,
+    generator: torch.Generator,
+    train_logit_scale: bool | None,
+) -> Adapted:
+    """New modules are made where CLIP is: on its device, and without memory when CLIP is on the meta device."""
+    device = clip.logit_scale.device
+    parts = {}
+    for name, setting in complete.items():
+        module = import_module(f"petvr.methods.{name}")
+        with torch.device("meta" if device.type == "meta" else "cpu"):
+            part = module.build(clip, SimpleNamespace(**setting), Made(frames, words, generator))
+        if part.module is not None:
+            part.module.to(device)
+        parts[name] = part
+    return Adapted(clip, parts, train_logit_scale)
