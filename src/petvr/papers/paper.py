@@ -27,13 +27,24 @@ class Column(NamedTuple):
     metric: str
     better: str  # "high", "low", or "" where nothing is marked
 
+    @property
+    def key(self) -> str:
+        """`params_M`, `t2v:R@1`, `didemo:t2v:R@1`"""
+        direction = None if self.direction == "none" else self.direction
+        return ":".join(part for part in (self.dataset, direction, self.metric) if part)
+
 
 class Printed(NamedTuple):
-    """A printed cell: value is None where the cell is a dash or damaged; `text` is what stands in the paper."""
+    """A printed number. `value` is None where the cell is a dash or damaged beyond proof.
+
+    `text` holds the number's own digits, or the dash or damage that stands there; `cell` the whole printed cell,
+    which may feed several columns (`47.7/208.2`).
+    """
 
     value: float | None
     std: float | None
     text: str
+    cell: str
     emphasised: str  # "bold", "underline", or "" (also where emphasis was lost)
     remark: str
 
@@ -106,6 +117,11 @@ class Paper:
     title = property(lambda self: self._recipe.title)
     year = property(lambda self: self._recipe.year)
     seeds = property(lambda self: tuple(self._recipe.seeds), doc="The seeds the paper names; empty if none.")
+
+    @property
+    def percent_of(self) -> dict[str, int]:
+        """Backbone -> parameters that count as 100 % in this paper; empty where it prints no percentages."""
+        return {backbone: int(leaf.value) for backbone, leaf in self._recipe.percent_of.items()}
 
     @functools.cached_property
     def open_questions(self) -> str:
@@ -263,7 +279,8 @@ class Paper:
                     value, std = (float(row[name]) if row[name] else None for name in ("value", "std"))
                 except ValueError as error:
                     raise PetvrError(f"{path}: line {line}: value and std must be numbers or empty") from error
-                cells[key] = Printed(value, std, row["printed"], row["emphasised"], row["remark"])
+                text = row["value"] or row["printed"]
+                cells[key] = Printed(value, std, text, row["printed"], row["emphasised"], row["remark"])
         return tables
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +15,7 @@ from petvr.errors import PetvrError
 from petvr.spec import Origin
 
 Value = str | int | float | bool
+M = TypeVar("M", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -55,6 +56,7 @@ class RecipeFile(_Strict):
     title: str
     year: int
     seeds: list[int] = []  # the seeds the paper names
+    percent_of: dict[str, Leaf] = {}  # backbone -> number of parameters that counts as 100 % in the paper
     base: dict[str, Leaf]  # one leaf per field of petvr.spec.Recipe
     rules: list[Rule] = []
     settings: dict[str, dict[str, Where]] = {}  # method -> setting key -> source
@@ -119,7 +121,7 @@ class TablesFile(_Strict):
     blocks: Any = Field(default=None, description="YAML anchors shared by several tables; not read")
 
 
-def read[M: BaseModel](path: Path, model: type[M]) -> M:
+def read(path: Path, model: type[M]) -> M:
     """Read and validate a YAML file. Raises PetvrError with the file, the key and what is allowed."""
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -130,7 +132,7 @@ def read[M: BaseModel](path: Path, model: type[M]) -> M:
     return validated(model, data, str(path))
 
 
-def validated[M: BaseModel](model: type[M], data: Any, where: str) -> M:
+def validated(model: type[M], data: Any, where: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
