@@ -1,0 +1,41 @@
+# make demo   the synthetic world, from mp4 files to tables, in minutes on two CPU cores
+# make test   everything the tests check (make quick: the part that takes under two minutes)
+# make mlflow browse the runs;  make check  lint and format;  make clean-demo  forget the demo's results
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test quick check mlflow clean-demo
+VENV ?= .venv
+BIN := $(VENV)/bin
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+STAMP := $(VENV)/.petvr-installed
+SCHED := $(if $(filter-out 0 1,$(CORES)),-n $(CORES),)
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml envs/constraints.txt envs/install.sh
+	VENV=$(VENV) envs/install.sh
+	@touch $@
+
+install: $(STAMP) ## create .venv with the pinned packages
+
+demo: $(STAMP) ## generate the synthetic world, train, and print the tables
+	$(BIN)/snakemake --profile demo --cores $(CORES) all_tables all_figures
+	@$(BIN)/petvr -c demo summary
+
+test: $(STAMP) ## all tests
+	$(BIN)/python -m pytest $(SCHED)
+
+quick: $(STAMP) ## the tests that take under two minutes
+	$(BIN)/python -m pytest $(SCHED) -m "not slow"
+
+check: $(STAMP) ## ruff, snakefmt, snakemake --lint
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+mlflow: $(STAMP) ## open MLflow on loopback (CONFIG=demo shows the demo's runs)
+	$(BIN)/petvr $(if $(CONFIG),-c $(CONFIG)) mlflow
+
+clean-demo: ## remove results/demo
+	rm -rf results/demo

@@ -1,0 +1,5 @@
+import sys
+
+from petvr.cli import main
+
+sys.exit(main())

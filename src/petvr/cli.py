@@ -1,0 +1,89 @@
+"""`petvr ...`: what the workflow's rules call, and what a person calls. Each command is a file of petvr.commands."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from petvr import __version__
+from petvr.errors import PetvrError, unknown
+
+# command -> what it does; torch, MLflow and matplotlib are imported by the commands that need them
+LOOK = {
+    "plan": "what would run: runs, GPU hours and disk before anything is launched",
+    "cells": "every run with its paper, tables, data set, backbone, method, setting, seed and status",
+    "params": "trainable parameters of every row next to the printed figure, with a verdict",
+    "show": "one run: metrics per epoch, recipe with the source of each value, cost, data, provenance",
+    "summary": "where the tables are, how complete they are, and one of them on the screen",
+    "mlflow": "open MLflow on loopback, rebuilding its store from the results first",
+}
+DO = {
+    "world": "generate one data set of the synthetic world, in the file format of the real one",
+    "weights": "bring a backbone's weights into results/weights (the demo: train its tiny CLIP)",
+    "data": "check a data set's annotation files and videos, and write its manifest",
+    "frames": "decode each video once into the frame store",
+    "train": "train and evaluate one run; resumes where a killed one stopped",
+    "table": "build a table from the results that are there",
+    "index": "build the page that links all tables",
+    "figure": "draw a table's figures",
+    "track": "bring results into MLflow",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 done, 1 the command says no (a failed check), 2 bad input, 130 interrupted."""
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    except PetvrError as error:
+        print(f"petvr: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("petvr: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `petvr cells | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(arguments: list[str]) -> int:
+    args, rest = _parser().parse_known_args(arguments)
+    if args.command is None:
+        _parser().print_help()
+        return 0
+    if args.command not in LOOK | DO:
+        raise unknown("command", args.command, LOOK | DO)
+    from petvr import config
+
+    command = importlib.import_module(f"petvr.commands.{args.command}")
+    parser = argparse.ArgumentParser(prog=f"petvr {args.command}", description=(LOOK | DO)[args.command])
+    command.arguments(parser)
+    parsed = parser.parse_args(args.rest + rest)
+    return command.run(parsed, config.load(args.configfile)) or 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    lines = [f"  {name:<9}{text}" for name, text in LOOK.items()]
+    lines += ["", "called by the workflow, and useful by hand:"]
+    lines += [f"  {name:<9}{text}" for name, text in DO.items()]
+    parser = argparse.ArgumentParser(
+        prog="petvr",
+        description="Text-video retrieval tables, from video files to mean±std over seeds.",
+        epilog="commands:\n" + "\n".join(lines) + "\n\n`petvr COMMAND --help` says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"petvr {__version__}")
+    parser.add_argument(
+        "-c",
+        "--configfile",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="lay FILE over config.yaml (`demo` stands for workflow/demo.yaml); may be given more than once",
+    )
+    parser.add_argument("command", nargs="?", metavar="COMMAND")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser

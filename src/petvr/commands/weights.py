@@ -1,0 +1,35 @@
+"""`petvr weights vit-b-32`: a backbone's weights as one canonical folder (config.json, model.safetensors, tokenizer)."""
+
+from __future__ import annotations
+
+import argparse
+
+from petvr.config import Config
+from petvr.errors import unknown
+from petvr.layout import Layout
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("backbone", help="vit-b-32, vit-b-16, vit-l-14, tiny, or another key of `weights`")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads for training the tiny CLIP (default 2)")
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    out = Layout(config.results).weights(args.backbone)
+    if args.backbone == "tiny" and config.world is not None:
+        from petvr.world import tiny_clip
+
+        tiny_clip.train(
+            out,
+            seed=config.world.seed,
+            steps=config.world.tiny_clip.steps,
+            batch=config.world.tiny_clip.batch,
+            lr=config.world.tiny_clip.lr,
+            threads=args.threads,
+        )
+        return
+    if args.backbone not in config.weights:
+        raise unknown("backbone", args.backbone, config.weights, "config.yaml: weights")
+    from petvr.clip import weights
+
+    weights.fetch(config.weights[args.backbone], out)

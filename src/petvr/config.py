@@ -1,0 +1,172 @@
+"""The pipeline's configuration: config.yaml, overlaid by the files of a profile, checked key by key.
+
+No torch here: the workflow reads it while it is parsed, every `petvr` command when it starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from petvr.errors import PetvrError, unknown
+
+
+
+def _names(value: Any) -> Any:
+    if value == "all" or (isinstance(value, list) and value and all(isinstance(name, str) for name in value)):
+        return value
+    raise ValueError("must be all or a list of names")
+
+
+Names = Annotated[Any, BeforeValidator(_names)]  # "all" or list[str]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Overrides(_Section):
+    """Recipe values that replace the papers' (their source becomes `config`); later ones win: default, papers, methods."""
+
+    default: dict[str, Any] = {}
+    papers: dict[str, dict[str, Any]] = {}
+    methods: dict[str, dict[str, Any]] = {}
+
+
+class Tracking(_Section):
+    uri: str = "default"
+    experiment: str = "petvr"
+
+
+class Sizes(_Section):
+    """Videos per split of a generated data set."""
+
+    train: int = Field(gt=0)
+    val: int = Field(ge=0)
+    test: int = Field(gt=1)
+
+
+class TinyClip(_Section):
+    """Training of the demo's CLIP on still images of the world."""
+
+    steps: int = Field(gt=0)
+    batch: int = Field(gt=1)
+    lr: float = Field(gt=0)
+
+
+class World(_Section):
+    """The synthetic world; absent in a run on the real data."""
+
+    seed: int = 0
+    sizes: dict[str, Sizes]
+    tiny_clip: TinyClip
+
+
+class Config(_Section):
+    papers: Names = "all"
+    tables: Names = "all"
+    datasets: Names = "all"
+    seeds: list[int] = Field(min_length=1)
+    optional: bool = False
+    rule: Literal["paper", "best_on_test", "last"] = "paper"
+    missing: Literal["record", "strict"] = "record"
+    results: Path = Path("results")
+    data: Path = Path("data")
+    paths: dict[str, Path] = {}
+    weights: dict[str, str]
+    backbones: dict[str, str] = {}  # paper's backbone -> the one that is used (the demo: all -> tiny)
+    recipe: Overrides = Overrides()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_minutes: float = Field(default=10, gt=0)
+    tracking: Tracking = Tracking()
+    world: World | None = None
+
+    def folder(self, dataset_folder: str) -> Path:
+        """Where a data set lies: `paths` first, else below `data`."""
+        return self.paths.get(dataset_folder, self.data / dataset_folder)
+
+    @property
+    def tracking_uri(self) -> str:
+        if self.tracking.uri != "default":
+            return self.tracking.uri
+        return f"sqlite:///{(self.results / 'mlflow' / 'mlflow.db').resolve()}"
+
+
+def load(files: Sequence[str | Path] = ()) -> Config:
+    """Read config.yaml and lay `files` over it (mappings merge, everything else replaces), as Snakemake does.
+
+    `demo` stands for workflow/demo.yaml. Inside a rule the workflow's configuration arrives in PETVR_CONFIG.
+    """
+    inherited = os.environ.get("PETVR_CONFIG")
+    if inherited and not files:
+        return check(json.loads(inherited), ["PETVR_CONFIG"])
+    paths = [Path("config.yaml"), *(Path("workflow/demo.yaml") if str(f) == "demo" else Path(f) for f in files)]
+    merged: dict[str, Any] = {}
+    for path in paths:
+        merged = _overlay(merged, _read(path))
+    return check(merged, paths)
+
+
+def check(values: dict[str, Any], files: Sequence[str | Path] = ("config.yaml",)) -> Config:
+    """Raises PetvrError with the file that holds the wrong key, the key, and what is allowed."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = [str(key) for key in first["loc"]]
+        file = next((f for f in reversed(files) if _holds(f, keys)), files[0])
+        if first["type"] == "extra_forbidden":
+            raise unknown("key", ".".join(keys), _siblings(keys), str(file)) from error
+        given = "" if first["type"] == "missing" else f", not {first['input']!r}"
+        raise PetvrError(f"{file}: {'.'.join(keys)}: {first['msg'].removeprefix('Value error, ')}{given}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PetvrError(f"{path}: no such configuration file (run petvr in the folder that holds config.yaml)") from error
+    except yaml.YAMLError as error:
+        raise PetvrError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise PetvrError(f"{path}: must hold keys and values, not {type(values).__name__}")
+    return values
+
+
+def _overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        merged[key] = _overlay(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _holds(file: str | Path, keys: list[str]) -> bool:
+    if not Path(file).is_file():
+        return False
+    values: Any = _read(Path(file))
+    for key in keys:
+        if isinstance(values, dict) and key in values:
+            values = values[key]
+        elif isinstance(values, list) and key.isdigit() and int(key) < len(values):
+            values = values[int(key)]
+        else:
+            return False
+    return True
+
+
+def _siblings(keys: list[str]) -> list[str]:
+    """The keys allowed where the last of `keys` stands, written as the user would write them."""
+    section: Any = Config
+    for key in keys[:-1]:
+        field = section.model_fields.get(key) if section else None
+        kinds = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
+        inner = next((k for k in kinds if isinstance(k, type) and issubclass(k, _Section)), None)
+        section = inner or section
+    return [".".join([*keys[:-1], name]) for name in section.model_fields]

@@ -1,0 +1,57 @@
+"""Where everything lies below `results`: one place that the workflow, the commands and the README agree on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from petvr.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Layout:
+    results: Path
+
+    def weights(self, backbone: str) -> Path:
+        return self.results / "weights" / backbone
+
+    def manifest(self, dataset: str) -> Path:
+        return self.results / "manifests" / f"{dataset}.json"
+
+    def frames(self, folder: str, sampler: str, frames: int | str, size: int | str) -> Path:
+        """One store serves all splits of a data set and all runs with the same sampler: nothing is decoded twice."""
+        return self.results / "frames" / folder / f"{sampler}-{frames}f-{size}px"
+
+    def run(self, run_id: str | RunSpec) -> Path:
+        return self.results / "runs" / _id(run_id)
+
+    def result(self, run_id: str | RunSpec) -> Path:
+        return self.run(run_id) / "result.json"
+
+    def state(self, run_id: str | RunSpec) -> Path:
+        """Checkpoints, outside the workflow's outputs: Snakemake deletes outputs of failed jobs."""
+        return self.results / "state" / _id(run_id)
+
+    def failure(self, run_id: str | RunSpec) -> Path:
+        return self.state(run_id) / "failure.json"
+
+    def log(self, run_id: str | RunSpec) -> Path:
+        return self.results / "logs" / f"{_id(run_id)}.log"
+
+    @property
+    def tables(self) -> Path:
+        return self.results / "tables"
+
+    def table(self, table: str, suffix: str) -> Path:
+        return self.tables / f"{table}.{suffix}"
+
+    def figure(self, table: str, kind: str) -> Path:
+        return self.results / "figures" / f"{table}.{kind}.svg"
+
+    @property
+    def mlflow(self) -> Path:
+        return self.results / "mlflow"
+
+
+def _id(run: str | RunSpec) -> str:
+    return run.id if isinstance(run, RunSpec) else run
