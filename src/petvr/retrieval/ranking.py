@@ -1,0 +1,186 @@
+"""Both directions of a test set ranked in blocks, plain and with dual-softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from petvr.errors import PetvrError
+from petvr.retrieval import dsl as forms
+from petvr.retrieval import metrics
+from petvr.retrieval.blocks import ELEMENTS, Block, plan
+
+Scores = np.ndarray | Tensor | Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Ranks from 1, averaged over ties: `t2v` per caption [C], `v2t` per video that has captions [V], float64."""
+
+    t2v: np.ndarray
+    v2t: np.ndarray
+
+    def directions(self) -> dict[str, dict[str, float]]:
+        return {"t2v": metrics.summary(self.t2v), "v2t": metrics.summary(self.v2t)}
+
+
+@dataclass(frozen=True)
+class Report:
+    plain: Ranking
+    dsl: Ranking | None
+
+
+def evaluate(
+    scores: Scores,
+    owner: Sequence[int] | np.ndarray,
+    *,
+    videos: int | None = None,
+    dsl: str = "none",
+    temperature: float = 1.0,
+    scale: float = 1.0,
+    elements: int = ELEMENTS,
+) -> Report:
+    """Rank captions against videos and videos against captions (METHODS B).
+
+    `scores` is [C captions, V videos], or a function from caption indices (int64 [R]) to their rows [R, V]; a
+    function is called twice for every block of at most `elements` scores and must give the same rows both times.
+    `owner[c]` is the video that caption c describes; `videos` is V where `scores` is a function.
+    t2v: every caption is one query. v2t: a video's score with another one is the best over the other's captions.
+    `scale` is exp(logit_scale), for the dual-softmax forms that include it.
+    Raises PetvrError for NaN, unknown forms and shapes that do not fit.
+    """
+    owner = np.asarray(owner, dtype=np.int64)
+    rows, videos = _source(scores, len(owner), videos)
+    blocks = plan(owner, videos, elements)
+    work = [_Plain(owner, videos, blocks)]
+    if dsl != "none":
+        work.append(_Reweighed(owner, videos, blocks, dsl, temperature, scale))
+    for block in blocks:
+        part = _checked(rows(block.captions), len(block.captions), videos)
+        for each in work:
+            each.first(block, part)
+    for each in work:
+        each.between()
+    for block in blocks:
+        part = _checked(rows(block.captions), len(block.captions), videos)
+        for each in work:
+            each.second(block, part)
+    rankings = [each.ranking() for each in work]
+    return Report(rankings[0], rankings[1] if len(rankings) > 1 else None)
+
+
+class _Plain:
+    """Counts of candidates above and beside the true one. First visit: t2v, and the true scores of v2t; second: v2t."""
+
+    def __init__(self, owner: np.ndarray, videos: int, blocks: list[Block]) -> None:
+        self.owner, self.blocks = owner, blocks
+        self.t2v = np.zeros(len(owner))
+        self.queries = np.unique(owner)
+        self.truth = torch.full((videos,), -torch.inf, dtype=torch.float64)
+        self.greater = torch.zeros(videos, dtype=torch.int64)
+        self.equal = torch.zeros(videos, dtype=torch.int64)
+
+    def first(self, block: Block, scores: Tensor) -> None:
+        own = self._count_rows(block, scores)
+        self._note_truth(block, own.cpu().double())
+
+    def between(self) -> None:
+        """All blocks have been visited once."""
+
+    def second(self, block: Block, scores: Tensor) -> None:
+        self._count_columns(block, scores)
+
+    def ranking(self) -> Ranking:
+        v2t = metrics.tied_rank(self.greater.numpy(), self.equal.numpy())
+        return Ranking(self.t2v, v2t[self.queries])
+
+    def _count_rows(self, block: Block, scores: Tensor) -> Tensor:
+        own = scores.gather(1, block.owner.to(scores.device)[:, None])
+        greater, equal = (scores > own).sum(1), (scores == own).sum(1) - 1
+        self.t2v[block.captions.numpy()] = metrics.tied_rank(greater.cpu().numpy(), equal.cpu().numpy())
+        return own.squeeze(1)
+
+    def _note_truth(self, block: Block, own: Tensor) -> None:
+        self.truth[block.videos] = block.best(own[:, None]).squeeze(1)
+
+    def _count_columns(self, block: Block, scores: Tensor) -> None:
+        best = block.best(scores)
+        truth = self.truth.to(best.device, best.dtype)
+        greater, equal = (best > truth).sum(0).cpu(), (best == truth).sum(0).cpu()
+        # a video is not its own rival
+        own = best[torch.arange(len(best), device=best.device), block.videos.to(best.device)].cpu().double()
+        mine = self.truth[block.videos].to(best.dtype).double()
+        greater[block.videos] -= (own > mine).long()
+        equal[block.videos] -= (own == mine).long()
+        self.greater += greater
+        self.equal += equal
+
+
+class _Reweighed(_Plain):
+    """The same with dual-softmax. First visit: the softmax's denominators; second: both directions."""
+
+    def __init__(
+        self, owner: np.ndarray, videos: int, blocks: list[Block], name: str, temperature: float, scale: float
+    ) -> None:
+        super().__init__(owner, videos, blocks)
+        self.form = forms.variant(name)
+        forms.check_temperature(temperature)
+        self.temperature = temperature
+        self.scale = scale if self.form.scaled else 1.0
+        self.columns = torch.full((videos,), -torch.inf, dtype=torch.float64)
+        self.own = torch.zeros(len(owner), dtype=torch.float64)  # true scores, scaled, before reweighing
+        self.rows = torch.zeros(len(owner), dtype=torch.float64)
+
+    def first(self, block: Block, scores: Tensor) -> None:
+        scores = scores.double() * self.scale
+        sums = forms.log_sum(scores, self.temperature, axis=0).cpu()
+        self.columns = forms.add_log_sums(self.columns, sums)
+        self.rows[block.captions] = forms.log_sum(scores, self.temperature, axis=1).cpu()
+        self.own[block.captions] = scores.gather(1, block.owner.to(scores.device)[:, None]).squeeze(1).cpu()
+
+    def second(self, block: Block, scores: Tensor) -> None:
+        scores = scores.double() * self.scale
+        columns = self.columns.to(scores.device)[None]
+        rows = self.rows[block.captions].to(scores.device)[:, None]
+        t2v = forms.reweigh(scores, self.temperature, columns if self.form.t2v_axis == 0 else rows)
+        self._count_rows(block, _finite(t2v))
+        v2t = t2v
+        if self.form.v2t_axis != self.form.t2v_axis:
+            v2t = _finite(forms.reweigh(scores, self.temperature, columns if self.form.v2t_axis == 0 else rows))
+        self._count_columns(block, v2t)
+
+    def between(self) -> None:
+        owner = torch.from_numpy(self.owner)
+        sums = self.columns[owner] if self.form.v2t_axis == 0 else self.rows
+        own = _finite(forms.reweigh(self.own, self.temperature, sums))
+        for block in self.blocks:
+            self._note_truth(block, own[block.captions])
+
+
+def _finite(scores: Tensor) -> Tensor:
+    if torch.isnan(scores).any():
+        raise PetvrError("scores contain infinities: dual-softmax cannot weigh them")
+    return scores
+
+
+def _source(scores: Scores, captions: int, videos: int | None) -> tuple[Callable[[Tensor], Tensor], int]:
+    if callable(scores) and not isinstance(scores, Tensor):
+        if videos is None:
+            raise PetvrError("scores come from a function: the number of videos must be given")
+        return scores, videos
+    matrix = torch.as_tensor(scores)
+    if matrix.ndim != 2 or len(matrix) != captions or (videos is not None and matrix.shape[1] != videos):
+        raise PetvrError(f"scores {tuple(matrix.shape)} do not fit {captions} captions and {videos or 'any'} videos")
+    return lambda index: matrix[index.to(matrix.device)], matrix.shape[1]
+
+
+def _checked(scores: Tensor, captions: int, videos: int) -> Tensor:
+    if scores.shape != (captions, videos):
+        raise PetvrError(f"scores {tuple(scores.shape)}: expected [{captions}, {videos}]")
+    if torch.isnan(scores).any():
+        raise PetvrError("scores contain NaN: nothing can be ranked")
+    return scores
