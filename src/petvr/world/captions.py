@@ -1,0 +1,140 @@
+"""A small grammar: many true sentences about one scene, most of them needing time to be understood."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from petvr.world.meaning import Caption, Claim, Does, On, Shows, Stays, Then, While, Who
+from petvr.world.scene import Event, Scene, state
+
+MOVES = {
+    "left": ["moves left", "moves to the left", "goes left", "slides to the left", "travels left"],
+    "right": ["moves right", "moves to the right", "goes right", "slides to the right", "travels right"],
+    "up": ["moves up", "goes up", "rises", "slides up", "travels up"],
+    "down": ["moves down", "goes down", "falls", "slides down", "travels down"],
+}
+VERBS = {
+    "move": ["moves", "is moving", "travels"],
+    "appear": ["appears", "shows up", "comes into view"],
+    "disappear": ["disappears", "vanishes", "goes away"],
+    "turn": ["changes its colour", "gets another colour"],
+    "grow": ["grows", "gets bigger", "becomes larger"],
+    "shrink": ["shrinks", "gets smaller", "becomes smaller"],
+}
+SEQUENCES = [
+    "{a}, then {b}",
+    "{a} and then {b}",
+    "first {a}, then {b}",
+    "{a} before {b}",
+    "{b} after {a}",
+    "after {a}, {b}",
+    "before {b}, {a}",
+]
+OVERLAPS = ["{a} while {b}", "while {b}, {a}", "{a} as {b}", "at the same time {a} and {b}"]
+GROUNDS = ["on a {g} background", "in front of a {g} background", "on {g}"]
+
+
+def pick(rng: np.random.Generator, options: list[str]) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def name(who: Who) -> str:
+    """`a red square`, `an orange shape`, `something`."""
+    noun = " ".join(filter(None, [who.colour, who.shape or "shape"]))
+    return ("an " if noun[0] in "aeiou" else "a ") + noun
+
+
+def who(scene: Scene, event: Event) -> Who:
+    """An event's actor as it looks when the event begins."""
+    return Who(scene.actors[event.actor].shape, state(scene, event.actor, event.start).colour)
+
+
+def clause(
+    scene: Scene, event: Event, rng: np.random.Generator, exact: bool = True, it: bool = False
+) -> tuple[str, Does]:
+    """`a red square slides to the left` and its claim; not `exact`: the direction or the new colour is left out."""
+    subject = who(scene, event)
+    noun = "it" if it else name(subject)
+    if event.kind == "move" and exact:
+        return f"{noun} {pick(rng, MOVES[event.detail])}", Does(subject, "move", event.detail)
+    if event.kind == "turn" and exact:
+        new = event.detail
+        verb = pick(rng, [f"turns {new}", f"becomes {new}", f"changes from {event.origin} to {new}"])
+        return f"{noun} {verb}", Does(subject, "turn", new)
+    return f"{noun} {pick(rng, VERBS[event.kind])}", Does(subject, event.kind)
+
+
+def story(
+    scene: Scene, rng: np.random.Generator, ground: float = 0.4, events: tuple[Event, ...] | None = None
+) -> Caption:
+    """All events of a scene (or these alone) in one sentence, with the background by chance `ground`."""
+    events = scene.events if events is None else events
+    text, claim = clause(scene, events[0], rng)
+    claims: list[Claim] = [claim]
+    last = len(events) == 2
+    for before, now in pairwise(events):
+        same, behind = before.actor == now.actor, before.end <= now.start
+        later, following = clause(scene, now, rng, it=same)
+        if behind:
+            join = pick(rng, SEQUENCES[:4] if same else SEQUENCES) if last else pick(rng, SEQUENCES[:2])
+        else:
+            join = pick(rng, OVERLAPS) if last else OVERLAPS[0]
+        text = join.format(a=text, b=later)
+        claims.append(Then(claim, following) if behind else While(claim, following))
+        claim = following
+    return _grounded(text, claims, scene, rng, ground)
+
+
+def glimpse(scene: Scene, rng: np.random.Generator, ground: float = 0.4) -> Caption:
+    """A part of a scene: one event, with or without its direction, what is to be seen, what stands still."""
+    kind = int(rng.integers(5))
+    event = scene.events[int(rng.integers(len(scene.events)))]
+    if kind in (0, 1):
+        text, claim = clause(scene, event, rng, exact=kind == 0)
+        return _grounded(text, [claim], scene, rng, ground)
+    if kind == 2:
+        idle = [a for i, a in enumerate(scene.actors) if all(event.actor != i for event in scene.events)]
+        if idle:
+            text, claim = clause(scene, event, rng, exact=True)
+            other = Who(idle[0].shape, idle[0].colour)
+            verb = pick(rng, ["stays where it is", "does not move", "rests"])
+            return Caption(f"{text} while {name(other)} {verb}", (claim, Stays(other)))
+    seen = list(dict.fromkeys(_looks(scene)))
+    chosen = [seen[i] for i in rng.permutation(len(seen))[: 1 + int(rng.integers(2))]]
+    listed = " and ".join(name(look) for look in chosen)
+    text = pick(rng, ["there is {x}", "{x}", "a video of {x}", "we see {x}"]).format(x=listed)
+    return _grounded(text, [Shows(look) for look in chosen], scene, rng, max(ground, 0.5))
+
+
+def captions(scene: Scene, rng: np.random.Generator, count: int) -> list[Caption]:
+    """`count` different true sentences, about half of them telling all that happens."""
+    found: dict[str, Caption] = {}
+    for turn in range(60 * count):
+        caption = story(scene, rng) if turn % 2 == 0 else glimpse(scene, rng)
+        found.setdefault(caption.text, caption)
+        if len(found) == count:
+            break
+    else:
+        raise ValueError(f"the grammar has fewer than {count} sentences for {scene}")
+    return list(found.values())
+
+
+def _grounded(text: str, claims: list, scene: Scene, rng: np.random.Generator, chance: float) -> Caption:
+    if rng.random() < chance:
+        text = f"{text} {pick(rng, GROUNDS).format(g=scene.background)}"
+        claims = [*claims, On(scene.background)]
+    return Caption(text, tuple(claims))
+
+
+def _looks(scene: Scene) -> list[Who]:
+    """Every look of every actor that is clearly to be seen for a while."""
+    times = np.linspace(0.0, scene.seconds, 9)
+    found = []
+    for index, actor in enumerate(scene.actors):
+        for time in times:
+            now = state(scene, index, float(time))
+            if now.opacity > 0.9 and now.blend == 1:
+                found.append(Who(actor.shape, now.colour))
+    return found

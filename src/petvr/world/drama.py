@@ -1,0 +1,154 @@
+"""Draws scenes: actors that keep apart, events in stages, and twins that only time can tell from one another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+
+from petvr.world.scene import (
+    BACKGROUNDS,
+    COLOURS,
+    DIRECTIONS,
+    HEIGHT,
+    RADII,
+    SHAPES,
+    SWELL,
+    WIDTH,
+    Actor,
+    Event,
+    Scene,
+    state,
+)
+
+RATES = tuple(Fraction(*rate) for rate in [(8, 1), (10, 1), (12, 1), (15, 1), (24000, 1001), (25, 1), (30000, 1001)])
+RATE_WEIGHTS = (0.2, 0.2, 0.2, 0.2, 0.05, 0.1, 0.05)
+EVENT_WEIGHTS = {"move": 0.75, "appear": 0.07, "disappear": 0.05, "turn": 0.09, "grow": 0.02, "shrink": 0.02}
+
+
+@dataclass(frozen=True)
+class Style:
+    """What the clips of a data set are like. `chunk` fixes the length of a stage (DiDeMo's five seconds)."""
+
+    seconds: tuple[float, float]
+    stages: tuple[int, ...]
+    stage_weights: tuple[float, ...]
+    chunk: float | None = None
+
+
+STYLES = {
+    "msrvtt": Style((10.0, 16.0), (1, 2, 3), (0.3, 0.55, 0.15)),
+    "msvd": Style((10.0, 14.0), (1, 2), (0.5, 0.5)),
+    "didemo": Style((25.0, 30.0), (3, 4, 5), (0.4, 0.4, 0.2), chunk=5.0),
+}
+
+
+def draw(style: Style, rng: np.random.Generator) -> Scene:
+    """One scene in which all shapes stay in the part of the picture that a centre crop keeps, and never touch."""
+    while True:
+        scene = _attempt(style, rng)
+        if scene is not None and apart(scene):
+            return scene
+
+
+def apart(scene: Scene) -> bool:
+    """No two visible shapes come near one another, and none leaves the central square."""
+    margin = (WIDTH - HEIGHT) / 2
+    for time in np.arange(0.0, scene.seconds + 0.25, 0.25):
+        now = [state(scene, actor, float(time)) for actor in range(len(scene.actors))]
+        for index, one in enumerate(now):
+            r = one.radius
+            if not (margin + r <= one.x <= WIDTH - margin - r and r <= one.y <= HEIGHT - r):
+                return False
+            for two in now[:index]:
+                if one.opacity and two.opacity and np.hypot(one.x - two.x, one.y - two.y) < 1.1 * (r + two.radius):
+                    return False
+    return True
+
+
+def _attempt(style: Style, rng: np.random.Generator) -> Scene | None:
+    rate = RATES[rng.choice(len(RATES), p=RATE_WEIGHTS)]
+    stages = int(rng.choice(style.stages, p=style.stage_weights))
+    if style.chunk is None:
+        seconds = rng.uniform(*style.seconds)
+        edges = np.linspace(0.0, seconds, stages + 1)
+        slots = list(pairwise(edges))
+    else:
+        segments = int(rng.integers(5, 7))
+        seconds = segments * style.chunk - rng.uniform(0.0, 2.0)
+        chosen = np.sort(rng.choice(segments, size=stages, replace=False))
+        slots = [(style.chunk * k, min(style.chunk * (k + 1), seconds)) for k in chosen]
+    frames = round(seconds * rate)
+    seconds = float(frames / rate)  # a whole number of frames, so that file and scene agree
+
+    people = int(rng.choice([1, 2, 3], p=[0.25, 0.6, 0.15]))
+    shapes = [str(name) for name in rng.choice(SHAPES, size=people, replace=False)]
+    colours = [str(name) for name in rng.permutation(list(COLOURS))]
+    spare = colours[people:]
+    actors = []
+    for index in range(people):
+        radius = RADII[str(rng.choice(list(RADII)))]
+        x = rng.uniform(WIDTH / 2 - HEIGHT / 2 + radius, WIDTH / 2 + HEIGHT / 2 - radius)
+        y = rng.uniform(radius, HEIGHT - radius)
+        actors.append(Actor(shapes[index], colours[index], round(x, 2), round(y, 2), radius))
+
+    events: list[Event] = []
+    used: set[tuple[int, str]] = set()
+    seen = [True] * people
+    hidden = [False] * people
+    now = [actor.colour for actor in actors]
+    for begin, finish in slots:
+        both = people > 1 and rng.random() < 0.15
+        cast = rng.choice(people, size=2 if both else 1, replace=False)
+        for actor in map(int, cast):
+            fresh = not any(event.actor == actor for event in events)
+            kinds = [kind for kind in EVENT_WEIGHTS if (actor, kind) not in used]
+            if not (fresh and not hidden[actor]):
+                kinds = [kind for kind in kinds if kind != "appear"]
+            if hidden[actor]:
+                return None
+            if not spare:
+                kinds = [kind for kind in kinds if kind != "turn"]
+            weights = np.array([EVENT_WEIGHTS[kind] for kind in kinds])
+            kind = str(rng.choice(kinds, p=weights / weights.sum()))
+            event = _event(kind, actor, float(begin), float(finish), now[actor], spare, rng)
+            if kind == "appear":
+                seen[actor] = False
+            if kind == "disappear":
+                hidden[actor] = True
+            if kind == "turn":
+                now[actor] = event.detail
+                spare.remove(event.detail)
+            used.add((actor, kind))
+            if kind in ("grow", "shrink"):
+                used |= {(actor, "grow"), (actor, "shrink")}
+            events.append(event)
+    actors = [Actor(a.shape, a.colour, a.x, a.y, _start_radius(a, i, events), seen[i]) for i, a in enumerate(actors)]
+    background = str(rng.choice(list(BACKGROUNDS)))
+    return Scene(background, tuple(actors), tuple(sorted(events, key=lambda e: e.start)), seconds, rate)
+
+
+def _start_radius(actor: Actor, index: int, events: list[Event]) -> float:
+    """A shape that will change its size begins small or big enough for the change to be seen and to fit."""
+    for event in events:
+        if event.actor == index and event.kind == "grow":
+            return RADII["small"]
+        if event.actor == index and event.kind == "shrink":
+            return RADII["small"] * SWELL
+    return actor.radius
+
+
+def _event(kind, actor, begin, finish, colour, spare, rng) -> Event:
+    length = finish - begin
+    if kind == "move":
+        direction = str(rng.choice(list(DIRECTIONS)))
+        amount = round(float(rng.uniform(26.0, 40.0)), 2)
+        start, end = begin + 0.1 * length, finish - 0.1 * length
+        return Event(kind, actor, round(start, 3), round(end, 3), direction, "", amount)
+    middle = begin + length * rng.uniform(0.4, 0.6)
+    half = 0.25 if kind in ("turn", "appear", "disappear") else min(1.0, 0.3 * length)
+    detail = str(rng.choice(spare)) if kind == "turn" else ""
+    origin = colour if kind == "turn" else ""
+    return Event(kind, actor, round(middle - half, 3), round(middle + half, 3), detail, origin)

@@ -1,0 +1,70 @@
+"""Draws a scene: each shape is a signed distance, its edge one pixel wide, so that no picture needs supersampling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from petvr.world.scene import BACKGROUNDS, COLOURS, HEIGHT, WIDTH, Scene, State, state
+
+
+def distance(shape: str, x: np.ndarray, y: np.ndarray, r: float) -> np.ndarray:
+    """Pixels from the edge of a shape of radius `r` at the origin, negative inside; y points down."""
+    if shape == "circle":
+        return np.hypot(x, y) - r
+    if shape == "square":
+        return np.maximum(np.abs(x), np.abs(y)) - 0.85 * r
+    if shape == "diamond":
+        return (np.abs(x) + np.abs(y)) / np.sqrt(2) - 0.75 * r
+    if shape == "triangle":
+        side = (np.abs(x) * 1.9 - (y + r)) / np.hypot(1.9, 1.0)
+        return np.maximum(side, y - 0.8 * r)
+    if shape == "ring":
+        return np.abs(np.hypot(x, y) - 0.75 * r) - 0.25 * r
+    if shape == "cross":
+        arm, width = r, 0.32 * r
+        upright = np.maximum(np.abs(x) - width, np.abs(y) - arm)
+        return np.minimum(upright, np.maximum(np.abs(x) - arm, np.abs(y) - width))
+    raise ValueError(shape)
+
+
+def paint(picture: np.ndarray, shape: str, now: State) -> None:
+    """Lay one shape over `picture` (float [height, width, 3], 0..255) in place."""
+    reach = now.radius + 2
+    left, right = max(0, int(now.x - reach)), min(WIDTH, int(now.x + reach) + 2)
+    top, bottom = max(0, int(now.y - reach)), min(HEIGHT, int(now.y + reach) + 2)
+    if now.opacity <= 0 or left >= right or top >= bottom:
+        return
+    x = np.arange(left, right)[None, :] + 0.5 - now.x
+    y = np.arange(top, bottom)[:, None] + 0.5 - now.y
+    cover = np.clip(0.5 - distance(shape, x, y, now.radius), 0.0, 1.0)[..., None] * now.opacity
+    colour = np.array(COLOURS[now.colour], np.float32)
+    if now.old and now.blend < 1:
+        colour = now.blend * colour + (1 - now.blend) * np.array(COLOURS[now.old], np.float32)
+    patch = picture[top:bottom, left:right]
+    patch += cover.astype(np.float32) * (colour - patch)
+
+
+def still(background: str, shapes: list[tuple[str, State]]) -> np.ndarray:
+    """uint8 [height, width, 3] of these shapes."""
+    picture = np.empty((HEIGHT, WIDTH, 3), np.float32)
+    picture[:] = BACKGROUNDS[background]
+    for shape, now in shapes:
+        paint(picture, shape, now)
+    return np.rint(picture).astype(np.uint8)
+
+
+def frame(scene: Scene, time: float) -> np.ndarray:
+    """The picture of a scene at `time` seconds, uint8 [height, width, 3]."""
+    return still(scene.background, [(a.shape, state(scene, i, time)) for i, a in enumerate(scene.actors)])
+
+
+def frames(scene: Scene) -> Iterator[np.ndarray]:
+    """All pictures of a scene; one in which nothing has changed is the same array again."""
+    last = key = None
+    for index in range(scene.frames):
+        now = [(a.shape, state(scene, i, float(index / scene.fps))) for i, a in enumerate(scene.actors)]
+        if now != key:
+            last, key = still(scene.background, now), now
+        yield last

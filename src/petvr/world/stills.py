@@ -1,0 +1,72 @@
+"""Single pictures of the world with sentences that need no time: what the tiny CLIP learns before it sees a video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from petvr.world import render
+from petvr.world.captions import GROUNDS, pick, name
+from petvr.world.meaning import Who
+from petvr.world.scene import BACKGROUNDS, COLOURS, HEIGHT, SHAPES, WIDTH, State
+
+FRAMES_OF_SPEECH = ["{x}", "{x}", "there is {x}", "a picture of {x}", "we see {x}"]
+
+
+@dataclass(frozen=True)
+class Still:
+    background: str
+    shapes: tuple[tuple[str, State], ...]
+
+    def picture(self) -> np.ndarray:
+        """uint8 [72, 96, 3]"""
+        return render.still(self.background, list(self.shapes))
+
+
+def draw(rng: np.random.Generator) -> Still:
+    """None to three shapes that do not touch, all in the central square."""
+    count = int(rng.choice([0, 1, 2, 3], p=[0.03, 0.4, 0.47, 0.1]))
+    colours, shapes = rng.permutation(list(COLOURS)), rng.permutation(list(SHAPES))
+    placed: list[tuple[str, State]] = []
+    while len(placed) < count:
+        r = float(rng.uniform(7.5, 13.0))
+        x = float(rng.uniform(WIDTH / 2 - HEIGHT / 2 + r, WIDTH / 2 + HEIGHT / 2 - r))
+        y = float(rng.uniform(r, HEIGHT - r))
+        if all(np.hypot(x - other.x, y - other.y) > 1.1 * (r + other.radius) for _, other in placed):
+            placed.append((str(shapes[len(placed)]), State(x, y, r, str(colours[len(placed)]), 1.0)))
+        elif rng.random() < 0.02:  # a corner from which the last shape finds no place
+            placed.clear()
+    return Still(str(rng.choice(list(BACKGROUNDS))), tuple(placed))
+
+
+def place(now: State) -> str:
+    """`top left`, `middle`, `right`: the third of the central square a shape is in."""
+    across = ("left", "", "right")[min(2, int(3 * (now.x - (WIDTH - HEIGHT) / 2) / HEIGHT))]
+    down = ("top", "", "bottom")[min(2, int(3 * now.y / HEIGHT))]
+    return " ".join(filter(None, [down, across])) or "middle"
+
+
+def tell(still: Still, rng: np.random.Generator) -> str:
+    """One true sentence about a picture."""
+    ground = pick(rng, GROUNDS).format(g=still.background)
+    if not still.shapes:
+        return pick(rng, [f"nothing {ground}", f"a {still.background} background"])
+    some = [still.shapes[k] for k in rng.permutation(len(still.shapes))]
+    names = [name(Who(shape, now.colour)) for shape, now in some]
+    how = rng.random()
+    if len(some) >= 2 and how < 0.2:
+        (_, one), (_, two) = some[:2]
+        if abs(one.x - two.x) > abs(one.y - two.y):
+            relation = "left of" if one.x < two.x else "right of"
+        else:
+            relation = "above" if one.y < two.y else "below"
+        text = f"{names[0]} {relation} {names[1]}"
+    elif how < 0.5:
+        text = f"{names[0]} at the {place(some[0][1])}"
+        if len(some) >= 2 and rng.random() < 0.5:
+            text += f" and {names[1]} at the {place(some[1][1])}"
+    else:
+        text = " and ".join(names[: 1 + int(rng.integers(len(names)))] if rng.random() < 0.3 else names)
+    text = pick(rng, FRAMES_OF_SPEECH).format(x=text)
+    return f"{text} {ground}" if rng.random() < 0.5 else text

@@ -1,0 +1,173 @@
+"""The demo's backbone: CLIP's architecture, twelve layers in both towers, narrow, trained on still pictures of the world.
+
+It is to the world's videos what OpenAI's CLIP is to real ones: it knows what is to be seen, and nothing about time.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from petvr.atomic import write_json
+from petvr.errors import PetvrError
+from petvr.world import bpe, captions, drama, stills
+from petvr.world.progress import Progress
+from petvr.world.seeds import generator, number
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
+VERSION = 1
+
+
+def train(
+    out: Path,
+    *,
+    seed: int = 0,
+    steps: int = 500,
+    batch: int = 128,
+    lr: float = 2e-3,
+    width: int = 64,
+    heads: int = 2,
+    layers: int = 12,
+    embed: int = 64,
+    image: int = 48,
+    patch: int = 16,
+    pool: int = 6000,
+    threads: int = 2,
+    progress: bool = True,
+) -> dict:
+    """Train on `pool` stills and save a CLIPModel folder at `out`; returns what `training.json` in it holds.
+
+    Symmetric contrastive loss over the batch, AdamW, warm-up and cosine. The folder appears when it is complete. On
+    one machine with the same `threads` the same seed gives the same weights. Raises PetvrError for sizes that do not fit.
+    """
+    import torch
+
+    out = Path(out)
+    if image % patch or width % heads or min(steps, batch, layers) < 1 or batch > pool:
+        raise PetvrError(
+            f"tiny CLIP: image {image} must be a multiple of patch {patch}, width {width} of heads {heads}, "
+            f"batch {batch} at most pool {pool}, and all of them positive"
+        )
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        vocabulary, merges = bpe.learn(corpus(seed), merges=600)
+        model = build(len(vocabulary), seed, width, heads, layers, embed, image, patch)
+        history = _fit(model, vocabulary, merges, seed, steps, batch, lr, pool, progress)
+    finally:
+        torch.set_num_threads(before)
+    record = {"version": VERSION, "seed": seed, "steps": steps, "batch": batch, "lr": lr, "pool": pool, **history}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        model.save_pretrained(part)
+        bpe.save(vocabulary, merges, part)
+        write_json(part / "training.json", record)
+        part.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return record
+
+
+def corpus(seed: int, count: int = 400) -> list[str]:
+    """Sentences about stills and about clips: the tokenizer knows the words for time, the model has never read them."""
+    sentences = []
+    for kind, style in drama.STYLES.items():
+        for index in range(count // 4):
+            rng = generator(seed, "tokenizer", kind, index)
+            sentences += [caption.text for caption in captions.captions(drama.draw(style, rng), rng, 8)]
+    for index in range(count):
+        rng = generator(seed, "tokenizer", "still", index)
+        sentences.append(stills.tell(stills.draw(rng), rng))
+    return sentences
+
+
+def build(words: int, seed: int, width: int, heads: int, layers: int, embed: int, image: int, patch: int):
+    """A CLIPModel of this size with weights drawn from `seed` alone."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel
+
+    tower = {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_attention_heads": heads,
+        "num_hidden_layers": layers,
+        "projection_dim": embed,
+        "hidden_act": "quick_gelu",
+    }
+    ends = {"bos_token_id": words - 2, "eos_token_id": words - 1, "pad_token_id": words - 1}
+    config = CLIPConfig(
+        text_config={**tower, **ends, "vocab_size": words, "max_position_embeddings": bpe.CONTEXT},
+        vision_config={**tower, "image_size": image, "patch_size": patch},
+        projection_dim=embed,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number(seed, "tiny", "weights"))
+        return CLIPModel(config)
+
+
+def pictures(some: list[stills.Still], image: int) -> np.ndarray:
+    """uint8 [N, 3, image, image]: short side to `image` (bicubic), centre crop, as CLIP sees a picture."""
+    from PIL import Image
+
+    out = np.empty((len(some), 3, image, image), np.uint8)
+    for index, still in enumerate(some):
+        picture = Image.fromarray(still.picture())
+        wide = round(picture.width * image / picture.height)
+        pixels = np.asarray(picture.resize((wide, image), Image.Resampling.BICUBIC))
+        left = (wide - image) // 2
+        out[index] = pixels[:, left : left + image].transpose(2, 0, 1)
+    return out
+
+
+def _fit(model, vocabulary, merges, seed, steps, batch, lr, pool, progress) -> dict:
+    import torch
+    from transformers import CLIPTokenizer
+
+    tokenizer = CLIPTokenizer(
+        vocab=vocabulary, merges=merges, unk_token=bpe.END, bos_token=bpe.START, eos_token=bpe.END, pad_token=bpe.END
+    )
+    some = [stills.draw(generator(seed, "still", index)) for index in range(pool)]
+    seen = torch.from_numpy(pictures(some, model.config.vision_config.image_size))
+    mean = 255 * torch.tensor(MEAN).view(3, 1, 1)
+    std = 255 * torch.tensor(STD).view(3, 1, 1)
+    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), eps=1e-6)
+    warm = max(1, steps // 10)
+    rng, shown = generator(seed, "tiny", "batches"), Progress("tiny CLIP", steps, progress)
+    losses, hits = [], []
+    model.train()
+    for step in range(steps):
+        rate = (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+        for group in optimizer.param_groups:
+            group["lr"] = lr * max(rate, 0.01)
+        chosen = rng.choice(pool, size=batch, replace=False)
+        texts = [stills.tell(some[index], rng) for index in chosen]
+        ids = torch.tensor(tokenizer(texts, padding=True)["input_ids"])
+        pixels = (seen[chosen].float() - mean) / std
+        logits = model(input_ids=ids, pixel_values=pixels).logits_per_text
+        right = torch.arange(batch)
+        loss = (
+            torch.nn.functional.cross_entropy(logits, right) + torch.nn.functional.cross_entropy(logits.T, right)
+        ) / 2
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=math.log(100))
+        losses.append(loss.item())
+        hits.append((logits.argmax(1) == right).float().mean().item())
+        shown.step(f"loss {losses[-1]:.2f}")
+    model.eval()
+    last = max(1, steps // 10)
+    return {"loss": round(float(np.mean(losses[-last:])), 4), "batch_R@1": round(100 * float(np.mean(hits[-last:])), 2)}
