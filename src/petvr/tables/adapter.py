@@ -1,0 +1,72 @@
+"""From a plan of petvr.papers (what the papers print, and which run shows it) to a TableModel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from petvr.errors import unknown
+from petvr.tables.model import METRICS, Column, Planned, Printed, Row, TableModel, Want
+
+DATASET_TITLES = {
+    "msrvtt-9k": "MSR-VTT-9k",
+    "msrvtt-7k": "MSR-VTT-7k",
+    "msvd": "MSVD",
+    "lsmdc": "LSMDC",
+    "didemo": "DiDeMo",
+    "activitynet": "ActivityNet",
+    "vatex": "VATEX",
+}
+BETTER = {"high": "max", "low": "min"}
+
+
+def models(plan: Any) -> dict[str, TableModel]:
+    """All tables of a `petvr.papers.plan.Plan`, in its order."""
+    return {name: model(plan, name) for name in plan.tables}
+
+
+def model(plan: Any, table: str, percent_of: Mapping[str, float] | None = None) -> TableModel:
+    """The table `vop/table_3` of a plan. Raises PetvrError if the plan does not have it."""
+    from petvr import papers
+
+    if table not in plan.tables:
+        raise unknown("table", table, plan.tables)
+    view = plan.tables[table]
+    lookup = papers.load(view.paper).printed(view.name)
+    columns = tuple(_column(column) for column in view.columns)
+    rows, printed = [], {}
+    for index, row in enumerate(view.rows):
+        wants = {dataset: _want(plan, cell) for dataset, cell in row.cells.items()}
+        rows.append(Row(row.name, wants, row.note, row.group, row.block))
+        for source, column in zip(view.columns, columns, strict=True):
+            for dataset in [source.dataset] if source.dataset else list(row.cells)[:1]:
+                found = lookup.get((row.key, dataset, source.direction, source.metric))
+                if found is not None:
+                    printed[index, column.key] = Printed(found.value, found.std, digits(found), found.remark)
+    return TableModel(
+        view.paper, view.name, view.title, columns, tuple(rows), printed, dict(percent_of or {}), (), DATASET_TITLES
+    )
+
+
+def _column(column: Any) -> Column:
+    if column.metric not in METRICS:
+        raise unknown("metric", column.metric, METRICS, "column")
+    direction = None if column.direction == "none" else column.direction
+    return Column(column.metric, direction, column.dataset, BETTER.get(column.better))  # type: ignore[arg-type]
+
+
+def _want(plan: Any, cell: Any) -> Want:
+    runs = {plan.runs[run].seed: Planned(run, plan.runs[run].digest()) for run in cell.runs}
+    note = f"{cell.quoted.evidence} ({cell.quoted.certainty})" if cell.quoted else ""
+    return Want(runs, "" if runs else cell.status, note, cell.evaluate)
+
+
+def digits(printed: Any) -> str:
+    """The value with the digits the paper prints; a printed cell may hold several numbers (`1.3 (1.1%)`)."""
+    if printed.value is None:
+        return ""
+    same = [text for text in re.findall(r"\d+(?:\.\d+)?", printed.text) if float(text) == abs(printed.value)]
+    text = max(same, key=len) if same else f"{abs(printed.value):g}"
+    text = f"-{text}" if printed.value < 0 else text
+    return text if printed.std is None else f"{text}±{printed.std:g}"

@@ -1,0 +1,224 @@
+"""What is written around a table: title, how to read it, what its data are, notes on rows, and where it comes from."""
+
+from __future__ import annotations
+
+from petvr.layout import Layout
+from petvr.result import Result
+from petvr.tables import measure, text
+from petvr.tables.build import Line, Table
+from petvr.tables.data_class import data_class
+
+PAPER_TITLES = {
+    "vop": "VoP",
+    "rap": "RAP",
+    "mv_adapter": "MV-Adapter",
+    "cross_modal_adapter": "Cross-Modal Adapter",
+}
+CLASSES = {
+    "A": "exact",
+    "B": "comparable",
+    "C": "not comparable to the paper, only among own runs",
+    "D": "subset, not comparable",
+}
+
+
+def title(table: Table) -> str:
+    paper = PAPER_TITLES.get(table.model.paper, table.model.paper)
+    kinds = {data_class(result.data) for result in table.used()}
+    suffix = ""
+    if table.world == "synthetic":
+        suffix = " [synthetic world]"
+    elif "D" in kinds:
+        suffix = " [subset, not comparable]"
+    return f"{paper}, {table.model.table.replace('_', ' ')}: {table.model.title}{suffix}"
+
+
+def caption(table: Table) -> list[str]:
+    """One sentence each, in the order a reader needs them."""
+    if not table.used():
+        return ["Nothing is measured yet; the paper's printed values stand alone.", *_reading(table)]
+    return [*(f"WARNING, different data in one table: {what}." for what in table.mixed), *_how(table), *_data(table)]
+
+
+def _how(table: Table) -> list[str]:
+    said = [_seeds(table), _rule(table)]
+    variants = {
+        seed.result.spec.recipe.dsl
+        for line in table.lines
+        for dataset, want in line.row.wants.items()
+        for seed in line.used(dataset)
+        if want.scores == "dsl" and seed.result
+    }
+    if variants:
+        said.append(f"Rows ranked with dual-softmax are named in the notes (variant: {', '.join(sorted(variants))}).")
+    precision = sorted({result.spec.recipe.precision for result in table.used()})
+    said.append(f"Arithmetic: {', '.join(precision)}.")
+    return said + _reading(table)
+
+
+def _seeds(table: Table) -> str:
+    used = sorted({seed.seed for line in table.lines for seed in line.used()})
+    return f"Mean±sample standard deviation over seeds (ddof=1; seeds {', '.join(map(str, used))}; n=1: a single run)."
+
+
+def _rule(table: Table) -> str:
+    rules: dict[str, set[str]] = {}
+    for result in table.used():
+        name = measure.rule_of(result, table.rule)
+        detail = f"by {result.spec.recipe.select_by}" if name.startswith("best") else ""
+        rules.setdefault(name, set()).add(detail)
+    told = [f"{name} {' and '.join(sorted(filter(None, how)))}".strip() for name, how in sorted(rules.items())]
+    why = "asked for with --rule" if table.rule else "as the recipe says"
+    return f"Evaluation shown: {', '.join(told)} ({why})."
+
+
+def _reading(table: Table) -> list[str]:
+    said = []
+    if any(cell.place for line in table.lines for cell in line.cells):
+        said.append("Bold: best measured value; underlined: second best.")
+    if not any(text.has_printed(line) for line in table.lines):
+        return said
+    if table.world == "synthetic":
+        said.append(
+            "Measured on a generated world of moving shapes; the paper's values, for other data and another "
+            "backbone, stand below for orientation and no difference is taken."
+        )
+    elif any(cell.difference is not None for line in table.lines for cell in line.cells):
+        marks = text.VERDICT_MARKS
+        said.append(
+            "Below each row the value the paper prints and our difference to it: "
+            f"{marks['inside']} the printed value lies within 2 standard deviations of our mean "
+            f"(parameters: equal at all printed digits), {marks['better']} ours is better, {marks['worse']} worse."
+        )
+    return said
+
+
+def _data(table: Table) -> list[str]:
+    said = []
+    for dataset, result in sorted(_by_dataset(table).items()):
+        data = result.data
+        kind = data_class(data)
+        note = f"class {kind} ({CLASSES[kind]})" if data.world == "real" else "synthetic"
+        mark = f" {text.CLASS_C_MARK}" if kind == "C" else ""
+        said.append(
+            f"{table.model.dataset_title(dataset)}{mark}: {_part(data.test_videos, data.test_videos_official)} test and "
+            f"{_part(data.train_videos, data.train_videos_official)} training videos, {data.test_captions:,} test "
+            f"captions; {note}; data {data.digest}."
+        )
+    return said
+
+
+def _part(have: int, official: int) -> str:
+    if not official or have == official:
+        return f"{have:,}" if not official else f"{have:,} of {official:,}"
+    return f"{have:,} of {official:,} ({100 * have / official:.1f} %)"
+
+
+def _by_dataset(table: Table) -> dict[str, Result]:
+    """One result per data set, the one with most missing, so that the caption never flatters."""
+    found: dict[str, Result] = {}
+    for line in table.lines:
+        for dataset in line.seeds:
+            for result in (seed.result for seed in line.used(dataset)):
+                if result and (dataset not in found or data_class(result.data) > data_class(found[dataset].data)):
+                    found[dataset] = result
+    return found
+
+
+def _results(line: Line) -> list[Result]:
+    return [seed.result for seed in line.used() if seed.result is not None]
+
+
+def notes(table: Table) -> list[str]:
+    """One per row that needs a word: not run here, failed, missing, dual-softmax, doubtful printed values."""
+    said = []
+    for line in table.lines:
+        name = _name(table, line)
+        for status, (note, datasets) in _not_run(line).items():
+            mark = f"{text.REPORTED_MARK} " if status == "reported only" else ""
+            where = (
+                ""
+                if len(datasets) == len(line.row.wants)
+                else f" on {', '.join(map(table.model.dataset_title, datasets))}"
+            )
+            said.append(f"{mark}{name}: {status}{where}{f': {note}' if note else ''}.")
+        for dataset, want in line.row.wants.items():
+            if want.note and dataset in line.seeds:
+                said.append(f"{name}, {table.model.dataset_title(dataset)}: printed values seem copied: {want.note}.")
+        if any(want.scores == "dsl" for want in line.row.wants.values()):
+            said.append(f"{name}: ranked with dual-softmax.")
+        for seeds in line.seeds.values():
+            for seed in seeds:
+                if seed.state in ("failed", "stale"):
+                    said.append(f"{name}: {seed.run} {seed.state}: {seed.reason}.")
+            missing = [seed for seed in seeds if seed.state == "missing"]
+            if missing and len(missing) < len(seeds):
+                said.append(f"{name}: missing {', '.join(f'seed {s.seed} ({s.reason})' for s in missing)}.")
+        for cell in line.cells:
+            if cell.printed and cell.printed.remark and cell.printed.value is None:
+                said.append(f"{name}, {cell.column.key}: {cell.printed.remark}.")
+    return [sentence.replace("..", ".") for sentence in said]
+
+
+def _not_run(line: Line) -> dict[str, tuple[str, list[str]]]:
+    """Status -> (note, data sets) of what is not run here."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for dataset, want in line.row.wants.items():
+        if dataset not in line.seeds:
+            found.setdefault(want.status or "not planned", (want.note, []))[1].append(dataset)
+    return found
+
+
+def _name(table: Table, line: Line) -> str:
+    head = text.heading(line)
+    name = text.row_name(table, line)
+    return f"{name} ({head})" if head else name
+
+
+def footer(table: Table) -> list[str]:
+    """Git revisions, dates, and the command that makes one row again."""
+    results = table.used()
+    said = []
+    if results:
+        revisions = sorted({_revision(result) for result in results})
+        days = sorted({result.provenance.finished[:10] for result in results})
+        dates = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        hardware = sorted({str(r.provenance.hardware.get("name") or r.provenance.hardware.get("device") or "")
+                           for r in results} - {""})  # fmt: skip
+        said.append(
+            f"petvr {', '.join(sorted({r.provenance.petvr for r in results}))}, git {', '.join(revisions)}; "
+            f"runs finished {dates}" + (f"; {', '.join(hardware)}" if hardware else "") + "."
+        )
+    example = next((seed for line in table.lines for seeds in line.seeds.values() for seed in seeds), None)
+    if example:
+        file = Layout(table.results).result(example.run).as_posix()
+        said.append(f"Run one again, e.g.: {table.rerun} --force '{file}'; then ask for this table.")
+    return said
+
+
+def _revision(result: Result) -> str:
+    revision = (result.provenance.git_revision or "unknown")[:10]
+    return f"{revision} (with local changes)" if result.provenance.git_dirty else revision
+
+
+def guesses(table: Table) -> list[tuple[str, str, str, int]]:
+    """Every recipe or setting value no paper states: key, value, reason, how many rows' runs use it."""
+    found: dict[tuple[str, str, str], set[int]] = {}
+    for index, line in enumerate(table.lines):
+        for result in _results(line):
+            for key, source in result.spec.sources.items():
+                if source.origin == "guess":
+                    found.setdefault((key, spec_value(result, key), source.where), set()).add(index)
+    for guess in table.model.guesses:
+        found.setdefault(guess, set())
+    return [(*key, len(rows)) for key, rows in sorted(found.items())]
+
+
+def spec_value(result: Result, key: str) -> str:
+    """The value behind a dotted key of `sources`, e.g. `recipe.lr_new` or `setting.tokens`."""
+    value = result.spec.model_dump(mode="json")
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return ""
+        value = value[part]
+    return str(value)
