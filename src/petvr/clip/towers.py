@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from petvr.clip.config import ClipConfig, Tower
 from petvr.clip.insert import Flow, Inserts
+from petvr.clip.text import first_eot
 from petvr.errors import PetvrError
 
 
@@ -196,13 +197,14 @@ class Clip(nn.Module):
         return flow.at("projected", self.text_projection(pooled))
 
     def encode_words(self, ids: Tensor, inserts: Inserts | None = None) -> Tensor:
-        """ids [B, W] -> every token's feature after the last LayerNorm and the projection, [B, W, E]."""
-        x, _ = self._words(ids, inserts)
+        """ids [B, W] -> every token after the last LayerNorm and the projection, without prompts, [B, W, E]."""
+        x, flow = self._words(ids, inserts)
+        x = torch.cat([x[:, :1], x[:, flow.leading :]], dim=1) if flow.prompts else x
         return self.text_projection(self.text_model.final_layer_norm(x))
 
     def _words(self, ids: Tensor, inserts: Inserts | None) -> tuple[Tensor, Flow]:
         flow = Flow("text", Inserts(self.config) if inserts is None else inserts)
         ids = flow.at("ids", ids)
-        flow.eot = (ids == self.config.eot).int().argmax(dim=-1)
+        flow.eot = first_eot(ids, self.config.eot)
         x = self.text_model.tokens(ids, flow)
         return self.text_model.encoder(x, flow), flow

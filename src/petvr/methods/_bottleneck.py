@@ -1,0 +1,48 @@
+"""The bottleneck that adapter methods share: D -> r -> D, and how it stands beside a sub-layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class Bottleneck(nn.Module):
+    """s * (ReLU(x W_down + b_down) W_up + b_up). W_up starts at zero, so it adds nothing before training.
+
+    W_down starts as torch's Linear does (Kaiming uniform, a = sqrt 5), both biases at zero [AdaptFormer's code].
+    """
+
+    def __init__(self, width: int, hidden: int, scale: float, generator: torch.Generator):
+        super().__init__()
+        self.down = nn.Linear(width, hidden)
+        self.up = nn.Linear(hidden, width)
+        self.scale = scale
+        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5), generator=generator)
+        for parameter in (self.down.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(torch.relu(self.down(x))) * self.scale
+
+
+def towers(clip, hidden: int, scale: float, generator: torch.Generator) -> nn.ModuleDict:
+    """One bottleneck for every block of both towers: "vision" and "text" -> list by block."""
+    parts = {"vision": clip.config.vision, "text": clip.config.text}
+    return nn.ModuleDict(
+        {
+            tower: nn.ModuleList(Bottleneck(part.width, hidden, scale, generator) for _ in range(part.layers))
+            for tower, part in parts.items()
+        }
+    )
+
+
+def beside(adapters: nn.ModuleList, reads: str) -> Callable:
+    """Adds the block's bottleneck to a sub-layer's output; it reads what the sub-layer read, behind or before its LN."""
+
+    def add(out: Tensor, here) -> Tensor:
+        return out + adapters[here.layer](here.input if reads == "normed" else here.residual)
+
+    return add
