@@ -120,7 +120,8 @@ def check(values: dict[str, Any], files: Sequence[str | Path] = ("config.yaml",)
     except ValidationError as error:
         first = error.errors()[0]
         keys = [str(key) for key in first["loc"]]
-        file = next((f for f in reversed(files) if _holds(f, keys)), files[0])
+        given_keys = keys[:-1] if first["type"] == "missing" else keys
+        file = next((f for f in reversed(files) if _holds(f, given_keys)), files[0])
         if first["type"] == "extra_forbidden":
             raise unknown("key", ".".join(keys), _siblings(keys), str(file)) from error
         given = "" if first["type"] == "missing" else f", not {first['input']!r}"
@@ -170,3 +171,7 @@ def _siblings(keys: list[str]) -> list[str]:
         inner = next((k for k in kinds if isinstance(k, type) and issubclass(k, _Section)), None)
         section = inner or section
     return [".".join([*keys[:-1], name]) for name in section.model_fields]
+
+
+if __name__ == "__main__":  # python -m petvr.config: write the schema that editors read
+    print(json.dumps(Config.model_json_schema(), indent=1))

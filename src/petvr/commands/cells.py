@@ -1,0 +1,30 @@
+"""`petvr cells --format csv`: every run of the configuration and how far it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from petvr import planning
+from petvr.config import Config
+from petvr.layout import Layout
+from petvr.papers.cells import cells_csv
+from petvr.status import STATES, status
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=("csv", "json"), default="csv")
+    parser.epilog = "status: " + "; ".join(f"{name} = {text}" for name, text in STATES.items())
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    plan, layout = planning.plan(config), Layout(config.results)
+    text = cells_csv(plan, lambda run: status(layout, plan.runs[run]))
+    if args.format == "json":
+        import csv
+
+        json.dump(list(csv.DictReader(text.splitlines())), sys.stdout, indent=1)
+        print()
+    else:
+        sys.stdout.write(text)

@@ -1,0 +1,128 @@
+"""What the configuration asks for, resolved: the plan of all runs, and one run's spec from its id.
+
+The workflow calls this while it is parsed, the commands when they start; both see the same specs. No torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from typing import Any
+
+import yaml
+
+from petvr import datasets, frames, methods, papers, similarity, training
+from petvr.config import Config
+from petvr.errors import PetvrError, unknown
+from petvr.layout import Layout
+from petvr.papers.cells import parse_id
+from petvr.papers.plan import Known, Plan, TableView, expand
+from petvr.spec import Recipe, RunSpec
+
+CLIP_IMAGE = 224  # side of the pictures the public backbones read, in pixels
+
+
+def known() -> Known:
+    """What exists today, and the versions a result depends on."""
+    return Known(
+        methods=methods.NAMES(),
+        similarities=similarity.NAMES(),
+        datasets=datasets.NAMES,
+        method_version=methods.version,
+        similarity_version=similarity.version,
+        parts={"training": training.VERSION, "frames": frames.VERSION},
+    )
+
+
+def plan(config: Config, everything: bool = False) -> Plan:
+    """All cells and runs of the configuration; `everything` counts methods to come as if they existed."""
+    return expand(
+        papers=config.papers,
+        tables=config.tables,
+        datasets=config.datasets,
+        seeds=config.seeds,
+        backbones=config.backbones,
+        optional=config.optional,
+        overrides=config.recipe.model_dump(),
+        known=None if everything else known(),
+    )
+
+
+def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
+    """The spec of any run that can be written as an id: of the plan, with another seed, or of a row of one's own.
+
+    Raises PetvrError for a malformed id and for unknown papers, data sets, backbones, methods or settings.
+    """
+    planned = planned or plan(config)
+    if run_id in planned.runs:
+        return planned.runs[run_id]
+    parts = parse_id(run_id)
+    if parts.seed is None:
+        raise PetvrError(f"'{run_id}' is a cell; a run needs a seed, e.g. {run_id}/seed-{config.seeds[0]}")
+    cell = planned.cells.get(parts.cell)
+    if cell is not None and cell.runs:
+        return planned.runs[cell.runs[0]].model_copy(update={"seed": parts.seed})
+    if parts.dataset not in datasets.NAMES:
+        raise unknown("data set", parts.dataset, datasets.NAMES, run_id)
+    backbones = {*config.weights, *config.backbones.values()}
+    if parts.backbone not in backbones:
+        raise unknown("backbone", parts.backbone, backbones, run_id)
+    given = {key: yaml.safe_load(value) for key, value in parts.setting.items()}
+    variant = {key: value for key, value in given.items() if key in Recipe.model_fields}
+    setting = {key: value for key, value in given.items() if key not in variant}
+    methods.settings(parts.method, setting)
+    recipe, sources = papers.load(parts.paper).recipe(
+        parts.dataset, parts.method, setting, config.recipe.model_dump(), variant, "the run's id"
+    )
+    return RunSpec(
+        paper=parts.paper,
+        dataset=parts.dataset,
+        backbone=parts.backbone,
+        method=parts.method,
+        setting=setting,
+        variant=variant,
+        seed=parts.seed,
+        train=parts.method != "zero_shot",
+        recipe=recipe,
+        sources=sources,
+        versions=known().versions(parts.method, recipe.similarity),
+    )
+
+
+def image_size(backbone: str) -> int:
+    """Side in pixels of the pictures a backbone reads."""
+    if backbone == "tiny":
+        from petvr.world import IMAGE_SIZE
+
+        return IMAGE_SIZE
+    return CLIP_IMAGE
+
+
+def store(config: Config, run: RunSpec):
+    """The folder of the frame store a run reads."""
+    folder = datasets.folder(run.dataset)
+    return Layout(config.results).frames(folder, run.recipe.sampler, run.recipe.frames, image_size(run.backbone))
+
+
+def table(planned: Plan, name: str) -> TableView:
+    if name not in planned.tables:
+        raise unknown("table", name, planned.tables)
+    return planned.tables[name]
+
+
+def digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def table_digest(view: TableView, rule: str) -> str:
+    """Changes when a table's rows, cells, printed values or selection rule change: then it is built anew."""
+    printed = papers.load(view.paper).printed(view.name)
+    return digest([repr(view), sorted((key, tuple(cell)) for key, cell in printed.items()), rule, _template_version()])
+
+
+@functools.cache
+def _template_version() -> int:
+    from petvr import tables
+
+    return tables.VERSION

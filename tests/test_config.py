@@ -1,0 +1,84 @@
+"""A wrong configuration ends in one line that names file, key and what is allowed."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from petvr import config
+from petvr.errors import PetvrError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the shipped config.yaml, as the working directory."""
+    (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PETVR_CONFIG", raising=False)
+    return tmp_path
+
+
+def overlay(folder, values):
+    (folder / "mine.yaml").write_text(yaml.safe_dump(values))
+    return config.load(["mine.yaml"])
+
+
+def test_shipped_configuration_is_valid_and_asks_for_everything(folder):
+    loaded = config.load()
+    assert (loaded.papers, loaded.tables, loaded.datasets) == ("all", "all", "all")
+    assert len(loaded.seeds) == 3 and loaded.world is None
+
+
+def test_overlay_merges_mappings_and_replaces_lists(folder):
+    loaded = overlay(folder, {"seeds": [7], "weights": {"mine": "/models/mine"}})
+    assert loaded.seeds == [7]
+    assert loaded.weights["mine"] == "/models/mine" and "vit-b-32" in loaded.weights
+
+
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        ({"sedes": [1]}, ["mine.yaml", "'sedes'", "did you mean 'seeds'"]),
+        ({"recipe": {"defualt": {}}}, ["mine.yaml", "'recipe.defualt'", "did you mean 'recipe.default'"]),
+        ({"seeds": "three"}, ["mine.yaml", "seeds", "'three'"]),
+        ({"seeds": []}, ["mine.yaml", "seeds"]),
+        ({"tables": 3}, ["mine.yaml", "tables", "must be all or a list"]),
+        ({"rule": "best"}, ["mine.yaml", "rule", "'best_on_test'"]),
+        ({"world": {"sizes": {}}}, ["mine.yaml", "world.tiny_clip", "required"]),
+    ],
+)
+def test_errors_name_file_and_key(folder, values, parts):
+    with pytest.raises(PetvrError) as caught:
+        overlay(folder, values)
+    message = str(caught.value)
+    assert "\n" not in message and all(part in message for part in parts), message
+
+
+def test_error_in_the_base_file_names_the_base_file(folder):
+    text = (folder / "config.yaml").read_text().replace("missing: record", "missing: ignore")
+    (folder / "config.yaml").write_text(text)
+    with pytest.raises(PetvrError, match=r"config\.yaml: missing: .*'record'"):
+        overlay(folder, {"seeds": [1]})
+
+
+def test_broken_yaml_and_absent_file(folder):
+    (folder / "mine.yaml").write_text("seeds: [1\n")
+    with pytest.raises(PetvrError, match=r"mine\.yaml: not YAML"):
+        config.load(["mine.yaml"])
+    with pytest.raises(PetvrError, match=r"none\.yaml: no such configuration file"):
+        config.load(["none.yaml"])
+
+
+def test_a_rule_sees_the_workflows_configuration(folder, monkeypatch):
+    values = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"seeds": [5]}
+    monkeypatch.setenv("PETVR_CONFIG", json.dumps(values))
+    assert config.load().seeds == [5]
+
+
+def test_schema_file_is_in_step():
+    """workflow/schemas/config.schema.json serves editors; the models are the truth."""
+    written = json.loads((ROOT / "workflow" / "schemas" / "config.schema.json").read_text())
+    assert written == config.Config.model_json_schema(), "write it anew: python -m petvr.config"
