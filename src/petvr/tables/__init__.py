@@ -7,14 +7,16 @@ from pathlib import Path
 from petvr import atomic
 from petvr.errors import unknown
 from petvr.tables import html, index, latex, longform, markdown
-from petvr.tables.adapter import model, models
-from petvr.tables.build import Cell, Line, Table, build
+from petvr.tables.adapter import all_from_plan, from_plan
 from petvr.tables.collect import reader
+from petvr.tables.compute import Cell, Line, Table, build
+from petvr.tables.console import show_table
 from petvr.tables.model import Column, Planned, Printed, Row, TableModel, Want
+from petvr.tables.show import show_run
 
 __all__ = [
     "FORMATS", "Cell", "Column", "Line", "Planned", "Printed", "Row", "Table", "TableModel", "Want",
-    "build", "model", "models", "reader", "render", "write", "write_index",
+    "all_from_plan", "build", "from_plan", "reader", "render", "show_run", "show_table", "write", "write_index",
 ]  # fmt: skip
 
 FORMATS = ("md", "tex", "csv", "html")

@@ -21,12 +21,12 @@ DATASET_TITLES = {
 BETTER = {"high": "max", "low": "min"}
 
 
-def models(plan: Any) -> dict[str, TableModel]:
+def all_from_plan(plan: Any) -> dict[str, TableModel]:
     """All tables of a `petvr.papers.plan.Plan`, in its order."""
-    return {name: model(plan, name) for name in plan.tables}
+    return {name: from_plan(plan, name) for name in plan.tables}
 
 
-def model(plan: Any, table: str, percent_of: Mapping[str, float] | None = None) -> TableModel:
+def from_plan(plan: Any, table: str, percent_of: Mapping[str, float] | None = None) -> TableModel:
     """The table `vop/table_3` of a plan. Raises PetvrError if the plan does not have it."""
     from petvr import papers
 
@@ -63,9 +63,12 @@ def _want(plan: Any, cell: Any) -> Want:
 
 
 def digits(printed: Any) -> str:
-    """The value with the digits the paper prints; a printed cell may hold several numbers (`1.3 (1.1%)`)."""
+    """The value with the digits the paper prints; a printed cell may hold several numbers (`1.3 (1.1%)`).
+
+    Empty for a dash, `?` for a cell that cannot be read.
+    """
     if printed.value is None:
-        return ""
+        return "" if printed.text in ("", "-") else "?"
     same = [text for text in re.findall(r"\d+(?:\.\d+)?", printed.text) if float(text) == abs(printed.value)]
     text = max(same, key=len) if same else f"{abs(printed.value):g}"
     text = f"-{text}" if printed.value < 0 else text

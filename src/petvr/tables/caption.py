@@ -5,7 +5,7 @@ from __future__ import annotations
 from petvr.layout import Layout
 from petvr.result import Result
 from petvr.tables import measure, text
-from petvr.tables.build import Line, Table
+from petvr.tables.compute import Line, Table
 from petvr.tables.data_class import data_class
 
 PAPER_TITLES = {
@@ -100,10 +100,11 @@ def _data(table: Table) -> list[str]:
         kind = data_class(data)
         note = f"class {kind} ({CLASSES[kind]})" if data.world == "real" else "synthetic"
         mark = f" {text.CLASS_C_MARK}" if kind == "C" else ""
+        test = _part(data.test_videos, data.test_videos_official)
+        train = _part(data.train_videos, data.train_videos_official)
         said.append(
-            f"{table.model.dataset_title(dataset)}{mark}: {_part(data.test_videos, data.test_videos_official)} test and "
-            f"{_part(data.train_videos, data.train_videos_official)} training videos, {data.test_captions:,} test "
-            f"captions; {note}; data {data.digest}."
+            f"{table.model.dataset_title(dataset)}{mark}: {test} test and {train} training videos, "
+            f"{data.test_captions:,} test captions; {note}; data {data.digest}."
         )
     return said
 
@@ -155,7 +156,7 @@ def notes(table: Table) -> list[str]:
             if missing and len(missing) < len(seeds):
                 said.append(f"{name}: missing {', '.join(f'seed {s.seed} ({s.reason})' for s in missing)}.")
         for cell in line.cells:
-            if cell.printed and cell.printed.remark and cell.printed.value is None:
+            if cell.printed and cell.printed.remark and cell.printed.text == "?":
                 said.append(f"{name}, {cell.column.key}: {cell.printed.remark}.")
     return [sentence.replace("..", ".") for sentence in said]
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from petvr.layout import Layout
 from petvr.tables import caption, measure, text
-from petvr.tables.build import Cell, Line, Table
+from petvr.tables.compute import Cell, Line, Table
 
 
 def render(table: Table, folder: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from petvr import atomic
 from petvr.tables import caption, html, markdown
-from petvr.tables.build import Table
+from petvr.tables.compute import Table
 
 
 def write(tables: Iterable[Table], folder: str | Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from petvr.tables import caption, text
-from petvr.tables.build import Cell, Line, Table
+from petvr.tables.compute import Cell, Line, Table
 
 # After \begin{document} LaTeX sets \@nodocument to \relax: then the preamble is skipped.
 _PREAMBLE = r"""% packages: booktabs, xcolor, graphicx; compiles by itself, or \input it in a document that loads them
@@ -40,8 +40,8 @@ _SPECIAL = {
     "±": r"$\pm$",
     "→": r"$\rightarrow$",
     "✓": r"$\approx$",
-    "▲": r"$\blacktriangle$",
-    "▼": r"$\blacktriangledown$",
+    "▲": r"$\bigtriangleup$",
+    "▼": r"$\bigtriangledown$",
     "†": r"$^\dagger$",
     "°": r"$^\circ$",
     "·": r"$\cdot$",
@@ -54,8 +54,6 @@ _SPECIAL = {
     "’": "'",
     "…": r"\ldots{}",
 }
-# without amssymb: these exist in every LaTeX
-_SPECIAL |= {"▲": r"$\uparrow$", "▼": r"$\downarrow$"}
 
 
 def render(table: Table) -> str:
@@ -131,4 +129,5 @@ def superscript(name: str) -> str:
 def escape(string: str) -> str:
     """Everything TeX would read as a command, and every character a plain pdflatex cannot print."""
     out = "".join(_SPECIAL.get(char, char) for char in " ".join(string.split()))
+    out = out.replace("--", "-{}-") if "--" in string else out  # no ligature in command lines
     return "".join(char if ord(char) < 256 else "?" for char in out)

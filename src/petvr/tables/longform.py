@@ -6,7 +6,7 @@ import csv
 import io
 
 from petvr.tables import measure
-from petvr.tables.build import Cell, Line, Table
+from petvr.tables.compute import Cell, Line, Table
 from petvr.tables.data_class import data_class
 
 FIELDS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from petvr.tables import caption, text
-from petvr.tables.build import Cell, Line, Table
+from petvr.tables.compute import Cell, Line, Table
 
 
 def render(table: Table) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from petvr.tables.build import Cell, Line, Table
+from petvr.tables.compute import Cell, Line, Table
 from petvr.tables.data_class import data_class
 from petvr.tables.model import METRICS, Column
 
@@ -52,7 +52,7 @@ def compared(cell: Cell) -> str:
             return VERDICT_MARKS["inside"]
     else:
         decimals = METRICS[cell.column.metric][1] or 1
-    sign = f"{cell.difference:+.{decimals}f}"
+    sign = f"{cell.difference:+.{decimals}f}".replace("-", "−")
     return f"{sign} {VERDICT_MARKS[cell.verdict]}" if cell.verdict else sign
 
 
