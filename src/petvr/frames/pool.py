@@ -1,0 +1,141 @@
+"""Processes that work through tasks with a time limit each; one that hangs or crashes is replaced, the rest goes on.
+
+decord can loop for ever inside native code while it holds the GIL, so no thread can end it (STACK §4); and a foreign
+file may crash any decoder. Only a process can be ended from outside.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from typing import Any
+
+from petvr.errors import PetvrError
+
+START_SECONDS = 300  # importing the decoders on a loaded machine
+
+
+@dataclass(frozen=True)
+class Outcome:
+    key: Any
+    value: Any = None
+    error: str = ""  # one line; empty when the task succeeded
+    lost: bool = False  # the process was ended at the time limit, or died
+
+
+@dataclass
+class _Worker:
+    process: Any
+    pipe: connection.Connection
+    key: Any = None
+    busy: bool = False
+    ready: bool = False
+    deadline: float = field(default=float("inf"))
+
+
+def _serve(pipe: connection.Connection, function: Callable[..., Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    try:
+        pipe.send(("ready", None))
+        while (arguments := pipe.recv()) is not None:
+            pipe.send(_outcome(function, arguments))
+    except (EOFError, BrokenPipeError):
+        return  # the parent is gone
+
+
+def _outcome(function: Callable[..., Any], arguments: tuple) -> tuple[str, Any]:
+    try:
+        return "ok", function(*arguments)
+    except PetvrError as error:
+        return "error", getattr(error, "reason", str(error))
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return "error", f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
+
+
+def run(
+    function: Callable[..., Any], tasks: Iterator[tuple[Any, tuple]], *, workers: int, seconds: float
+) -> Iterator[Outcome]:
+    """Yield an Outcome for each (key, arguments) of `tasks`, as they finish; `function` must be importable by name.
+
+    `tasks` may be fed while outcomes are read: it is asked for the next one whenever a process is free, and once more
+    after each outcome. Raises PetvrError when processes cannot be started at all.
+    """
+    context = multiprocessing.get_context("spawn")
+    crew = [_start(context, function) for _ in range(max(1, workers))]
+    try:
+        while True:
+            for place, worker in enumerate(crew):
+                if not worker.ready or worker.busy or (task := next(tasks, None)) is None:
+                    continue
+                worker.key, worker.busy, worker.deadline = task[0], True, time.monotonic() + seconds
+                try:
+                    worker.pipe.send(task[1])
+                except OSError:  # died while it waited for work
+                    yield Outcome(task[0], error="the decoding process died while idle", lost=True)
+                    _end(worker)
+                    crew[place] = _start(context, function)
+            if not any(worker.busy or not worker.ready for worker in crew):
+                return
+            for place, worker in _reports(crew):
+                outcome, gone = _take(worker, seconds)
+                if gone:
+                    _end(worker)
+                    crew[place] = _start(context, function)
+                if outcome is not None:
+                    yield outcome
+    finally:
+        for worker in crew:
+            _end(worker)
+
+
+def _start(context: Any, function: Callable[..., Any]) -> _Worker:
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, function), daemon=True)
+    process.start()
+    there.close()
+    return _Worker(process, here, deadline=time.monotonic() + START_SECONDS)
+
+
+def _reports(crew: list[_Worker]) -> list[tuple[int, _Worker]]:
+    """The workers that sent something, died, or ran over their time; waits until there is one."""
+    active = [(place, worker) for place, worker in enumerate(crew) if worker.busy or not worker.ready]
+    now = time.monotonic()
+    patience = max(0.0, min(worker.deadline for _, worker in active) - now)
+    sources = {worker.pipe: None for _, worker in active} | {worker.process.sentinel: None for _, worker in active}
+    told = set(connection.wait(list(sources), timeout=min(patience, 3600)))
+    now = time.monotonic()
+    return [(p, w) for p, w in active if w.pipe in told or w.process.sentinel in told or w.deadline <= now]
+
+
+def _take(worker: _Worker, seconds: float) -> tuple[Outcome | None, bool]:
+    """What a worker has to say, and whether it has to be replaced."""
+    try:
+        if worker.pipe.poll():
+            state, value = worker.pipe.recv()
+            key, worker.busy, worker.deadline = worker.key, False, float("inf")
+            if state == "ready":
+                worker.ready = True
+                return None, False
+            return (Outcome(key, value) if state == "ok" else Outcome(key, error=value)), False
+    except (EOFError, OSError):
+        worker.process.join(10)
+    if not worker.ready:
+        raise PetvrError("a decoding process could not be started (it ended or hung before its first video)")
+    if worker.process.is_alive():
+        return Outcome(worker.key, error=f"decoding did not end within {seconds:g} s", lost=True), True
+    code = worker.process.exitcode
+    how = signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
+    return Outcome(worker.key, error=f"the decoding process died ({how})", lost=True), True
+
+
+def _end(worker: _Worker) -> None:
+    worker.process.kill()
+    worker.process.join(10)
+    worker.pipe.close()
