@@ -1,0 +1,120 @@
+"""What one run trains: CLIP under a method, and a similarity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from petvr import atomic
+from petvr.clip import weights as clip_weights
+from petvr.methods import adapt
+from petvr.similarity import build as build_similarity
+from petvr.spec import RunSpec
+from petvr.training import groups, precision, seeds
+
+HEAD = "similarity."
+
+
+class Model:
+    """`adapted` encodes, `similarity` scores. Trained tensors have one name each, with the part that sets their rate."""
+
+    def __init__(self, adapted: nn.Module, similarity: nn.Module, *, mode: str = "fp32") -> None:
+        precision.check(mode)
+        self.adapted, self.similarity, self.mode = adapted, similarity, mode
+        self.trained: dict[str, tuple[nn.Parameter, str]] = {
+            name: (parameter, adapted.part(name)) for name, parameter in adapted.trainable().items()
+        }
+        for name, parameter in similarity.named_parameters():
+            if parameter.requires_grad:
+                self.trained[HEAD + name] = (parameter, "head")
+
+    @property
+    def logit_scale(self) -> nn.Parameter:
+        return self.adapted.clip.logit_scale
+
+    @property
+    def device(self) -> torch.device:
+        return self.logit_scale.device
+
+    def to(self, device: torch.device) -> Model:
+        self.adapted.to(device)
+        self.similarity.to(device)
+        return self
+
+    def mode_of(self, training: bool) -> None:
+        self.adapted.train(training)
+        self.similarity.train(training)
+
+    def texts(self, ids: Tensor) -> Tensor:
+        """[B, W] -> fp32 [B, E]"""
+        with precision.forward(self.mode, self.device):
+            features = self.adapted.encode_texts(ids)
+        return features.float()
+
+    def frames(self, pixels: Tensor, mask: Tensor) -> Tensor:
+        """uint8 or normalised [B, F, 3, H, W], [B, F] -> fp32 [B, F, E]"""
+        if not pixels.is_floating_point():
+            pixels = self.adapted.clip.normalise(pixels)
+        with precision.forward(self.mode, self.device):
+            features = self.adapted.encode_frames(pixels, mask)
+        return features.float()
+
+    def scores(self, text: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
+        """[N, E], [M, F, E], [M, F] -> [N, M], before the logit scale"""
+        return self.similarity(text, frames, mask)
+
+    def norms(self) -> set[str]:
+        """Names in `trained` that are weights of LayerNorms."""
+        return groups.layer_norm_weights(self.adapted) | {
+            HEAD + name for name in groups.layer_norm_weights(self.similarity)
+        }
+
+    def has_dropout(self) -> bool:
+        """Whether two passes over one video may differ in training."""
+        parts = [*self.adapted.modules(), *self.similarity.modules()]
+        return any(getattr(part, "p", 0) for part in parts if "dropout" in type(part).__name__.lower())
+
+    def counts(self) -> tuple[dict[str, int], int]:
+        """(trainable numbers by part, all numbers)"""
+        by_part = {"clip": 0, "new": 0, "head": 0}
+        for parameter, part in self.trained.values():
+            by_part[part] += parameter.numel()
+        everything = [*self.adapted.parameters(), *self.similarity.parameters()]
+        return by_part, sum(parameter.numel() for parameter in everything)
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of the trained tensors on the CPU."""
+        return {name: parameter.detach().to("cpu", copy=True) for name, (parameter, _) in self.trained.items()}
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Tensor]) -> None:
+        for name, (parameter, _) in self.trained.items():
+            parameter.copy_(state[name])
+
+
+def build(spec: RunSpec, weights: Path, device: torch.device) -> Model:
+    """The spec's method and similarity on the weights in the folder `weights`; new parameters are drawn on the CPU."""
+    recipe = spec.recipe
+    adapted = adapt(
+        clip_weights.load(weights),
+        spec.method,
+        dict(spec.setting),
+        frames=recipe.frames,
+        words=recipe.words,
+        generator=seeds.tensors(spec.seed, "method"),
+        train_logit_scale=spec.train and recipe.logit_scale == "train",
+    )
+    similarity = build_similarity(
+        recipe.similarity, recipe.similarity_setting, adapted.embed_dim, seeds.tensors(spec.seed, "similarity")
+    )
+    return Model(adapted, similarity, mode=recipe.precision).to(device)
+
+
+def save(state: dict[str, Tensor], path: Path) -> None:
+    """Trained tensors as safetensors; those of the similarity begin with `similarity.`, the others are Adapted's names."""
+    from safetensors.torch import save_file
+
+    with atomic.replacing(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
