@@ -40,7 +40,7 @@ def towers(clip, hidden: int, scale: float, generator: torch.Generator) -> nn.Mo
 
 
 def beside(adapters: nn.ModuleList, reads: str) -> Callable:
-    """Adds the block's bottleneck to a sub-layer's output; it reads what the sub-layer read, behind or before its LN."""
+    """Adds the block's bottleneck to a sub-layer's output; both read the same stream, behind LN or before it."""
 
     def add(out: Tensor, here) -> Tensor:
         return out + adapters[here.layer](here.input if reads == "normed" else here.residual)

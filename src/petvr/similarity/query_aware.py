@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from petvr.errors import PetvrError
+
 VERSION = 1
 DEFAULTS = {"tau": 5.0}
 
@@ -54,4 +56,6 @@ class QueryAware(nn.Module):
 
 
 def build(setting, embed_dim, generator):
+    if setting.tau <= 0:
+        raise PetvrError(f"similarity 'query_aware': setting 'tau': {setting.tau:g} given, allowed: more than 0")
     return QueryAware(setting.tau)

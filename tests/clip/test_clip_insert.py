@@ -1,0 +1,166 @@
+"""The insertion points: where they are, what they are given, and that a method may join frames into one sequence."""
+
+import pytest
+import torch
+
+from petvr.clip import weights
+from petvr.clip.config import ClipConfig, Tower
+from petvr.clip.insert import ONCE, PER_BLOCK, Inserts
+
+torch.set_num_threads(1)
+TINY = ClipConfig(Tower(32, 3, 4, 64), Tower(24, 2, 2, 48), image=16, patch=8, positions=12, vocab=50, eot=49, embed=16)
+WIDE = {
+    "vision": {
+        "stream": (6, 5, 32),
+        "embedded": (6, 4, 32),
+        "hidden": (6, 5, 64),
+        "pooled": (6, 32),
+        "projected": (6, 16),
+    },
+    "text": {
+        "stream": (2, 7, 24),
+        "embedded": (2, 7, 24),
+        "hidden": (2, 7, 48),
+        "pooled": (2, 24),
+        "projected": (2, 16),
+    },
+}
+
+
+def data(frames=3):
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(2, frames, 3, 16, 16, generator=generator)
+    ids = torch.randint(1, 40, (2, 7), generator=generator)
+    ids[0, 4], ids[1, 6] = 49, 49
+    return pixels, ids
+
+
+def shape(place, tower):
+    named = {"embedded": "embedded", "mlp_hidden": "hidden", "pooled": "pooled", "projected": "projected"}
+    return WIDE[tower][named.get(place, "stream")]
+
+
+@pytest.mark.parametrize("tower", ["vision", "text"])
+def test_every_place_is_reached_in_order_with_its_shape_and_what_was_read(tower):
+    clip = weights.random(TINY, 0)
+    pixels, ids = data()
+    inserts, seen = Inserts(TINY), []
+
+    def spy(place):
+        def look(x, here):
+            seen.append((place, here.layer))
+            if place == "ids":
+                assert x is ids
+            elif place == "qkv":
+                assert [part.shape for part in x] == [torch.Size(shape(place, tower))] * 3
+            else:
+                assert x.shape == shape(place, tower)
+            if place in ("qkv", "attn_out", "mlp_hidden", "mlp_out"):
+                block = getattr(clip, f"{tower}_model").encoder.layers[here.layer]
+                norm = block.layer_norm1 if place in ("qkv", "attn_out") else block.layer_norm2
+                assert torch.equal(here.input, norm(here.residual))
+            return x
+
+        return look
+
+    for place in ONCE + PER_BLOCK:
+        inserts.add(tower, place, spy(place))
+    with torch.no_grad():
+        plain = clip.encode_frames(pixels) if tower == "vision" else clip.encode_texts(ids)
+        spied = clip.encode_frames(pixels, None, inserts) if tower == "vision" else clip.encode_texts(ids, inserts)
+    assert torch.equal(plain, spied)
+    first = ["embedded", "tokens_in"] if tower == "vision" else ["ids", "embedded", "tokens_in"]
+    blocks = [(place, i) for i in range(3 if tower == "vision" else 2) for place in PER_BLOCK]
+    assert seen == [(place, None) for place in first] + blocks + [("pooled", None), ("projected", None)]
+
+
+@pytest.mark.parametrize("place", [place for place in ONCE + PER_BLOCK if place != "ids"])
+@pytest.mark.parametrize("tower", ["vision", "text"])
+def test_what_a_function_returns_is_what_the_tower_goes_on_with(tower, place):
+    clip = weights.random(TINY, 0)
+    pixels, ids = data()
+    inserts = Inserts(TINY)
+    bump = torch.linspace(-1, 1, 64)
+    add = lambda x: x + bump[: x.shape[-1]]  # noqa: E731
+    inserts.add(tower, place, lambda x, here: tuple(map(add, x)) if place == "qkv" else add(x))
+    with torch.no_grad():
+        plain = clip.encode_frames(pixels) if tower == "vision" else clip.encode_texts(ids)
+        moved = clip.encode_frames(pixels, None, inserts) if tower == "vision" else clip.encode_texts(ids, inserts)
+    assert (plain - moved).abs().max() > 1e-4
+
+
+def test_places_and_towers_that_do_not_exist_are_refused():
+    with pytest.raises(ValueError, match="no place 'attn'"):
+        Inserts(TINY).add("vision", "attn", lambda x, here: x)
+    with pytest.raises(ValueError, match="tower 'audio'"):
+        Inserts(TINY).add("audio", "mid", lambda x, here: x)
+
+
+def test_functions_of_two_methods_act_one_after_the_other():
+    clip = weights.random(TINY, 0)
+    inserts = Inserts(TINY)
+    inserts.add("text", "projected", lambda x, here: x + 1)
+    inserts.add("text", "projected", lambda x, here: x * 2)
+    ids = data()[1]
+    with torch.no_grad():
+        torch.testing.assert_close(clip.encode_texts(ids, inserts), (clip.encode_texts(ids) + 1) * 2)
+
+
+def test_prompts_of_two_owners_stand_side_by_side_and_move_eot():
+    from petvr.clip.insert import Flow
+
+    flow = Flow("text", Inserts(TINY), eot=torch.tensor([2, 3]))
+    x = torch.arange(4.0).view(1, 4, 1).expand(2, 4, 1)
+    one, two = torch.full((2, 1), 10.0), torch.full((1, 1), 20.0)
+    x = flow.put("one", x, one)
+    x = flow.put("two", x, two)
+    assert x[0, :, 0].tolist() == [0, 20, 10, 10, 1, 2, 3]
+    assert flow.eot.tolist() == [5, 6] and flow.leading == 4
+    x = flow.put("one", x, one + 1)
+    assert x[0, :, 0].tolist() == [0, 20, 11, 11, 1, 2, 3]
+    x = flow.drop("two", x)
+    assert x[0, :, 0].tolist() == [0, 11, 11, 1, 2, 3] and flow.leading == 3
+    x = flow.drop("one", x)
+    assert x[0, :, 0].tolist() == [0, 1, 2, 3] and flow.eot.tolist() == [2, 3]
+
+
+def test_frames_can_be_joined_into_one_sequence_from_a_block_on():
+    """All frames' CLS in front, then all patches; keys of masked frames hidden. Reference: that sequence by hand."""
+    clip = weights.random(TINY, 0)
+    pixels, _ = data()
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    inserts = Inserts(TINY)
+    inserts.temporal = True
+
+    def join(x, here):
+        flow = here.flow
+        x = x.unflatten(0, (flow.videos, flow.frames))
+        tokens = x.shape[2] - 1
+        flow.joined = True
+        flow.key_mask = torch.cat([flow.mask, flow.mask.repeat_interleave(tokens, dim=1)], dim=1)
+        return torch.cat([x[:, :, 0], x[:, :, 1:].flatten(1, 2)], dim=1)
+
+    inserts.add("vision", "block_in", join, [1])
+    with torch.no_grad():
+        joined = clip.encode_frames(pixels, mask, inserts)
+        for video, count in ((0, 2), (1, 3)):  # by hand: only the real frames, one video at a time
+            tower = clip.vision_model
+            embedded = tower.embeddings.patch_embedding(pixels[video, :count]).flatten(2).transpose(1, 2)
+            cls = tower.embeddings.class_embedding.expand(count, 1, -1)
+            x = torch.cat([cls, embedded], 1) + tower.embeddings.position_embedding.weight
+            x = tower.pre_layrnorm(x)
+            for number, block in enumerate(tower.encoder.layers):
+                if number == 1:
+                    x = torch.cat([x[:, 0], x[:, 1:].flatten(0, 1)])[None]
+                h = block.layer_norm1(x)
+                heads = []
+                for head in range(4):
+                    part = slice(head * 8, head * 8 + 8)
+                    q, k, v = (getattr(block.self_attn, f"{n}_proj")(h)[..., part] for n in "qkv")
+                    heads.append(torch.softmax(q @ k.transpose(-1, -2) / 8**0.5, -1) @ v)
+                x = x + block.self_attn.out_proj(torch.cat(heads, -1))
+                h = block.mlp.fc1(block.layer_norm2(x))
+                x = x + block.mlp.fc2(h * torch.sigmoid(1.702 * h))
+            by_hand = clip.visual_projection(tower.post_layernorm(x[0, :count]))
+            torch.testing.assert_close(joined[video, :count], by_hand, atol=1e-5, rtol=0)
+        assert not joined[0, 2].any()

@@ -1,0 +1,138 @@
+import json
+
+import pytest
+import torch
+
+from petvr.clip import config, weights
+from petvr.clip.config import ClipConfig, Tower
+from petvr.errors import PetvrError
+
+torch.set_num_threads(1)
+TINY = ClipConfig(Tower(32, 2, 4, 64), Tower(24, 2, 2, 48), image=16, patch=8, positions=12, vocab=50, eot=49, embed=16)
+
+
+@pytest.fixture()
+def folder(tmp_path):
+    weights.save(weights.random(TINY, 3), tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_a_saved_clip_loads_with_its_geometry_and_its_numbers(folder):
+    clip = weights.load(folder)
+    assert clip.config == TINY
+    assert same(clip, weights.random(TINY, 3))
+    assert not same(clip, weights.random(TINY, 4))
+
+
+def test_transformers_reads_the_folder_and_fetch_brings_a_local_model_into_the_same_form(folder, tmp_path):
+    from transformers import CLIPModel
+
+    from petvr.clip import tokenizer
+
+    model = CLIPModel.from_pretrained(folder)
+    assert torch.equal(model.logit_scale, weights.load(folder).logit_scale)
+    symbols = tokenizer.byte_symbols()
+    names = [*symbols, *(symbol + "</w>" for symbol in symbols), tokenizer.SOT, tokenizer.EOT]
+    tokenizer.build({name: number for number, name in enumerate(names)}, [], folder)
+    tokens = {"tokenizer_class": "CLIPTokenizer", "unk_token": tokenizer.EOT, "bos_token": tokenizer.SOT}
+    tokens |= {"eos_token": tokenizer.EOT, "pad_token": tokenizer.EOT, "model_max_length": 12}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokens))
+    weights.fetch(str(folder), tmp_path / "fetched")
+    assert same(weights.load(tmp_path / "fetched"), weights.load(folder))
+    fetched, mine = tokenizer.load(tmp_path / "fetched"), tokenizer.load(folder)
+    assert fetched.tokens(["Red  square, it's"]) == mine.tokens(["Red  square, it's"])
+
+
+def test_fetch_names_a_source_that_does_not_exist(tmp_path):
+    with pytest.raises(PetvrError, match="nowhere"):
+        weights.fetch(str(tmp_path / "nowhere"), tmp_path / "out")
+
+
+def test_older_bin_files_load_without_running_a_pickle(folder, tmp_path):
+    clip = weights.load(folder)
+    (folder / "model.safetensors").unlink()
+    half = {name: tensor.half() if tensor.dim() else tensor for name, tensor in clip.state_dict().items()}
+    half["text_model.embeddings.position_ids"] = torch.arange(12)[None]  # older files hold such
+    torch.save(half, folder / "pytorch_model.bin")
+    loaded = weights.load(folder)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+    torch.testing.assert_close(loaded.state_dict(), clip.state_dict(), atol=1e-3, rtol=0)
+
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "trap"), "w"))
+
+    torch.save({"text_projection.weight": Trap()}, folder / "pytorch_model.bin")
+    with pytest.raises(PetvrError, match="not readable as weights"):
+        weights.load(folder)
+    assert not (tmp_path / "trap").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("visual_projection.weight"), "visual_projection.weight"),
+        (lambda state: state.update(surplus=torch.zeros(1)), "'surplus'"),
+        (lambda state: state.update({"logit_scale": torch.zeros(2)}), r"'logit_scale' has shape \(2,\)"),
+    ],
+)
+def test_weights_that_are_not_this_clips_are_named(folder, change, message):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(folder / "model.safetensors")
+    change(state)
+    save_file(state, folder / "model.safetensors")
+    with pytest.raises(PetvrError, match=message) as error:
+        weights.load(folder)
+    assert "model.safetensors" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_missing_damaged_and_foreign_folders_are_named(folder, tmp_path):
+    with pytest.raises(PetvrError, match="no such weights folder"):
+        weights.load(tmp_path / "absent")
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(PetvrError, match="not readable as weights"):
+        weights.load(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(PetvrError, match="no weights file"):
+        weights.load(folder)
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(PetvrError, match="'bert' is not a CLIP"):
+        weights.load(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(PetvrError, match=r"config\.json: cannot be read as JSON"):
+        weights.load(folder)
+
+
+def test_digest_follows_weights_and_geometry(folder):
+    before = weights.digest(folder)
+    assert weights.digest(folder) == before
+    weights.save(weights.random(TINY, 4), folder)
+    assert weights.digest(folder) != before
+
+
+def test_config_of_the_hubs_older_files_means_the_highest_id_by_eos_2():
+    old = config.from_hf({"text_config": {"eos_token_id": 2}, "vision_config": {"patch_size": 16}})
+    assert (old.eot, old.patch, old.patches) == (49407, 16, 196)
+    nested = config.from_hf(
+        {"projection_dim": 768, "text_config_dict": {"hidden_size": 768, "num_attention_heads": 12}}
+    )
+    assert (nested.embed, nested.text.width) == (768, 768)
+
+
+def test_unknown_backbones_are_named_with_the_nearest():
+    with pytest.raises(PetvrError, match="did you mean 'vit-b-32'"):
+        config.geometry("vit-b32")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "total"), [("vit-b-32", 151_277_313), ("vit-b-16", 149_620_737), ("vit-l-14", 427_616_513)]
+)
+def test_the_published_sizes_have_the_published_number_of_parameters(backbone, total):
+    clip = weights.on_meta(config.geometry(backbone))
+    assert sum(parameter.numel() for parameter in clip.parameters()) == total
