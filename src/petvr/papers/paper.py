@@ -154,11 +154,10 @@ class Paper:
                 for key, leaf in rule.set.items():
                     leaves[key] = leaf.value, _source(leaf)
         for where, given in _config_overrides(overrides or {}, self.name, dataset, method):
-            for key, value in given.items():
+            for key in given:
                 _known_field(key, where)
-                leaves[key] = value, Source(origin="config", where=where)
-        for key, value in (variant or {}).items():
-            leaves[key] = value, Source(origin="paper", where=variant_source or f"{self.name}/tables.yaml")
+            _replace(leaves, given, Source(origin="config", where=where))
+        _replace(leaves, variant or {}, Source(origin="paper", where=variant_source or f"{self.name}/tables.yaml"))
         recipe = schema.validated(Recipe, {k: v for k, (v, _) in leaves.items()}, f"{self._recipe_file}: recipe")
         sources = {f"recipe.{key}": source for key, (_, source) in leaves.items()}
         for key in setting or {}:
@@ -282,6 +281,13 @@ class Paper:
                 text = row["value"] or row["printed"]
                 cells[key] = Printed(value, std, text, row["printed"], row["emphasised"], row["remark"])
         return tables
+
+
+def _replace(leaves: dict[str, tuple[Any, Source]], given: Mapping[str, Any], source: Source) -> None:
+    """Another similarity starts from its own defaults, since the old one's setting would not fit it."""
+    if "similarity" in given and given["similarity"] != leaves["similarity"][0]:
+        leaves["similarity_setting"] = {}, source
+    leaves.update((key, (value, source)) for key, value in given.items())
 
 
 def _source(leaf: schema.Leaf) -> Source:
