@@ -126,7 +126,7 @@ def test_names_versions_and_settings():
     assert all(similarity.version(name) >= 1 for name in similarity.NAMES())
     with pytest.raises(PetvrError, match="did you mean 'mean_pool'"):
         similarity.build("meanpool", {}, E)
-    with pytest.raises(PetvrError, match="unknown setting 'taw' .did you mean 'tau'"):
+    with pytest.raises(PetvrError, match=r"unknown setting 'taw' .did you mean 'tau'"):
         similarity.build("query_aware", {"taw": 1}, E)
     with pytest.raises(PetvrError, match="'tau': 'x' given"):
         similarity.build("query_aware", {"tau": "x"}, E)

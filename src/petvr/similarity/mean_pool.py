@@ -17,12 +17,11 @@ class MeanPool(nn.Module):
     def forward(self, text: Tensor, frames: Tensor, mask: Tensor | None = None) -> Tensor:
         """text [N, E], frames [M, F, E], mask [M, F] -> [N, M] in fp32; a video without a valid frame scores 0."""
         with torch.autocast(text.device.type, enabled=False):
-            video = functional.normalize(frames.float(), dim=-1)
-            if mask is not None:
-                video = video.masked_fill(~mask[..., None], 0)  # not a product: a masked NaN must not spread
-                video = video.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
-            else:
-                video = video.mean(dim=1)
+            if mask is None:
+                mask = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+            hidden = ~mask[..., None]  # filled, not multiplied: a masked NaN must reach neither score nor gradient
+            frames = functional.normalize(frames.float().masked_fill(hidden, 0), dim=-1).masked_fill(hidden, 0)
+            video = frames.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
             return functional.normalize(text.float(), dim=-1) @ functional.normalize(video, dim=-1).T
 
 
