@@ -85,6 +85,8 @@ def uniform_mid(n_frames: int, fps: float, frames: int, window: Window = None) -
     the window (guess: neither code base knows windows).
     """
     every = _range(n_frames, fps, window)
+    if not len(every):
+        return every
     parts = min(frames, len(every))
     bounds = np.linspace(0, len(every), parts + 1).astype(np.int64)
     middles = (bounds[:-1] + bounds[1:] - 1) // 2
@@ -94,6 +96,8 @@ def uniform_mid(n_frames: int, fps: float, frames: int, window: Window = None) -
 def linspace_all(n_frames: int, fps: float, frames: int, window: Window = None) -> np.ndarray:
     """CLIP-ViP and Text-Proxy: linspace over all frames, both ends included, rounded down; short videos repeat."""
     every = _range(n_frames, fps, window)
+    if not len(every):
+        return every
     return every[np.linspace(0, len(every) - 1, frames, dtype=np.int64)]
 
 
@@ -114,8 +118,7 @@ def pick(name: str, *, n_frames: int, fps: float, frames: int, window: Window = 
         raise PetvrError(f"sampler {name}: needs frames, a frame rate and a count, got {n_frames}, {fps}, {frames}")
     if window is not None and not 0 <= window[0] <= window[1]:
         raise PetvrError(f"sampler {name}: window {window} must be 0 <= start <= end seconds")
-    empty = window is not None and len(_range(n_frames, fps, window)) == 0
-    indices = np.empty(0, np.int64) if empty else SAMPLERS[name](n_frames, fps, frames, window)
-    if len(indices) == 0:
+    indices = SAMPLERS[name](n_frames, fps, frames, window)
+    if window is not None and not len(indices):
         raise PetvrError(f"sampler {name}: no frame between {window[0]:g} s and {window[1]:g} s of the video")
     return indices

@@ -1,0 +1,90 @@
+"""The pool ends what hangs or crashes and finishes the rest."""
+
+import ctypes
+import os
+import signal
+import time
+
+import pytest
+
+from petvr.errors import PetvrError
+from petvr.frames import pool
+from petvr.frames.probe import Unreadable
+
+
+def work(what, value=None):
+    if what == "hang":  # holds the GIL, as decord's endless loop does: no thread of this process could end it
+        ctypes.PyDLL(None).sleep(600)
+    if what == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if what == "exit":
+        os._exit(3)
+    if what == "unreadable":
+        raise Unreadable("some/file.mp4", "empty file")
+    if what == "bug":
+        raise ZeroDivisionError("division by zero")
+    return value
+
+
+def outcomes(tasks, **options):
+    options = {"workers": 2, "seconds": 60} | options
+    return {o.key: o for o in pool.run(work, iter(tasks), **options)}
+
+
+def test_results_come_back_under_their_keys():
+    found = outcomes([(f"k{i}", ("fine", i)) for i in range(7)])
+    assert {key: outcome.value for key, outcome in found.items()} == {f"k{i}": i for i in range(7)}
+    assert not any(outcome.error or outcome.lost for outcome in found.values())
+
+
+def test_hang_and_crash_cost_one_task_each():
+    tasks = [("hang", ("hang",)), ("crash", ("crash",)), ("exit", ("exit",))]
+    tasks += [(i, ("fine", i)) for i in range(4)]
+    found = outcomes(tasks, seconds=2)
+    assert [found[i].value for i in range(4)] == [0, 1, 2, 3]
+    assert found["hang"].lost and found["hang"].error == "decoding did not end within 2 s"
+    assert found["crash"].lost and "SIGSEGV" in found["crash"].error
+    assert found["exit"].lost and "exit code 3" in found["exit"].error
+
+
+def test_errors_are_one_line():
+    found = outcomes([("a", ("unreadable",)), ("b", ("bug",)), ("c", ("fine", 1))], workers=1)
+    assert found["a"].error == "empty file" and not found["a"].lost
+    assert found["b"].error.startswith("ZeroDivisionError: division by zero (test_frames_pool.py:")
+    assert found["c"].value == 1
+
+
+def test_tasks_may_be_added_after_an_outcome():
+    again = []
+
+    def feed():
+        yield "first", ("crash",)
+        while True:
+            yield ("second", ("fine", 2)) if again and again.pop() else None
+
+    found = {}
+    for outcome in pool.run(work, feed(), workers=1, seconds=60):
+        found[outcome.key] = outcome
+        if outcome.lost:
+            again.append(True)
+    assert found["first"].lost and found["second"].value == 2
+
+
+def test_a_function_that_cannot_start_is_an_error_not_a_loop(monkeypatch):
+    monkeypatch.setattr(pool, "_serve", os._exit)  # called with a pipe: dies before it is ready
+    with pytest.raises(PetvrError, match="could not be started"):
+        list(pool.run(work, iter([("a", ("fine",))]), workers=1, seconds=5))
+
+
+def test_no_process_is_left_behind():
+    stop = pool.run(work, iter([("a", ("fine", 1)), ("b", ("hang",))]), workers=2, seconds=60)
+    assert next(stop).value == 1
+    import multiprocessing
+
+    children = multiprocessing.active_children()
+    assert children
+    stop.close()
+    deadline = time.monotonic() + 20
+    while any(child.is_alive() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(child.is_alive() for child in children)
