@@ -149,12 +149,17 @@ def build(
     generator: torch.Generator,
     train_logit_scale: bool | None,
 ) -> Adapted:
-    """New modules are made where CLIP is: on its device, and without memory when CLIP is on the meta device."""
+    """New modules are made where CLIP is: on its device, and without memory when CLIP is on the meta device.
+
+    torch's layers initialise themselves from the global generator: it is seeded from `generator` for that, and put
+    back afterwards.
+    """
     device = clip.logit_scale.device
     parts = {}
     for name, setting in complete.items():
         module = import_module(f"petvr.methods.{name}")
-        with torch.device("meta" if device.type == "meta" else "cpu"):
+        with torch.random.fork_rng(devices=[]), torch.device("meta" if device.type == "meta" else "cpu"):
+            torch.manual_seed(int(torch.randint(2**62, (), generator=generator, device="cpu")))
             part = module.build(clip, SimpleNamespace(**setting), Made(frames, words, generator))
         if part.module is not None:
             part.module.to(device)

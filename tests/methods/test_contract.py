@@ -1,0 +1,279 @@
+"""What every method promises, with every kind of setting, in both towers. A new method must add its line to CASES."""
+
+from dataclasses import dataclass, field
+from functools import cache
+
+import pytest
+import torch
+
+from petvr import methods
+from petvr.clip import weights
+from petvr.clip.config import ClipConfig, Tower, geometry, with_layers
+from petvr.errors import PetvrError
+
+torch.set_num_threads(1)
+TINY = ClipConfig(Tower(32, 3, 4, 64), Tower(24, 3, 2, 48), image=16, patch=8, positions=24, vocab=60, eot=59, embed=16)
+WORDS, FRAMES = 12, 4
+NEAR = 1e-2  # relative change of the features that still counts as near identity
+
+
+@dataclass(frozen=True)
+class Case:
+    method: str
+    setting: dict = field(default_factory=dict)
+    count: int = 0  # trainable numbers with ViT-B/32
+    tiny: dict = field(default_factory=dict)  # where a setting has to be smaller for the tiny CLIP
+
+    def __str__(self):
+        return "@".join([self.method, *(f"{key}={value}" for key, value in self.setting.items())])
+
+
+SMALL = {"r": 4, "ds": 6}
+CASES = [
+    Case("zero_shot", count=0),
+    Case("full", count=123_540_993),
+    Case("full", {"freeze": 6}, 62_099_457, {"freeze": 1}),
+    Case("full", {"freeze": 9}, 31_378_689, {"freeze": 2}),
+    Case("full", {"freeze": 11}, 10_898_177, {"freeze": 2}),
+    Case("full", {"freeze": 12}, 657_921, {"freeze": 3}),
+    Case("full", {"rule": "everything"}, 151_277_313),
+    Case("bias", count=171_008),
+    Case("proj", count=655_360),
+    Case("partial", count=10_240_256),
+    Case("partial", {"blocks": 2}, 20_480_512),
+    Case("adapter_attn", count=1_982_976),
+    Case("adapter_attn", {"reads": "stream", "scale": 4.0}, 1_982_976),
+    Case("adapter_ffn", count=1_982_976),
+    Case("adapter_ffn", {"reads": "normed", "width": 8}, 261_312),
+    Case("vop", count=122_880),
+    Case("vop", {"tokens": 4}, 61_440),
+    Case("vop", {"readout": "released"}, 122_880),
+    Case("cross_modal_adapter", count=519_168, tiny=SMALL),
+    Case("cross_modal_adapter", {"r": 8, "ds": 8}, 520_896, SMALL),
+    Case("cross_modal_adapter", {"r": 16, "ds": 16}, 1_008_000, SMALL),
+    Case("cross_modal_adapter", {"r": 16, "ds": 64}, 988_416, SMALL),
+    Case("cross_modal_adapter", {"r": 16, "ds": 512}, 805_632, {"r": 4, "ds": 24}),
+    Case("cross_modal_adapter", {"r": 8, "share": False}, 522_624, {"r": 4}),
+    Case("cross_modal_adapter", {"r": 16, "share": False}, 1_014_528, {"r": 4}),
+    Case("bias+cross_modal_adapter", {"r": 8}, 690_176, SMALL),
+    Case("vop+adapter_ffn", {"tokens": 8}, 2_105_856, {"tokens": 3}),
+    Case("vop+partial", {}, 10_363_136),
+]
+each = pytest.mark.parametrize("case", CASES, ids=str)
+GEOMETRIES = {"tiny": TINY, "vit-b-32": with_layers(geometry("vit-b-32"), 2)}
+
+
+@cache
+def base(name="tiny"):
+    """Weights are drawn once; biases and LayerNorms are moved off zero and one so that nothing cancels."""
+    clip = weights.random(GEOMETRIES[name], 0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for key, parameter in clip.named_parameters():
+            if key.endswith("bias") or "norm" in key:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    return clip.state_dict()
+
+
+def plain(name="tiny"):
+    clip = weights.random(GEOMETRIES[name], 0)
+    clip.load_state_dict(base(name))
+    return clip
+
+
+def made(case, seed=0, name="tiny"):
+    setting = {**case.setting, **case.tiny} if name == "tiny" else dict(case.setting)
+    if name == "vit-b-32" and "freeze" in setting:
+        setting["freeze"] = min(setting["freeze"], 2)
+    generator = torch.Generator().manual_seed(seed)
+    return methods.adapt(plain(name), case.method, setting, frames=FRAMES, words=WORDS, generator=generator)
+
+
+def batch(config=TINY, frames=FRAMES):
+    """Two videos, one with frames missing; three texts, one as long as words allows."""
+    generator = torch.Generator().manual_seed(2)
+    pixels = torch.randn(2, frames, 3, config.image, config.image, generator=generator)
+    mask = torch.ones(2, frames, dtype=torch.bool)
+    mask[1, 2:] = False
+    ids = torch.randint(1, 40, (3, WORDS), generator=generator)
+    for row, length in enumerate((4, 9, WORDS)):
+        ids[row, 0], ids[row, length - 1], ids[row, length:] = config.eot - 1, config.eot, 0
+    return pixels, mask, ids
+
+
+def encode(model, tower, data=None):
+    pixels, mask, ids = data or batch(model.clip.config if hasattr(model, "clip") else model.config)
+    return model.encode_frames(pixels, mask) if tower == "vision" else model.encode_texts(ids)
+
+
+def shaken(model, seed=5):
+    """As after training: nothing that starts at zero stays there."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.trainable().values():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return model
+
+
+both_towers = pytest.mark.parametrize("tower", ["vision", "text"])
+
+
+def test_every_method_is_under_contract():
+    covered = {part for case in CASES for part in case.method.split("+")}
+    assert covered == set(methods.NAMES())
+
+
+@each
+def test_count_with_vit_b_32_is_the_stated_one(case):
+    clip = weights.on_meta(geometry("vit-b-32"))
+    model = methods.adapt(clip, case.method, case.setting, frames=12, words=32, generator=torch.Generator())
+    counts = model.counts()
+    assert counts["clip"] + counts["new"] == case.count
+    assert counts["total"] == 151_277_313 + counts["new"]
+
+
+@both_towers
+@each
+def test_before_training_it_is_the_identity_it_declares(case, tower):
+    declared = {methods.constants(part)["IDENTITY"] for part in case.method.split("+")}
+    with torch.no_grad():
+        before, after = encode(plain(), tower), encode(made(case), tower)
+    change = ((after - before).norm() / before.norm()).item()
+    if declared == {"exact"}:
+        assert torch.equal(before, after)
+    elif "none" in declared:
+        assert change > NEAR
+    else:
+        assert 0 < change < NEAR
+
+
+@each
+def test_gradients_reach_exactly_the_declared_parameters(case):
+    model = shaken(made(case))
+    names = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert names == set(model.trainable())
+    assert all(model.part(name) == ("clip" if name.startswith("clip.") else "new") for name in names)
+    frames, texts = encode(model, "vision"), encode(model, "text")
+    assert (frames.requires_grad or texts.requires_grad) == bool(names)
+    if names:
+        (model.logit_scale.exp() * (texts @ frames.mean(dim=1).T)).square().sum().backward()
+    assert {name for name, parameter in model.named_parameters() if parameter.grad is not None} == names
+    for name, parameter in model.trainable().items():
+        # a constant added to all keys moves no softmax, so their bias has the gradient zero
+        if not name.endswith("k_proj.bias"):
+            assert parameter.grad.abs().max() > 0, name
+
+
+@each
+def test_new_parts_train_and_the_frozen_parts_stay_after_a_step(case):
+    model = made(case)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    if not model.trainable():
+        pytest.skip("nothing trains")
+    step = torch.optim.SGD(model.trainable().values(), lr=0.1)
+    (encode(model, "text") @ encode(model, "vision").mean(dim=1).T).square().sum().backward()
+    step.step()
+    moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert moved and moved <= set(model.trainable())
+
+
+@each
+def test_saving_and_loading_the_trainable_part_alone_restores_the_outputs(case, tmp_path):
+    trained = shaken(made(case))
+    trained.save(tmp_path / "adapter.safetensors")
+    fresh = made(case, seed=9)
+    fresh.load(tmp_path / "adapter.safetensors")
+    from safetensors.torch import load_file
+
+    assert set(load_file(tmp_path / "adapter.safetensors")) == set(trained.trainable())
+    with torch.no_grad():
+        for tower in ("vision", "text"):
+            assert torch.equal(encode(fresh, tower), encode(trained, tower))
+
+
+@each
+def test_masked_frames_change_nothing(case):
+    model = shaken(made(case))
+    pixels, mask, _ = batch()
+    with torch.no_grad():
+        expected = model.encode_frames(pixels, mask)
+        noise = pixels.clone()
+        noise[~mask] = 100.0
+        torch.testing.assert_close(model.encode_frames(noise, mask), expected, atol=1e-5, rtol=0)
+        model.clip.skip_masked = False
+        torch.testing.assert_close(model.encode_frames(noise, mask), expected, atol=1e-5, rtol=0)
+        alone = model.encode_frames(pixels[1:, :2], mask[1:, :2])
+        torch.testing.assert_close(alone[0], expected[1, :2], atol=1e-5, rtol=0)
+        assert not expected[~mask].any()
+
+
+@each
+def test_padded_words_change_nothing(case):
+    model = shaken(made(case))
+    _, _, ids = batch()
+    with torch.no_grad():
+        expected = model.encode_texts(ids)
+        longer = torch.nn.functional.pad(ids, (0, 5))
+        eot = torch.where((ids == TINY.eot).cumsum(1) > 0, torch.full_like(ids, TINY.eot), ids)
+        for same in (longer, eot):
+            torch.testing.assert_close(model.encode_texts(same), expected, atol=1e-5, rtol=0)
+        for row, length in enumerate((4, 9, WORDS)):
+            torch.testing.assert_close(
+                model.encode_texts(ids[row : row + 1, :length])[0], expected[row], atol=1e-5, rtol=0
+            )
+        assert model.encode_words(ids).shape[0] == 3
+
+
+@each
+def test_one_seed_gives_one_model_and_another_seed_another(case):
+    one, again, other = made(case, 0), made(case, 0), made(case, 1)
+    same = [torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True)]
+    assert all(same)
+    if case.method.split("+")[-1] in ("zero_shot", "full", "bias", "proj", "partial") and "+" not in case.method:
+        assert not one.new
+    else:
+        assert not all(torch.equal(a, b) for a, b in zip(one.new.parameters(), other.new.parameters(), strict=True))
+
+
+@each
+def test_drawing_new_parts_leaves_the_global_generator_alone(case):
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    clip = plain()
+    torch.manual_seed(3)
+    setting = {**case.setting, **case.tiny}
+    methods.adapt(clip, case.method, setting, frames=4, words=12, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(torch.rand(1), expected)
+
+
+@both_towers
+@each
+def test_real_geometry_with_two_blocks_runs_forward_and_backward(case, tower):
+    if "partial" in case.method or "everything" in case.setting.values():
+        pytest.skip("covered by the tiny CLIP, and large")
+    model = shaken(made(case, name="vit-b-32"))
+    data = batch(model.clip.config, frames=1)
+    data = (data[0][:1], data[1][:1], data[2])
+    out = encode(model, tower, data)
+    assert out.shape == ((1, 1, 512) if tower == "vision" else (3, 512)) and out.isfinite().all()
+    if model.trainable():
+        out.square().mean().backward()
+        assert any(parameter.grad is not None for parameter in model.trainable().values())
+
+
+@pytest.mark.parametrize("method", methods.NAMES())
+def test_unknown_settings_wrong_types_and_negative_numbers_are_refused(method):
+    defaults = methods.defaults(method)
+    with pytest.raises(PetvrError, match="unknown setting 'nonsense'"):
+        methods.adapt(plain(), method, {"nonsense": 1}, frames=4, words=12, generator=torch.Generator())
+    for key, value in defaults.items():
+        with pytest.raises(PetvrError, match=f"setting '{key}'"):
+            methods.settings(method, {key: [value]})
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            with pytest.raises(PetvrError, match="0 or more"):
+                methods.settings(method, {key: -1})
+        if isinstance(value, str):
+            with pytest.raises(PetvrError, match="allowed:"):
+                methods.settings(method, {key: value[:-1]})
+        assert methods.settings(method, {key: value})[method] == defaults
+    assert methods.version(method) >= 1
