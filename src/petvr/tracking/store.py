@@ -1,0 +1,158 @@
+"""Opening the MLflow store: created once, complete or not at all, and written by one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+
+RUN_TAG, CELL_TAG, DIGEST_TAG, RESULTS_TAG = "petvr.run", "petvr.cell", "petvr.digest", "petvr.results"
+LOCK_SECONDS = 120.0
+
+
+def default_uri(results: str | Path) -> str:
+    """An sqlite file in the results folder, its artifacts beside it."""
+    return f"sqlite:///{(Layout(Path(results)).mlflow / 'mlflow.db').resolve()}"
+
+
+@dataclass(frozen=True)
+class Store:
+    client: Any  # mlflow.MlflowClient
+    experiment: str  # its id
+    uri: str
+
+
+def shown(uri: str) -> str:
+    """The uri without user name and password."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
+
+
+def database(uri: str) -> Path | None:
+    """The file of an sqlite store, None for servers and other databases."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+@contextlib.contextmanager
+def locked(uri: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """One writer at a time on this machine; the lock goes with the process, however that ends.
+
+    An sqlite store that several processes create at the same moment stays broken for good, and replacing a run
+    is several steps. Raises PetvrError when the lock cannot be had in time.
+    """
+    file = database(uri)
+    if file is not None:
+        path = file.with_name(file.name + ".lock")
+    else:
+        path = Path(tempfile.gettempdir()) / f"petvr-mlflow-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as handle:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise PetvrError(f"{path}: another process holds this lock for over {seconds:.0f} s") from None
+                time.sleep(0.02)
+        try:
+            yield
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def open_store(uri: str, experiment: str) -> Store:
+    """Call it inside `locked`. Makes database, schema and experiment where they do not exist yet."""
+    client_of = _mlflow()
+    file = database(uri)
+    if file is not None and not file.exists():
+        _create(client_of, file)
+    client = client_of(tracking_uri=uri)
+    return Store(client, _experiment(client, experiment, file), uri)
+
+
+def prepare(uri: str, experiment: str = "petvr") -> None:
+    """Make the store before anything fans out. Raises what MLflow raises."""
+    with locked(uri):
+        open_store(uri, experiment)
+
+
+def reap(uri: str, experiment: str = "petvr") -> int:
+    """Mark runs that were cut off while being logged as KILLED; how many there were.
+
+    Runs are logged after the fact, in a fraction of a second and under the lock: whatever still says RUNNING while
+    we hold it was cut off. Only runs with petvr's tags are touched.
+    """
+    with locked(uri):
+        store = open_store(uri, experiment)
+        stale = search(store, "attributes.status = 'RUNNING'")
+        for run in stale:
+            store.client.set_terminated(run.info.run_id, status="KILLED")
+        return len(stale)
+
+
+def search(store: Store, condition: str = "") -> list[Any]:
+    """All active runs of petvr in the experiment, newest first."""
+    runs, token = [], None
+    while True:
+        page = store.client.search_runs(
+            [store.experiment], condition, max_results=1000, order_by=["attributes.start_time DESC"], page_token=token
+        )
+        runs += [run for run in page if CELL_TAG in run.data.tags]
+        token = page.token
+        if not token:
+            return runs
+
+
+def _mlflow() -> Any:
+    """MlflowClient: imported late (two seconds), quiet, no telemetry, no waiting for minutes on a dead server."""
+    for key, value in {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    }.items():
+        os.environ.setdefault(key, value)
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return MlflowClient
+
+
+def _create(client_of: Any, file: Path) -> None:
+    """Build the schema under another name and rename it: killed in the middle, no half schema is left in the way."""
+    for left in file.parent.glob(f".{file.name}.*.new"):
+        left.unlink(missing_ok=True)
+    half = file.with_name(f".{file.name}.{os.getpid()}-{time.monotonic_ns()}.new")
+    client_of(tracking_uri=f"sqlite:///{half}").search_experiments(max_results=1)
+    os.replace(half, file)
+
+
+def _experiment(client: Any, name: str, file: Path | None) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    if found is not None:
+        return found.experiment_id
+    location = (file.parent.resolve() / "artifacts").as_uri() if file is not None else None
+    try:
+        return client.create_experiment(name, artifact_location=location)
+    except Exception:
+        found = client.get_experiment_by_name(name)  # another machine was quicker
+        if found is None:
+            raise
+        return found.experiment_id

@@ -1,0 +1,242 @@
+"""MLflow as a view: complete, without twins, rebuilt at will, and never in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from table_factory import put, result, spec
+
+from petvr import tracking
+from petvr.layout import Layout
+from petvr.tracking import store as stores
+
+CELL = "vop/msrvtt-7k/vit-b-32/vop"
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    return tmp_path / "results"
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> Path:
+    """A database with MLflow's schema: making one takes seconds, copying it nothing."""
+    home = tmp_path_factory.mktemp("store") / "results"
+    tracking.prepare(tracking.default_uri(home), "made beforehand")
+    return home / "mlflow"
+
+
+@pytest.fixture
+def ready(results, empty_store) -> Path:
+    shutil.copytree(empty_store, results / "mlflow")
+    return results
+
+
+def active(results: Path, experiment: str = "petvr") -> list:
+    uri = tracking.default_uri(results)
+    with stores.locked(uri):
+        return stores.search(stores.open_store(uri, experiment))
+
+
+def by_name(results: Path) -> dict:
+    runs = active(results)
+    named = {run.data.tags.get("petvr.run", run.data.tags["petvr.cell"]): run for run in runs}
+    assert len(named) == len(runs), "a twin"
+    return named
+
+
+def test_a_run_has_parameters_metrics_per_epoch_tags_and_files(ready):
+    put(ready, "vop", [44.0, 45.0])
+    run = spec("vop", 1)
+    (Layout(ready).run(run) / "adapter.safetensors").write_bytes(b"weights")
+    status = tracking.sync(ready, tables={CELL: ["vop/table_3", "rap/table_1"]})
+    assert status.ok and status.logged == 2
+    found = by_name(ready)
+    child, parent = found[run.id], found[CELL]
+    assert child.data.params["recipe.lr_new"] == "0.0001"
+    assert child.data.params["recipe.betas"] == "[0.9, 0.98]"
+    wanted = {"paper": "vop", "dataset": "msrvtt-7k", "backbone": "vit-b-32", "method": "vop", "seed": "1"}
+    wanted |= {"tables": "vop/table_3 rap/table_1", "synthetic": "false", "data_digest": "d1e2f3"}
+    wanted |= {"git_revision": "0123456789abcdef", "mlflow.parentRunId": parent.info.run_id}
+    assert wanted.items() <= child.data.tags.items()
+    client = stores.open_store(tracking.default_uri(ready), "petvr").client
+    curve = client.get_metric_history(child.info.run_id, "t2v/R1")
+    assert sorted((point.step, point.value) for point in curve) == [(0, 10.0), (1, 45.0), (2, 44.5)]
+    assert child.data.metrics["best_on_test/t2v/R1"] == 45.0
+    assert child.data.metrics["last/v2t/R5"] == 63.5
+    assert child.data.metrics["cost/train_seconds"] == 61.5
+    artifacts = Path(child.info.artifact_uri.removeprefix("file://"))
+    assert (artifacts / "adapter.safetensors").read_bytes() == b"weights"
+    assert json.loads((artifacts / "result.json").read_text())["id"] == run.id
+    assert (child.info.status, child.info.end_time - child.info.start_time) == ("FINISHED", 120_000)
+
+
+def test_the_parent_holds_mean_and_sample_deviation(ready):
+    put(ready, "vop", [44.0, 45.0, 49.0])
+    tracking.sync(ready)
+    parent = by_name(ready)[CELL]
+    assert parent.data.metrics["best_on_test/t2v/R1"] == pytest.approx(46.0)
+    assert parent.data.metrics["best_on_test/t2v/R1_std"] == pytest.approx(7.0**0.5)  # (4 + 1 + 9) / 2
+    assert parent.data.metrics["seeds"] == 3
+    assert parent.data.tags["seed"] == "0,1,2"
+
+
+def test_a_second_sync_changes_nothing(ready):
+    put(ready, "vop", [44.0, 45.0])
+    tracking.sync(ready)
+    before = {name: run.info.run_id for name, run in by_name(ready).items()}
+    status = tracking.sync(ready)
+    assert (status.logged, status.unchanged, status.removed) == (0, 2, 0)
+    assert {name: run.info.run_id for name, run in by_name(ready).items()} == before
+
+
+def test_a_run_made_again_replaces_the_old_one(ready):
+    put(ready, "vop", [44.0, 45.0])
+    tracking.sync(ready)
+    before = by_name(ready)
+    put(ready, "vop", [44.0, 47.0])
+    status = tracking.log_result(Layout(ready).result(spec("vop", 1)))
+    assert status.ok and (status.logged, status.unchanged) == (1, 1)
+    found = by_name(ready)
+    assert set(found) == set(before)
+    assert found[spec("vop", 1).id].data.metrics["best_on_test/t2v/R1"] == 47.0
+    assert found[CELL].data.metrics["best_on_test/t2v/R1"] == 45.5
+    assert found[spec("vop", 0).id].info.run_id == before[spec("vop", 0).id].info.run_id
+    assert found[spec("vop", 0).id].data.tags["mlflow.parentRunId"] == found[CELL].info.run_id
+
+
+def test_a_deleted_result_leaves_the_view(ready):
+    put(ready, "vop", [44.0, 45.0])
+    put(ready, "bias", [40.0])
+    tracking.sync(ready)
+    Layout(ready).result(spec("vop", 1)).unlink()
+    shutil.rmtree(Layout(ready).run(spec("bias", 0)))
+    tracking.sync(ready)
+    assert set(by_name(ready)) == {CELL, spec("vop", 0).id}
+
+
+def test_a_run_cut_off_while_being_logged_does_not_stay_running(ready):
+    put(ready, "vop", [44.0])
+    uri = tracking.default_uri(ready)
+    with stores.locked(uri):
+        opened = stores.open_store(uri, "petvr")
+        tags = {stores.RUN_TAG: spec("vop", 0).id, stores.CELL_TAG: CELL}
+        half = opened.client.create_run(opened.experiment, tags=tags)
+        foreign = opened.client.create_run(opened.experiment)
+    assert tracking.reap(uri) == 1
+    assert opened.client.get_run(half.info.run_id).info.status == "KILLED"
+    assert opened.client.get_run(foreign.info.run_id).info.status == "RUNNING"
+    tracking.sync(ready)
+    assert {run.info.status for run in by_name(ready).values()} == {"FINISHED"}
+
+
+def test_the_store_can_be_deleted_and_built_again(ready):
+    put(ready, "vop", [44.0, 45.0])
+    tracking.sync(ready)
+    shutil.rmtree(Layout(ready).mlflow)
+    # as a user would: MLflow keeps the deleted file open in the process that used it
+    code = "import sys; from petvr import tracking; print(tracking.sync(sys.argv[1]))"
+    told = subprocess.run([sys.executable, "-c", code, str(ready)], capture_output=True, text=True, check=True).stdout
+    assert "2 logged, 0 unchanged, 0 older ones removed" in told
+    with sqlite3.connect(Layout(ready).mlflow / "mlflow.db") as database:
+        active = database.execute("SELECT name FROM runs WHERE lifecycle_stage = 'active' ORDER BY name").fetchall()
+    assert active == [("vop seed 0",), ("vop seed 1",), (CELL,)]
+
+
+def test_a_broken_result_is_named_and_hides_no_other(ready):
+    put(ready, "vop", [44.0, 45.0])
+    Layout(ready).result(spec("vop", 1)).write_text('{"id":')
+    status = tracking.sync(ready)
+    assert status.ok and status.logged == 1
+    assert len(status.broken) == 1 and "seed-1" in status.broken[0]
+
+
+def test_values_that_are_no_numbers_are_left_out(ready):
+    run = spec("vop", 0)
+    made = result(run, 44.0)
+    made.evaluations[2].train_loss = float("inf")
+    made.write(Layout(ready).result(run))
+    tracking.sync(ready)
+    client = stores.open_store(tracking.default_uri(ready), "petvr").client
+    history = client.get_metric_history(by_name(ready)[run.id].info.run_id, "train_loss")
+    assert [point.value for point in history] == [2.0]
+
+
+def test_an_unreachable_server_is_one_clear_warning_without_its_password(results):
+    put(results, "vop", [44.0])
+    status = tracking.sync(results, "http://user:secret@127.0.0.1:9")
+    assert not status.ok
+    assert "http://127.0.0.1:9 cannot be used" in status.warning and "results are safe" in status.warning
+    assert "secret" not in status.warning and "\n" not in status.warning
+
+
+def test_a_file_that_is_no_database_is_one_clear_warning(results):
+    put(results, "vop", [44.0])
+    file = results / "mlflow" / "mlflow.db"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"this is not a database " * 100)
+    status = tracking.sync(results)
+    assert not status.ok and str(file) in status.warning
+    assert file.read_bytes().startswith(b"this is not"), "a foreign file was overwritten"
+
+
+def test_a_store_in_a_folder_that_cannot_be_made_is_a_warning(results):
+    put(results, "vop", [44.0])
+    (results / "mlflow").write_text("a file where the folder should be")
+    assert "cannot be used" in tracking.sync(results).warning
+
+
+def test_a_lock_held_by_another_is_reported(ready, monkeypatch):
+    uri = tracking.default_uri(ready)
+    with stores.locked(uri), pytest.raises(Exception, match="another process holds"), stores.locked(uri, seconds=0.1):
+        pass
+
+
+def test_a_database_cut_off_while_being_made_does_not_stand_in_the_way(results):
+    put(results, "vop", [44.0])
+    folder = results / "mlflow"
+    folder.mkdir(parents=True)
+    half = folder / ".mlflow.db.123-456.new"
+    with sqlite3.connect(half) as database:
+        database.execute("CREATE TABLE _alembic_tmp_tags (x)")
+    assert tracking.sync(results).ok
+    assert not half.exists()
+
+
+@pytest.mark.slow
+def test_eight_processes_on_a_store_that_does_not_exist_yet(results):
+    """Each logs a run of its own and one that all share; nothing is lost, doubled or broken."""
+    for index in range(8):
+        put(results, f"m{index}", [40.0 + index])
+    put(results, "vop", [44.0, 45.0])
+    code = (
+        "import sys; from petvr import tracking\n"
+        "for path in sys.argv[1:]:\n"
+        "    status = tracking.log_result(path)\n"
+        "    assert status.ok, status.warning\n"
+    )
+    shared = str(Layout(results).result(spec("vop", 1)))
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(Layout(results).result(spec(f"m{index}", 0))), shared],
+            stderr=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        for index in range(8)
+    ]
+    for job in jobs:
+        _, told = job.communicate(timeout=240)
+        assert job.returncode == 0, told.decode()
+    found = by_name(results)
+    assert {spec(f"m{index}", 0).id for index in range(8)} <= set(found)
+    assert {spec("vop", 0).id, spec("vop", 1).id, CELL} <= set(found)
+    assert len(found) == 8 * 2 + 3
+    status = tracking.sync(results)
+    assert (status.logged, status.unchanged, status.removed) == (0, 10, 0)
