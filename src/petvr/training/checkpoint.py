@@ -36,19 +36,26 @@ class State:
         return {name[len(prefix) :]: tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
 
 
-def path_of(folder: Path, step: int) -> Path:
-    return folder / f"step-{step:09d}.safetensors"
+def path_of(folder: Path, step: int, identity: dict[str, str]) -> Path:
+    """The name carries the identity, so that a run under a changed recipe does not disturb the other's files."""
+    mark = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    return folder / f"step-{step:09d}-{mark}.safetensors"
+
+
+def paths(folder: Path, identity: dict[str, str]) -> list[Path]:
+    """This identity's files, the newest first."""
+    return sorted(folder.glob(path_of(folder, 0, identity).name.replace(f"{0:09d}", "*")), reverse=True)
 
 
 def save(folder: Path, state: State, identity: dict[str, str]) -> Path:
-    """Write atomically and drop all but the newest KEPT. Raises PetvrError naming the file, older ones are then kept."""
+    """Write atomically and drop all but the newest KEPT. PetvrError naming the file if that fails: none is lost."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
     values = {"format": FORMAT, "identity": identity, "step": state.step, "values": state.values}
     text = json.dumps(values, sort_keys=True)
-    path = path_of(folder, state.step)
+    path = path_of(folder, state.step, identity)
     with atomic.replacing(path) as temporary:
         _write(temporary, tensors, {"petvr": text, "sha256": checksum(tensors, text)})
-    for old in sorted(folder.glob(PATTERN), reverse=True)[KEPT:]:
+    for old in paths(folder, identity)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
 
@@ -76,16 +83,24 @@ def load(path: Path, identity: dict[str, str]) -> State:
 
 
 def newest(folder: Path, identity: dict[str, str], warn: Callable[[str], None]) -> State | None:
-    """The newest checkpoint that is whole and belongs to this run; `warn` gets one line per file passed over."""
+    """The newest checkpoint that is whole and belongs to this run; `warn` gets one line per file passed over.
+
+    Files that carry this run's name but cannot be used are renamed to `.rejected`.
+    """
     _remove_halves(folder)
-    paths = sorted(folder.glob(PATTERN), reverse=True)
-    for number, path in enumerate(paths):
+    mine = paths(folder, identity)
+    others = sorted(set(folder.glob(PATTERN)) - set(mine), reverse=True)
+    if others:
+        warn(
+            f"warning: {others[0]}: of another recipe, data or weights ({_difference(others[0], identity)}); left alone"
+        )
+    for number, path in enumerate(mine):
         try:
             return load(path, identity)
         except PetvrError as error:
-            rest = paths[number + 1 :]
-            warn(f"warning: {error}; {f'trying {rest[0].name}' if rest else 'starting from the beginning'}")
-            path.unlink(missing_ok=True)
+            rest = mine[number + 1 :]
+            warn(f"warning: {error}; {f'continuing with {rest[0].name}' if rest else 'starting from the beginning'}")
+            path.rename(path.with_suffix(".rejected"))
     return None
 
 
@@ -101,14 +116,8 @@ def checksum(tensors: dict[str, Tensor], text: str) -> str:
 def clear(folder: Path) -> None:
     """Remove the state of a run that has its result."""
     _remove_halves(folder)
-    for path in folder.glob(PATTERN):
+    for path in [*folder.glob(PATTERN), *folder.glob("step-*.rejected")]:
         path.unlink(missing_ok=True)
-    (folder / "lock").unlink(missing_ok=True)
-    for parent in (folder, *folder.parents[:0]):
-        try:
-            parent.rmdir()
-        except OSError:
-            break
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -121,3 +130,11 @@ def _remove_halves(folder: Path) -> None:
     """Temporary files of a writer that was killed."""
     for path in folder.glob(".step-*.part"):
         path.unlink(missing_ok=True)
+
+
+def _difference(path: Path, identity: dict[str, str]) -> str:
+    try:
+        load(path, identity)
+    except PetvrError as error:
+        return str(error).partition(": ")[2]
+    return "under another name"

@@ -59,7 +59,8 @@ class Batches:
 
     def _captions(self, epoch: int) -> np.ndarray:
         """The epoch's captions in their order."""
-        if self._epoch[0] != epoch:
+        made = self._epoch
+        if made[0] != epoch:
             if self.policy == "all_pairs":
                 samples = np.arange(len(self.owner))
             else:
@@ -69,12 +70,12 @@ class Batches:
             shuffle = seeds.arrays(self.seed, "order", epoch)
             if self.order == "fixed":
                 shuffle = seeds.arrays(0, "fixed order", epoch)
-            self._epoch = (epoch, samples[shuffle.permutation(len(samples))])
-        return self._epoch[1]
+            self._epoch = made = (epoch, samples[shuffle.permutation(len(samples))])
+        return made[1]
 
 
 def evaluation_steps(per_epoch: int, epochs: int, evaluations: int) -> dict[int, int]:
-    """Number of steps taken -> epoch (from 1), where the test split is ranked: evenly spread, each epoch's end included.
+    """Steps taken -> epoch (from 1), where the test split is ranked: evenly spread, each epoch's end included.
 
     `evaluations` 0 ranks only at the end of the training. An epoch of fewer steps than evaluations is ranked after
     each step.

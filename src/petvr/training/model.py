@@ -18,7 +18,7 @@ HEAD = "similarity."
 
 
 class Model:
-    """`adapted` encodes, `similarity` scores. Trained tensors have one name each, with the part that sets their rate."""
+    """`adapted` encodes, `similarity` scores. Trained tensors have a name and the part that sets their rate."""
 
     def __init__(self, adapted: nn.Module, similarity: nn.Module, *, mode: str = "fp32") -> None:
         precision.check(mode)
@@ -113,7 +113,7 @@ def build(spec: RunSpec, weights: Path, device: torch.device) -> Model:
 
 
 def save(state: dict[str, Tensor], path: Path) -> None:
-    """Trained tensors as safetensors; those of the similarity begin with `similarity.`, the others are Adapted's names."""
+    """Trained tensors as safetensors, named as Adapted names them; those of the similarity begin with `similarity.`."""
     from safetensors.torch import save_file
 
     with atomic.replacing(path) as temporary:

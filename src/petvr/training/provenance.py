@@ -67,7 +67,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
 def git(source: Path) -> tuple[str | None, bool | None]:
     """(revision, whether tracked or new files differ) of the checkout that holds `source`; (None, None) without one.
 
-    A package installed into some other project's checkout does not take that project's revision: `source` must be tracked.
+    A package installed inside some other project's checkout does not take its revision: `source` must be tracked.
     """
 
     def ask(*arguments: str) -> str | None:

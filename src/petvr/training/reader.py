@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from petvr.errors import PetvrError
+from petvr.frames.store import FrameStore
 
 
 class Reader:
     """Reads videos of one split by number. The store gives uint8 and a mask; normalisation happens on the device."""
 
-    def __init__(self, store, ids: Sequence[str], device: torch.device) -> None:
-        self.store, self.ids, self.device = store, list(ids), device
+    def __init__(self, store: FrameStore, ids: Sequence[str], device: torch.device) -> None:
+        self.store, self.device, self.rows = store, device, store.rows(ids)
+        empty = np.flatnonzero(store.counts(ids) == 0)
+        if len(empty):
+            raise PetvrError(f"video '{ids[empty[0]]}' has no frame in the store")
 
     @property
     def videos(self) -> int:
-        return len(self.ids)
+        return len(self.rows)
 
     @property
     def frames(self) -> int:
         return self.store.frames
 
     def read(self, videos: np.ndarray) -> tuple[Tensor, Tensor]:
-        """uint8 [B, F, 3, S, S] and bool [B, F] on the device. Raises PetvrError for a video without a valid frame."""
-        pixels, mask = self.store.get([self.ids[video] for video in videos])
-        empty = np.flatnonzero(~mask.any(axis=1))
-        if len(empty):
-            raise PetvrError(f"video '{self.ids[videos[empty[0]]]}' has no frame in the store")
-        return self._move(torch.from_numpy(pixels)), self._move(torch.from_numpy(mask))
-
-    def _move(self, tensor: Tensor) -> Tensor:
+        """uint8 [B, F, 3, S, S] and bool [B, F] on the device."""
+        pixels, mask = (torch.from_numpy(array) for array in self.store.get_rows(self.rows[videos]))
         if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor.to(self.device)
+            pixels = pixels.pin_memory()
+        return pixels.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True)
+
+
+class Ahead:
+    """Reads the next batch from the store while the device works on this one. `batch(step)` names the videos."""
+
+    def __init__(self, reader: Reader, batch: Callable[[int], np.ndarray], last: int) -> None:
+        self.reader, self.batch, self.last = reader, batch, last
+        self.pool = ThreadPoolExecutor(1) if reader.device.type == "cuda" else None
+        self.next: tuple[int, Future] | None = None
+
+    def read(self, step: int) -> tuple[Tensor, Tensor]:
+        if self.pool is None:
+            return self.reader.read(self.batch(step))
+        waiting, self.next = self.next, None
+        future = waiting[1] if waiting and waiting[0] == step else self.pool.submit(self._read, step)
+        result = future.result()
+        if step + 1 < self.last:
+            self.next = (step + 1, self.pool.submit(self._read, step + 1))
+        return result
+
+    def _read(self, step: int) -> tuple[Tensor, Tensor]:
+        return self.reader.read(self.batch(step))
