@@ -6,7 +6,9 @@ import functools
 from pathlib import Path
 
 from petvr import errors
-from petvr.papers.paper import Column, Paper, Printed, Row, Table
+from petvr.papers.paper import Paper
+from petvr.papers.printed import Printed
+from petvr.papers.table import Column, Row, Table
 
 __all__ = ["NAMES", "Column", "Paper", "Printed", "Row", "Table", "load"]
 

@@ -112,6 +112,7 @@ class OptionalSpec(CellSpec):
 
     status: Literal["figure_assumed", "figure_only", "selection_only"]
     used_in: str = ""
+    backbone: str
     datasets: list[str]
 
 

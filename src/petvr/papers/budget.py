@@ -1,0 +1,208 @@
+"""What a plan costs before it is launched: GPU hours and disk, from counted FLOPs and official split sizes.
+
+Nothing is measured here; every assumption is named in the result, so that plan and actual can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from petvr.papers.plan import Plan
+from petvr.papers.sizes import (
+    CLIP_PARAMETERS,
+    FRAME_BYTES,
+    FRAME_FLOPS,
+    GB,
+    SPLITS,
+    flops_per_pair,
+    text_flops,
+)
+from petvr.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """Everything the numbers stand on; replace a value to plan for other hardware."""
+
+    device: str = "H200"
+    tflops: Mapping[str, float] = field(default_factory=lambda: {"bf16": 790.0, "fp32": 60.0})
+    share: Mapping[str, float] = field(default_factory=lambda: {"bf16": 0.45, "fp32": 0.8})
+    step_full: float = 3.0  # a training step relative to its forward pass
+    step_peft: float = 2.0
+    step_frozen_towers: float = 1.0
+    frozen_towers: tuple[str, ...] = ("proj", "x_pool", "seq_transf", "hunyuan")
+    start_up_minutes: float = 1.0  # per run
+
+    def sentences(self) -> list[str]:
+        speeds = ", ".join(
+            f"{self.tflops[name]:g} TFLOP/s x {self.share[name]:.0%} in {name}" for name in sorted(self.tflops)
+        )
+        return [
+            f"one {self.device} per run: {speeds} (fp32 without TF32 is a guess)",
+            f"a step costs {self.step_full:g} forward passes for full tuning, {self.step_peft:g} for what trains "
+            f"inside the towers, {self.step_frozen_towers:g} where both stay frozen ({', '.join(self.frozen_towers)})",
+            "inserted modules and similarities are not counted; every pair decodes nothing and encodes its own video",
+            "the test split is encoded before training and at every evaluation",
+            f"start-up {self.start_up_minutes:g} min per run",
+            "frames: official number of clips, padded to full length, uint8 at 224 x 224, one store per frame rule",
+            "trained weights: kept in fp32 for full tuning; those of other methods are small and left out",
+        ]
+
+
+@dataclass(frozen=True)
+class Cost:
+    runs: int = 0
+    training_runs: int = 0
+    gpu_hours: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.runs + other.runs, self.training_runs + other.training_runs, self.gpu_hours + other.gpu_hours)
+
+
+@dataclass(frozen=True)
+class Store:
+    """One folder of decoded frames that several runs share."""
+
+    folder: str
+    sampler: str
+    frames: int
+    gb: float | None  # None for a data set without official numbers
+
+
+@dataclass(frozen=True)
+class Budget:
+    """`papers` holds the runs under each paper's recipe; runs that tables share count in each of `tables`, in `total`
+    once."""
+
+    total: Cost
+    papers: dict[str, Cost]
+    tables: dict[str, Cost]
+    stores: tuple[Store, ...]
+    frames_gb: float
+    videos_gb: float  # the sources of the chosen data sets
+    weights_gb: float  # what full tuning leaves behind
+    not_planned: dict[str, int]  # reason -> cells of the tables without a run
+    unknown: tuple[str, ...]  # backbones and data sets without figures: their runs count with 0 hours
+    assumptions: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def estimate(plan: Plan, assumptions: Assumptions | None = None) -> Budget:
+    """GPU hours and disk of a plan. Runs of unknown backbones (the demo's tiny) are listed, not guessed."""
+    assumed = assumptions or Assumptions()
+    costs = {id: Cost(1, int(run.train), _hours(run, assumed)) for id, run in plan.runs.items()}
+    papers: dict[str, Cost] = {}
+    for id, run in plan.runs.items():
+        papers[run.paper] = papers.get(run.paper, Cost()) + costs[id]
+    tables = {name: sum((costs[id] for id in view.runs), Cost()) for name, view in plan.tables.items()}
+    runs = list(plan.runs.values())
+    stores = _stores(runs)
+    folders = {SPLITS[run.dataset].folder: SPLITS[run.dataset].source_gb for run in runs if run.dataset in SPLITS}
+    reasons = [cell.status for cell in plan.cells.values() if cell.status != "run"]
+    return Budget(
+        total=sum(costs.values(), Cost()),
+        papers=papers,
+        tables=tables,
+        stores=stores,
+        frames_gb=sum(store.gb or 0.0 for store in stores),
+        videos_gb=sum(folders.values()),
+        weights_gb=sum(4 * CLIP_PARAMETERS.get(run.backbone, 0) / GB for run in runs if _is_full(run)),
+        not_planned={reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        unknown=_unknown(runs),
+        assumptions=tuple(assumed.sentences()),
+    )
+
+
+def _hours(run: RunSpec, assumed: Assumptions) -> float:
+    if run.backbone not in FRAME_FLOPS or run.dataset not in SPLITS:
+        return 0.0
+    recipe, split = run.recipe, SPLITS[run.dataset]
+    test = split.test_videos * recipe.frames * FRAME_FLOPS[run.backbone]
+    test += split.test_captions * text_flops(run.backbone, recipe.words)
+    flops = test
+    if run.train:
+        step = flops_per_pair(run.backbone, recipe.frames, recipe.words) * _step(run, assumed)
+        pairs = split.pairs if recipe.captions == "all_pairs" else split.train_videos
+        flops += recipe.epochs * (pairs * step + recipe.evaluations_per_epoch * test)
+    speed = assumed.tflops[recipe.precision] * 1e12 * assumed.share[recipe.precision]
+    return flops / speed / 3600 + assumed.start_up_minutes / 60
+
+
+def _is_full(run: RunSpec) -> bool:
+    return run.train and "full" in run.method.split("+")
+
+
+def _step(run: RunSpec, assumed: Assumptions) -> float:
+    if _is_full(run):
+        return assumed.step_full
+    frozen = set(run.method.split("+")) <= set(assumed.frozen_towers)
+    return assumed.step_frozen_towers if frozen else assumed.step_peft
+
+
+def _stores(runs: list[RunSpec]) -> tuple[Store, ...]:
+    found: dict[tuple[str, str, int], float | None] = {}
+    for run in runs:
+        split = SPLITS.get(run.dataset)
+        folder = split.folder if split else run.dataset
+        size = split.clips * run.recipe.frames * FRAME_BYTES / GB if split else None
+        found[folder, run.recipe.sampler, run.recipe.frames] = size
+    return tuple(Store(*key, gb) for key, gb in sorted(found.items()))
+
+
+def _unknown(runs: list[RunSpec]) -> tuple[str, ...]:
+    backbones = {run.backbone for run in runs if run.backbone not in FRAME_FLOPS}
+    datasets = {run.dataset for run in runs if run.dataset not in SPLITS}
+    return tuple(sorted(backbones) + sorted(datasets))
+
+
+def render_text(budget: Budget) -> str:
+    """The budget as plain text, for the console and the log."""
+    total = budget.total
+    lines = [
+        f"{total.runs} runs ({total.training_runs} training runs), {total.gpu_hours:,.0f} GPU hours",
+        f"disk: {budget.frames_gb:,.0f} GB frames, {budget.videos_gb:,.0f} GB videos, "
+        f"{budget.weights_gb:,.1f} GB weights of full tuning",
+        "",
+        *_columns(
+            [("paper", "runs", "GPU h"), *((n, str(c.runs), f"{c.gpu_hours:,.1f}") for n, c in budget.papers.items())]
+        ),
+        "",
+        *_columns(
+            [("table", "runs", "GPU h"), *((n, str(c.runs), f"{c.gpu_hours:,.1f}") for n, c in budget.tables.items())]
+        ),
+        "(runs that tables share count in each)",
+        "",
+        *_columns(
+            [
+                ("frames", "GB"),
+                *(
+                    (f"{s.folder}/{s.sampler}-{s.frames}f", "?" if s.gb is None else f"{s.gb:,.1f}")
+                    for s in budget.stores
+                ),
+            ]
+        ),
+    ]
+    if budget.not_planned:
+        lines += ["", "cells without a run:"]
+        lines += [f"  {count} {reason}" for reason, count in budget.not_planned.items()]
+    if budget.unknown:
+        lines += ["", f"no figures for {', '.join(budget.unknown)}: counted with 0 hours"]
+    lines += ["", "assumed:", *(f"  - {sentence}" for sentence in budget.assumptions)]
+    return "\n".join(lines) + "\n"
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """First column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            text.ljust(width) if i == 0 else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]

@@ -1,0 +1,127 @@
+"""From recipe.yaml, the configuration and a cell to a resolved recipe in which every value knows its source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from petvr import errors
+from petvr.errors import PetvrError
+from petvr.papers import schema
+from petvr.papers.schema import RecipeFile, Value
+from petvr.spec import Recipe, Source
+
+OVERRIDE_LEVELS = ("default", "papers", "datasets", "methods")
+Leaves = dict[str, tuple[Any, Source]]
+
+
+def resolve(
+    paper: str,
+    path: Path,
+    file: RecipeFile,
+    dataset: str,
+    method: str,
+    setting: Mapping[str, Value],
+    overrides: Mapping[str, Any],
+    variant: Mapping[str, Value],
+    variant_source: str,
+) -> tuple[Recipe, dict[str, Source]]:
+    """See Paper.recipe."""
+    leaves: Leaves = {key: (leaf.value, _source(leaf)) for key, leaf in file.base.items()}
+    parts = {method, *method.split("+")}
+    for rule in file.rules:
+        if _applies(rule.when, dataset, parts, setting):
+            leaves.update((key, (leaf.value, _source(leaf))) for key, leaf in rule.set.items())
+    for where, given in _config_overrides(overrides, paper, dataset, method):
+        for key in given:
+            known_field(key, where)
+        _replace(leaves, given, Source(origin="config", where=where))
+    for key in variant:
+        known_field(key, variant_source)
+    _replace(leaves, variant, Source(origin="paper", where=variant_source))
+    sources = {f"recipe.{key}": source for key, (_, source) in leaves.items()}
+    sources |= {f"setting.{key}": setting_source(paper, file, method, key) for key in setting}
+    return _validated(leaves, path), sources
+
+
+def setting_source(paper: str, file: RecipeFile, method: str, key: str) -> Source:
+    """Where the value of a method's setting comes from; the rows of the tables unless recipe.yaml says more."""
+    part, _, bare = key.rpartition(".")
+    for name in [part] if part else [method, *method.split("+")]:
+        where = file.settings.get(name, {}).get(bare)
+        if where is not None:
+            return Source(origin=where.origin, where=where.where)
+    return Source(origin="paper", where=f"rows of {paper}/tables.yaml")
+
+
+def check(path: Path, file: RecipeFile, datasets: set[str]) -> None:
+    """Every field has a base value, every name exists, every value fits. Raises PetvrError with file and key."""
+    for key in file.base:
+        known_field(key, f"{path}: base")
+    missing = sorted(set(Recipe.model_fields) - set(file.base))
+    if missing:
+        raise PetvrError(f"{path}: base: missing {', '.join(missing)}")
+    base = {key: leaf.value for key, leaf in file.base.items()}
+    schema.validated(Recipe, base, f"{path}: base")
+    for number, rule in enumerate(file.rules):
+        where = f"{path}: rules.{number}"
+        for key in rule.set:
+            known_field(key, f"{where}.set")
+        for dataset in rule.when.dataset or []:
+            if dataset not in datasets:
+                raise errors.unknown("data set", dataset, datasets, f"{where}.when.dataset")
+        changed = {key: leaf.value for key, leaf in rule.set.items()}
+        schema.validated(Recipe, base | changed, f"{where}.set")
+
+
+def known_field(key: str, where: str) -> None:
+    if key not in Recipe.model_fields:
+        raise errors.unknown("recipe field", key, Recipe.model_fields, where)
+
+
+def _validated(leaves: Leaves, path: Path) -> Recipe:
+    try:
+        return Recipe.model_validate({key: value for key, (value, _) in leaves.items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        value, source = leaves[str(first["loc"][0])]
+        where = source.where if source.origin == "config" else str(path)
+        key = ".".join(map(str, first["loc"]))
+        raise PetvrError(f"{where}: {key}: {first['msg']} (given: {value!r})") from error
+
+
+def _replace(leaves: dict[str, tuple[Any, Source]], given: Mapping[str, Any], source: Source) -> None:
+    """Another similarity starts from its own defaults, since the old one's setting would not fit it."""
+    if "similarity" in given and given["similarity"] != leaves["similarity"][0]:
+        leaves["similarity_setting"] = {}, source
+    leaves.update((key, (value, source)) for key, value in given.items())
+
+
+def _source(leaf: schema.Leaf) -> Source:
+    return Source(origin=leaf.origin, where=leaf.where)
+
+
+def _applies(when: schema.When, dataset: str, parts: set[str], setting: Mapping[str, Value]) -> bool:
+    return (
+        (when.dataset is None or dataset in when.dataset)
+        and (when.method is None or bool(parts.intersection(when.method)))
+        and all(key in setting and setting[key] == value for key, value in when.setting.items())
+    )
+
+
+def _config_overrides(
+    overrides: Mapping[str, Any], paper: str, dataset: str, method: str
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """The applicable parts of the configuration's overrides, general ones first, each with its place."""
+    for level in overrides:
+        if level not in OVERRIDE_LEVELS:
+            raise errors.unknown("key", level, OVERRIDE_LEVELS, "overrides")
+    found = [("overrides.default", overrides.get("default") or {})]
+    names = {"papers": [paper], "datasets": [dataset], "methods": [*dict.fromkeys([*method.split("+"), method])]}
+    for level, candidates in names.items():
+        given = overrides.get(level) or {}
+        found += [(f"overrides.{level}.{name}", given[name] or {}) for name in candidates if name in given]
+    return found
