@@ -133,11 +133,12 @@ class Adapted(nn.Module):
         odd = sorted(mine.keys() ^ state.keys())
         if odd:
             raise PetvrError(f"{path}: is no adapter of this method and setting: '{odd[0]}' is only on one side")
+        for name, parameter in mine.items():
+            if parameter.shape != state[name].shape:
+                shapes = f"{tuple(state[name].shape)}, not {tuple(parameter.shape)}"
+                raise PetvrError(f"{path}: is no adapter of this method and setting: '{name}' has shape {shapes}")
         with torch.no_grad():
             for name, parameter in mine.items():
-                if parameter.shape != state[name].shape:
-                    shapes = f"{tuple(state[name].shape)}, not {tuple(parameter.shape)}"
-                    raise PetvrError(f"{path}: is no adapter of this method and setting: '{name}' has shape {shapes}")
                 parameter.copy_(state[name])
 
 
@@ -159,7 +160,7 @@ def build(
     for name, setting in complete.items():
         module = import_module(f"petvr.methods.{name}")
         with torch.random.fork_rng(devices=[]), torch.device("meta" if device.type == "meta" else "cpu"):
-            torch.manual_seed(int(torch.randint(2**62, (), generator=generator, device="cpu")))
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator, device="cpu")))
             part = module.build(clip, SimpleNamespace(**setting), Made(frames, words, generator))
         if part.module is not None:
             part.module.to(device)
