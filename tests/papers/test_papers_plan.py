@@ -1,0 +1,210 @@
+"""Expansion: the counts the tables need, shared cells, what cannot run, ids."""
+
+import csv
+import io
+import subprocess
+import sys
+
+import pytest
+
+from petvr.errors import PetvrError
+from petvr.papers.cells import cells_csv, parse_id
+from petvr.papers.plan import Known, expand
+
+# distinct cells that run, counted by hand from the printed tables (RAP* shows a run of RAP a second way)
+CELLS_OF_TABLE = {
+    "vop/table_1": 3, "vop/table_2": 12, "vop/table_3": 12, "vop/table_4": 12, "vop/table_5": 12, "vop/table_6": 12,
+    "rap/table_1": 17, "rap/table_2": 28, "rap/table_3": 6, "rap/table_4": 4, "rap/table_5": 4, "rap/table_6": 6,
+    "rap/table_7": 3, "rap/table_8": 2, "rap/table_9": 9, "rap/table_10": 28, "rap/table_11": 2,
+    "mv_adapter/table_1": 9, "mv_adapter/table_2": 9, "mv_adapter/table_3": 9, "mv_adapter/table_4": 9,
+    "mv_adapter/table_5": 9, "mv_adapter/table_6a": 4, "mv_adapter/table_6b": 4, "mv_adapter/table_6c": 2,
+    "mv_adapter/table_7": 4, "mv_adapter/table_8": 6, "mv_adapter/table_9": 4, "mv_adapter/table_10": 12,
+    "cross_modal_adapter/table_1": 24, "cross_modal_adapter/table_2": 10, "cross_modal_adapter/table_3": 24,
+    "cross_modal_adapter/table_4": 25,
+}  # fmt: skip
+TINY = {"vit-b-32": "tiny", "vit-b-16": "tiny", "vit-l-14": "tiny"}
+
+
+@pytest.fixture(scope="module")
+def everything():
+    return expand(seeds=[0, 1, 2])
+
+
+def test_732_training_runs_in_33_tables(everything):
+    assert len(everything.training_runs) == 732
+    assert len(everything.tables) == 33
+    trained = [cell for cell in everything.cells.values() if cell.train]
+    per_paper = {name: sum(cell.paper == name for cell in trained) for name in {cell.paper for cell in trained}}
+    assert per_paper == {"vop": 65, "rap": 55, "mv_adapter": 70, "cross_modal_adapter": 54}
+
+
+def test_cells_of_every_table(everything):
+    found = {
+        name: len({cell.id for row in view.rows for cell in row.cells.values() if cell.id})
+        for name, view in everything.tables.items()
+    }
+    assert found == CELLS_OF_TABLE
+
+
+def test_the_switch_adds_fifty_cells_no_table_shows(everything):
+    more = expand(seeds=[0, 1, 2], optional=True)
+    new = [cell for id, cell in more.cells.items() if id not in everything.cells]
+    assert len(new) == 50 and all(not cell.tables and cell.used_in for cell in new)
+    assert more.tables == everything.tables
+    assert len(more.training_runs) == 732 + 150
+
+
+def test_rows_that_papers_only_report_run_on_request(everything):
+    more = expand(seeds=[0, 1, 2], quoted=True)
+    new = {cell.id for id, cell in more.cells.items() if id not in everything.cells}
+    assert len(new) == 11 and "vop/lsmdc/vit-b-16/ju" in new
+    row = next(row for row in everything.tables["vop/table_6"].rows if row.key == "Ju et al.")
+    assert row.cells["lsmdc"].status == "reported only" and row.cells["lsmdc"].quoted
+
+
+def test_zero_shot_runs_once_and_trains_nothing(everything):
+    zero = [run for run in everything.runs.values() if not run.train]
+    assert {(run.dataset, run.seed) for run in zero} == {
+        (dataset, 0) for dataset in ("msrvtt-9k", "didemo", "msvd", "activitynet")
+    }
+
+
+def test_a_cell_that_tables_and_papers_share_is_one_run(everything):
+    cell = everything.cells["vop/didemo/vit-b-32/vop_p"]
+    assert set(cell.tables) == {"vop/table_4", "rap/table_2", "rap/table_10"}
+    assert len(cell.runs) == 3
+    assert set(everything.cells["rap/msrvtt-9k/vit-b-32/rap"].tables) == {f"rap/table_{n}" for n in (1, 4, 6, 7, 9, 11)}
+
+
+def test_rows_with_dual_softmax_show_the_run_without(everything):
+    rows = {row.key: row for row in everything.tables["rap/table_2"].rows}
+    plain, dsl = rows["RAP"].cells["msvd"], rows["RAP*"].cells["msvd"]
+    assert plain.runs == dsl.runs and (plain.evaluate, dsl.evaluate) == ("plain", "dsl")
+    assert everything.runs[dsl.runs[0]].recipe.dsl != "none"
+
+
+def test_pooling_tells_two_rows_of_one_method_apart(everything):
+    prefix = "cross_modal_adapter/msrvtt-9k/vit-b-32/full@freeze=6"
+    mean = everything.runs[f"{prefix},similarity=mean_pool/seed-0"]
+    query = everything.runs[f"{prefix}/seed-0"]
+    assert (mean.recipe.similarity, query.recipe.similarity) == ("mean_pool", "query_aware")
+    assert mean.setting == query.setting == {"freeze": 6}
+
+
+def test_the_digest_follows_values_and_not_their_sources(everything):
+    run = everything.runs["vop/didemo/vit-b-32/bias/seed-0"]
+    same = expand(tables=["vop/table_4"], overrides={"default": {"batch": run.recipe.batch}}).runs[run.id]
+    other = expand(tables=["vop/table_4"], overrides={"default": {"batch": 16}}).runs[run.id]
+    assert same.digest() == run.digest() != other.digest()
+    assert same.sources["recipe.batch"].origin == "config"
+
+
+def test_what_does_not_exist_yet_stays_in_its_table_with_the_reason():
+    known = Known(
+        methods={"vop", "bias", "full", "x_pool"},
+        similarities={"mean_pool"},
+        datasets={"msrvtt-9k", "didemo"},
+    )
+    plan = expand(papers=["vop"], known=known)
+    status = {
+        (name, row.key): cell.status
+        for name, view in plan.tables.items()
+        for row in view.rows
+        for cell in row.cells.values()
+    }
+    assert status["vop/table_4", "VoP"] == "run"
+    assert status["vop/table_4", "VoP^F+P"] == "not implemented: vop_f, vop_p"
+    assert status["vop/table_1", "X-Pool"] == "not implemented: x_pool"  # the similarity of that name
+    assert status["vop/table_6", "Bias"] == "no data set: lsmdc"
+    assert status["vop/table_6", "Ju et al."] == "reported only"
+    assert len(plan.tables) == 6 and {run.method for run in plan.runs.values()} == {"vop", "bias", "full"}
+
+
+def test_data_sets_that_are_not_chosen_stay_in_their_tables():
+    plan = expand(tables=["rap/table_2"], datasets=["msvd"])
+    row = plan.tables["rap/table_2"].rows[0]
+    assert [row.cells[name].status for name in ("didemo", "msvd", "activitynet")] == [
+        "not selected",
+        "run",
+        "not selected",
+    ]
+    assert {run.dataset for run in plan.runs.values()} == {"msvd"}
+
+
+def test_the_demo_runs_every_backbone_as_tiny_and_keeps_the_rows(everything):
+    plan = expand(seeds=[0, 1, 2], backbones=TINY)
+    assert {run.backbone for run in plan.runs.values()} == {"tiny"}
+    assert {n: [r.key for r in v.rows] for n, v in plan.tables.items()} == {
+        n: [r.key for r in v.rows] for n, v in everything.tables.items()
+    }
+    rows = {row.key: row.cells["msrvtt-9k"] for row in plan.tables["rap/table_1"].rows}
+    assert rows["RAP [ViT-B/32]"].runs == rows["RAP [ViT-B/16]"].runs
+    assert len(plan.runs) < len(everything.runs)
+
+
+def test_versions_of_the_method_the_similarity_and_the_rest_are_part_of_a_run():
+    known = Known(method_version=len, similarity_version=lambda name: 7, parts={"training": 3})
+    run = expand(tables=["vop/table_1"], known=known).runs["vop/msrvtt-9k/vit-b-32/x_pool+vop@tokens=8/seed-0"]
+    assert run.versions == {"methods/x_pool": 6, "methods/vop": 3, "similarity/x_pool": 7, "training": 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"papers": ["vopp"]}, "did you mean 'vop'"),
+        ({"tables": ["vop/table_33"]}, "did you mean 'vop/table_3'"),
+        ({"datasets": ["msvdd"]}, "did you mean 'msvd'"),
+        ({"seeds": []}, "at least one seed"),
+        ({"seeds": [1, 1]}, "only once"),
+        ({"overrides": {"methods": {"vopp_f": {"epochs": 1}}}}, "did you mean 'vop_f'"),
+        ({"overrides": {"papers": {"vopp": {"epochs": 1}}}}, "did you mean 'vop'"),
+    ],
+)
+def test_wrong_choices_are_told(arguments, told):
+    with pytest.raises(PetvrError) as error:
+        expand(**arguments)
+    assert told in str(error.value)
+
+
+def test_every_id_can_be_taken_apart_and_put_together(everything):
+    for id, run in everything.runs.items():
+        parts = parse_id(id)
+        assert f"{parts.cell}/seed-{parts.seed}" == id
+        assert (parts.paper, parts.dataset, parts.backbone, parts.method) == (
+            run.paper,
+            run.dataset,
+            run.backbone,
+            run.method,
+        )
+        assert parts.setting == {
+            k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in (run.setting | run.variant).items()
+        }
+    assert parse_id("vop/didemo/tiny/vop@tokens=8").seed is None
+
+
+@pytest.mark.parametrize("text", ["vop", "vop/didemo/tiny/vop/seed-x", "vop/didemo/tiny/vop@tokens", "a/b/c/@k=1", ""])
+def test_what_is_no_id_is_told(text):
+    with pytest.raises(PetvrError, match="of the form"):
+        parse_id(text)
+
+
+def test_the_list_of_cells_is_complete(everything):
+    known = Known(methods={"vop", "bias"})
+    plan = expand(papers=["vop"], seeds=[0, 1], known=known)
+    rows = list(csv.DictReader(io.StringIO(cells_csv(plan, lambda run: "done"))))
+    assert list(rows[0]) == ["id", "paper", "tables", "dataset", "backbone", "method", "setting", "seed", "status"]
+    done = [row for row in rows if row["status"] == "done"]
+    assert {row["id"] for row in done} == set(plan.runs)
+    waiting = [row for row in rows if row["status"].startswith("not implemented")]
+    assert len(waiting) == len(plan.cells) - len(plan.runs) // 2 and all(not row["seed"] for row in waiting)
+    shown = next(row for row in rows if row["id"] == "vop/didemo/vit-b-32/vop@tokens=8/seed-1")
+    assert (shown["tables"], shown["setting"], shown["seed"]) == ("vop/table_4", "tokens=8", "1")
+
+
+def test_planning_imports_neither_torch_nor_pandas():
+    code = (
+        "import sys; from petvr.papers import plan, budget, cells; budget.estimate(plan.expand());"
+        "print(sorted({'torch', 'transformers', 'pandas', 'numpy', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,161 @@
+"""Recipes: every value has a source, the papers' own values arrive, mistakes in a folder are named."""
+
+import shutil
+
+import pytest
+import yaml
+
+from petvr import papers
+from petvr.errors import PetvrError
+from petvr.papers.paper import Paper
+from petvr.spec import Recipe
+
+
+def recipe(paper, dataset="msrvtt-9k", method="full", setting=None, **more):
+    return papers.load(paper).recipe(dataset, method, setting, **more)
+
+
+@pytest.mark.parametrize("name", papers.NAMES)
+def test_every_value_has_a_source_and_says_where(name):
+    for table in papers.load(name).tables.values():
+        for row in table.rows:
+            for cell in row.cells.values():
+                if cell.paper == name and cell.method:
+                    _, sources = recipe(name, cell.dataset, cell.method, cell.setting, variant=cell.variant)
+                    assert {f"recipe.{key}" for key in Recipe.model_fields} <= set(sources)
+                    assert {f"setting.{key}" for key in cell.setting} <= set(sources)
+                    assert all(source.where for source in sources.values())
+
+
+def test_values_the_papers_print():
+    vop, _ = recipe("vop", "didemo", "vop", {"tokens": 8})
+    assert (vop.optimizer, vop.weight_decay, vop.batch, vop.frames, vop.words) == ("adamw", 0.2, 32, 12, 77)
+    rap = {dataset: recipe("rap", dataset, "rap")[0] for dataset in ("msrvtt-9k", "didemo", "activitynet")}
+    assert [r.epochs for r in rap.values()] == [5, 10, 5]
+    assert [(r.frames, r.words) for r in rap.values()] == [(12, 32), (64, 64), (64, 64)]
+    assert rap["didemo"].lr_new == 1e-4 and rap["didemo"].optimizer == "bert_adam"
+    short, long = (recipe("mv_adapter", dataset, "mv_adapter")[0] for dataset in ("msvd", "activitynet"))
+    assert (short.epochs, short.batch, short.frames, short.words) == (5, 128, 12, 32)
+    assert (long.epochs, long.batch, long.frames, long.words) == (15, 64, 32, 64)
+    assert (short.lr_new, short.lr_clip, short.lr_head) == (5e-6, 1e-7, 1e-4)
+    cma, _ = recipe("cross_modal_adapter", "activitynet", "cross_modal_adapter")
+    assert (cma.epochs, cma.lr_new, cma.clip_tensor) == (20, 1e-5, None)
+    assert (cma.similarity, cma.similarity_setting) == ("query_aware", {"tau": 5.0})
+
+
+def test_the_samplers_differ_between_the_papers():
+    found = {name: recipe(name)[0].sampler for name in papers.NAMES}
+    assert found == {
+        "vop": "uniform_mid",
+        "rap": "c4c_1fps_int",
+        "mv_adapter": "floor_uniform",
+        "cross_modal_adapter": "round_1fps",
+    }
+
+
+def test_rates_no_paper_states_are_marked_as_guesses_with_a_reason():
+    for paper, method in (("vop", "vop"), ("vop", "bias"), ("rap", "lora"), ("cross_modal_adapter", "coop")):
+        key = "lr_clip" if method == "bias" else "lr_new"
+        source = recipe(paper, method=method)[1][f"recipe.{key}"]
+        assert source.origin == "guess" and len(source.where) > 20
+
+
+def test_a_composition_takes_the_rules_of_its_parts():
+    x_pool, _ = recipe("vop", method="x_pool+vop", setting={"tokens": 8})
+    assert x_pool.similarity == "x_pool" and x_pool.lr_head == 3e-5
+    assert recipe("vop", method="vop")[0].similarity == "mean_pool"
+
+
+def test_mean_pooling_rows_of_the_query_aware_paper_drop_its_temperature():
+    pooled, sources = recipe("cross_modal_adapter", variant={"similarity": "mean_pool"}, variant_source="table_4")
+    assert (pooled.similarity, pooled.similarity_setting) == ("mean_pool", {})
+    assert sources["recipe.similarity"].where == "table_4"
+
+
+def test_overrides_of_the_configuration_win_from_general_to_special_and_say_so():
+    overrides = {
+        "default": {"epochs": 1, "frames": 4, "batch": 8, "words": 20},
+        "papers": {"vop": {"frames": 5, "batch": 9, "words": 21}, "rap": {"words": 30}},
+        "datasets": {"didemo": {"batch": 10, "words": 22}},
+        "methods": {"vop": {"words": 23}},
+    }
+    found, sources = recipe("vop", "didemo", "vop", overrides=overrides)
+    assert (found.epochs, found.frames, found.batch, found.words) == (1, 5, 10, 23)
+    assert (sources["recipe.words"].origin, sources["recipe.words"].where) == ("config", "overrides.methods.vop")
+    assert recipe("vop", "didemo", "bias", overrides=overrides)[0].words == 22
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ({"default": {"epoch": 1}}, "overrides.default: unknown recipe field 'epoch' (did you mean 'epochs'?)"),
+        ({"papers": {"vop": {"epochs": "many"}}}, "overrides.papers.vop: epochs"),
+        ({"paper": {}}, "unknown key 'paper' (did you mean 'papers'?)"),
+    ],
+)
+def test_a_wrong_override_is_told_with_its_place(overrides, told):
+    with pytest.raises(PetvrError) as error:
+        recipe("vop", overrides=overrides)
+    assert told in str(error.value)
+
+
+def test_an_unknown_paper_is_told_with_the_nearest():
+    with pytest.raises(PetvrError, match="did you mean 'rap'"):
+        papers.load("rapp")
+
+
+@pytest.fixture
+def fifth(tmp_path):
+    return shutil.copytree(papers.load("vop").folder, tmp_path / "fifth")
+
+
+def test_a_fifth_paper_is_a_folder(fifth):
+    paper = Paper(fifth)
+    assert paper.name == "fifth" and paper.tables["table_3"].id == "fifth/table_3"
+    assert paper.recipe("didemo", "vop")[0] == recipe("vop", "didemo", "vop")[0]
+    assert paper.printed("table_3")
+
+
+def broken(folder, file, change):
+    data = yaml.safe_load((folder / file).read_text(encoding="utf-8"))
+    change(data)
+    (folder / file).write_text(yaml.safe_dump(data), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "told"),
+    [
+        ("recipe.yaml", lambda d: d["base"].pop("lr_new"), "base: missing lr_new"),
+        ("recipe.yaml", lambda d: d["base"]["epochs"].update(value="x"), "base: epochs"),
+        ("recipe.yaml", lambda d: d["base"]["epochs"].update(origin="rumour"), "base.epochs.origin"),
+        ("recipe.yaml", lambda d: d["base"]["epochs"].pop("where"), "base.epochs.where"),
+        ("recipe.yaml", lambda d: d["rules"][0].update(sett={}), "did you mean 'set'"),
+        ("recipe.yaml", lambda d: d["rules"][0]["when"].update(dataset=["didemmo"]), "did you mean 'didemo'"),
+        ("tables.yaml", lambda d: d["tables"]["table_3"].update(colums=[]), "did you mean 'columns'"),
+        ("tables.yaml", lambda d: d["tables"]["table_3"]["rows"][0].update(methd=1), "did you mean 'method'"),
+    ],
+)
+def test_a_mistake_in_a_folder_is_told_with_file_and_key(fifth, file, change, told):
+    broken(fifth, file, change)
+    with pytest.raises(PetvrError) as error:
+        Paper(fifth)
+    assert file in str(error.value) and told in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_row_that_stands_twice_is_an_error(fifth):
+    broken(fifth, "tables.yaml", lambda d: d["tables"]["table_3"]["rows"].append(d["tables"]["table_3"]["rows"][0]))
+    with pytest.raises(PetvrError, match=r"table_3\.rows\.Full.*twice"):
+        _ = Paper(fifth).tables
+
+
+def test_a_broken_number_in_printed_csv_is_told_with_its_line(fifth):
+    path = fifth / "printed.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("40.5,,40.5", "4O.5,,40.5", 1), encoding="utf-8")
+    with pytest.raises(PetvrError, match="line 4"):
+        Paper(fifth).printed("table_1")
+
+
+def test_text_that_is_not_yaml_is_one_line(fifth):
+    (fifth / "recipe.yaml").write_text("base: {epochs: [", encoding="utf-8")
+    with pytest.raises(PetvrError, match=r"recipe\.yaml: not YAML"):
+        Paper(fifth)
