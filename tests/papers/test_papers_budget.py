@@ -64,6 +64,7 @@ def test_longer_texts_and_precision_count():
 def test_a_backbone_without_figures_is_named_and_not_guessed():
     found = estimate(expand(tables=["vop/table_3"], backbones={"vit-b-32": "tiny"}))
     assert found.unknown == ("tiny",) and found.total.gpu_hours == 0
+    assert found.frames_gb == found.videos_gb == 0 and found.stores[0].gb is None
     assert "no figures for tiny" in budget.render_text(found)
 
 

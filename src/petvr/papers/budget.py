@@ -68,7 +68,7 @@ class Store:
     folder: str
     sampler: str
     frames: int
-    gb: float | None  # None for a data set without official numbers
+    gb: float | None  # None where size or data set have no official numbers
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ def estimate(plan: Plan, assumptions: Assumptions | None = None) -> Budget:
     tables = {name: sum((costs[id] for id in view.runs), Cost()) for name, view in plan.tables.items()}
     runs = list(plan.runs.values())
     stores = _stores(runs)
-    folders = {SPLITS[run.dataset].folder: SPLITS[run.dataset].source_gb for run in runs if run.dataset in SPLITS}
+    real = [SPLITS[run.dataset] for run in runs if run.dataset in SPLITS and run.backbone in FRAME_FLOPS]
+    folders = {split.folder: split.source_gb for split in real}
     reasons = [cell.status for cell in plan.cells.values() if cell.status != "run"]
     return Budget(
         total=sum(costs.values(), Cost()),
@@ -149,7 +150,8 @@ def _stores(runs: list[RunSpec]) -> tuple[Store, ...]:
     for run in runs:
         split = SPLITS.get(run.dataset)
         folder = split.folder if split else run.dataset
-        size = split.clips * run.recipe.frames * FRAME_BYTES / GB if split else None
+        real = split is not None and run.backbone in FRAME_FLOPS
+        size = split.clips * run.recipe.frames * FRAME_BYTES / GB if real else None
         found[folder, run.recipe.sampler, run.recipe.frames] = size
     return tuple(Store(*key, gb) for key, gb in sorted(found.items()))
 
@@ -191,7 +193,7 @@ def render_text(budget: Budget) -> str:
         lines += ["", "cells without a run:"]
         lines += [f"  {count} {reason}" for reason, count in budget.not_planned.items()]
     if budget.unknown:
-        lines += ["", f"no figures for {', '.join(budget.unknown)}: counted with 0 hours"]
+        lines += ["", f"no figures for {', '.join(budget.unknown)}: counted with 0 hours and 0 GB"]
     lines += ["", "assumed:", *(f"  - {sentence}" for sentence in budget.assumptions)]
     return "\n".join(lines) + "\n"
 

@@ -33,7 +33,8 @@ def from_plan(plan: Any, table: str, percent_of: Mapping[str, float] | None = No
     if table not in plan.tables:
         raise unknown("table", table, plan.tables)
     view = plan.tables[table]
-    lookup = papers.load(view.paper).printed(view.name)
+    paper = papers.load(view.paper)
+    lookup = paper.printed(view.name)
     columns = tuple(_column(column) for column in view.columns)
     rows, printed = [], {}
     for index, row in enumerate(view.rows):
@@ -44,9 +45,8 @@ def from_plan(plan: Any, table: str, percent_of: Mapping[str, float] | None = No
                 found = lookup.get((row.key, dataset, source.direction, source.metric))
                 if found is not None:
                     printed[index, column.key] = Printed(found.value, found.std, digits(found), found.remark)
-    return TableModel(
-        view.paper, view.name, view.title, columns, tuple(rows), printed, dict(percent_of or {}), (), DATASET_TITLES
-    )
+    whole = dict(percent_of if percent_of is not None else paper.percent_of)
+    return TableModel(view.paper, view.name, view.title, columns, tuple(rows), printed, whole, (), DATASET_TITLES)
 
 
 def _column(column: Any) -> Column:
