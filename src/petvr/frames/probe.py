@@ -61,7 +61,7 @@ class Probe:
     @property
     def one_frame_a_packet(self) -> bool:
         """Whether packet counts and time stamps say exactly which frame is which (not in AVI, MPEG, WMV, VP8)."""
-        known = {"h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "flv", "h263"}
+        known = {"h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "flv1", "h263"}
         return self.family in ("mov", "matroska", "flv") and self.codec in known and self.stamps is not None
 
     @cached_property
@@ -76,7 +76,7 @@ class Probe:
         """
         if self.family not in ("mov", "matroska", "flv"):
             return f"{self.family} container"
-        if self.codec not in ("h264", "hevc", "vp9", "flv"):
+        if self.codec not in ("h264", "hevc", "vp9", "flv1"):
             return f"{self.codec} in {self.family}"
         if self.stamps is None:
             return "time stamps missing or repeated"
@@ -126,6 +126,8 @@ def _probe(path: Path, container) -> Probe:
     expected = _expected(stream, container, average, discarded)
     if expected is not None and len(found) < ENOUGH * expected:
         raise Unreadable(path, f"truncated: {len(found)} of {round(expected)} frames{reason}")
+    if container.format.name == "asf":
+        _asf_size(path)
     if len(found) == discarded:
         raise Unreadable(path, f"no frame in the video stream{reason}")
     shown = [stamp for _, discard, _, stamp in found if not discard]
@@ -233,6 +235,19 @@ def _moov(path: Path) -> str:
     if found[:1] == [b"ftyp"] and b"moov" not in found:
         return ": no moov box, the file was cut off"
     return ""
+
+
+def _asf_size(path: Path) -> None:
+    """WMV: FFmpeg takes back the announced duration of a cut-off file, but the header also holds the file's size."""
+    with open(path, "rb") as stream:
+        head = stream.read(65536)
+    place = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))  # the file properties object
+    if place < 0:
+        return
+    announced = int.from_bytes(head[place + 40 : place + 48], "little")
+    live = head[place + 88] & 1  # then the size is not valid
+    if not live and path.stat().st_size < ENOUGH * announced:
+        raise Unreadable(path, f"truncated: {path.stat().st_size} of {announced} bytes")
 
 
 def _words(error: Exception) -> str:
