@@ -1,0 +1,105 @@
+import pytest
+
+from petvr import papers
+from petvr.costs import params
+from petvr.errors import PetvrError
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return params.rows()
+
+
+@pytest.mark.parametrize(
+    ("paper", "backbone", "method", "setting", "printed"),
+    [
+        ("vop", "vit-b-32", "full", {"rule": "everything"}, ("119.8", "100")),
+        ("vop", "vit-b-16", "full", {"rule": "everything"}, ("118.1", "100")),
+        ("vop", "vit-b-32", "bias", {}, ("0.1", "0.104")),
+        ("vop", "vit-b-32", "proj", {}, ("0.7", "0.547")),
+        ("vop", "vit-b-16", "proj", {}, ("0.7", "0.555")),
+        ("vop", "vit-b-32", "partial", {}, ("7.7", "6.410")),
+        ("vop", "vit-b-16", "partial", {}, ("7.7", "6.506")),
+        ("vop", "vit-b-32", "adapter_attn", {}, ("2.0", "1.655")),
+        ("vop", "vit-b-16", "adapter_ffn", {}, ("2.0", "1.680")),
+        ("vop", "vit-b-32", "vop", {}, ("0.1", "0.103")),
+        ("vop", "vit-b-16", "vop", {}, ("0.1", "0.104")),
+        ("rap", "vit-b-32", "full", {}, ("151.28", None)),
+        ("rap", "vit-b-16", "full", {}, ("149.62", None)),
+        ("rap", "vit-b-32", "zero_shot", {}, ("0", None)),
+        ("mv_adapter", "vit-b-16", "full", {"rule": "everything"}, (None, "100")),
+        ("cross_modal_adapter", "vit-b-32", "full", {"freeze": 6}, ("62.10", "41.05")),
+        ("cross_modal_adapter", "vit-b-32", "full", {"freeze": 9}, ("31.38", "20.74")),
+        ("cross_modal_adapter", "vit-b-32", "cross_modal_adapter", {}, ("0.52", "0.34")),
+        ("cross_modal_adapter", "vit-b-32", "cross_modal_adapter", {"r": 16, "ds": 64}, ("0.99", None)),
+        ("cross_modal_adapter", "vit-b-32", "cross_modal_adapter", {"r": 16, "ds": 512}, ("0.81", None)),
+    ],
+)
+def test_printed_figures_are_met_at_every_printed_digit(paper, backbone, method, setting, printed):
+    found = params.printed_value(paper, params.counts(backbone, method, setting), backbone)
+    for metric, figure in zip(("params_M", "params_percent"), printed, strict=True):
+        if figure is not None:
+            assert params.verdict(found[metric], figure) == "agrees", (metric, found[metric])
+
+
+def test_vops_whole_is_openais_model_without_what_no_leaf_module_holds():
+    """By hand: blocks without the attention's input projections, norms, the patch convolution, the token table."""
+
+    def by_hand(patch):
+        blocks = sum(
+            12 * (width * width + width + 2 * 4 * width * width + 5 * width + 4 * width) for width in (768, 512)
+        )
+        return blocks + 2 * 2 * 768 + 2 * 512 + 3 * patch * patch * 768 + 49408 * 512
+
+    for backbone, patch in (("vit-b-32", 32), ("vit-b-16", 16)):
+        full = params.printed_value("vop", params.counts(backbone, "full", {"rule": "everything"}), backbone)
+        assert full["params_M"] * 1e6 == pytest.approx(by_hand(patch))
+        assert papers.load("vop").percent_of[backbone] == by_hand(patch)
+
+
+def test_counts_tell_the_parts_apart():
+    found = params.counts("vit-b-32", "bias+vop", {"tokens": 4})
+    assert found.by_part == {"clip": 171_008, "new": 61_440, "head": 0}
+    assert found.trainable == sum(found.names.values()) == 232_448
+    assert found.total == 151_277_313 + 61_440
+    assert params.counts("vit-b-32", "vop", train_logit_scale=True).by_part["clip"] == 1
+    with pytest.raises(PetvrError, match="unknown method 'vopp'"):
+        params.counts("vit-b-32", "vopp")
+    with pytest.raises(PetvrError, match="way of counting"):
+        params.printed_value("someone", found, "vit-b-32")
+
+
+@pytest.mark.parametrize(
+    ("computed", "printed", "said"),
+    [
+        (123.540993, "123.52", "computed 123.541, printed 123.52"),
+        (0.125, "0.13", "agrees"),
+        (1.008, "1.00M", "agrees, cut instead of rounded (1.0080)"),
+        (81.65, "81.65%", "agrees"),
+        (100.0, "100", "agrees"),
+        (0.519168, "0.67", "computed 0.519, printed 0.67"),
+        (1.06, "1.401/1", "no number is printed ('1.401/1'), computed 1.06"),
+    ],
+)
+def test_verdicts(computed, printed, said):
+    assert params.verdict(computed, printed) == said
+
+
+def test_every_printed_figure_of_every_table_has_a_row_and_a_verdict(rows):
+    printed = sum(
+        key[3] in params.UNITS
+        for name in papers.NAMES
+        for table in papers.load(name).tables
+        for key in papers.load(name).printed(table)
+    )
+    assert len(rows) == printed > 300
+    assert all(tuple(row) == params.COLUMNS and row["verdict"] for row in rows)
+
+
+def test_what_is_implemented_agrees_or_says_why_not(rows):
+    odd = [row for row in rows if row["trainable"] and not row["verdict"].startswith("agrees")]
+    assert all(": " in row["verdict"] for row in odd), "a figure that no count meets needs its reason"
+    mine = {(row["printed"], row["verdict"].partition(": ")[2]) for row in odd if row["paper"] == "cross_modal_adapter"}
+    reason = "CLIP4Clip's rule trains 123,540,993, and its other freezing depths agree"
+    assert {("123.52", reason), ("81.65", reason)} <= mine
+    assert all(row["verdict"].startswith(("not implemented", "reported only")) for row in rows if not row["trainable"])
