@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from petvr.clip import tokenizer, weights
 from petvr.clip.config import ClipConfig, Tower
@@ -46,7 +46,7 @@ class Colours(Dataset):
 
 
 def facts(video: str) -> tuple[int, int]:
-    number = int(video.lstrip("trainest"))
+    number = int(video.removeprefix("train").removeprefix("test"))
     return number % len(SHADES), (number // len(SHADES)) % len(WAYS)
 
 
@@ -133,10 +133,17 @@ def videos() -> list[str]:
 
 
 def everything(folder: Path) -> dict:
-    """The arguments of `training.run` that say where things lie, made below `folder`."""
+    """A fresh small world below `folder`; returns `arguments`."""
+    write_weights(folder / "weights")
+    write_store(folder / "store", videos())
+    return arguments(folder)
+
+
+def arguments(folder: Path) -> dict:
+    """The arguments of `training.run` that say where things lie."""
     return {
-        "weights": write_weights(folder / "weights"),
-        "store": write_store(folder / "store", videos()),
+        "weights": folder / "weights",
+        "store": folder / "store",
         "dataset": Colours(folder),
         "out": folder / "out",
         "state": folder / "state",
@@ -146,10 +153,21 @@ def everything(folder: Path) -> dict:
     }
 
 
-def numbers(result) -> dict:
-    """All of a result that must not depend on interruptions."""
-    return {"evaluations": [asdict_of(each) for each in result.evaluations], "selected": result.selected}
+def resumable() -> RunSpec:
+    """Everything random at once: a module with dropout, cropped pictures, drawn captions. 9 steps, 4 evaluations."""
+    return spec(
+        "cross_modal_adapter",
+        setting={"r": 4, "ds": 4, "dropout": 0.2},
+        augment="crop_flip",
+        captions="one_per_video",
+        lr_new=1e-2,
+    )
 
 
-def asdict_of(value) -> dict:
-    return value.model_dump() if hasattr(value, "model_dump") else asdict(value)
+def outcome(result, out: Path) -> dict:
+    """All that must not depend on interruptions: metrics, selection, every rank, every trained weight, as bytes."""
+    with np.load(out / "ranks.npz") as file:
+        ranks = {name: file[name].tobytes() for name in file.files}
+    weights = {name: tensor.numpy().tobytes() for name, tensor in load_file(out / "adapter.safetensors").items()}
+    evaluations = [evaluation.model_dump() for evaluation in result.evaluations]
+    return {"evaluations": evaluations, "selected": result.selected, "ranks": ranks, "weights": weights}

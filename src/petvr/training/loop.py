@@ -121,7 +121,7 @@ class Loop:
 
     def step(self) -> None:
         training, recipe, progress = self.training, self.spec.recipe, self.progress
-        seeds.everything(self.spec.seed, "step", progress.step)
+        seeds.everything(self.model.device, self.spec.seed, "step", progress.step)
         self.model.mode_of(training=True)
         batch = training.batches.at(progress.step)
         loss = self.loss(batch)

@@ -44,8 +44,9 @@ class Model:
         return self
 
     def mode_of(self, training: bool) -> None:
-        self.adapted.train(training)
-        self.similarity.train(training)
+        if self.adapted.training != training or self.similarity.training != training:
+            self.adapted.train(training)
+            self.similarity.train(training)
 
     def texts(self, ids: Tensor) -> Tensor:
         """[B, W] -> fp32 [B, E]"""

@@ -142,8 +142,8 @@ def build(groups: list[Group], recipe: Recipe, total_steps: int) -> Optimizer:
 
 def clip_each(grads: list[Tensor], largest: float) -> None:
     """Each tensor's norm to at most `largest`, in place."""
-    coefficients = [largest / (norm + 1e-6) for norm in torch._foreach_norm(grads)]
-    torch._foreach_mul_(grads, [coefficient.clamp(max=1.0) for coefficient in coefficients])
+    norms = torch.stack(torch._foreach_norm(grads))
+    torch._foreach_mul_(grads, list((largest / (norms + 1e-6)).clamp(max=1.0).unbind()))
 
 
 def clip_all(grads: list[Tensor], largest: float) -> Tensor:

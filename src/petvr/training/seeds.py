@@ -25,6 +25,11 @@ def tensors(seed: int, *names: object, device: str | torch.device = "cpu") -> to
     return torch.Generator(device=device).manual_seed(number(seed, *names))
 
 
-def everything(seed: int, *names: object) -> None:
-    """torch's own generators, which dropout draws from."""
-    torch.manual_seed(number(seed, *names))
+def everything(device: torch.device, seed: int, *names: object) -> None:
+    """torch's own generators, which dropout draws from.
+
+    Not torch.manual_seed: on a machine without GPU it queues a call with a stack trace for each device, every time.
+    """
+    torch.default_generator.manual_seed(number(seed, *names))
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(number(seed, *names))

@@ -1,0 +1,193 @@
+"""A run that is killed or asked to stop anywhere ends as if nothing had happened, to the last bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import training_bench as tiny
+
+from petvr import training
+from petvr.errors import PetvrError
+from petvr.result import Result
+from petvr.training import checkpoint, job
+from petvr.training.stop import Checkpointed, Stop
+
+HERE = Path(__file__).parent
+
+
+def start(folder, place):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(HERE / "training_child.py"), str(folder), place]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    result = training.run(tiny.resumable(), **tiny.everything(folder))
+    return tiny.outcome(result, folder / "out")
+
+
+@pytest.mark.parametrize("place", ["step:12", "evaluation:3", "checkpoint:2", "result"])
+def test_a_killed_run_ends_bit_for_bit_as_an_uninterrupted_one(place, tmp_path, uninterrupted):
+    options = tiny.everything(tmp_path)
+    child = start(tmp_path, place)
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL
+    assert not (tmp_path / "out" / "result.json").exists()
+    assert list((tmp_path / "state").glob("step-*.safetensors"))
+    result = training.run(tiny.resumable(), **options)
+    assert tiny.outcome(result, tmp_path / "out") == uninterrupted
+    assert result.cost.resumed == 1
+    assert Result.read(tmp_path / "out" / "result.json") == result
+    assert not (tmp_path / "state").exists()
+
+
+def test_leaving_between_any_two_steps_changes_nothing(bench, uninterrupted, monkeypatch):
+    """Stopped after every single step and evaluation, and started again as often."""
+    original, result, starts = job.work, None, 0
+
+    def one_thing(loop, saver, report, stop):
+        advance = loop.advance
+        loop.advance = lambda: (advance(), stop.ask("SIGTERM"))
+        original(loop, saver, report, stop)
+
+    monkeypatch.setattr(job, "work", one_thing)
+    while result is None:
+        starts += 1
+        try:
+            result = training.run(tiny.resumable(), **bench)
+        except Checkpointed as left:
+            assert left.code == training.EXIT_CHECKPOINTED
+    assert tiny.outcome(result, bench["out"]) == uninterrupted
+    assert starts == 9 + 4 + 1 and result.cost.resumed == starts - 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_a_signal_ends_the_process_with_the_named_code_and_its_state(number, tmp_path, uninterrupted):
+    options = tiny.everything(tmp_path)
+    log = tmp_path / "out" / "log.txt"
+    child = start(tmp_path, "slow")
+    while not (log.exists() and "epoch 1, step 3" in log.read_text()):
+        assert child.poll() is None
+        time.sleep(0.05)
+    child.send_signal(number)
+    child.communicate()
+    assert child.returncode == training.EXIT_CHECKPOINTED
+    assert f"{number.name} at step" in log.read_text() and "the state is saved" in log.read_text()
+    result = training.run(tiny.resumable(), **options)
+    assert tiny.outcome(result, tmp_path / "out") == uninterrupted
+
+
+def test_an_evaluation_is_left_early_and_done_again(bench, uninterrupted, monkeypatch):
+    asked = []
+
+    def pause(self):
+        asked.append(1)
+        if len(asked) == 7:
+            self.ask("SIGUSR2")
+        original(self)
+
+    original = Stop.pause
+    monkeypatch.setattr(Stop, "pause", pause)
+    with pytest.raises(Checkpointed):
+        training.run(tiny.resumable(), **bench)
+    assert tiny.outcome(training.run(tiny.resumable(), **bench), bench["out"]) == uninterrupted
+
+
+def stopped(bench, at=(4, 6), **changes):
+    """Leaves checkpoints of the given steps behind, as a killed run does."""
+
+    class Killed(Exception):
+        pass
+
+    def work(loop, saver, report, stop):
+        while loop.progress.step < at[-1]:
+            loop.advance()
+            if loop.progress.step in at:
+                saver.save()
+        raise Killed
+
+    spec = tiny.resumable()
+    spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update=changes)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "work", work)
+        with pytest.raises(Killed):
+            training.run(spec, **bench)
+    return sorted(bench["state"].glob("step-*.safetensors"))
+
+
+def test_a_truncated_checkpoint_is_named_and_the_one_before_is_taken(bench, uninterrupted):
+    older, newer = stopped(bench)
+    newer.write_bytes(newer.read_bytes()[:-100])
+    result = training.run(tiny.resumable(), **bench)
+    assert tiny.outcome(result, bench["out"]) == uninterrupted
+    log = (bench["out"] / "log.txt").read_text()
+    assert f"warning: {newer}: truncated or no checkpoint" in log and f"continuing with {older.name}" in log
+    assert "continuing at step 4 of 9" in log
+
+
+def test_a_flipped_bit_is_found(bench, uninterrupted):
+    _, newer = stopped(bench)
+    data = bytearray(newer.read_bytes())
+    data[-5] ^= 1
+    newer.write_bytes(data)
+    assert tiny.outcome(training.run(tiny.resumable(), **bench), bench["out"]) == uninterrupted
+    assert f"warning: {newer}: damaged" in (bench["out"] / "log.txt").read_text()
+
+
+def test_without_a_usable_checkpoint_the_run_starts_again(bench, uninterrupted):
+    for path in stopped(bench):
+        path.write_bytes(b"")
+    result = training.run(tiny.resumable(), **bench)
+    assert tiny.outcome(result, bench["out"]) == uninterrupted
+    assert result.cost.resumed == 0
+    assert "starting from the beginning" in (bench["out"] / "log.txt").read_text()
+
+
+def test_a_checkpoint_of_another_recipe_is_not_taken(bench, uninterrupted):
+    _, foreign = stopped(bench, lr_new=0.5)
+    result = training.run(tiny.resumable(), **bench)
+    assert tiny.outcome(result, bench["out"]) == uninterrupted
+    assert result.cost.resumed == 0
+    assert f"warning: {foreign}: of another recipe, data or weights" in (bench["out"] / "log.txt").read_text()
+
+
+def test_a_foreign_file_under_the_runs_own_name_is_not_taken(bench, uninterrupted):
+    _, mine = stopped(bench)
+    identity = checkpoint.State(9, {"model/x": torch.zeros(2)}, {})
+    written = checkpoint.save(bench["state"] / "other", identity, {"spec": "another"})
+    written.rename(mine)
+    result = training.run(tiny.resumable(), **bench)
+    assert tiny.outcome(result, bench["out"]) == uninterrupted
+    assert f"warning: {mine}: of another run (spec another" in (bench["out"] / "log.txt").read_text()
+
+
+def test_only_the_two_newest_checkpoints_are_kept(bench):
+    assert [path.name[:14] for path in stopped(bench, at=(2, 4, 6))] == ["step-000000004", "step-000000006"]
+
+
+def test_resume_false_starts_again(bench, uninterrupted):
+    stopped(bench)
+    result = training.run(tiny.resumable(), **bench, resume=False)
+    assert result.cost.resumed == 0 and tiny.outcome(result, bench["out"]) == uninterrupted
+
+
+def test_two_processes_cannot_do_one_run(bench):
+    with job.locked(bench["state"]), pytest.raises(PetvrError, match="another process is at this run"):
+        training.run(tiny.resumable(), **bench)
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_run(bench, uninterrupted, monkeypatch):
+    def full(path, tensors, metadata):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_write", full)
+    result = training.run(tiny.resumable(), **bench, checkpoint_every=2)
+    assert tiny.outcome(result, bench["out"]) == uninterrupted
+    assert "No space left on device; going on without this checkpoint" in (bench["out"] / "log.txt").read_text()

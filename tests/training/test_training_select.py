@@ -1,0 +1,68 @@
+"""Selection rules, missing videos and their class."""
+
+import pytest
+
+from petvr.datasets.base import Split
+from petvr.errors import PetvrError
+from petvr.result import Evaluation
+from petvr.training import missing, select
+
+
+def evaluation(step, r1, mnr=5.0):
+    metrics = {"R@1": r1, "R@5": r1, "R@10": r1, "RSum": 3 * r1, "MdR": mnr, "MnR": mnr}
+    return Evaluation(epoch=step, step=step, train_loss=None, plain={"t2v": metrics, "v2t": metrics})
+
+
+def test_of_equal_evaluations_the_later_wins():
+    series = [evaluation(0, 90.0), evaluation(1, 40.0), evaluation(2, 45.0), evaluation(3, 45.0), evaluation(4, 44.0)]
+    assert select.select(series, "t2v/R@1") == {"best_on_test": 3, "last": 4}
+
+
+def test_ranks_are_better_when_they_are_smaller():
+    series = [evaluation(1, 40.0, mnr=9.0), evaluation(2, 30.0, mnr=3.0), evaluation(3, 50.0, mnr=7.0)]
+    assert select.best(series, "v2t/MnR") == 1
+    assert select.best(series, "t2v/RSum") == 2
+
+
+def test_an_untrained_run_has_one_evaluation():
+    assert select.select([evaluation(0, 30.0)], "t2v/R@1") == {"best_on_test": 0, "last": 0}
+
+
+def test_unknown_metric_is_named():
+    with pytest.raises(PetvrError, match=r"select_by: 't2v/R1'; allowed: t2v/R@1"):
+        select.check("t2v/R1")
+
+
+SPLIT = Split("test", ("a", "b", "c"), ("x", "y", "z", "w"), (0, 1, 2, 1))
+
+
+def test_missing_videos_stop_or_are_recorded():
+    with pytest.raises(PetvrError, match=r"store: 1 of 3 test videos are missing, the first is 'b' \(truncated\)"):
+        missing.present(SPLIT, {"a", "c"}, {"b": "truncated"}, "stop", "store", 3)
+    found = missing.present(SPLIT, {"a", "c"}, {"b": "truncated"}, "record", "store", 5)
+    assert found.split.videos == ("a", "c") and found.split.captions == ("x", "z") and found.split.owner == (0, 1)
+    assert found.missing == ("b",) and found.official == 5
+
+
+def test_nothing_left_or_a_wrong_policy_is_an_error():
+    with pytest.raises(PetvrError, match="none of the 3"):
+        missing.present(SPLIT, set(), {}, "record", "store", 3)
+    with pytest.raises(PetvrError, match="allowed: stop, record"):
+        missing.present(SPLIT, {"a"}, {}, "ignore", "store", 3)
+
+
+@pytest.mark.parametrize(
+    ("test", "train", "expected"),
+    [
+        ((1000, 1000), (9000, 9000), "A"),
+        ((1000, 1000), (8955, 9000), "A"),
+        ((1000, 1000), (8954, 9000), "B"),
+        ((990, 1000), (9000, 9000), "B"),
+        ((989, 1000), (9000, 9000), "C"),
+        ((1000, 1000), (8700, 9000), "C"),
+        ((949, 1000), (9000, 9000), "D"),
+        ((1000, 1000), (8000, 9000), "D"),
+    ],
+)
+def test_classes_follow_the_missing_shares(test, train, expected):
+    assert missing.data_class(test, train) == expected

@@ -1,0 +1,62 @@
+"""Runs in its own process: `python training_child.py FOLDER PLACE`, and kills itself there with SIGKILL.
+
+PLACE: `step:N` before the N-th group of parameters is updated (two a step), `evaluation:N` while the N-th evaluation encodes frames,
+`checkpoint:N` with half of the N-th checkpoint written, `result` between ranks.npz and result.json. `slow` sleeps before each step
+and is not killed.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import training_bench
+
+from petvr import training
+from petvr.training import checkpoint, evaluate, loop, optim, output
+
+
+def die_at(call: int, module, name: str, before=lambda *arguments: None) -> None:
+    """The `call`-th call of a function does `before` and is never finished."""
+    original, calls = getattr(module, name), [0]
+
+    def counting(*arguments, **options):
+        calls[0] += 1
+        if calls[0] == call:
+            before(*arguments)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **options)
+
+    setattr(module, name, counting)
+
+
+def half_a_file(path, tensors, metadata) -> None:
+    whole = checkpoint.path_of(Path(path).parent, 0, {})
+    from safetensors.torch import save_file
+
+    save_file(tensors, whole, metadata=metadata)
+    data = whole.read_bytes()
+    whole.unlink()
+    Path(path).write_bytes(data[: len(data) // 2])
+
+
+def main() -> None:
+    folder, place = Path(sys.argv[1]), sys.argv[2]
+    kind, _, number = place.partition(":")
+    if kind == "step":
+        die_at(int(number), optim.BertAdam, "_update")
+    elif kind == "evaluation":
+        die_at(int(number), evaluate, "_frames")
+    elif kind == "checkpoint":
+        die_at(int(number), checkpoint, "_write", half_a_file)
+    elif kind == "result":
+        die_at(1, output.model, "save")
+    elif kind == "slow":
+        step = loop.Loop.step
+        loop.Loop.step = lambda self: (time.sleep(0.3), step(self))
+    training.run(training_bench.resumable(), **training_bench.arguments(folder), checkpoint_every=4)
+
+
+if __name__ == "__main__":
+    main()
