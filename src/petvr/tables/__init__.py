@@ -19,6 +19,7 @@ __all__ = [
     "all_from_plan", "build", "from_plan", "reader", "render", "show_run", "show_table", "write", "write_index",
 ]  # fmt: skip
 
+VERSION = 1  # raised when a table would look different: the workflow then builds all tables anew
 FORMATS = ("md", "tex", "csv", "html")
 
 

@@ -51,14 +51,23 @@ def _how(table: Table) -> list[str]:
     }
     if variants:
         said.append(f"Rows ranked with dual-softmax are named in the notes (variant: {', '.join(sorted(variants))}).")
-    precision = sorted({result.spec.recipe.precision for result in table.used()})
-    said.append(f"Arithmetic: {', '.join(precision)}.")
+    said.append(_precision(table))
     return said + _reading(table)
 
 
 def _seeds(table: Table) -> str:
     used = sorted({seed.seed for line in table.lines for seed in line.used()})
     return f"Mean±sample standard deviation over seeds (ddof=1; seeds {', '.join(map(str, used))}; n=1: a single run)."
+
+
+def _precision(table: Table) -> str:
+    """Names the rows of every arithmetic but the commonest."""
+    rows: dict[str, dict[str, None]] = {}
+    for line in table.lines:
+        for result in _results(line):
+            rows.setdefault(result.spec.recipe.precision, {})[text.row_name(table, line)] = None
+    first, *others = sorted(rows, key=lambda name: -len(rows[name]))
+    return "; ".join([f"Arithmetic: {first}", *(f"{name} in {', '.join(rows[name])}" for name in others)]) + "."
 
 
 def _rule(table: Table) -> str:

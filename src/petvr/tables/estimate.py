@@ -26,6 +26,8 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     if not values:
         return None
     n = len(values)
+    if n > 1 and min(values) == max(values):
+        return Estimate(values[0], 0.0, n)  # exactly: no rounding residue of the sum
     mean = math.fsum(values) / n
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else None
     return Estimate(mean, std, n)
@@ -49,11 +51,11 @@ def verdict(ours: Estimate, printed: Printed, best: str | None, k: float = 2.0) 
 def places(values: Sequence[float | None], best: str | None, decimals: int) -> list[int]:
     """1 for the best, 2 for the second best, 0 otherwise; equal at the digits shown means equal, and ties share.
 
-    With fewer than two values there is nothing to compare and nothing is marked.
+    Where fewer than two different values stand there is nothing to tell apart and nothing is marked.
     """
     shown = [None if value is None else round(value, decimals) for value in values]
     distinct = sorted({value for value in shown if value is not None}, reverse=best == "max")
-    if best is None or sum(value is not None for value in shown) < 2:
+    if best is None or len(distinct) < 2:
         return [0] * len(shown)
     order = {value: place for place, value in enumerate(distinct[:2], start=1)}
     return [order.get(value, 0) if value is not None else 0 for value in shown]

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from petvr.layout import Layout
 from petvr.tables import caption, measure, text
+from petvr.tables.collect import Seed
 from petvr.tables.compute import Cell, Line, Table
 
 
@@ -66,9 +67,8 @@ def _rows(table: Table, folder: Path) -> list[dict[str, Any]]:
                 "heading": head if head != above else "",
                 "name": text.row_name(table, line),
                 "note": line.row.note,
-                "seeds": text.seeds(table, line),
+                "seeds": _seeds(table, line, folder),
                 "state": _state(line),
-                "runs": _runs(table, line, folder),
                 "cells": [_cell(line, cell) for cell in line.cells],
                 "has_printed": text.has_printed(line),
             }
@@ -84,19 +84,27 @@ def _state(line: Line) -> str:
     return "ok" if states == {"ok"} else "broken" if "failed" in states else "partial"
 
 
-def _runs(table: Table, line: Line, folder: Path) -> list[dict[str, str]]:
-    layout = Layout(table.results)
-    found = []
-    for seeds in line.seeds.values():
-        for seed in seeds:
-            there = layout.run(seed.run)
-            link = quote(Path(os.path.relpath(there, folder)).as_posix()) + "/" if there.exists() else ""
-            told = f"{seed.run}: {seed.state}" + (f" ({seed.reason})" if seed.reason else "")
-            if seed.result is not None and seed.state == "ok":
-                epoch = seed.result.at(measure.rule_of(seed.result, table.rule)).epoch
-                told += f", epoch {epoch}, {seed.result.cost.train_seconds:.0f} s of training"
-            found.append({"label": str(seed.seed), "link": link, "told": told, "state": seed.state})
-    return found
+def _seeds(table: Table, line: Line, folder: Path) -> list[dict[str, Any]]:
+    """Per data set: its title where there are several, how many seeds, and a link to each run."""
+    told = text.seeds_by_dataset(line)
+    return [
+        {
+            "dataset": table.model.dataset_title(dataset) if len(told) > 1 else "",
+            "text": words,
+            "runs": [_run(table, seed, folder) for seed in line.seeds.get(dataset, ())],
+        }
+        for dataset, words in told.items()
+    ]
+
+
+def _run(table: Table, seed: Seed, folder: Path) -> dict[str, str]:
+    there = Layout(table.results).run(seed.run)
+    link = quote(Path(os.path.relpath(there, folder)).as_posix()) + "/" if there.exists() else ""
+    told = f"{seed.run}: {seed.state}" + (f" ({seed.reason})" if seed.reason else "")
+    if seed.result is not None and seed.state == "ok":
+        epoch = seed.result.at(measure.rule_of(seed.result, table.rule)).epoch
+        told += f", epoch {epoch}, {seed.result.cost.train_seconds:.0f} s of training"
+    return {"label": str(seed.seed), "link": link, "told": told}
 
 
 def _cell(line: Line, cell: Cell) -> dict[str, Any]:

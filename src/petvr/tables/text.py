@@ -60,14 +60,20 @@ def has_printed(line: Line) -> bool:
     return any(cell.printed for cell in line.cells)
 
 
-def seeds(table: Table, line: Line) -> str:
-    """The last column: `3`, `n=1`, `2 of 3 seeds`, or why the row has no numbers; per data set where they differ."""
+def seeds_by_dataset(line: Line) -> dict[str, str]:
+    """Data set -> `3`, `n=1`, `2 of 3 seeds (missing)`, or why nothing is run."""
     told = {}
     for dataset, want in line.row.wants.items():
         if dataset in line.seeds:
             told[dataset] = _seeds_of(line.seeds[dataset])
         else:
             told[dataset] = want.status + (REPORTED_MARK if want.status == "reported only" else "")
+    return told
+
+
+def seeds(table: Table, line: Line) -> str:
+    """The last column in one line; per data set where they differ."""
+    told = seeds_by_dataset(line)
     if len(set(told.values())) == 1:
         return next(iter(told.values()))
     return ", ".join(f"{table.model.dataset_title(dataset)}: {text}" for dataset, text in told.items())

@@ -52,7 +52,8 @@ class Status:
         if self.warning:
             return self.warning
         skipped = f", {len(self.broken)} unreadable" if self.broken else ""
-        return f"MLflow {self.uri}: {self.logged} logged, {self.unchanged} unchanged, {self.removed} older ones removed{skipped}"
+        done = f"{self.logged} logged, {self.unchanged} unchanged, {self.removed} older ones removed"
+        return f"MLflow {self.uri}: {done}{skipped}"
 
 
 def sync(
@@ -60,27 +61,31 @@ def sync(
     uri: str | None = None,
     experiment: str = "petvr",
     tables: Mapping[str, Sequence[str]] | None = None,
+    runs: Iterable[str] | None = None,
 ) -> Status:
-    """Bring the view up to date with every result below `results/runs`; called twice, the second does nothing.
+    """Bring the view up to date with the results below `results/runs`; called twice, the second does nothing.
 
-    `tables`: cell id -> tables that show it (a tag). Runs of this results folder whose file is gone are removed.
+    `tables`: cell id -> tables that show it (a tag). `runs`: only the cells of these run ids. Without it everything
+    is looked at, and runs of this results folder whose file is gone are removed.
     """
     results = Path(results)
     uri = uri or default_uri(results)
     status = Status(shown(uri), experiment)
     files = sorted((results / "runs").glob("*/*/*/*/seed-*/result.json"))
     present = {file.parent.relative_to(results / "runs").as_posix() for file in files}
-    cells: dict[Path, list[Path]] = {}
-    for file in files:
-        cells.setdefault(file.parent.parent, []).append(file)
+    chosen = None if runs is None else {run.rpartition("/")[0] for run in runs}
+    cells = dict.fromkeys(file.parent.parent for file in files)
     try:
         store = None
         for folder in cells:
+            if chosen is not None and folder.relative_to(results / "runs").as_posix() not in chosen:
+                continue
             with locked(uri):
                 store = store or open_store(uri, experiment)
                 _cell(store, status, results, folder, tables or {})
-        with locked(uri):
-            _prune(store or open_store(uri, experiment), status, results, present)
+        if chosen is None:
+            with locked(uri):
+                _prune(store or open_store(uri, experiment), status, results, present)
     except Exception as error:
         status.warning = _warning(uri, error)
     return status
