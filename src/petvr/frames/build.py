@@ -15,7 +15,7 @@ import numpy as np
 from petvr.errors import PetvrError
 from petvr.frames import decode, index, pool, preprocess, samplers
 from petvr.frames.index import Index, Problem, Record, Settings, Stamp
-from petvr.frames.partial import Partial
+from petvr.frames.partial import Partial, write_index
 from petvr.frames.progress import watching
 
 SECONDS = 300.0  # for one video; a sound one of some minutes takes a second
@@ -74,6 +74,8 @@ def build(
         raise PetvrError(f"{out}: a video is given twice: {_repeated(items)}")
     complete = _complete(out, settings)
     if complete is not None and _covers(complete, items, stamps):
+        if not (out / index.INDEX).exists():
+            write_index(out, complete)
         return _report(complete, 0, started)
     with Partial(out, settings) as store:
         _forget(store, items, stamps)
@@ -147,7 +149,7 @@ def _decode_all(
 def _complete(out: Path, settings: Settings) -> Index | None:
     """The finished store at `out`, if there is a sound one with these settings."""
     try:
-        found = Index.read(out)
+        found = Index.read(out, index.KEPT)
         present = (out / index.PIXELS).stat().st_size
     except (PetvrError, OSError):
         return None

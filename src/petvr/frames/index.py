@@ -2,6 +2,7 @@
 
 <store>/frames.bin   uint8 pictures [3, size, size], one after the other, unpadded
 <store>/index.json   settings, digest, one record per video, the problems; written last: it makes a store complete
+<store>/.kept.json   the same once more: Snakemake deletes index.json, its declared output, before it asks again
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from petvr.errors import PetvrError
 
 FORMAT = 1
-PIXELS, INDEX = "frames.bin", "index.json"
+PIXELS, INDEX, KEPT = "frames.bin", "index.json", ".kept.json"
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,9 @@ class Index:
         return {"format": FORMAT, "digest": self.digest(), **data}
 
     @classmethod
-    def read(cls, store: Path) -> Index:
+    def read(cls, store: Path, name: str = INDEX) -> Index:
         """Raises PetvrError where there is no complete store, or one of another format."""
-        path = store / INDEX
+        path = store / name
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:

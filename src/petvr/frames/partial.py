@@ -17,7 +17,7 @@ import numpy as np
 
 from petvr import atomic
 from petvr.errors import PetvrError
-from petvr.frames.index import INDEX, PIXELS, Index, Problem, Record, Settings, record
+from petvr.frames.index import INDEX, KEPT, PIXELS, Index, Problem, Record, Settings, record
 
 JOURNAL = "journal.jsonl"
 
@@ -55,7 +55,7 @@ class Partial:
         header = json.dumps(asdict(self.settings), sort_keys=True)
         journal, pixels = self.folder / JOURNAL, self.folder / PIXELS
         moved = self.store / PIXELS
-        if journal.exists() and not pixels.exists() and moved.exists() and not (self.store / INDEX).exists():
+        if journal.exists() and not pixels.exists() and moved.exists() and not (self.store / KEPT).exists():
             os.replace(moved, pixels)  # killed within `finish`
         lines = journal.read_text(encoding="utf-8").split("\n")[:-1] if journal.exists() else []
         size = pixels.stat().st_size if pixels.exists() else 0
@@ -106,12 +106,18 @@ class Partial:
         try:
             os.fsync(self._pixels.fileno())
             self.store.mkdir(parents=True, exist_ok=True)
-            (self.store / INDEX).unlink(missing_ok=True)  # never an old index beside new pixels
+            for name in (INDEX, KEPT):  # never an old index beside new pixels
+                (self.store / name).unlink(missing_ok=True)
             os.replace(self.folder / PIXELS, self.store / PIXELS)
-            atomic.write_text(self.store / INDEX, json.dumps(self.index.to_json()) + "\n")
+            write_index(self.store, self.index)
             shutil.rmtree(self.folder, ignore_errors=True)
         except OSError as error:
             raise _failed(self.store, error) from error
+
+
+def write_index(store: Path, index: Index) -> None:
+    for name in (KEPT, INDEX):
+        atomic.write_text(store / name, json.dumps(index.to_json()) + "\n")
 
 
 def _failed(path: Path, error: OSError) -> PetvrError:
