@@ -25,7 +25,7 @@ _CLASSES = {
 NAMES = tuple(_CLASSES)
 """Those that `load` can read today."""
 
-__all__ = ["NAMES", "OFFICIAL", "Dataset", "Split", "folder", "kind", "load", "options", "video_count"]
+__all__ = ["NAMES", "OFFICIAL", "Dataset", "Split", "folder", "load"]
 
 
 def dataset_class(name: str) -> type[Dataset]:
@@ -41,7 +41,7 @@ def dataset_class(name: str) -> type[Dataset]:
 def load(name: str, root: str | Path, **options: Any) -> Dataset:
     """The data set `name` whose annotation files lie directly in `root` and whose videos lie in `root/videos`.
 
-    Nothing is read before a split is asked for. Options are the data set's own (`options(name)`), e.g. DiDeMo's
+    Nothing is read before a split is asked for. Options are the data set's own (`Dataset.options`), e.g. DiDeMo's
     `paragraph_order`. Raises PetvrError for an unknown name, option or value.
     """
     return dataset_class(name)(Path(root), **options)
@@ -50,21 +50,3 @@ def load(name: str, root: str | Path, **options: Any) -> Dataset:
 def folder(name: str) -> str:
     """The data set's folder under the data root: `msrvtt` for both MSR-VTT splits."""
     return dataset_class(name).folder
-
-
-def kind(name: str) -> str:
-    """`single`, `multi` or `paragraph`: how many captions a test video has and how they are made."""
-    return dataset_class(name).kind
-
-
-def options(name: str) -> dict[str, tuple[str, ...]]:
-    """The options of `load` for this data set with their allowed values, the default first."""
-    return dict(dataset_class(name).options)
-
-
-def video_count(name: str, split: str) -> int:
-    """How many videos the official split has (DATASETS §0.1), for plans made before any file is there."""
-    counts = dataset_class(name).counts
-    if split not in counts:
-        raise unknown(f"split of {name}", split, counts)
-    return counts[split][0]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from petvr.frames.probe import ENOUGH, Probe, Unreadable, container_error, is_cover, probe
+from petvr.frames.probe import Probe, Unreadable, container_error, is_cover, probe
+from petvr.frames.sniff import ENOUGH
 
 VERSION = 1
 Transform = Callable[[np.ndarray], np.ndarray]
@@ -95,7 +96,7 @@ def _decord(facts: Probe, indices: np.ndarray, transform: Transform | None):
     import decord
 
     wanted = sorted(set(indices.tolist()))
-    witnesses = {wanted[len(wanted) // 2], wanted[-1]}
+    witnesses: dict[int, np.ndarray | None] = dict.fromkeys((wanted[len(wanted) // 2], wanted[-1]))
     pictures = {}
     try:
         reader = decord.VideoReader(str(facts.path), num_threads=1)
@@ -104,32 +105,38 @@ def _decord(facts: Probe, indices: np.ndarray, transform: Transform | None):
         for start in range(0, len(wanted), CHUNK):
             part = wanted[start : start + CHUNK]
             for index, picture in zip(part, reader.get_batch(part).asnumpy(), strict=True):
-                if index in witnesses and not _confirmed(facts, index, picture):
-                    return None, "decord gave another picture than PyAV"
+                if index in witnesses:
+                    witnesses[index] = picture
                 pictures[index] = transform(picture) if transform else picture
     except (decord.DECORDError, RuntimeError) as error:
         return None, f"decord failed ({str(error).strip().splitlines()[0][:80]})"
+    if not _confirmed(facts, witnesses):
+        return None, "decord gave another picture than PyAV"
     return pictures, ""
 
 
-def _confirmed(facts: Probe, index: int, picture: np.ndarray) -> bool:
-    """Whether PyAV, going there from the keyframe before, decodes exactly this picture."""
+def _confirmed(facts: Probe, witnesses: dict[int, np.ndarray]) -> bool:
+    """Whether PyAV, going to each of these frames from the keyframe before, decodes exactly these pictures."""
     import av
 
     assert facts.stamps is not None
-    stamp = facts.stamps[index]
     try:
         with av.open(str(facts.path)) as container:
             stream = _video(container)
-            container.seek(stamp, stream=stream)
-            for frame in container.decode(stream):
-                if frame.pts == stamp:
-                    return np.array_equal(_rgb(frame, facts), picture)
-                if frame.pts is not None and frame.pts > stamp:
+            frames, place = iter(()), None
+            for index, picture in sorted(witnesses.items()):
+                stamp = facts.stamps[index]
+                key = max((key for key in facts.keys if key <= stamp), default=facts.stamps[0])
+                if place is None or key > place:  # otherwise what was decoded so far is on the way
+                    container.seek(key, stream=stream)
+                    frames = container.decode(stream)
+                frame = next((frame for frame in frames if frame.pts is not None and frame.pts >= stamp), None)
+                if frame is None or frame.pts != stamp or not np.array_equal(_rgb(frame, facts), picture):
                     return False
+                place = stamp
     except container_error():
         return False
-    return False
+    return True
 
 
 def _sequential(facts: Probe, indices: np.ndarray, transform: Transform | None):

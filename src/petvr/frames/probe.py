@@ -11,20 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from petvr.errors import PetvrError
+from petvr.frames import sniff
+from petvr.frames.sniff import ENOUGH, Unreadable
 
-ENOUGH = 0.9  # share of the announced frames that must be there (DATASETS §8 rule 8)
-
-
-class Unreadable(PetvrError):
-    """A video that cannot be used; `reason` is the message without the path."""
-
-    def __init__(self, path: Path | str, reason: str):
-        super().__init__(f"{path}: {reason}")
-        self.path, self.reason = Path(path), reason
-
-    def __reduce__(self):  # crosses process borders, where exceptions are rebuilt from their arguments
-        return Unreadable, (self.path, self.reason)
+__all__ = ["Probe", "Unreadable", "container_error", "is_cover", "probe"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +33,7 @@ class Probe:
     corrupt: int  # damaged, with sound packets after them
     torn: int  # damaged at the very end, where the file was cut off
     stamps: tuple[int, ...] | None  # sorted pts of what is shown; None where some are missing or equal
+    keys: tuple[int, ...]  # sorted pts from which decoding can start
     leading: bool  # pictures shown before the keyframe they follow in the file (open GOP)
     shown: int | None = None  # how many frames decoding gave, where that is known and another number than the packets'
 
@@ -94,12 +85,12 @@ def probe(path: Path | str) -> Probe:
     import av
 
     path = Path(path)
-    _sniff(path)
+    sniff.sniff(path)
     try:
         with av.open(str(path)) as container:
             return _probe(path, container)
     except av.error.FFmpegError as error:
-        raise Unreadable(path, f"not a readable video ({_words(error)}){_moov(path)}") from error
+        raise Unreadable(path, f"not a readable video ({_words(error)}){sniff.no_moov(path)}") from error
 
 
 def _probe(path: Path, container) -> Probe:
@@ -127,7 +118,7 @@ def _probe(path: Path, container) -> Probe:
     if expected is not None and len(found) < ENOUGH * expected:
         raise Unreadable(path, f"truncated: {len(found)} of {round(expected)} frames{reason}")
     if container.format.name == "asf":
-        _asf_size(path)
+        sniff.asf_size(path)
     if len(found) == discarded:
         raise Unreadable(path, f"no frame in the video stream{reason}")
     shown = [stamp for _, discard, _, stamp in found if not discard]
@@ -145,6 +136,7 @@ def _probe(path: Path, container) -> Probe:
         corrupt=sum(packet[2] for packet in found),
         torn=torn,
         stamps=tuple(sorted(shown)) if complete else None,
+        keys=tuple(sorted(stamp for key, _, _, stamp in found if key and stamp is not None)),
         leading=_leading([(key, stamp) for key, _, _, stamp in found]),
     )
 
@@ -199,55 +191,6 @@ def _leading(keys: list[tuple[bool, int | None]]) -> bool:
         elif stamp < start:
             return True
     return False
-
-
-def _sniff(path: Path) -> None:
-    """Tell missing, empty and text files by name before a demuxer guesses at them."""
-    try:
-        with open(path, "rb") as stream:
-            head = stream.read(512)
-    except FileNotFoundError as error:
-        raise Unreadable(path, "no such file") from error
-    except OSError as error:
-        raise Unreadable(path, f"cannot be read ({error.strerror or error})") from error
-    if not head:
-        raise Unreadable(path, "empty file")
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")):
-        raise Unreadable(path, "an HTML page saved as a video (quota or login page?)")
-
-
-def _moov(path: Path) -> str:
-    """For an MP4 that lacks its table of contents: say so. Walks the top-level boxes."""
-    size = path.stat().st_size
-    found, place = [], 0
-    with open(path, "rb") as stream:
-        while place + 8 <= size and len(found) < 100:
-            stream.seek(place)
-            head = stream.read(16)
-            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-            if length == 1:
-                length = int.from_bytes(head[8:16], "big")
-            found.append(kind)
-            if length < 8:
-                break
-            place += length
-    if found[:1] == [b"ftyp"] and b"moov" not in found:
-        return ": no moov box, the file was cut off"
-    return ""
-
-
-def _asf_size(path: Path) -> None:
-    """WMV: FFmpeg takes back the announced duration of a cut-off file, but the header also holds the file's size."""
-    with open(path, "rb") as stream:
-        head = stream.read(65536)
-    place = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))  # the file properties object
-    if place < 0:
-        return
-    announced = int.from_bytes(head[place + 40 : place + 48], "little")
-    live = head[place + 88] & 1  # then the size is not valid
-    if not live and path.stat().st_size < ENOUGH * announced:
-        raise Unreadable(path, f"truncated: {path.stat().st_size} of {announced} bytes")
 
 
 def _words(error: Exception) -> str:

@@ -1,0 +1,69 @@
+"""What the bytes of a file say before or beside a demuxer: pages saved as videos, files that were cut off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from petvr.errors import PetvrError
+
+ENOUGH = 0.9  # share of the announced frames that must be there (DATASETS §8 rule 8)
+
+
+class Unreadable(PetvrError):
+    """A video that cannot be used; `reason` is the message without the path."""
+
+    def __init__(self, path: Path | str, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = Path(path), reason
+
+    def __reduce__(self):  # crosses process borders, where exceptions are rebuilt from their arguments
+        return Unreadable, (self.path, self.reason)
+
+
+def sniff(path: Path) -> None:
+    """Tell missing, empty and text files by name before a demuxer guesses at them."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(512)
+    except FileNotFoundError as error:
+        raise Unreadable(path, "no such file") from error
+    except OSError as error:
+        raise Unreadable(path, f"cannot be read ({error.strerror or error})") from error
+    if not head:
+        raise Unreadable(path, "empty file")
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")):
+        raise Unreadable(path, "an HTML page saved as a video (quota or login page?)")
+
+
+def no_moov(path: Path) -> str:
+    """For an MP4 that lacks its table of contents: say so. Walks the top-level boxes."""
+    size = path.stat().st_size
+    found, place = [], 0
+    with open(path, "rb") as stream:
+        while place + 8 <= size and len(found) < 100:
+            stream.seek(place)
+            head = stream.read(16)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            found.append(kind)
+            if length < 8:
+                break
+            place += length
+    if found[:1] == [b"ftyp"] and b"moov" not in found:
+        return ": no moov box, the file was cut off"
+    return ""
+
+
+def asf_size(path: Path) -> None:
+    """WMV: FFmpeg takes back the announced duration of a cut-off file, but the header also holds the file's size."""
+    with open(path, "rb") as stream:
+        head = stream.read(65536)
+    place = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))  # the file properties object
+    if place < 0:
+        return
+    announced = int.from_bytes(head[place + 40 : place + 48], "little")
+    live = head[place + 88] & 1  # then the size is not valid
+    if not live and path.stat().st_size < ENOUGH * announced:
+        raise Unreadable(path, f"truncated: {path.stat().st_size} of {announced} bytes")
