@@ -12,9 +12,10 @@ from typing import Any
 
 import yaml
 
-from petvr import datasets, frames, methods, papers, similarity, training
+from petvr import datasets, methods, papers, similarity, training
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
+from petvr.frames import decode, preprocess, samplers
 from petvr.layout import Layout
 from petvr.papers.cells import parse_id
 from petvr.papers.plan import Known, Plan, TableView, expand
@@ -31,8 +32,14 @@ def known() -> Known:
         datasets=datasets.NAMES,
         method_version=methods.version,
         similarity_version=similarity.version,
-        parts={"training": training.VERSION, "frames": frames.VERSION},
+        parts={"training": training.VERSION, **frame_versions()},
     )
+
+
+def frame_versions() -> dict[str, int]:
+    """What the pixels of a frame store depend on besides the videos."""
+    parts = {"samplers": samplers, "decode": decode, "preprocess": preprocess}
+    return {f"frames/{name}": module.VERSION for name, module in parts.items()}
 
 
 def plan(config: Config, everything: bool = False) -> Plan:
@@ -125,4 +132,4 @@ def table_digest(view: TableView, rule: str) -> str:
 def _template_version() -> int:
     from petvr import tables
 
-    return tables.VERSION
+    return tables.VERSION  # raised when a table would look different

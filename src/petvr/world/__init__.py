@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 KINDS = ("msrvtt", "msvd", "didemo")
+IMAGE_SIZE = 48  # side in pixels of the pictures the tiny CLIP reads
 
 
 def generate(

@@ -1,0 +1,44 @@
+# Text-video retrieval tables, from video files to mean±std over seeds.
+#   snakemake --profile demo  all_tables     a synthetic world, minutes on two CPU cores
+#   snakemake --cores 8 -n    all_tables     what a run on the real data would do
+# What to reproduce stands in config.yaml; how each paper trains in src/petvr/papers/<paper>/recipe.yaml.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+
+
+rule all_tables:
+    """Every table of the configuration, the page that links them, and MLflow brought up to date."""
+    default_target: True
+    input:
+        [table_files(table) for table in PLAN.tables],
+        LAYOUT.tables / "index.html",
+        [LAYOUT.mlflow / f"{table}.synced" for table in PLAN.tables],
+
+
+rule all_figures:
+    """The figures of every table that has at least one run."""
+    input:
+        [figure_files(table) for table in PLAN.tables if PLAN.tables[table].runs],
+
+
+rule all_runs:
+    """Every run, and no table."""
+    input:
+        [LAYOUT.result(run) for run in PLAN.runs],
+
+
+if CONFIG.world is not None:
+
+    include: "workflow/rules/world.smk"
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/tables.smk"

@@ -1,0 +1,31 @@
+"""`petvr plan`: runs, GPU hours and disk before anything is launched."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import asdict
+
+from petvr import planning
+from petvr.config import Config
+from petvr.layout import Layout
+from petvr.papers import budget
+from petvr.status import status
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.add_argument("--everything", action="store_true", help="count methods and data sets to come as if they existed")
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    plan = planning.plan(config, args.everything)
+    layout = Layout(config.results)
+    estimate = budget.estimate(plan)
+    states = Counter(status(layout, run) for run in plan.runs.values())
+    if args.json:
+        print(json.dumps(asdict(estimate) | {"status": dict(states)}, indent=1, default=str))
+        return
+    print(budget.render_text(estimate))
+    print("\nstatus of the runs: " + ", ".join(f"{count} {name}" for name, count in sorted(states.items())))

@@ -1,0 +1,35 @@
+"""`petvr show RUN`: everything one result.json holds, for a person."""
+
+from __future__ import annotations
+
+import argparse
+
+from petvr import planning
+from petvr.config import Config
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+from petvr.result import Result
+from petvr.status import STATES, failure, status
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="a run id, e.g. vop/msrvtt-7k/tiny/vop@tokens=8/seed-0, or a path to result.json")
+    parser.add_argument("--guesses", action="store_true", help="of the recipe, only the values that are guesses")
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    layout = Layout(config.results)
+    if args.run.endswith(".json"):
+        result = Result.read(args.run)
+    else:
+        run_id = args.run.strip("/")
+        state = status(layout, planning.spec(config, run_id))
+        if state not in ("done", "stale"):
+            reason = failure(layout, run_id) or STATES[state]
+            raise PetvrError(f"{run_id}: {state}: {reason}; log: {layout.log(run_id)}")
+        if state == "stale":
+            print(f"stale: {STATES['stale']}")
+        result = Result.read(layout.result(run_id))
+    from petvr import tables
+
+    tables.show_run(result, guesses_only=args.guesses)

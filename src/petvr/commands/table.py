@@ -1,0 +1,57 @@
+"""`petvr table vop/table_3`: a table from the results that are there, as Markdown, LaTeX, CSV and HTML."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+
+from petvr import planning
+from petvr.config import Config
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+from petvr.papers.plan import Plan
+
+RULES = ("paper", "best_on_test", "last")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("table", nargs="*", help="e.g. vop/table_3")
+    parser.add_argument("--all", action="store_true", help="every table of the configuration")
+    parser.add_argument("--rule", choices=RULES, help="selection rule (default: `rule` of the configuration)")
+    parser.add_argument("--show", action="store_true", help="print on the screen and write nothing")
+
+
+def run(args: argparse.Namespace, config: Config) -> int:
+    from petvr import tables
+
+    plan = planning.plan(config)
+    if not args.table and not args.all:
+        raise PetvrError(f"name a table or say --all; tables: {', '.join(plan.tables)}")
+    refused = 0
+    for built in build(config, plan, list(plan.tables) if args.all else args.table, args.rule):
+        if isinstance(built, PetvrError):  # the other tables are built all the same
+            print(f"petvr: error: {built}", file=sys.stderr)
+            refused += 1
+        elif args.show:
+            tables.show_table(built)
+        else:
+            print(tables.write(built, Layout(config.results).tables)[0])
+    return 2 if refused else 0
+
+
+def build(config: Config, plan: Plan, names: Iterable[str], rule: str | None = None) -> Iterable:
+    """The tables of these names, each read from the same results; a PetvrError stands for one that is refused."""
+    from petvr import tables
+
+    rule = rule or config.rule
+    read = tables.reader(config.results)
+    profile = "--profile demo" if config.world else "--cores all"
+    for name in names:
+        planning.table(plan, name)
+        model = tables.from_plan(plan, name)
+        chosen = None if rule == "paper" else rule
+        try:
+            yield tables.build(model, config.results, rule=chosen, read=read, rerun=f"snakemake {profile}")
+        except PetvrError as error:
+            yield error

@@ -1,0 +1,77 @@
+# The configuration, the plan, and the few functions the rules use. Nothing here imports torch.
+import json
+import os
+import sys
+from pathlib import Path
+
+SOURCE = Path(workflow.basedir) / "src"
+sys.path.insert(0, str(SOURCE))
+
+from petvr import datasets, planning
+from petvr.config import check
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+
+try:
+    CONFIG = check(config, workflow.configfiles)
+    PLAN = planning.plan(CONFIG)
+except PetvrError as error:
+    print(f"petvr: error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+LAYOUT = Layout(CONFIG.results)
+DATA = CONFIG.data
+
+# The commands get the very configuration this workflow was started with, --config on the command line included,
+# and the Python that runs Snakemake (an environment of --sdm conda comes before it on PATH).
+os.environ["PETVR_CONFIG"] = json.dumps(config)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+PETVR = "python -m petvr"
+ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "petvr.yaml")
+
+
+wildcard_constraints:
+    paper="[a-z0-9_]+",
+    table="[a-z0-9_]+",
+    dataset="[a-z0-9-]+",
+    folder="[a-z0-9]+",
+    backbone="[a-z0-9-]+",
+    method="[^/]+",
+    seed="[0-9]+",
+    sampler="[a-z0-9_]+",
+    frames="[0-9]+",
+    size="[0-9]+",
+
+
+def run_of(wildcards):
+    """The spec of the run that the wildcards of rule `train` name."""
+    w = wildcards
+    return planning.spec(CONFIG, f"{w.paper}/{w.dataset}/{w.backbone}/{w.method}/seed-{w.seed}", PLAN)
+
+
+def sharing(folder):
+    """The data sets that lie in one folder: both MSR-VTT splits read one store of frames."""
+    return [name for name in datasets.NAMES if datasets.folder(name) == folder]
+
+
+def annotations(wildcards):
+    """What a manifest depends on: the world's mark, or those annotation files of the real data that are there."""
+    root = CONFIG.folder(datasets.folder(wildcards.dataset))
+    if CONFIG.world is not None:
+        return [root / "world.json"]
+    return [file for file in datasets.load(wildcards.dataset, root).annotation_files() if file.exists()]
+
+
+def table_files(name):
+    return [LAYOUT.table(name, suffix) for suffix in ("md", "tex", "csv", "html")]
+
+
+def figure_files(name):
+    return [LAYOUT.figure(name, kind) for kind in ("scatter", "curves")]
+
+
+def results_of(wildcards):
+    """The results a table is made of."""
+    view = planning.table(PLAN, f"{wildcards.paper}/{wildcards.table}")
+    return [LAYOUT.result(run) for run in view.runs]

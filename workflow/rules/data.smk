@@ -1,0 +1,57 @@
+# From what lies on disk to what training reads: weights, manifests, frames.
+
+
+rule weights:
+    """A backbone as a canonical folder; the demo trains its tiny CLIP on still images of its world."""
+    output:
+        LAYOUT.weights("{backbone}") / "model.safetensors",
+    params:
+        source=lambda w: (
+            CONFIG.world.tiny_clip.model_dump() | {"seed": CONFIG.world.seed}
+            if CONFIG.world and w.backbone == "tiny"
+            else CONFIG.weights.get(w.backbone)
+        ),
+    threads: 2
+    log:
+        LAYOUT.results / "logs" / "weights" / "{backbone}.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PETVR} weights {wildcards.backbone} --threads {threads} > {log} 2>&1"
+
+
+rule data:
+    """Check a data set's annotation files and videos; the manifest says what is there."""
+    input:
+        annotations,
+    output:
+        LAYOUT.manifest("{dataset}"),
+    params:
+        missing=CONFIG.missing,
+    log:
+        LAYOUT.results / "logs" / "data" / "{dataset}.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PETVR} data {wildcards.dataset} > {log} 2>&1"
+
+
+rule frames:
+    """Decode each video of a folder once. Only the index is declared: a killed job continues where it stopped."""
+    input:
+        lambda w: [LAYOUT.manifest(name) for name in sharing(w.folder)],
+    output:
+        LAYOUT.frames("{folder}", "{sampler}", "{frames}", "{size}") / "index.json",
+    params:
+        versions=planning.frame_versions(),
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=720,
+    log:
+        LAYOUT.results / "logs" / "frames" / "{folder}-{sampler}-{frames}f-{size}px.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PETVR} frames {wildcards.folder} --sampler {wildcards.sampler} --frames {wildcards.frames}"
+        " --size {wildcards.size} --workers {threads} > {log} 2>&1"

@@ -1,0 +1,95 @@
+# From results to tables, figures and MLflow. Cheap: these run where Snakemake runs.
+
+
+localrules:
+    all_tables,
+    all_figures,
+    all_runs,
+    table,
+    tables_now,
+    index,
+    figure,
+    track,
+
+
+rule table:
+    """One table as Markdown, LaTeX, CSV and HTML."""
+    input:
+        results_of,
+    output:
+        md=LAYOUT.table("{paper}/{table}", "md"),
+        tex=LAYOUT.table("{paper}/{table}", "tex"),
+        csv=LAYOUT.table("{paper}/{table}", "csv"),
+        html=report(
+            LAYOUT.table("{paper}/{table}", "html"),
+            caption="../report/table.rst",
+            category="Tables",
+            subcategory="{paper}",
+            labels={"table": "{table}"},
+        ),
+    params:
+        content=lambda w: planning.table_digest(planning.table(PLAN, f"{w.paper}/{w.table}"), CONFIG.rule),
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PETVR} table {wildcards.paper}/{wildcards.table}"
+
+
+rule index:
+    """The page that links all tables and says how complete each is."""
+    input:
+        [LAYOUT.table(table, "csv") for table in PLAN.tables],
+    output:
+        LAYOUT.tables / "index.html",
+        LAYOUT.tables / "index.md",
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PETVR} index"
+
+
+rule tables_now:
+    """All tables from the results that are there; what is missing or failed is shown as such."""
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PETVR} table --all && {PETVR} index"
+
+
+rule figure:
+    """Trainable parameters against R@1, and the training curves."""
+    input:
+        results_of,
+    output:
+        scatter=report(
+            LAYOUT.figure("{paper}/{table}", "scatter"),
+            caption="../report/scatter.rst",
+            category="Figures",
+            subcategory="{paper}",
+            labels={"table": "{table}", "figure": "parameters and R@1"},
+        ),
+        curves=report(
+            LAYOUT.figure("{paper}/{table}", "curves"),
+            caption="../report/curves.rst",
+            category="Figures",
+            subcategory="{paper}",
+            labels={"table": "{table}", "figure": "training curves"},
+        ),
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PETVR} figure {wildcards.paper}/{wildcards.table}"
+
+
+rule track:
+    """Bring a table's runs into MLflow; what is there and unchanged is left alone."""
+    input:
+        results_of,
+    output:
+        LAYOUT.mlflow / "{paper}" / "{table}.synced",
+    params:
+        uri=CONFIG.tracking_uri,
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PETVR} track {wildcards.paper}/{wildcards.table}"

@@ -1,0 +1,26 @@
+# One run, one job, one result.json. The spec's digest is the only parameter: a changed recipe value, setting or
+# VERSION trains again, a changed comment does not.
+
+
+rule train:
+    """Train and evaluate one run; checkpoints live in results/state, so that a killed job continues."""
+    input:
+        weights=lambda w: LAYOUT.weights(w.backbone) / "model.safetensors",
+        frames=lambda w: planning.store(CONFIG, run_of(w)) / "index.json",
+        manifest=lambda w: LAYOUT.manifest(w.dataset),
+    output:
+        LAYOUT.result("{paper}/{dataset}/{backbone}/{method}/seed-{seed}"),
+    params:
+        spec=lambda w: run_of(w).digest(),
+    threads: 1 if CONFIG.world is not None else 8
+    resources:
+        gpu=0 if CONFIG.world is not None else 1,
+        mem_mb=2000 if CONFIG.world is not None else 64000,
+        runtime=720,
+    log:
+        LAYOUT.log("{paper}/{dataset}/{backbone}/{method}/seed-{seed}"),
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PETVR} train {wildcards.paper}/{wildcards.dataset}/{wildcards.backbone}/{wildcards.method:q}"
+        "/seed-{wildcards.seed} --spec {params.spec} --threads {threads} > {log} 2>&1"

@@ -1,0 +1,17 @@
+# The demo's data: generated videos and captions in the file formats of the real data sets.
+
+
+rule world:
+    """Render one data set of the synthetic world."""
+    output:
+        DATA / "{folder}" / "world.json",
+    params:
+        sizes=lambda w: CONFIG.world.sizes[w.folder].model_dump(),
+        seed=CONFIG.world.seed,
+    threads: 2
+    log:
+        LAYOUT.results / "logs" / "world" / "{folder}.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PETVR} world {wildcards.folder} --workers {threads} > {log} 2>&1"
