@@ -33,7 +33,7 @@ def uninterrupted(tmp_path_factory):
     return tiny.outcome(result, folder / "out")
 
 
-@pytest.mark.parametrize("place", ["step:12", "evaluation:3", "checkpoint:2", "result"])
+@pytest.mark.parametrize("place", ["step:17", "evaluation:3", "checkpoint:2", "result"])
 def test_a_killed_run_ends_bit_for_bit_as_an_uninterrupted_one(place, tmp_path, uninterrupted):
     options = tiny.everything(tmp_path)
     child = start(tmp_path, place)

@@ -1,8 +1,8 @@
 """Runs in its own process: `python training_child.py FOLDER PLACE`, and kills itself there with SIGKILL.
 
-PLACE: `step:N` before the N-th group of parameters is updated (two a step), `evaluation:N` while the N-th evaluation encodes frames,
-`checkpoint:N` with half of the N-th checkpoint written, `result` between ranks.npz and result.json. `slow` sleeps before each step
-and is not killed.
+PLACE: `step:N` before the N-th group of parameters is updated (three a step), `evaluation:N` while the N-th evaluation
+encodes frames, `checkpoint:N` with half of the N-th checkpoint written, `result` between ranks.npz and result.json.
+`slow` sleeps before each step and is not killed.
 """
 
 import os
