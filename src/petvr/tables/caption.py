@@ -186,7 +186,7 @@ def _name(table: Table, line: Line) -> str:
 
 
 def footer(table: Table) -> list[str]:
-    """Git revisions, dates, and the command that makes one row again."""
+    """Git revisions, dates, hardware."""
     results = table.used()
     said = []
     if results:
@@ -199,11 +199,14 @@ def footer(table: Table) -> list[str]:
             f"petvr {', '.join(sorted({r.provenance.petvr for r in results}))}, git {', '.join(revisions)}; "
             f"runs finished {dates}" + (f"; {', '.join(hardware)}" if hardware else "") + "."
         )
-    example = next((seed for line in table.lines for seeds in line.seeds.values() for seed in seeds), None)
-    if example:
-        file = Layout(table.results).result(example.run).as_posix()
-        said.append(f"Run one again, e.g.: {table.rerun} --force '{file}'; then ask for this table.")
     return said
+
+
+def command(table: Table) -> str:
+    """What makes one of its runs again; empty for a table without runs. The table follows when asked for."""
+    runs = (seed.run for line in table.lines for seeds in line.seeds.values() for seed in seeds)
+    example = next(runs, None)
+    return f"{table.rerun} --force '{Layout(table.results).result(example).as_posix()}'" if example else ""
 
 
 def _revision(result: Result) -> str:

@@ -26,6 +26,7 @@ def render(table: Table, folder: Path) -> str:
         caption=caption.caption(table),
         notes=caption.notes(table),
         footer=caption.footer(table),
+        command=caption.command(table),
         guesses=caption.guesses(table),
         name=table.model.table,
         id=table.model.id,

@@ -75,7 +75,9 @@ def render(table: Table) -> str:
             cells = [_pale(r"\quad paper"), *(_printed(cell) for cell in line.cells), ""]
             body.append(" & ".join(cells) + r" \\")
     body += [r"\bottomrule", r"\end{tabular}}"]
-    said = [*caption.notes(table), *caption.footer(table)]
+    command = caption.command(table)
+    again = [f"Run one again: {command}"] if command else []
+    said = [*caption.notes(table), *caption.footer(table), *again]
     body += [r"\par\smallskip\raggedright\scriptsize", *(rf"{escape(note)}\par" for note in said), r"\end{table}"]
     return _PREAMBLE + "\n".join(body) + "\n" + _END
 

@@ -35,7 +35,10 @@ def render(table: Table) -> str:
     if notes:
         lines += ["", "Notes:", "", *(f"- {escape(note)}" for note in notes)]
     lines += ["", *_paragraph(caption.footer(table))]
-    return "\n".join(lines).rstrip() + "\n"
+    command = caption.command(table)
+    if command:
+        lines += ["", f"Run one again: `{command}`, then ask for this table."]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
 def _line(cells) -> str:

@@ -1,0 +1,154 @@
+"""Mean, spread, best and second best, and the verdict on a printed value: numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from table_factory import planned, put, result, row, spec, table
+
+from petvr.layout import Layout
+from petvr.result import Data
+from petvr.tables import Printed, build
+from petvr.tables.data_class import data_class
+from petvr.tables.estimate import Estimate, estimate, places, verdict
+
+
+def cell(built, line: int, key: str):
+    return next(cell for cell in built.lines[line].cells if cell.column.key == key)
+
+
+def test_the_deviation_is_the_sample_deviation(tmp_path):
+    built = build(table([row("VoP", put(tmp_path, "vop", [44.0, 45.0, 49.0]))]), tmp_path)
+    ours = cell(built, 0, "t2v:R@1").ours
+    assert ours.mean == pytest.approx(46.0)
+    assert ours.std == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
+    assert ours.n == 3
+
+
+def test_equal_seeds_have_exactly_no_spread():
+    assert estimate([0.1, 0.1, 0.1]) == Estimate(0.1, 0.0, 3)
+
+
+def test_a_single_seed_has_a_value_and_no_deviation(tmp_path):
+    built = build(table([row("VoP", put(tmp_path, "vop", [44.0]))]), tmp_path)
+    assert cell(built, 0, "t2v:R@1").ours == Estimate(44.0, None, 1)
+
+
+def test_missing_failed_and_stale_seeds_are_not_averaged_over(tmp_path):
+    runs = put(tmp_path, "vop", [40.0, 42.0, 99.0, 99.0]) | {4: planned("vop", 5)[4]}
+    Layout(tmp_path).result(spec("vop", 2)).write_text("{")
+    stale = result(spec("vop", 3), 99.0)
+    stale.provenance.spec_digest = "older"
+    stale.write(Layout(tmp_path).result(spec("vop", 3)))
+    built = build(table([row("VoP", runs)]), tmp_path)
+    ours = cell(built, 0, "t2v:R@1").ours
+    assert (ours.mean, ours.n) == (41.0, 2)
+    states = [seed.state for seed in built.lines[0].seeds["msrvtt-7k"]]
+    assert states == ["ok", "ok", "failed", "stale", "missing"]
+
+
+@pytest.mark.parametrize("rule, expected", [(None, 44.0), ("best_on_test", 44.0), ("last", 41.0)])
+def test_every_selection_rule_can_be_shown(tmp_path, rule, expected):
+    run = spec("vop", 0)
+    result(run, 44.0, last=41.0).write(Layout(tmp_path).result(run))
+    built = build(table([row("VoP", planned("vop", 1))]), tmp_path, rule=rule)
+    assert cell(built, 0, "t2v:R@1").ours.mean == expected
+
+
+def test_a_row_with_dual_softmax_shows_those_scores(tmp_path):
+    runs = put(tmp_path, "vop", [44.0])
+    built = build(table([row("VoP", runs), row("VoP*", runs, scores="dsl")]), tmp_path)
+    assert [cell(built, line, "t2v:R@1").ours.mean for line in (0, 1)] == [44.0, 46.0]
+
+
+def test_a_rule_the_result_does_not_have_fails_the_cell(tmp_path):
+    run = spec("vop", 0)
+    result(run, 44.0, selected={"last": 2}).write(Layout(tmp_path).result(run))
+    built = build(table([row("VoP", planned("vop", 1))]), tmp_path)
+    (seed,) = built.lines[0].seeds["msrvtt-7k"]
+    assert seed.state == "failed" and "best_on_test" in seed.reason
+    assert cell(built, 0, "t2v:R@1").ours is None
+
+
+def test_high_recall_and_low_rank_are_best(tmp_path):
+    rows = [row(str(r1), put(tmp_path, f"m{r1:.0f}", [r1])) for r1 in (40.0, 44.0, 42.0)]
+    built = build(table(rows), tmp_path)
+    for key in ("t2v:R@1", "t2v:MnR"):
+        assert [cell(built, line, key).place for line in range(3)] == [0, 1, 2]
+    assert [cell(built, line, "params_M").place for line in range(3)] == [0, 0, 0]
+
+
+def test_blocks_are_ranked_apart_and_absent_rows_not_at_all(tmp_path):
+    rows = [
+        row("a", put(tmp_path, "a", [40.0]), block="B/32"),
+        row("b", put(tmp_path, "b", [41.0]), block="B/32"),
+        row("c", put(tmp_path, "c", [50.0]), block="B/16"),
+        row("d", planned("d", 1), block="B/32"),
+    ]
+    built = build(table(rows), tmp_path)
+    assert [cell(built, line, "t2v:R@1").place for line in range(4)] == [2, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "values, best, expected",
+    [
+        ([44.04, 43.96, 43.0], "max", [1, 1, 2]),  # both read 44.0: ties share
+        ([2.0, 2.0, 2.0], "min", [0, 0, 0]),  # nothing to tell apart
+        ([5.0, None, 4.0], "min", [2, 0, 1]),
+        ([5.0, None], "max", [0, 0]),
+        ([5.0, 4.0], None, [0, 0]),
+    ],
+)
+def test_places(values, best, expected):
+    assert places(values, best, 1) == expected
+
+
+@pytest.mark.parametrize(
+    "mean, std, printed, printed_std, best, expected",
+    [
+        (44.0, 0.3, "44.6", None, "max", "inside"),  # 0.6 = 2 * 0.3
+        (44.0, 0.3, "44.7", None, "max", "worse"),  # 0.7 > 0.6 + 0.05
+        (45.0, 0.1, "44.0", None, "max", "better"),
+        (15.0, 0.1, "16.3", None, "min", "better"),  # a lower mean rank is better
+        (44.0, 0.3, "44.9", 0.4, "max", "inside"),  # 0.9 <= 2 * 0.5
+        (44.0, None, "44.0", None, "max", None),
+    ],
+)
+def test_verdict(mean, std, printed, printed_std, best, expected):
+    n = 1 if std is None else 3
+    assert verdict(Estimate(mean, std, n), Printed(float(printed), printed_std, printed), best) == expected
+
+
+def test_parameters_agree_when_all_printed_digits_do(tmp_path):
+    runs = put(tmp_path, "vop", [44.0, 45.0])  # 122,880 trained
+    for text, expected in {"0.1": "inside", "0.12": "inside", "0.13": None}.items():
+        built = build(table([row("VoP", runs)], {(0, "params_M"): text}), tmp_path)
+        assert cell(built, 0, "params_M").verdict == expected
+
+
+def test_a_synthetic_world_shows_the_printed_value_and_no_difference(tmp_path):
+    runs = put(tmp_path, "vop", [44.0, 45.0], data={"world": "synthetic"})
+    shown = cell(build(table([row("VoP", runs)], {(0, "t2v:R@1"): "44.6"}), tmp_path), 0, "t2v:R@1")
+    assert (shown.printed.text, shown.difference, shown.verdict) == ("44.6", None, None)
+
+
+@pytest.mark.parametrize(
+    "test, train, expected",
+    [(1000, 10000, "A"), (1000, 9950, "A"), (991, 10000, "B"), (990, 9800, "B"), (989, 10000, "C"), (950, 9500, "C"),
+     (949, 10000, "D"), (1000, 9400, "D")],
+)  # fmt: skip
+def test_the_data_class_follows_what_is_missing(test, train, expected):
+    data = Data(
+        world="real", digest="d", frames_digest="f", train_videos=train, train_videos_official=10000,
+        test_videos=test, test_videos_official=1000, test_captions=test,
+    )  # fmt: skip
+    assert data_class(data) == expected
+
+
+@pytest.mark.parametrize("test, difference, printed", [(995, -0.1, True), (970, None, True), (900, None, False)])
+def test_incomplete_test_sets_lose_the_difference_then_the_printed_value(tmp_path, test, difference, printed):
+    runs = put(tmp_path, "vop", [44.0, 45.0], data={"test_videos": test})
+    shown = cell(build(table([row("VoP", runs)], {(0, "t2v:R@1"): "44.6"}), tmp_path), 0, "t2v:R@1")
+    assert shown.difference == (None if difference is None else pytest.approx(difference))
+    assert (shown.printed is not None) == printed

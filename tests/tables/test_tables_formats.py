@@ -1,0 +1,257 @@
+"""What a reader sees: Markdown, LaTeX, CSV, HTML, the console and the index page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import shutil
+import subprocess
+
+import pytest
+from rich.console import Console
+from table_factory import planned, put, result, row, spec, table
+
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+from petvr.tables import FORMATS, Row, Want, build, render, show_run, show_table, write, write_index
+
+
+@pytest.fixture
+def small(tmp_path):
+    results = tmp_path / "results"
+    rows = [
+        row("Full", put(results, "full", [44.1, 44.9, 45.0]), group="Fine-tune"),
+        row("VoP^F", put(results, "vop_f", [44.0, 44.5]) | {2: planned("vop_f", 3)[2]}, group="Prompt"),
+        row("Bias", put(results, "bias", [40.0]), group="Prompt"),
+        row("Proj", planned("proj", 3), group="Prompt"),
+        Row("VoP^C", {"msrvtt-7k": Want(status="not implemented: vop_c")}, group="Prompt"),
+        Row("Ju et al.", {"msrvtt-7k": Want(status="reported only", note="copied (sure)")}, group="Prompt"),
+    ]
+    printed = {(0, "params_M"): "119.8", (0, "t2v:R@1"): "42.0", (1, "params_M"): "0.1", (1, "t2v:R@1"): "44.6"}
+    printed |= {(1, "t2v:MnR"): "16.3", (5, "t2v:R@1"): "36.7"}
+    return build(table(rows, printed), results, rerun="snakemake --cores all")
+
+
+GOLDEN = """\
+### VoP, table 3: All methods
+
+|  | Params (M) | T→V R@1 | T→V MnR | V→T R@1 | Seeds |
+| :-- | --: | --: | --: | --: | :-- |
+| *Fine-tune* |  |  |  |  |  |
+| Full | 0.123 | **44.7±0.5** | **5.3±0.5** | **43.7±0.5** | 3 |
+| ↳ paper | 119.8 (−119.7) | 42.0 (+2.7 ▲) | – | – |  |
+| *Prompt* |  |  |  |  |  |
+| VoP^F | 0.123 | <u>44.2±0.4</u> | <u>5.8±0.4</u> | <u>43.2±0.4</u> | 2 of 3 seeds (missing) |
+| ↳ paper | 0.1 (✓) | 44.6 (−0.4 ✓) | 16.3 (−10.6 ▲) | – |  |
+| Bias | 0.123 | 40.0 | 10.0 | 39.0 | n=1 |
+| Proj | – | – | – | – | missing |
+| VoP^C | – | – | – | – | not implemented: vop\\_c |
+| Ju et al. | – | – | – | – | reported only° |
+| ↳ paper | – | 36.7 | – | – |  |
+
+Mean±sample standard deviation over seeds (ddof=1; seeds 0, 1, 2; n=1: a single run). \
+Evaluation shown: best\\_on\\_test by t2v/R@1 (as the recipe says). Arithmetic: fp32. \
+Bold: best measured value; underlined: second best. Below each row the value the paper prints and our difference \
+to it: ✓ the printed value lies within 2 standard deviations of our mean (parameters: equal at all printed digits), \
+▲ ours is better, ▼ worse. MSR-VTT-7k: 1,000 of 1,000 test and 7,010 of 7,010 training videos, 1,000 test captions; \
+class A (exact); data d1e2f3.
+
+Notes:
+
+- VoP^F (Prompt): missing seed 2 (not run yet).
+- VoP^C (Prompt): not implemented: vop\\_c.
+- ° Ju et al. (Prompt): reported only: copied (sure).
+
+petvr 0.1.0, git 0123456789; runs finished 2026-01-05; cpu.
+
+Run one again: `snakemake --cores all --force 'RESULTS/runs/vop/msrvtt-7k/vit-b-32/full/seed-0/result.json'`, \
+then ask for this table.
+"""
+
+
+def test_markdown(small):
+    assert render(small, "md").replace(str(small.results), "RESULTS") == GOLDEN
+
+
+def test_csv_has_every_seed_in_full_and_the_run_it_comes_from(small):
+    lines = list(csv.DictReader(io.StringIO(render(small, "csv"))))
+    full = [line for line in lines if (line["row"], line["direction"], line["metric"]) == ("Full", "t2v", "R@1")]
+    seeds = {line["seed"]: line for line in full if line["kind"] == "seed"}
+    assert {seed: float(line["value"]) for seed, line in seeds.items()} == {"0": 44.1, "1": 44.9, "2": 45.0}
+    assert seeds["1"]["run"] == "vop/msrvtt-7k/vit-b-32/full/seed-1"
+    assert (seeds["1"]["epoch"], seeds["1"]["rule"], seeds["1"]["data_digest"]) == ("1", "best_on_test", "d1e2f3")
+    (total,) = [line for line in full if line["kind"] == "aggregate"]
+    values = [44.1, 44.9, 45.0]
+    mean = sum(values) / 3
+    assert float(total["value"]) == pytest.approx(mean, rel=1e-15)
+    assert float(total["std"]) == pytest.approx(math.sqrt(sum((v - mean) ** 2 for v in values) / 2), rel=1e-12)
+    assert (total["n"], total["printed"], total["verdict"]) == ("3", "42.0", "better")
+    states = {line["row"]: line["state"] for line in lines if line["kind"] == "aggregate"}
+    assert states["VoP^F"] == "missing ok" and states["Proj"] == "missing"
+    assert states["Ju et al."] == "reported only" and states["VoP^C"] == "not implemented: vop_c"
+
+
+NASTY = r"50% & _under_ #1 $x$ {a} ~t \cmd <b>|*[link](x)* ±"
+
+
+def nasty_table(tmp_path):
+    results = tmp_path / "results"
+    rows = [row(NASTY, put(results, "vop", [44.0, 45.0]), group=NASTY, block="<script>alert(1)</script>")]
+    return build(table(rows, {(0, "t2v:R@1"): "44.6"}), results)
+
+
+def test_latex_escapes_everything(tmp_path):
+    text = render(nasty_table(tmp_path), "tex")
+    body = text[text.index(r"\midrule") :]
+    for raw in (r"\cmd", "50% ", "$x$", "{a}", "_under_", " #1", "<b>", "±"):
+        assert raw not in body, raw
+    assert r"50\% \& \_under\_ \#1 \$x\$ \{a\} \textasciitilde{}t \textbackslash{}cmd" in body
+    # unescaped braces are balanced and every line of the table has the same number of cells
+    assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
+    lines = [line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {5}
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles_alone_and_inside_a_document(small, tmp_path):
+    for name, built in {"small": small, "nasty": nasty_table(tmp_path / "other")}.items():
+        (tmp_path / f"{name}.tex").write_text(render(built, "tex"), encoding="utf-8")
+    whole = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,xcolor,graphicx}\begin{document}"
+    (tmp_path / "whole.tex").write_text(whole + r"\input{small}\input{nasty}\end{document}")
+    for name in ("small", "nasty", "whole"):
+        command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", name]
+        made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert made.returncode == 0, made.stdout[-2000:]
+
+
+def test_html_escapes_and_stands_alone(tmp_path):
+    text = render(nasty_table(tmp_path), "html", tmp_path)
+    assert "<script>" not in text and "&lt;script&gt;" in text
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
+
+
+def test_html_links_lead_to_the_runs(small):
+    (page,) = [path for path in write(small, small.results / "tables") if path.suffix == ".html"]
+    links = [link for link in re.findall(r'href="([^"]+)"', page.read_text()) if "runs/" in link]
+    assert len(links) == 6
+    for link in links:
+        assert (page.parent / link / "result.json").exists()
+
+
+def test_guesses_behind_the_numbers_are_listed(small):
+    text = render(small, "html")
+    assert "recipe.lr_new" in text and "the paper names no rate for &lt;new&gt; parts" in text
+    assert "recipe.batch" not in text
+
+
+def test_markdown_keeps_its_columns_whatever_the_names(tmp_path):
+    lines = [line for line in render(nasty_table(tmp_path), "md").splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {7}
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", '{"schema_version": 1}', "", "\udcff"])
+def test_a_broken_result_is_a_failed_cell_with_its_reason(small, broken):
+    path = Layout(small.results).result(spec("bias", 0))
+    path.write_bytes(broken.encode(errors="surrogateescape"))
+    text = render(build(small.model, small.results), "md")
+    assert "| Bias | – | – | – | – | failed |" in text
+    assert "bias/seed-0 failed: " in text
+    assert "**44.7±0.5**" in text
+
+
+def test_a_job_that_failed_tells_why(small):
+    path = Layout(small.results).failure(spec("proj", 1))
+    path.parent.mkdir(parents=True)
+    path.write_text('{"reason": "loss is not finite\\nat step 7"}')
+    text = render(build(small.model, small.results), "md")
+    assert "proj/seed-1 failed: loss is not finite at step 7." in text
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_nan_is_never_printed(small, value):
+    made = result(spec("bias", 0), 40.0)
+    made.evaluations[1].plain["t2v"]["R@5"] = value
+    text = made.model_dump_json(indent=1).replace('"R@5": null', f'"R@5": {"NaN" if math.isnan(value) else "Infinity"}')
+    Layout(small.results).result(spec("bias", 0)).write_text(text)
+    built = build(small.model, small.results)
+    for suffix in FORMATS:
+        assert not re.search(r"\b(nan|inf)\b", render(built, suffix), re.IGNORECASE)
+    assert "t2v/R@5 is not a number" in render(built, "md")
+
+
+def test_a_result_in_the_wrong_folder_is_not_believed(small):
+    result(spec("full", 0), 99.0).write(Layout(small.results).result(spec("bias", 0)))
+    assert "holds the result of vop/msrvtt-7k/vit-b-32/full/seed-0" in render(build(small.model, small.results), "md")
+
+
+def test_cells_on_different_data_are_refused_or_said_loudly(tmp_path):
+    rows = [
+        row("a", put(tmp_path, "a", [40.0])),
+        row("b", put(tmp_path, "b", [41.0], data={"digest": "other"})),
+    ]
+    with pytest.raises(PetvrError, match=r"vop/table_3.*msrvtt-7k: .*/a/seed-0 has .*d1e2f3.*/b/seed-0 has .*other"):
+        build(table(rows), tmp_path)
+    assert "WARNING, different data" in render(build(table(rows), tmp_path, mixed_data=True), "md")
+
+
+def test_synthetic_and_real_are_never_one_table(tmp_path):
+    rows = [row("a", put(tmp_path, "a", [40.0])), row("b", put(tmp_path, "b", [41.0], data={"world": "synthetic"}))]
+    with pytest.raises(PetvrError, match="synthetic"):
+        build(table(rows), tmp_path)
+
+
+def test_the_title_says_synthetic_world(tmp_path):
+    runs = put(tmp_path, "vop", [44.0, 45.0], data={"world": "synthetic"})
+    built = build(table([row("VoP", runs)], {(0, "t2v:R@1"): "44.6"}), tmp_path)
+    for suffix in ("md", "tex", "html"):
+        text = render(built, suffix)
+        assert "synthetic world" in text.splitlines()[0] or "synthetic world" in text
+        assert "44.6" in text and "−0.1" not in text and "+0.1" not in text
+
+
+def test_the_caption_names_missing_videos_and_the_rule(tmp_path):
+    runs = put(tmp_path, "vop", [44.0, 45.0], data={"test_videos": 970, "test_captions": 970})
+    text = render(build(table([row("VoP", runs)]), tmp_path, rule="last"), "md")
+    assert "MSR-VTT-7k †: 970 of 1,000 (97.0 %) test and 7,010 of 7,010 training videos" in text
+    assert "class C" in text and "44.0±0.7†" in text
+    assert "Evaluation shown: last (asked for with --rule)." in text
+
+
+def test_the_index_counts_rows(small):
+    html, markdown = write_index([small], small.results / "tables")
+    assert "2 / 4" in html.read_text() and 'href="vop/table_3.html"' in html.read_text()
+    assert "| [VoP, table 3](vop/table_3.md) | All methods | 2 / 4 |" in markdown.read_text()
+
+
+def console(width: int) -> Console:
+    return Console(width=width, file=io.StringIO(), color_system=None)
+
+
+def test_the_screen_shows_the_table(small):
+    wide = console(130)
+    show_table(small, wide)
+    told = wide.file.getvalue()
+    assert "44.7±0.5" in told and "42.0 (+2.7 ▲)" in told and "too narrow" not in told
+
+
+def test_a_narrow_screen_leaves_columns_out_and_says_so(small):
+    narrow = console(80)
+    show_table(small, narrow)
+    told = narrow.file.getvalue()
+    assert "44.7±0.5" in told and "too narrow for" in told and "V→T R@1" in told
+    assert "…" not in told
+
+
+def test_one_run_on_the_screen():
+    screen = console(110)
+    show_run(result(spec("vop", 0), 44.0), screen)
+    told = screen.file.getvalue()
+    wants = ["vop/msrvtt-7k/vit-b-32/vop/seed-0", "best_on_test", "recipe.lr_new", "the paper names no rate"]
+    wants += ["122,880 of 151,400,193", "1,000 of 1,000 videos", "d1e2f3", "0123456789abcdef", "torch 2.13.0"]
+    for wanted in wants:
+        assert wanted in told, wanted
+    screen = console(110)
+    show_run(result(spec("vop", 0), 44.0), screen, guesses_only=True)
+    assert "recipe.lr_new" in screen.file.getvalue() and "recipe.batch" not in screen.file.getvalue()

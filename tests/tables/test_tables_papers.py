@@ -1,0 +1,71 @@
+"""Every table of the four papers can be drawn, before and after anything is measured."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import pytest
+from table_factory import result
+
+from petvr import papers
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+from petvr.papers.plan import Known, expand
+from petvr.tables import FORMATS, all_from_plan, build, from_plan, reader, render
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return expand()
+
+
+def test_nothing_measured_every_printed_value_stands(plan, tmp_path_factory):
+    """And none twice: the numbers of the tables are exactly those of the papers' printed.csv."""
+    results = tmp_path_factory.mktemp("results")
+    read = reader(results)
+    for name, model in all_from_plan(plan).items():
+        built = build(model, results, read=read)
+        for suffix in FORMATS:
+            assert render(built, suffix)
+        lines = csv.DictReader(io.StringIO(render(built, "csv")))
+        shown = sorted(float(line["printed"]) for line in lines if line["kind"] == "aggregate" and line["printed"])
+        paper, table = name.split("/")
+        wanted = papers.load(paper).printed(table).values()
+        assert shown == sorted(cell.value for cell in wanted if cell.value is not None), name
+
+
+def test_a_printed_value_stands_in_its_own_row_and_column(plan, tmp_path):
+    text = render(build(from_plan(plan, "vop/table_3"), tmp_path), "md")
+    paper = text.splitlines()[[line.startswith("| VoP |") for line in text.splitlines()].index(True) + 1]
+    assert paper.startswith("| ↳ paper | 0.1 | 0.103 | 39.7 | 66.7 | 77.9 | 16.7 | 2.0 | 41.4 |")
+    heads = next(line for line in text.splitlines() if "Params (M)" in line)
+    assert heads.startswith("|  | Params (M) | Params (%) | T→V R@1 | T→V R@5 | T→V R@10 | T→V MnR | T→V MdR | V→T R@1")
+
+
+def test_data_sets_in_columns_each_keep_their_own_values(plan, tmp_path):
+    for seed in (0, 1, 2):
+        for dataset, r1 in {"didemo": 41.0, "msvd": 45.0}.items():
+            row = next(row for row in plan.tables["rap/table_2"].rows if row.name == "RAP")
+            run = plan.runs[row.cells[dataset].runs[seed]]
+            result(run, r1 + seed, data={"digest": dataset}).write(Layout(tmp_path).result(run))
+    built = build(from_plan(plan, "rap/table_2"), tmp_path)
+    line = next(line for line in built.lines if line.row.name == "RAP")
+    means = {cell.column.key: cell.ours.mean for cell in line.cells if cell.ours}
+    assert (means["didemo:t2v:R@1"], means["msvd:t2v:R@1"]) == (42.0, 46.0)
+    assert "activitynet:t2v:R@1" not in means
+    text = render(built, "md")
+    assert re.search(r"\| RAP \| <u>42\.0±1\.0</u> .*DiDeMo: 3, MSVD: 3, ActivityNet: missing \|", text)
+
+
+def test_methods_that_do_not_exist_stand_as_not_implemented(tmp_path):
+    plan = expand(tables=["vop/table_3"], known=Known(methods={"full", "vop"}))
+    text = render(build(from_plan(plan, "vop/table_3"), tmp_path), "md")
+    assert re.search(r"\| Bias \| – .*not implemented: bias", text)
+    assert re.search(r"\| Full \| – .*missing", text)
+
+
+def test_an_unknown_table_is_named(plan):
+    with pytest.raises(PetvrError, match=r"unknown table 'vop/table_33'.*vop/table_3"):
+        from_plan(plan, "vop/table_33")
