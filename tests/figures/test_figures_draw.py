@@ -68,8 +68,8 @@ def test_png_and_names(small, tmp_path):
 
 def test_the_workflow_finds_them_where_layout_says(small, tmp_path):
     layout = Layout(tmp_path)
-    wanted = [layout.figure("vop/table_3", kind) for kind in ("scatter", "curves")]
-    assert figures.write(small, tmp_path / "figures") == wanted
+    wanted = [layout.figures / f"vop/table_3.{kind}.svg" for kind in ("scatter", "curves")]
+    assert figures.write(small, layout.figures) == wanted
 
 
 def test_without_results_the_figure_says_so(tmp_path):
