@@ -129,7 +129,11 @@ def test_a_cropped_batch_of_texts_keeps_its_features():
     clip = weights.random(TINY, 0)
     ids = texts(TINY, "zero", torch.Generator().manual_seed(0))[:2]
     assert crop(ids, TINY.eot).shape[1] == 7
+    lengths = []
+    clip.text_model.encoder.layers[0].register_forward_hook(lambda block, args, out: lengths.append(out.shape[1]))
     with torch.no_grad():
+        clip.encode_texts(ids)
+        assert lengths == [7] and clip.encode_words(ids).shape[1] == 12
         torch.testing.assert_close(clip.encode_texts(crop(ids, TINY.eot)), clip.encode_texts(ids), atol=1e-6, rtol=0)
 
 
@@ -140,4 +144,4 @@ def test_frames_of_another_size_and_texts_beyond_the_positions_are_refused():
     with pytest.raises(PetvrError, match=r"\(3, 32, 32\)"):
         clip.encode_frames(torch.zeros(1, 1, 3, 16, 16))
     with pytest.raises(PetvrError, match="20 positions"):
-        clip.encode_texts(torch.full((1, 21), 99))
+        clip.encode_texts(torch.tensor([[1] * 20 + [99]]))

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from petvr.clip.config import ClipConfig, Tower
 from petvr.clip.insert import Flow, Inserts
-from petvr.clip.text import first_eot
+from petvr.clip.text import crop, first_eot
 from petvr.errors import PetvrError
 
 
@@ -190,7 +190,12 @@ class Clip(nn.Module):
         return out if mask is None else out.masked_fill(~mask[..., None], 0)
 
     def encode_texts(self, ids: Tensor, inserts: Inserts | None = None) -> Tensor:
-        """ids [B, W] -> [B, E], read at each text's first EOT, not normalised. What follows EOT changes nothing."""
+        """ids [B, W] -> [B, E], read at each text's first EOT, not normalised. What follows EOT changes nothing.
+
+        Columns behind every text's EOT are left out, where finding them costs no wait for a device.
+        """
+        if ids.device.type == "cpu" and len(ids):
+            ids = crop(ids, self.config.eot)
         x, flow = self._words(ids, inserts)
         last = x[torch.arange(x.shape[0], device=x.device), flow.eot]
         pooled = flow.at("pooled", self.text_model.final_layer_norm(last))
