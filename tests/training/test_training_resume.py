@@ -188,6 +188,6 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_run(bench, uninte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "_write", full)
-    result = training.run(tiny.resumable(), **bench, checkpoint_every=2)
+    result = training.run(tiny.resumable(), **bench, checkpoint_steps=2)
     assert tiny.outcome(result, bench["out"]) == uninterrupted
     assert "No space left on device; going on without this checkpoint" in (bench["out"] / "log.txt").read_text()

@@ -55,7 +55,7 @@ def main() -> None:
     elif kind == "slow":
         step = loop.Loop.step
         loop.Loop.step = lambda self: (time.sleep(0.3), step(self))
-    training.run(training_bench.resumable(), **training_bench.arguments(folder), checkpoint_every=4)
+    training.run(training_bench.resumable(), **training_bench.arguments(folder), checkpoint_steps=4)
 
 
 if __name__ == "__main__":

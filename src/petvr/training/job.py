@@ -42,8 +42,8 @@ def run(
     device: str | None = None,
     threads: int | None = None,
     progress: bool | None = None,
-    checkpoint_every: int | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_every: float = CHECKPOINT_SECONDS,
+    checkpoint_steps: int | None = None,
     pictures: int | None = None,
 ) -> Result:
     """Train and evaluate `spec`, or only evaluate it where `spec.train` is False; write result.json into `out` last.
@@ -51,8 +51,9 @@ def run(
     weights: canonical CLIP folder; store: frame store; state: folder of checkpoints, emptied once the result exists.
     missing: what to do about videos that the store lacks. device: "cpu", "cuda", ...; None takes a GPU if there is one.
     threads: CPU threads; None takes PETVR_THREADS or torch's choice. progress: None draws a bar on a terminal only.
-    A checkpoint is written every `checkpoint_every` steps and at least every `checkpoint_seconds`, and when SIGTERM or
-    SIGUSR2 asks the run to stop; the process then ends with EXIT_CHECKPOINTED. pictures: encoded at once in evaluation.
+    A checkpoint is written every `checkpoint_every` seconds (and every `checkpoint_steps` steps, where given), and when
+    SIGTERM or SIGUSR2 asks the run to stop; the process then ends with EXIT_CHECKPOINTED.
+    pictures: how many an evaluation encodes at once; memory depends on it, results do not.
     Beside result.json: ranks.npz, adapter.safetensors (petvr.training.output says of what), log.txt.
     Raises PetvrError for bad input, missing videos, a diverged loss, and where something cannot be written.
     """
@@ -74,7 +75,7 @@ def run(
             take_up(loop, state, identity, report)
         else:
             checkpoint.clear(state)
-        saver = Saver(loop, state, identity, report, checkpoint_every, checkpoint_seconds)
+        saver = Saver(loop, state, identity, report, checkpoint_every, checkpoint_steps)
         work(loop, saver, report, stop)
         kept = saver.save()
         result = output.result(

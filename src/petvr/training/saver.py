@@ -33,16 +33,16 @@ class Saver:
         state: Path,
         identity: dict[str, str],
         report: Report,
-        every: int | None,
         seconds: float,
+        steps: int | None,
     ) -> None:
         self.loop, self.state, self.identity, self.report = loop, state, identity, report
-        self.every, self.seconds = every, seconds
+        self.seconds, self.steps = seconds, steps
         self.last, self.at = self._mark(), time.monotonic()
 
     def due(self) -> bool:
         steps = self.loop.progress.step - self.last[0]
-        return bool(self.every and steps >= self.every) or time.monotonic() - self.at >= self.seconds
+        return bool(self.steps and steps >= self.steps) or time.monotonic() - self.at >= self.seconds
 
     def save(self) -> bool:
         """True if the state is on disk."""
