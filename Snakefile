@@ -8,6 +8,8 @@ min_version("9.0")
 
 
 configfile: "config.yaml"
+
+
 report: "workflow/report/workflow.rst"
 
 
@@ -38,6 +40,7 @@ rule all_runs:
 if CONFIG.world is not None:
 
     include: "workflow/rules/world.smk"
+
 
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"

@@ -32,10 +32,11 @@ class _Section(BaseModel):
 
 
 class Overrides(_Section):
-    """Recipe values that replace the papers' (their source becomes `config`); later ones win: default, papers, methods."""
+    """Recipe values that replace the papers' (their source becomes `config`); later ones win, in this order."""
 
     default: dict[str, Any] = {}
     papers: dict[str, dict[str, Any]] = {}
+    datasets: dict[str, dict[str, Any]] = {}
     methods: dict[str, dict[str, Any]] = {}
 
 

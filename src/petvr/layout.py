@@ -45,8 +45,9 @@ class Layout:
     def table(self, table: str, suffix: str) -> Path:
         return self.tables / f"{table}.{suffix}"
 
-    def figure(self, table: str, kind: str) -> Path:
-        return self.results / "figures" / f"{table}.{kind}.svg"
+    @property
+    def figures(self) -> Path:
+        return self.results / "figures"
 
     @property
     def mlflow(self) -> Path:

@@ -1,13 +1,11 @@
 # The configuration, the plan, and the few functions the rules use. Nothing here imports torch.
-import json
-import os
 import sys
 from pathlib import Path
 
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 
-from petvr import datasets, planning
+from petvr import datasets, environment, planning
 from petvr.config import check
 from petvr.errors import PetvrError
 from petvr.layout import Layout
@@ -22,12 +20,7 @@ except PetvrError as error:
 LAYOUT = Layout(CONFIG.results)
 DATA = CONFIG.data
 
-# The commands get the very configuration this workflow was started with, --config on the command line included,
-# and the Python that runs Snakemake (an environment of --sdm conda comes before it on PATH).
-os.environ["PETVR_CONFIG"] = json.dumps(config)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-PETVR = "python -m petvr"
+environment.export(config, SOURCE)
 ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "petvr.yaml")
 
 
@@ -47,7 +40,9 @@ wildcard_constraints:
 def run_of(wildcards):
     """The spec of the run that the wildcards of rule `train` name."""
     w = wildcards
-    return planning.spec(CONFIG, f"{w.paper}/{w.dataset}/{w.backbone}/{w.method}/seed-{w.seed}", PLAN)
+    return planning.spec(
+        CONFIG, f"{w.paper}/{w.dataset}/{w.backbone}/{w.method}/seed-{w.seed}", PLAN
+    )
 
 
 def sharing(folder):
@@ -60,7 +55,11 @@ def annotations(wildcards):
     root = CONFIG.folder(datasets.folder(wildcards.dataset))
     if CONFIG.world is not None:
         return [root / "world.json"]
-    return [file for file in datasets.load(wildcards.dataset, root).annotation_files() if file.exists()]
+    return [
+        file
+        for file in datasets.load(wildcards.dataset, root).annotation_files()
+        if file.exists()
+    ]
 
 
 def table_files(name):
@@ -68,7 +67,7 @@ def table_files(name):
 
 
 def figure_files(name):
-    return [LAYOUT.figure(name, kind) for kind in ("scatter", "curves")]
+    return [LAYOUT.figures / f"{name}.{kind}.svg" for kind in ("scatter", "curves")]
 
 
 def results_of(wildcards):

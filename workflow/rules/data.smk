@@ -5,19 +5,19 @@ rule weights:
     """A backbone as a canonical folder; the demo trains its tiny CLIP on still images of its world."""
     output:
         LAYOUT.weights("{backbone}") / "model.safetensors",
+    log:
+        LAYOUT.results / "logs" / "weights" / "{backbone}.log",
+    conda:
+        ENVIRONMENT
+    threads: 2
     params:
         source=lambda w: (
             CONFIG.world.tiny_clip.model_dump() | {"seed": CONFIG.world.seed}
             if CONFIG.world and w.backbone == "tiny"
             else CONFIG.weights.get(w.backbone)
         ),
-    threads: 2
-    log:
-        LAYOUT.results / "logs" / "weights" / "{backbone}.log",
-    conda:
-        ENVIRONMENT
     shell:
-        "{PETVR} weights {wildcards.backbone} --threads {threads} > {log} 2>&1"
+        "python -m petvr weights {wildcards.backbone} --threads {threads} > {log} 2>&1"
 
 
 rule data:
@@ -26,14 +26,14 @@ rule data:
         annotations,
     output:
         LAYOUT.manifest("{dataset}"),
-    params:
-        missing=CONFIG.missing,
     log:
         LAYOUT.results / "logs" / "data" / "{dataset}.log",
     conda:
         ENVIRONMENT
+    params:
+        missing=CONFIG.missing,
     shell:
-        "{PETVR} data {wildcards.dataset} > {log} 2>&1"
+        "python -m petvr data {wildcards.dataset} > {log} 2>&1"
 
 
 rule frames:
@@ -42,16 +42,16 @@ rule frames:
         lambda w: [LAYOUT.manifest(name) for name in sharing(w.folder)],
     output:
         LAYOUT.frames("{folder}", "{sampler}", "{frames}", "{size}") / "index.json",
-    params:
-        versions=planning.frame_versions(),
-    threads: 2
-    resources:
-        mem_mb=8000,
-        runtime=720,
     log:
         LAYOUT.results / "logs" / "frames" / "{folder}-{sampler}-{frames}f-{size}px.log",
     conda:
         ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=720,
+    params:
+        versions=planning.frame_versions(),
     shell:
-        "{PETVR} frames {wildcards.folder} --sampler {wildcards.sampler} --frames {wildcards.frames}"
+        "python -m petvr frames {wildcards.folder} --sampler {wildcards.sampler} --frames {wildcards.frames}"
         " --size {wildcards.size} --workers {threads} > {log} 2>&1"

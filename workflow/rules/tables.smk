@@ -27,12 +27,16 @@ rule table:
             subcategory="{paper}",
             labels={"table": "{table}"},
         ),
-    params:
-        content=lambda w: planning.table_digest(planning.table(PLAN, f"{w.paper}/{w.table}"), CONFIG.rule),
+    log:
+        LAYOUT.results / "logs" / "tables" / "table-{paper}-{table}.log",
     conda:
         ENVIRONMENT
+    params:
+        content=lambda w: planning.table_digest(
+            planning.table(PLAN, f"{w.paper}/{w.table}"), CONFIG.rule
+        ),
     shell:
-        "{PETVR} table {wildcards.paper}/{wildcards.table}"
+        "python -m petvr table {wildcards.paper}/{wildcards.table} > {log} 2>&1"
 
 
 rule index:
@@ -42,18 +46,22 @@ rule index:
     output:
         LAYOUT.tables / "index.html",
         LAYOUT.tables / "index.md",
+    log:
+        LAYOUT.results / "logs" / "tables" / "index.log",
     conda:
         ENVIRONMENT
     shell:
-        "{PETVR} index"
+        "python -m petvr index > {log} 2>&1"
 
 
 rule tables_now:
     """All tables from the results that are there; what is missing or failed is shown as such."""
+    log:
+        LAYOUT.results / "logs" / "tables" / "tables_now.log",
     conda:
         ENVIRONMENT
     shell:
-        "{PETVR} table --all && {PETVR} index"
+        "(python -m petvr table --all && python -m petvr index) > {log} 2>&1"
 
 
 rule figure:
@@ -62,23 +70,25 @@ rule figure:
         results_of,
     output:
         scatter=report(
-            LAYOUT.figure("{paper}/{table}", "scatter"),
+            LAYOUT.figures / "{paper}" / "{table}.scatter.svg",
             caption="../report/scatter.rst",
             category="Figures",
             subcategory="{paper}",
             labels={"table": "{table}", "figure": "parameters and R@1"},
         ),
         curves=report(
-            LAYOUT.figure("{paper}/{table}", "curves"),
+            LAYOUT.figures / "{paper}" / "{table}.curves.svg",
             caption="../report/curves.rst",
             category="Figures",
             subcategory="{paper}",
             labels={"table": "{table}", "figure": "training curves"},
         ),
+    log:
+        LAYOUT.results / "logs" / "tables" / "figure-{paper}-{table}.log",
     conda:
         ENVIRONMENT
     shell:
-        "{PETVR} figure {wildcards.paper}/{wildcards.table}"
+        "python -m petvr figure {wildcards.paper}/{wildcards.table} > {log} 2>&1"
 
 
 rule track:
@@ -87,9 +97,11 @@ rule track:
         results_of,
     output:
         LAYOUT.mlflow / "{paper}" / "{table}.synced",
-    params:
-        uri=CONFIG.tracking_uri,
+    log:
+        LAYOUT.results / "logs" / "tables" / "track-{paper}-{table}.log",
     conda:
         ENVIRONMENT
+    params:
+        uri=CONFIG.tracking_uri,
     shell:
-        "{PETVR} track {wildcards.paper}/{wildcards.table}"
+        "python -m petvr track {wildcards.paper}/{wildcards.table} > {log} 2>&1"

@@ -10,17 +10,17 @@ rule train:
         manifest=lambda w: LAYOUT.manifest(w.dataset),
     output:
         LAYOUT.result("{paper}/{dataset}/{backbone}/{method}/seed-{seed}"),
-    params:
-        spec=lambda w: run_of(w).digest(),
+    log:
+        LAYOUT.log("{paper}/{dataset}/{backbone}/{method}/seed-{seed}"),
+    conda:
+        ENVIRONMENT
     threads: 1 if CONFIG.world is not None else 8
     resources:
         gpu=0 if CONFIG.world is not None else 1,
         mem_mb=2000 if CONFIG.world is not None else 64000,
         runtime=720,
-    log:
-        LAYOUT.log("{paper}/{dataset}/{backbone}/{method}/seed-{seed}"),
-    conda:
-        ENVIRONMENT
+    params:
+        run=lambda w: run_of(w).id,
+        spec=lambda w: run_of(w).digest(),
     shell:
-        "{PETVR} train {wildcards.paper}/{wildcards.dataset}/{wildcards.backbone}/{wildcards.method:q}"
-        "/seed-{wildcards.seed} --spec {params.spec} --threads {threads} > {log} 2>&1"
+        "python -m petvr train {params.run:q} --spec {params.spec} --threads {threads} > {log} 2>&1"

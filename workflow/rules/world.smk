@@ -5,13 +5,13 @@ rule world:
     """Render one data set of the synthetic world."""
     output:
         DATA / "{folder}" / "world.json",
-    params:
-        sizes=lambda w: CONFIG.world.sizes[w.folder].model_dump(),
-        seed=CONFIG.world.seed,
-    threads: 2
     log:
         LAYOUT.results / "logs" / "world" / "{folder}.log",
     conda:
         ENVIRONMENT
+    threads: 2
+    params:
+        sizes=lambda w: CONFIG.world.sizes[w.folder].model_dump(),
+        seed=CONFIG.world.seed,
     shell:
-        "{PETVR} world {wildcards.folder} --workers {threads} > {log} 2>&1"
+        "python -m petvr world {wildcards.folder} --workers {threads} > {log} 2>&1"

@@ -1,0 +1,31 @@
+"""`petvr mlflow`: the MLflow page on loopback, with the store brought up to date first."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+from petvr import planning
+from petvr.commands.track import sync
+from petvr.config import Config
+from petvr.errors import PetvrError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="loopback unless told otherwise (there is no password)")
+    parser.add_argument("--port", type=int, default=5000)
+
+
+def run(args: argparse.Namespace, config: Config) -> int:
+    if config.tracking_uri.startswith(("http://", "https://")):
+        print(f"MLflow is a server already: {config.tracking_uri}")
+        return 0
+    status = sync(config, planning.plan(config))
+    if not status.ok:
+        raise PetvrError(status.warning)
+    print(f"{status.logged} runs logged, {status.unchanged} unchanged; Ctrl-C ends the page", flush=True)
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", config.tracking_uri]
+    command += ["--host", args.host, "--port", str(args.port)]
+    return subprocess.call(command, env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"})
