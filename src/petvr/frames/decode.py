@@ -6,7 +6,7 @@ A frame that cannot be had is an error with a reason. It is never replaced by ze
 from __future__ import annotations
 
 import importlib.util
-import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,8 +91,8 @@ def _version(package: str) -> str:
 
 def _decord(facts: Probe, indices: np.ndarray, transform: Transform | None):
     """Pictures by index, or None and why not. Two of them, where drift would show most, are compared with PyAV."""
-    # without it, decord can retry for ever at the end of a file, holding the GIL (STACK §4)
-    os.environ.setdefault("DECORD_EOF_RETRY_MAX", "128")
+    # DECORD_EOF_RETRY_MAX is left alone: lower limits end its endless loops early (STACK §4) but make it fail now and
+    # then on sound files too (measured: up to 256 at 381 frames). Files it loops on do not come here.
     import decord
 
     wanted = sorted(set(indices.tolist()))
@@ -109,10 +109,16 @@ def _decord(facts: Probe, indices: np.ndarray, transform: Transform | None):
                     witnesses[index] = picture
                 pictures[index] = transform(picture) if transform else picture
     except (decord.DECORDError, RuntimeError) as error:
-        return None, f"decord failed ({str(error).strip().splitlines()[0][:80]})"
+        return None, f"decord failed ({_said(error)})"
     if not _confirmed(facts, witnesses):
         return None, "decord gave another picture than PyAV"
     return pictures, ""
+
+
+def _said(error: Exception) -> str:
+    """decord's message without its time, source line and our path, so that it is the same on every machine."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return re.sub(r"^(\[[\d:]+\] )?\S+:\d+: (\[[^\]]*\])?", "", first)[:80]
 
 
 def _confirmed(facts: Probe, witnesses: dict[int, np.ndarray]) -> bool:
