@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from pathlib import Path
 
 import torch
@@ -98,13 +100,16 @@ def fetch(source: str, out: str | Path) -> None:
         model = CLIPModel.from_pretrained(source)
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
         out.mkdir(parents=True, exist_ok=True)
-        model.float().save_pretrained(out, safe_serialization=True)
-        tokenizer.save_pretrained(out)
+        with tempfile.TemporaryDirectory(prefix=".fetch.", dir=out) as part:
+            model.float().save_pretrained(part)
+            tokenizer.save_pretrained(part)
+            if not Path(part, "tokenizer.json").exists():
+                raise PetvrError(f"{source}: has no tokenizer that can be saved as tokenizer.json")
+            for path in sorted(Path(part).iterdir(), key=lambda path: path.name == "config.json"):
+                os.replace(path, out / path.name)  # config.json last: a folder without it is not read
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PetvrError(f"{source}: transformers cannot provide this CLIP: {reason}") from error
-    if not (out / "tokenizer.json").exists():
-        raise PetvrError(f"{source}: has no tokenizer that can be saved as tokenizer.json")
 
 
 def digest(folder: str | Path) -> str:
