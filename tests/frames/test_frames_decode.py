@@ -36,8 +36,10 @@ ZOO = {
     "vp8.webm": {"codec": "libvpx", "options": {"auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8"}},
     "flv1.flv": {"codec": "flv"},
 }
-DECORD = {"h264.mp4", "h264_sound.mp4", "h264_held_back.mp4", "h264_one_keyframe.mp4", "h264_ntsc.mp4", "h264_variable.mp4", "h264.mkv",
-          "vp9.webm", "flv1.flv"}  # fmt: skip
+DECORD = {
+    "h264.mp4", "h264_sound.mp4", "h264_held_back.mp4", "h264_one_keyframe.mp4", "h264_ntsc.mp4", "h264_variable.mp4",
+    "h264.mkv", "vp9.webm", "flv1.flv",
+}  # fmt: skip
 FRAMES = 100
 
 
