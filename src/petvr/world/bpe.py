@@ -47,7 +47,7 @@ def byte_symbols() -> list[str]:
 
 
 def save(vocabulary: dict[str, int], merges: list[tuple[str, str]], out: Path) -> None:
-    """vocab.json, merges.txt, tokenizer.json and tokenizer_config.json, as `CLIPTokenizer.from_pretrained` reads them."""
+    """vocab.json, merges.txt, tokenizer.json, tokenizer_config.json: what `CLIPTokenizer.from_pretrained` reads."""
     from transformers import CLIPTokenizer
 
     tokenizer = CLIPTokenizer(

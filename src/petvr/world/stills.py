@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from petvr.world import render
-from petvr.world.captions import GROUNDS, pick, name
+from petvr.world.captions import GROUNDS, name, pick
 from petvr.world.meaning import Who
 from petvr.world.scene import BACKGROUNDS, COLOURS, HEIGHT, SHAPES, WIDTH, State
 

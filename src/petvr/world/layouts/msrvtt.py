@@ -1,4 +1,4 @@
-"""MSR-VTT: one JSON with 20 sentences a video, id lists for the 9k and 7k training sets, a CSV with the 1k-A sentences."""
+"""MSR-VTT: one JSON with 20 sentences a video, id lists for 9k and 7k training, a CSV with the 1k-A sentences."""
 
 from __future__ import annotations
 

@@ -1,0 +1,41 @@
+"""Momentum whose matrices are made orthogonal before each step: what lets twelve narrow layers learn within a minute.
+
+The demo's own means to an end (the idea is Muon's, Jordan et al. 2024); no paper's recipe uses it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+
+
+def nearly_orthogonal(x: torch.Tensor, rounds: int = 5) -> torch.Tensor:
+    """[N, a, b] with a <= b -> the same singular vectors, singular values near 1 (odd quintic iteration)."""
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(rounds):
+        square = x @ x.mT
+        x = 3.4445 * x + (2.0315 * square @ square - 4.7750 * square) @ x
+    return x
+
+
+class OrthogonalMomentum:
+    """Steps for weight matrices; equal shapes are stacked, so that a step is a few large products."""
+
+    def __init__(self, matrices: Iterable[torch.nn.Parameter], momentum: float = 0.9, weight_decay: float = 0.05):
+        self.momentum, self.weight_decay = momentum, weight_decay
+        self.groups: dict[tuple[int, int], list[torch.nn.Parameter]] = defaultdict(list)
+        for matrix in matrices:
+            self.groups[min(matrix.shape), max(matrix.shape)].append(matrix)
+        self.moving = {shape: torch.zeros(len(group), *shape) for shape, group in self.groups.items()}
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        for shape, group in self.groups.items():
+            gradient = torch.stack([p.grad if tuple(p.shape) == shape else p.grad.T for p in group])
+            moving = self.moving[shape].mul_(self.momentum).add_(gradient)
+            update = nearly_orthogonal(gradient + self.momentum * moving)
+            for matrix, its in zip(group, update, strict=True):
+                matrix.mul_(1 - lr * self.weight_decay)
+                matrix.sub_(its if tuple(matrix.shape) == shape else its.T, alpha=lr)
