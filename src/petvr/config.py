@@ -119,7 +119,8 @@ def check(values: dict[str, Any], files: Sequence[str | Path] = ("config.yaml",)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # a misspelt key is often reported as a missing one as well: say what stands there first
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         keys = [str(key) for key in first["loc"]]
         given_keys = keys[:-1] if first["type"] == "missing" else keys
         file = next((f for f in reversed(files) if _holds(f, given_keys)), files[0])

@@ -81,15 +81,15 @@ def test_overrides_of_the_configuration_win_from_general_to_special_and_say_so()
     }
     found, sources = recipe("vop", "didemo", "vop", overrides=overrides)
     assert (found.epochs, found.frames, found.batch, found.words) == (1, 5, 10, 23)
-    assert (sources["recipe.words"].origin, sources["recipe.words"].where) == ("config", "overrides.methods.vop")
+    assert (sources["recipe.words"].origin, sources["recipe.words"].where) == ("config", "recipe.methods.vop")
     assert recipe("vop", "didemo", "bias", overrides=overrides)[0].words == 22
 
 
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        ({"default": {"epoch": 1}}, "overrides.default: unknown recipe field 'epoch' (did you mean 'epochs'?)"),
-        ({"papers": {"vop": {"epochs": "many"}}}, "overrides.papers.vop: epochs"),
+        ({"default": {"epoch": 1}}, "recipe.default: unknown recipe field 'epoch' (did you mean 'epochs'?)"),
+        ({"papers": {"vop": {"epochs": "many"}}}, "recipe.papers.vop: epochs"),
         ({"paper": {}}, "unknown key 'paper' (did you mean 'papers'?)"),
     ],
 )

@@ -186,4 +186,4 @@ def _check_override_names(overrides: Mapping[str, Any], known: Known) -> None:
     for level, names in allowed.items():
         for name in overrides.get(level) or {}:
             if name not in names:
-                raise errors.unknown(level.removesuffix("s"), name, names, f"overrides.{level}")
+                raise errors.unknown(level.removesuffix("s"), name, names, f"recipe.{level}")

@@ -118,10 +118,10 @@ def _config_overrides(
     """The applicable parts of the configuration's overrides, general ones first, each with its place."""
     for level in overrides:
         if level not in OVERRIDE_LEVELS:
-            raise errors.unknown("key", level, OVERRIDE_LEVELS, "overrides")
-    found = [("overrides.default", overrides.get("default") or {})]
+            raise errors.unknown("key", level, OVERRIDE_LEVELS, "recipe")
+    found = [("recipe.default", overrides.get("default") or {})]
     names = {"papers": [paper], "datasets": [dataset], "methods": [*dict.fromkeys([*method.split("+"), method])]}
     for level, candidates in names.items():
         given = overrides.get(level) or {}
-        found += [(f"overrides.{level}.{name}", given[name] or {}) for name in candidates if name in given]
+        found += [(f"recipe.{level}.{name}", given[name] or {}) for name in candidates if name in given]
     return found

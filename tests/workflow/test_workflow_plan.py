@@ -1,0 +1,89 @@
+"""The workflow before anything runs: what it would do, and how it says no."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from petvr import config, planning
+
+ROOT = Path(__file__).parents[2]
+
+
+def snakemake(*arguments, cwd=ROOT):
+    environment = {key: value for key, value in os.environ.items() if key != "PETVR_CONFIG"}
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(cwd), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    return tmp_path
+
+
+def jobs(text):
+    """Rule -> number of jobs, from Snakemake's statistics."""
+    lines = text.split("Job stats:")[1].splitlines()[3:]
+    stats = [line.split() for line in lines]
+    return {parts[0]: int(parts[1]) for parts in stats[: stats.index([])]}
+
+
+def test_full_configuration_expands_to_every_run_that_exists(folder, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    done = snakemake("-n", "--quiet", "rules", "--", "all_tables", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    found = jobs(done.stdout + done.stderr)
+    assert found["train"] == len(planning.plan(config.load()).runs)
+    assert found["table"] == found["track"] == 33
+
+
+def test_with_every_method_there_are_732_training_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    full = planning.plan(config.load(), everything=True)
+    assert len(full.training_runs) == 732
+    assert len(full.tables) == 33
+    with_optional = planning.plan(config.load().model_copy(update={"optional": True}), everything=True)
+    assert len(with_optional.training_runs) == 732 + 3 * 50
+
+
+def test_any_run_can_be_asked_for_by_its_path(folder):
+    """Another seed of a row, and a setting that stands in no table."""
+    path = "results/runs/vop/msrvtt-7k/vit-b-32/vop@tokens=5/seed-7/result.json"
+    done = snakemake("-n", "--quiet", "rules", "--", path, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert jobs(done.stdout + done.stderr)["train"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (("seeds:", "sedes:"), ["config.yaml", "'sedes'", "did you mean 'seeds'"]),
+        (("seeds: [0, 42, 123]", "seeds: many"), ["config.yaml", "seeds", "'many'"]),
+        (("tables: all", "tables: [vop/table_9]"), ["unknown table 'vop/table_9'", "vop/table_6"]),
+        (("recipe: {}", "recipe: {methods: {vopp: {epochs: 1}}}"), ["recipe.methods", "'vopp'", "vop"]),
+        (("recipe: {}", "recipe: {default: {epohs: 1}}"), ["recipe.default", "'epohs'", "did you mean 'epochs'"]),
+    ],
+)
+def test_a_broken_configuration_is_one_line_and_exit_code_2(folder, change, parts):
+    text = (folder / "config.yaml").read_text()
+    assert change[0] in text
+    (folder / "config.yaml").write_text(text.replace(*change))
+    done = snakemake("-n", "all_tables", cwd=folder)
+    assert done.returncode == 2
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("petvr: error: ") and all(part in line for part in parts), line
+
+
+def test_a_method_that_does_not_exist_is_named_with_the_nearest(folder):
+    done = snakemake("-n", "results/runs/vop/msvd/vit-b-32/vopx/seed-0/result.json", cwd=folder)
+    assert done.returncode != 0
+    assert "unknown method 'vopx' (did you mean 'vop'?)" in done.stderr + done.stdout
+
+
+def test_demo_profile_plans_the_demo(folder):
+    done = snakemake("--profile", "demo", "-n", "--", "all_tables", "all_figures")
+    assert done.returncode == 0, done.stderr
+    assert "world" in done.stdout + done.stderr
