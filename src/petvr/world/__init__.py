@@ -10,6 +10,7 @@ from pathlib import Path
 
 KINDS = ("msrvtt", "msvd", "didemo")
 IMAGE_SIZE = 48  # side in pixels of the pictures the tiny CLIP reads
+IMAGE_SIZE = 48  # side in pixels of the pictures the tiny CLIP reads
 
 
 def generate(

@@ -29,22 +29,22 @@ def generate(
     if kind not in KINDS:
         raise unknown("world", kind, KINDS)
     sizes = _sizes(kind, sizes)
-    finished, started = out / "world.json", out / ".world-started.json"
+    finished, mine = out / "world.json", out / ".world-files.json"
     order = {"version": VERSION, "kind": kind, "seed": int(seed), "sizes": sizes}
     if _is(finished, order):
         return finished
     clips = plan(kind, sizes, seed)
     layout = importlib.import_module(f"petvr.world.layouts.{kind}")
-    if not _is(started, order):  # what lies here belongs to another order: nothing of it is reused
-        _clear(out)
-        write_json(started, order)
     files = [(clip.scene, out / "videos" / layout.file_name(clip.id)) for clip in clips]
+    if not _is(mine, order):  # what lies here belongs to another order: nothing of it is reused
+        finished.unlink(missing_ok=True)
+        _clear(out / "videos", mine)
+        write_json(mine, {**order, "files": [path.name for _, path in files]})
     _render([(scene, path) for scene, path in files if not path.exists()], workers, f"world {kind}", progress)
     for name, text in layout.annotate(clips, seed).items():
         write_text(out / name, text)
     told = {clip.id: _record(clip, layout.file_name(clip.id)) for clip in clips}
     write_json(finished, {**order, "hard_pairs": _hard_pairs(clips), "clips": told})
-    started.unlink(missing_ok=True)
     return finished
 
 
@@ -75,22 +75,14 @@ def _is(path: Path, order: dict) -> bool:
         return False
 
 
-def _clear(out: Path) -> None:
+def _clear(videos: Path, mine: Path) -> None:
     """Remove the videos that an earlier order put here, by its own list; a folder of real data has no such list."""
-    listed = out / "world.json"
-    if not listed.exists():
-        if any((out / "videos").glob("*")) and not (out / ".world-started.json").exists():
-            raise PetvrError(
-                f"{out / 'videos'}: holds videos that no generated world left there; choose another folder"
-            )
-        stale = list((out / "videos").glob("*"))
-    else:
-        stale = [
-            out / "videos" / clip["file"] for clip in json.loads(listed.read_text(encoding="utf-8"))["clips"].values()
-        ]
-    listed.unlink(missing_ok=True)
-    for path in stale:
-        path.unlink(missing_ok=True)
+    if not mine.exists():
+        if any(videos.glob("*")):
+            raise PetvrError(f"{videos}: holds videos that no generated world left there; choose another folder")
+        return
+    for name in json.loads(mine.read_text(encoding="utf-8"))["files"]:
+        (videos / name).unlink(missing_ok=True)
 
 
 def _render(jobs: list[tuple[Scene, Path]], workers: int, what: str, progress: bool) -> None:

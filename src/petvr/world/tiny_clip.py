@@ -14,7 +14,7 @@ import numpy as np
 
 from petvr.atomic import write_json
 from petvr.errors import PetvrError
-from petvr.world import bpe, captions, drama, stills
+from petvr.world import IMAGE_SIZE, bpe, captions, drama, stills
 from petvr.world.progress import Progress
 from petvr.world.seeds import generator, number
 
@@ -34,7 +34,7 @@ def train(
     heads: int = 2,
     layers: int = 12,
     embed: int = 64,
-    image: int = 48,
+    image: int = IMAGE_SIZE,
     patch: int = 16,
     pool: int = 6000,
     threads: int = 2,
