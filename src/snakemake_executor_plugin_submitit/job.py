@@ -1,0 +1,232 @@
+"""What runs on the node: the command of one submission as a child in its own session, and its result as a file.
+
+Only the standard library is imported: this starts once per job. Files in the submission's folder:
+  spec.json command.sh   what to run (written by the head)       log.txt     output of all starts, one after the other
+  owner.json             which process works on it               stopped.json  told to leave, and left
+  result.json            outcome, written once                   cancel      the head wants it gone
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_submitit import files
+
+TICK = 10.0  # seconds between looks at the owner file
+KILL_AFTER = 5.0  # from SIGTERM to SIGKILL for what is cancelled
+STOP_WAIT = 25.0  # for stragglers of the process group, once the child itself has left as told
+EXIT_STATUS = re.compile(r"non-zero exit status (\d+)")
+
+
+def run(folder: str) -> str:
+    """Run the submission in `folder` to its end; returns its outcome. Called by submitit on the node."""
+    return Runner(Path(folder)).run()
+
+
+class Runner:
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.spec = files.read(folder / "spec.json")
+        if self.spec is None:
+            raise FileNotFoundError(f"{folder}/spec.json: not there; is this folder on a disk that all nodes share?")
+        self.told: str | None = None  # the first signal that asked us to leave
+        self.child: subprocess.Popen | None = None
+        self.me = {"token": uuid.uuid4().hex, **files.process(), **slurm(), "started": time.time()}
+        self.me["gpus"] = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        self.signal = getattr(signal, f"SIG{self.spec['signal']}")
+
+    def run(self) -> str:
+        if not self._claim():
+            return "superseded"
+        wake_read, wake_write = os.pipe()
+        for end in (wake_read, wake_write):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        for number in (self.signal, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+            signal.signal(number, self._on_signal)
+        with open(self.folder / "log.txt", "ab", buffering=0) as log:
+            where = f"{self.me['job']} on {self.me['node']}" if self.me["job"] else f"{self.me['host']}"
+            log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} start {self.starts}: {where}\n".encode())
+            self.offset = log.tell()
+            self.child = subprocess.Popen(
+                ["bash", str(self.folder / "command.sh")],
+                cwd=self.spec["cwd"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # its own process group: signals reach all of it, and Ctrl-C none of it
+                preexec_fn=self._before_exec,
+            )
+            guard = self._guard()
+            try:
+                return self._watch(wake_read)
+            finally:
+                with contextlib.suppress(BrokenPipeError):
+                    guard.communicate(b"\n")
+
+    def _guard(self) -> subprocess.Popen:
+        """A shell that ends the child's group should this process be killed: its pipe then closes without a line."""
+
+        def deaf() -> None:
+            for number in (self.signal, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+
+        script = f"read line || kill -KILL -- -{self.child.pid}"
+        return subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True, preexec_fn=deaf)
+
+    def _before_exec(self) -> None:
+        # whoever does not know the signal must not die of it: only a process with a handler of its own hears it
+        signal.signal(self.signal, signal.SIG_IGN)
+
+    def _claim(self) -> bool:
+        """Make this process the one that works on the submission; False where there is nothing to do.
+
+        A node that is cut off keeps running a job that Slurm has started again elsewhere. The newer process puts its
+        name into the owner file and waits for the older one to see that and to end its child.
+        """
+        latest = files.read(self.folder.parent / "latest.json") or {}
+        if files.read(self.folder / "result.json") or latest.get("folder", self.folder.name) != self.folder.name:
+            return False
+        before = files.read(self.folder / "owner.json") or {}
+        self.starts = before.get("starts", 0) + 1
+        files.write(self.folder / "owner.json", {**self.me, "starts": self.starts})
+        if before and not before.get("left") and files.alive(before) is not False:
+            deadline = time.monotonic() + 2.5 * TICK
+            while time.monotonic() < deadline and files.alive(before) is not False:
+                if (self.folder / f"left-{before['token']}").exists():
+                    break
+                time.sleep(0.5)
+            if files.read(self.folder / "result.json"):
+                return False
+        return True
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if number == signal.SIGCONT:
+            return
+        if (self.folder / "cancel").exists() or number == signal.SIGINT:
+            self.told = "cancel"
+        elif self.told != "cancel":
+            self.told = self.told if self.told == "signal" else "signal" if number == self.signal else "term"
+
+    def _watch(self, wake: int) -> str:
+        """Wait for the child; pass on what it is told; end it where it is cancelled or belongs to another start."""
+        passed = None
+        child = os.pidfd_open(self.child.pid) if hasattr(os, "pidfd_open") else None
+        while self.child.poll() is None:
+            ready = select.select([wake, *([] if child is None else [child])], [], [], TICK if child else 0.2)[0]
+            if wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake, 512)
+            if self.told == "cancel":
+                return self._end("cancelled")
+            if self.told and self.told != passed:
+                passed = self.told
+                self._group(self.signal)
+            if not self._mine():
+                return self._end("superseded")
+        if child is not None:
+            os.close(child)
+        return self._finish(self.child.returncode)
+
+    def _mine(self) -> bool:
+        owner = files.read(self.folder / "owner.json")
+        return owner is None or owner.get("token") == self.me["token"]
+
+    def _group(self, number: int) -> bool:
+        """Send a signal to all processes of the child's group; False where none is left."""
+        try:
+            os.killpg(self.child.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    def _clear(self, patience: float) -> None:
+        """Wait for the group to empty itself, then empty it."""
+        deadline = time.monotonic() + patience
+        while self._group(0):
+            if time.monotonic() > deadline:
+                self._group(signal.SIGKILL)
+                break
+            self.child.poll()
+            time.sleep(0.05)
+
+    def _end(self, outcome: str) -> str:
+        self._group(signal.SIGTERM)
+        self._clear(KILL_AFTER)
+        self.child.wait()
+        (self.folder / f"left-{self.me['token']}").touch()
+        if outcome == "cancelled" and self._mine():
+            self._result(outcome, None, "cancelled")
+        return outcome
+
+    def _finish(self, code: int) -> str:
+        """The child has left: a result, or a note that it will continue."""
+        asked = self.told is not None
+        self._clear(STOP_WAIT if asked else 0.5)
+        if not self._mine():
+            (self.folder / f"left-{self.me['token']}").touch()
+            return "superseded"
+        if code == 0:
+            return self._result("success", 0, "")
+        status = self._status(code)
+        if not asked and status not in self.spec["requeue_codes"]:
+            self._result("failed", status, f"exit code {status}" if code > 0 else f"killed by signal {-code}")
+            sys.exit(1)
+        if self.starts > self.spec["max_requeues"]:
+            self._result("failed", status, f"was told to leave {self.starts} times (submitit-max-requeues)")
+            sys.exit(1)
+        files.write(self.folder / "stopped.json", {**self.me, "starts": self.starts, "told": self.told, "code": status})
+        files.write(self.folder / "owner.json", {**self.me, "starts": self.starts, "left": time.time()})
+        if self.told != "term":  # SIGTERM alone is preemption or scancel: Slurm has decided already what follows
+            self._requeue()
+        sys.exit(75)
+
+    def _status(self, code: int) -> int:
+        """Exit code of the rule's own command: the inner Snakemake turns every failure into 1 and prints the code."""
+        if code < 0:
+            return 128 - code
+        with open(self.folder / "log.txt", "rb") as log:
+            log.seek(max(self.offset, os.fstat(log.fileno()).st_size - 65536))
+            found = EXIT_STATUS.findall(log.read().decode(errors="replace"))
+        return int(found[-1]) if found else code
+
+    def _result(self, outcome: str, code: int | None, reason: str) -> str:
+        value = {**self.me, "outcome": outcome, "code": code, "reason": reason, "ended": time.time()}
+        files.write(self.folder / "result.json", {**value, "starts": self.starts})
+        return outcome
+
+    def _requeue(self) -> None:
+        """Ask Slurm for another start. Refused or impossible is no failure: the head submits it again."""
+        if not self.me["job"]:
+            return
+        try:
+            done = subprocess.run(["scontrol", "requeue", self.me["job"]], capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            print(f"scontrol requeue {self.me['job']}: {error}", file=sys.stderr, flush=True)
+            return
+        if done.returncode:
+            print(f"scontrol requeue {self.me['job']}: {done.stderr.strip()}", file=sys.stderr, flush=True)
+            return
+        print(f"requeued {self.me['job']}", file=sys.stderr, flush=True)
+
+
+def slurm() -> dict[str, Any]:
+    """Slurm's number, node and restart count of this job; empty outside of Slurm."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
+    node = os.environ.get("SLURMD_NODENAME", "")
+    return {"job": job, "node": node, "restarts": int(os.environ.get("SLURM_RESTART_COUNT", 0))}
+
+
+if __name__ == "__main__":
+    run(sys.argv[1])

@@ -1,0 +1,126 @@
+"""Local mode: the same jobs on this machine, as many at a time as cores and GPUs allow."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_submitit import files
+from snakemake_executor_plugin_submitit.truth import Seen
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus(count: int | None, env: Mapping[str, str]) -> list[str]:
+    """Names of the GPUs to share out: those CUDA_VISIBLE_DEVICES leaves, else those nvidia-smi lists."""
+    visible = env.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        names = [name for name in visible.split(",") if name.strip() not in ("", "-1")]
+    elif shutil.which("nvidia-smi"):
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)
+        names = [str(i) for i, line in enumerate(line for line in done.stdout.splitlines() if line.startswith("GPU"))]
+    else:
+        names = []
+    if count is None:
+        return names
+    return names[:count] if len(names) >= count else [str(i) for i in range(count)]
+
+
+@dataclass
+class Running:
+    process: subprocess.Popen | None  # none for one that an earlier head started
+    owner: Path
+    threads: int
+    gpus: list[str]
+
+    def alive(self) -> bool:
+        if self.process is not None:
+            return self.process.poll() is None
+        return bool(files.alive(files.read(self.owner)))
+
+
+@dataclass
+class Machine:
+    """Cores and GPUs of this machine and the jobs on them. Jobs wait here, in order, until both are free."""
+
+    jobs: Path
+    cores: int
+    gpus: list[str]
+    env: Mapping[str, str]
+    waiting: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # (folder, needs)
+    running: dict[str, Running] = field(default_factory=dict)  # by folder
+
+    def check(self, needs: Mapping[str, Any]) -> str:
+        """Why a job can never run here, or nothing."""
+        if needs["gpu"] > len(self.gpus):
+            return f"needs {needs['gpu']} GPUs, and this machine shares out {len(self.gpus)} (submitit-local-gpus)"
+        return ""
+
+    def put(self, folder: str, needs: dict[str, Any]) -> None:
+        self.waiting.append((folder, needs))
+
+    def step(self) -> None:
+        """Free what has ended, start what fits. A job wider than the machine gets all of it."""
+        for folder, one in list(self.running.items()):
+            if not one.alive():
+                del self.running[folder]
+        for item in list(self.waiting):
+            folder, needs = item
+            threads = min(needs["threads"], self.cores)
+            free = [gpu for gpu in self.gpus if not any(gpu in one.gpus for one in self.running.values())]
+            if sum(one.threads for one in self.running.values()) + threads > self.cores:
+                break  # in order: a wide job is not overtaken for ever
+            if needs["gpu"] > len(free):
+                continue
+            self.waiting.remove(item)
+            self._start(folder, threads, free[: needs["gpu"]])
+
+    def _start(self, folder: str, threads: int, taken: list[str]) -> None:
+        with open(self.jobs / folder / "runner.txt", "ab") as words:
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"{__package__}.job", str(self.jobs / folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                start_new_session=True,  # out of reach of Ctrl-C in the terminal
+                env={**self.env, "CUDA_VISIBLE_DEVICES": ",".join(taken)},
+            )
+        self.running[folder] = Running(process, self.jobs / folder / "owner.json", threads, taken)
+
+    def adopt(self, folder: str, needs: Mapping[str, Any]) -> None:
+        """Count a job that an earlier head started, with the GPUs it was given."""
+        owner = files.read(self.jobs / folder / "owner.json")
+        if files.alive(owner) and folder not in self.running:
+            taken = [gpu for gpu in owner.get("gpus", "").split(",") if gpu]
+            threads = min(needs["threads"], self.cores)
+            self.running[folder] = Running(None, self.jobs / folder / "owner.json", threads, taken)
+
+    def look(self, folders: Iterable[str]) -> dict[str, Seen]:
+        waiting = {folder for folder, _ in self.waiting}
+        found = {}
+        for folder in folders:
+            if folder in waiting:
+                found[folder] = Seen("PENDING", "Resources")
+            elif folder in self.running:
+                found[folder] = Seen("RUNNING")
+        return found
+
+    def cancel(self, folders: Iterable[str]) -> None:
+        wanted = set(folders)
+        self.waiting = [item for item in self.waiting if item[0] not in wanted]
+        for folder in wanted:
+            owner = files.read(self.jobs / folder / "owner.json")
+            process = self.running[folder].process if folder in self.running else None
+            if process is not None:
+                process.terminate()
+            elif files.alive(owner):  # started by an earlier head
+                os.kill(owner["pid"], signal.SIGTERM)

@@ -1,0 +1,57 @@
+"""What a user sets: `--submitit-<name>` on the command line, `submitit-<name>:` in a profile."""
+
+# ruff: noqa: UP045
+# no `from __future__ import annotations`: Snakemake reads the field types as they stand here
+from dataclasses import dataclass, field
+from typing import Optional
+
+from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
+
+
+def _setting(default, text, **metadata):
+    return field(default=default, metadata={"help": text, "env_var": False, "required": False, **metadata})
+
+
+@dataclass
+class ExecutorSettings(ExecutorSettingsBase):
+    cluster: Optional[str] = _setting(
+        "slurm", "Where jobs run: slurm, or local for this machine without Slurm.", choices=["slurm", "local"]
+    )
+    partition: Optional[str] = _setting(None, "Partition, where a rule's resources name none (slurm_partition).")
+    account: Optional[str] = _setting(None, "Account, where a rule's resources name none (slurm_account).")
+    qos: Optional[str] = _setting(None, "Quality of service, where a rule's resources name none (slurm_qos).")
+    constraint: Optional[str] = _setting(None, "Node features, where a rule's resources name none (constraint).")
+    extra: Optional[str] = _setting(None, "More sbatch options for every job, e.g. '--reservation=x --exclude=n1'.")
+    setup: Optional[str] = _setting(None, "Shell line run on the node before a job, e.g. 'module load cuda'.")
+    env: Optional[str] = _setting(
+        None,
+        "Variables to pass to jobs beside PATH, PYTHONPATH, the locale, conda, modules and proxies: names or patterns "
+        "with commas (HF_HOME,WANDB_*), or all. Values travel in the environment, never in a file.",
+    )
+    runtime: Optional[int] = _setting(60, "Minutes for a rule without the resource runtime.")
+    throttle: Optional[int] = _setting(None, "How many tasks of one array may run at a time (default: all).")
+    max_array_size: Optional[int] = _setting(None, "Tasks in one array at most (default: the cluster's MaxArraySize).")
+    batch_seconds: Optional[float] = _setting(0.5, "How long a ready job waits for equal ones to share its array.")
+    poll_seconds: Optional[float] = _setting(1.0, "Between two looks for results; the queue is asked less often.")
+    signal: Optional[str] = _setting("USR2", "Signal that tells a job to write its checkpoint and leave.")
+    signal_seconds: Optional[int] = _setting(120, "How long before the time limit that signal comes.")
+    requeue_exit_codes: Optional[str] = _setting(
+        "75", "Exit codes, with commas, that mean: checkpoint written, run me again (75 is EX_TEMPFAIL)."
+    )
+    max_requeues: Optional[int] = _setting(100, "A job that was told to leave more often than this has failed.")
+    return_minutes: Optional[int] = _setting(
+        1440, "How long a held, suspended or preempted job may stay away before it counts as failed."
+    )
+    lost_seconds: Optional[int] = _setting(
+        60, "How long a job may be unknown to squeue and sacct before it counts as lost."
+    )
+    folder: Optional[str] = _setting(
+        ".snakemake/submitit", "Ledger, logs and job files; must be seen by all nodes under the same path."
+    )
+    keep_jobs: bool = _setting(False, "Leave queued and running jobs alone when Snakemake is interrupted.")
+    local_cores: Optional[int] = _setting(None, "Cores that cluster=local shares out (default: all of this process).")
+    local_gpus: Optional[int] = _setting(None, "GPUs that cluster=local shares out (default: those that are visible).")
+
+    @property
+    def requeue_codes(self) -> list[int]:
+        return [int(code) for code in str(self.requeue_exit_codes or "").split(",") if code.strip()]

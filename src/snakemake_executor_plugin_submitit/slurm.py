@@ -1,0 +1,109 @@
+"""The queue: squeue, sacct and scancel, each one call for all jobs, none of which blocks the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+from collections.abc import Iterable
+
+from snakemake_executor_plugin_submitit.environment import clean
+from snakemake_executor_plugin_submitit.truth import ACTIVE, AWAY, Seen
+
+
+class Unreachable(Exception):
+    """The command did not answer: nothing is known, which is not the same as nothing being there."""
+
+
+async def call(*command: str, timeout: float = 60.0) -> str:
+    """Standard output of a Slurm command; raises `Unreachable` with its last words."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=clean(os.environ),
+        )
+    except OSError as error:
+        raise Unreachable(f"{command[0]}: {error.strerror}") from error
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), timeout)
+    except (TimeoutError, asyncio.CancelledError) as error:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        if isinstance(error, asyncio.CancelledError):
+            raise
+        raise Unreachable(f"{command[0]}: no answer within {timeout:.0f} s") from None
+    if process.returncode:
+        raise Unreachable(f"{command[0]}: {err.decode(errors='replace').strip() or process.returncode}")
+    return out.decode(errors="replace")
+
+
+def parse(text: str) -> dict[str, tuple[str, Seen]]:
+    """Lines `id|name|state|reason|node` -> id -> (name, what was seen); steps (`12.batch`) are left out."""
+    found: dict[str, tuple[str, Seen]] = {}
+    for line in text.splitlines():
+        parts = line.strip().split("|")
+        if len(parts) < 5 or "." in parts[0] or not parts[2]:
+            continue
+        job, name, state, reason, node = (part.strip() for part in parts[:5])
+        found[job] = (name, Seen(state.split()[0].rstrip("+"), reason, node))
+    return found
+
+
+class Queue:
+    """The user's jobs as squeue shows them, with sacct for those squeue has forgotten."""
+
+    def __init__(self) -> None:
+        self.user = getpass.getuser()
+        self.accounting = True
+        self.calls = {"squeue": 0, "sacct": 0, "scancel": 0}
+
+    async def queue(self) -> dict[str, tuple[str, Seen]]:
+        """All of this user's jobs that the controller remembers, ended ones included, one line per array task."""
+        self.calls["squeue"] += 1
+        text = await call("squeue", "--noheader", "--array", "--states=all", "-u", self.user, "-o", "%i|%j|%T|%r|%N")
+        return parse(text)
+
+    async def history(self, *choice: str) -> dict[str, tuple[str, Seen]]:
+        """What accounting knows of them; nothing where there is none."""
+        if not self.accounting:
+            return {}
+        self.calls["sacct"] += 1
+        fields = "--format=JobID,JobName,State,ExitCode,NodeList"
+        try:
+            return parse(await call("sacct", "--noheader", "--parsable2", "-X", fields, *choice, timeout=30))
+        except Unreachable as error:
+            if "disabled" in str(error):
+                self.accounting = False
+            return {}
+
+    async def look(self, ids: Iterable[str]) -> dict[str, Seen]:
+        """State of each job that is known at all. Raises `Unreachable` where squeue gives no answer."""
+        wanted = set(ids)
+        known = await self.queue()
+        missing = wanted - known.keys()
+        if missing:
+            arrays = ",".join(sorted({job.partition("_")[0] for job in missing}))
+            past = await self.history("-j", arrays)
+            # accounting that was down at a job's end may call it running for ever: only the queue knows the living
+            known = {**{job: one for job, one in past.items() if one[1].state not in ACTIVE | AWAY}, **known}
+        return {job: known[job][1] for job in wanted if job in known}
+
+    async def find(self, name: str) -> str | None:
+        """Slurm's number of the batch of this name, or None. Raises `Unreachable`."""
+        for known in (await self.queue(), await self.history("--name", name, "-u", self.user, "-S", "now-30days")):
+            for job, (other, _) in known.items():
+                if other == name:
+                    return job.partition("_")[0]
+        return None
+
+    async def cancel(self, ids: Iterable[str]) -> None:
+        ids = sorted(set(ids))
+        for start in range(0, len(ids), 500):
+            self.calls["scancel"] += 1
+            with contextlib.suppress(Unreachable):  # "Invalid job id": it has ended meanwhile
+                await call("scancel", *ids[start : start + 500])
