@@ -147,7 +147,8 @@ def test_the_store_can_be_deleted_and_built_again(ready):
     assert "2 logged, 0 unchanged, 0 older ones removed" in told
     with sqlite3.connect(Layout(ready).mlflow / "mlflow.db") as database:
         active = database.execute("SELECT name FROM runs WHERE lifecycle_stage = 'active' ORDER BY name").fetchall()
-    assert active == [("vop seed 0",), ("vop seed 1",), (CELL,)]
+    name = "vop · msrvtt-7k · vit-b-32"
+    assert active == [(f"{name} seed 0",), (f"{name} seed 1",), (f"{name} · vop",)]
 
 
 def test_a_broken_result_is_named_and_hides_no_other(ready):

@@ -193,8 +193,7 @@ def footer(table: Table) -> list[str]:
         revisions = sorted({_revision(result) for result in results})
         days = sorted({result.provenance.finished[:10] for result in results})
         dates = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-        hardware = sorted({str(r.provenance.hardware.get("name") or r.provenance.hardware.get("device") or "")
-                           for r in results} - {""})  # fmt: skip
+        hardware = sorted({_hardware(result) for result in results} - {""})
         said.append(
             f"petvr {', '.join(sorted({r.provenance.petvr for r in results}))}, git {', '.join(revisions)}; "
             f"runs finished {dates}" + (f"; {', '.join(hardware)}" if hardware else "") + "."
@@ -207,6 +206,12 @@ def command(table: Table) -> str:
     runs = (seed.run for line in table.lines for seeds in line.seeds.values() for seed in seeds)
     example = next(runs, None)
     return f"{table.rerun} --force '{Layout(table.results).result(example).as_posix()}'" if example else ""
+
+
+def _hardware(result: Result) -> str:
+    """The card, else the processor."""
+    found = result.provenance.hardware
+    return str(found.get("gpu") or found.get("cpu") or found.get("device") or "")
 
 
 def _revision(result: Result) -> str:

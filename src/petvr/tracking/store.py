@@ -148,9 +148,13 @@ def _experiment(client: Any, name: str, file: Path | None) -> str:
         client.restore_experiment(found.experiment_id)
     if found is not None:
         return found.experiment_id
+    tags = {
+        "mlflow.experimentKind": "custom_model_development",  # what the interface shows for training runs
+        "mlflow.note.content": "Built from petvr's result.json files by `petvr track`; delete it and build it again.",
+    }
     location = (file.parent.resolve() / "artifacts").as_uri() if file is not None else None
     try:
-        return client.create_experiment(name, artifact_location=location)
+        return client.create_experiment(name, artifact_location=location, tags=tags)
     except Exception:
         found = client.get_experiment_by_name(name)  # another machine was quicker
         if found is None:

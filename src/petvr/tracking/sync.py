@@ -184,9 +184,15 @@ def _digest(file: Path, tables: Iterable[str]) -> str:
     return hashlib.sha256(file.read_bytes() + "\0".join(parts).encode()).hexdigest()[:16]
 
 
+def _name(result: Result) -> str:
+    """What tells runs apart comes first: lists show the beginning."""
+    *_, dataset, backbone, method = result.spec.cell.split("/")
+    return f"{method} · {dataset} · {backbone}"
+
+
 def _log_run(store: Store, results: Path, file: Path, result: Result, digest: str, tables: list[str]) -> str:
     tags = content.tags(result, tables) | {RUN_TAG: result.id, CELL_TAG: result.spec.cell}
-    name = f"{result.spec.cell.rpartition('/')[2]} seed {result.spec.seed}"
+    name = f"{_name(result)} seed {result.spec.seed}"
     return _log(
         store, results, name, result, tags, digest, content.metrics(result), content.params(result), file.parent
     )
@@ -202,7 +208,17 @@ def _log_cell(store: Store, results: Path, cell: str, found: list[Result], diges
     }
     tags.pop("spec_digest")
     params = {key: value for key, value in content.params(first).items() if key != "seed"}
-    return _log(store, results, cell, first, tags, digest, content.over_seeds(found), params, None)
+    return _log(
+        store,
+        results,
+        f"{_name(first)} · {first.spec.paper}",
+        first,
+        tags,
+        digest,
+        content.over_seeds(found),
+        params,
+        None,
+    )
 
 
 def _log(
