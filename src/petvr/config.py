@@ -73,6 +73,7 @@ class Config(_Section):
     papers: Names = "all"
     tables: Names = "all"
     datasets: Names = "all"
+    methods: Names = "all"
     seeds: list[int] = Field(min_length=1)
     optional: bool = False
     rule: Literal["paper", "best_on_test", "last"] = "paper"

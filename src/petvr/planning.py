@@ -48,6 +48,7 @@ def plan(config: Config, everything: bool = False) -> Plan:
         papers=config.papers,
         tables=config.tables,
         datasets=config.datasets,
+        methods=config.methods,
         seeds=config.seeds,
         backbones=config.backbones,
         optional=config.optional,

@@ -208,3 +208,13 @@ def test_planning_imports_neither_torch_nor_pandas():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_methods_that_are_not_selected_stay_in_the_table():
+    plan = expand(tables=["vop/table_3"], methods=["bias", "vop"], known=Known(methods=["bias", "vop", "full"]))
+    states = {row.key: cell.status for row in plan.tables["vop/table_3"].rows for cell in row.cells.values()}
+    assert (states["Bias"], states["VoP"], states["Full"]) == ("run", "run", "not selected")
+    assert states["VoP^F"] == "not implemented: vop_f"
+    assert {run.method for run in plan.runs.values()} == {"bias", "vop"}
+    with pytest.raises(PetvrError, match="unknown method 'vopp'"):
+        expand(tables=["vop/table_3"], methods=["vopp"])

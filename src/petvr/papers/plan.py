@@ -19,6 +19,7 @@ def expand(
     papers: str | Sequence[str] = "all",
     tables: str | Sequence[str] = "all",
     datasets: str | Sequence[str] = "all",
+    methods: str | Sequence[str] = "all",
     seeds: Sequence[int] = (0, 1, 2),
     backbones: Mapping[str, str] | None = None,
     optional: bool = False,
@@ -28,7 +29,8 @@ def expand(
 ) -> Plan:
     """All cells and runs the chosen tables need.
 
-    tables: "vop/table_3" names; data sets outside `datasets` stay in their tables as "not selected".
+    tables: "vop/table_3" names; data sets outside `datasets` and methods (compositions by their full name) outside
+    `methods` stay in their tables as "not selected".
     backbones: the paper's backbone -> the one used; what is not named stays.
     optional: also the cells only figures show. quoted: also run the rows that papers only report, where a method
     is named. overrides: see Paper.recipe. A cell without training runs with the first seed alone, since nothing is
@@ -42,7 +44,8 @@ def expand(
     known = known or Known()
     allowed = None if datasets == "all" else set(_chosen("data set", datasets, _all_datasets(known)))
     _check_override_names(overrides or {}, known)
-    builder = _Builder(tuple(seeds), dict(backbones or {}), quoted, overrides or {}, known, allowed)
+    wanted = None if methods == "all" else set(_chosen("method", methods, _all_methods(known)))
+    builder = _Builder(tuple(seeds), dict(backbones or {}), quoted, overrides or {}, known, allowed, wanted)
     views = {table.id: builder.table(table) for table in chosen}
     if optional:
         for name in names:
@@ -62,9 +65,10 @@ class _Builder:
         overrides: Mapping[str, Any],
         known: Known,
         allowed: set[str] | None,
+        wanted: set[str] | None,
     ) -> None:
         self.seeds, self.backbones, self.quoted = seeds, backbones, quoted
-        self.overrides, self.known, self.allowed = overrides, known, allowed
+        self.overrides, self.known, self.allowed, self.wanted = overrides, known, allowed, wanted
         self.cells: dict[str, PlannedCell] = {}
         self.recipes: dict[str, Recipe] = {}
         self.tables_of: dict[str, list[str]] = {}
@@ -106,6 +110,8 @@ class _Builder:
             cell.dataset, cell.method, cell.setting, self.overrides, cell.variant, table or used_in
         )
         status = self.known.missing(cell.dataset, cell.method, recipe.similarity)
+        if not status and self.wanted is not None and cell.method not in self.wanted:
+            status = "not selected"
         first = self._run(cell, self.seeds[0], recipe, sources, with_versions=not status)
         if table and table not in self.tables_of.setdefault(first.cell, []):
             self.tables_of[first.cell].append(table)
@@ -174,15 +180,20 @@ def _all_datasets(known: Known) -> list[str]:
     return sorted(shown | set(known.datasets or ()))
 
 
-def _check_override_names(overrides: Mapping[str, Any], known: Known) -> None:
-    """A misspelt paper, data set or method would silently override nothing."""
-    methods = set(known.methods or ())
+def _all_methods(known: Known) -> list[str]:
+    """Those that exist, and those the tables name, compositions and their parts."""
+    found = set(known.methods or ())
     for name in NAMES:
         paper = load(name)
         cells = [cell for table in paper.tables.values() for row in table.rows for cell in row.cells.values()]
         for cell in cells + [cell for _, cell in paper.optional]:
-            methods.update([cell.method, *cell.method.split("+")] if cell.method else [])
-    allowed = {"papers": NAMES, "datasets": _all_datasets(known), "methods": methods}
+            found.update([cell.method, *cell.method.split("+")] if cell.method else [])
+    return sorted(found)
+
+
+def _check_override_names(overrides: Mapping[str, Any], known: Known) -> None:
+    """A misspelt paper, data set or method would silently override nothing."""
+    allowed = {"papers": NAMES, "datasets": _all_datasets(known), "methods": _all_methods(known)}
     for level, names in allowed.items():
         for name in overrides.get(level) or {}:
             if name not in names:
