@@ -9,7 +9,7 @@ from table_factory import planned, put, result, row, spec, table
 
 from petvr.layout import Layout
 from petvr.result import Data
-from petvr.tables import Printed, build
+from petvr.tables import Column, Printed, build
 from petvr.tables.data_class import data_class
 from petvr.tables.estimate import Estimate, estimate, places, verdict
 
@@ -125,6 +125,26 @@ def test_parameters_agree_when_all_printed_digits_do(tmp_path):
     for text, expected in {"0.1": "inside", "0.12": "inside", "0.13": None}.items():
         built = build(table([row("VoP", runs)], {(0, "params_M"): text}), tmp_path)
         assert cell(built, 0, "params_M").verdict == expected
+
+
+def test_shares_are_taken_of_the_papers_own_total(tmp_path):
+    runs, columns = put(tmp_path, "vop", [44.0, 45.0]), (Column.parse("params_percent"),)
+    own = cell(build(table([row("VoP", runs)], columns=columns), tmp_path), 0, "params_percent")
+    assert own.ours.mean == pytest.approx(100 * 122_880 / 151_400_193)
+    model = table([row("VoP", runs)], {(0, "params_percent"): "0.103"}, columns, percent_of={"vit-b-32": 119_826_432})
+    as_printed = cell(build(model, tmp_path), 0, "params_percent")
+    assert as_printed.ours.mean == pytest.approx(100 * 122_880 / 119_826_432)
+    assert as_printed.verdict == "inside"
+
+
+def test_training_everything_is_a_hundred_percent(tmp_path):
+    run = spec("full", 0)
+    made = result(run, 44.0)
+    made.cost.trainable = made.cost.total
+    made.write(Layout(tmp_path).result(run))
+    columns = (Column.parse("params_percent"),)
+    model = table([row("Full", planned("full", 1))], columns=columns, percent_of={"vit-b-32": 119_826_432})
+    assert cell(build(model, tmp_path), 0, "params_percent").ours.mean == 100.0
 
 
 def test_a_synthetic_world_shows_the_printed_value_and_no_difference(tmp_path):

@@ -55,7 +55,8 @@ Mean±sample standard deviation over seeds (ddof=1; seeds 0, 1, 2; n=1: a single
 Evaluation shown: best\\_on\\_test by t2v/R@1 (as the recipe says). Arithmetic: fp32. \
 Bold: best measured value; underlined: second best. Below each row the value the paper prints and our difference \
 to it: ✓ the printed value lies within 2 standard deviations of our mean (parameters: equal at all printed digits), \
-▲ ours is better, ▼ worse. MSR-VTT-7k: 1,000 of 1,000 test and 7,010 of 7,010 training videos, 1,000 test captions; \
+▲ ours is better, ▼ worse. Parameters count every trained number; the command petvr params tells where a paper \
+counts otherwise. MSR-VTT-7k: 1,000 of 1,000 test and 7,010 of 7,010 training videos, 1,000 test captions; \
 class A (exact); data d1e2f3.
 
 Notes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from petvr.errors import unknown
@@ -26,7 +25,7 @@ def all_from_plan(plan: Any) -> dict[str, TableModel]:
     return {name: from_plan(plan, name) for name in plan.tables}
 
 
-def from_plan(plan: Any, table: str, percent_of: Mapping[str, float] | None = None) -> TableModel:
+def from_plan(plan: Any, table: str) -> TableModel:
     """The table `vop/table_3` of a plan. Raises PetvrError if the plan does not have it."""
     from petvr import papers
 
@@ -45,7 +44,7 @@ def from_plan(plan: Any, table: str, percent_of: Mapping[str, float] | None = No
                 found = lookup.get((row.key, dataset, source.direction, source.metric))
                 if found is not None:
                     printed[index, column.key] = Printed(found.value, found.std, digits(found), found.remark)
-    whole = dict(percent_of if percent_of is not None else paper.percent_of)
+    whole: dict[str, float] = dict(paper.percent_of)
     return TableModel(view.paper, view.name, view.title, columns, tuple(rows), printed, whole, (), DATASET_TITLES)
 
 

@@ -99,6 +99,11 @@ def _reading(table: Table) -> list[str]:
             f"{marks['inside']} the printed value lies within 2 standard deviations of our mean "
             f"(parameters: equal at all printed digits), {marks['better']} ours is better, {marks['worse']} worse."
         )
+    counted = [cell for line in table.lines for cell in line.cells if cell.column.metric.startswith("params")]
+    if any(cell.difference is not None and cell.verdict is None for cell in counted):
+        said.append(
+            "Parameters count every trained number; the command petvr params tells where a paper counts otherwise."
+        )
     return said
 
 

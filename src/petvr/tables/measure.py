@@ -47,6 +47,8 @@ def value(result: Result, column: Column, rule: str | None, scores: str, percent
         case "params_M":
             return cost.trainable / 1e6
         case "params_percent":
+            if cost.trainable == cost.total:
+                return 100.0  # whatever a paper leaves out of its count, everything is everything
             return 100.0 * cost.trainable / percent_of.get(result.spec.backbone, cost.total or math.inf)
         case "memory_G":
             return None if cost.peak_memory_bytes is None else cost.peak_memory_bytes / GIB
