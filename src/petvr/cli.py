@@ -18,6 +18,7 @@ LOOK = {
     "params": "trainable parameters of every row next to the printed figure, with a verdict",
     "show": "one run: metrics per epoch, recipe with the source of each value, cost, data, provenance",
     "summary": "where the tables are, how complete they are, and one of them on the screen",
+    "jobs": "what the Slurm profile submitted: state, Slurm id, node, time, log",
     "mlflow": "open MLflow on loopback, rebuilding its store from the results first",
 }
 DO = {

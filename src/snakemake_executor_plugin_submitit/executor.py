@@ -50,7 +50,7 @@ class Executor(RemoteExecutor):
         else:
             backend = SlurmBackend(base, settings, chosen(os.environ, settings.env, declared), self.logger.info)
         limits = Limits(
-            files=max(10.0, self.workflow.execution_settings.latency_wait),
+            files=min(30.0, max(10.0, self.workflow.execution_settings.latency_wait)),
             lost=settings.lost_seconds if settings.cluster == "slurm" else 5.0,
             away=settings.return_minutes * 60,
         )

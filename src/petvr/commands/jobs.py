@@ -1,0 +1,109 @@
+"""`petvr jobs`: what the Slurm profile submitted, run by run: state, Slurm id, node, time, log."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from petvr.config import Config
+from petvr.errors import unknown
+
+STATES = {
+    "queued": "submitted, not started yet",
+    "running": "started",
+    "requeued": "told to leave, wrote its checkpoint, waits for its next start",
+    "done": "ended with success",
+    "failed": "ended without; the log says why",
+    "cancelled": "taken back, by Ctrl-C or because its inputs changed",
+}
+FOLDER = Path(".snakemake") / "submitit"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("state", nargs="?", help=f"only these: {', '.join(STATES)}")
+    parser.add_argument(
+        "--folder", type=Path, default=FOLDER, help="the profile's submitit-folder (default: %(default)s)"
+    )
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.epilog = "states: " + "; ".join(f"{name} = {text}" for name, text in STATES.items())
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    if args.state and args.state not in STATES:
+        raise unknown("state", args.state, STATES)
+    rows = [row for row in listing(args.folder) if args.state in (None, row["state"])]
+    if args.format == "json":
+        json.dump(rows, sys.stdout, indent=1)
+        print()
+        return
+    if not rows:
+        what = f"no job is {args.state}" if args.state else "no job was submitted from this folder"
+        print(f"{what} (ledger: {args.folder / 'ledger.jsonl'})")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("job", "state", "Slurm id", "node", "starts", "time"):
+        table.add_column(name, overflow="fold", justify="right" if name in ("starts", "time") else "left")
+    table.add_column("log", overflow="fold")
+    for row in rows:
+        words = [row["job"], row["state"], row["id"], row["node"], str(row["starts"] or ""), _span(row["seconds"])]
+        table.add_row(*words, row["log"])
+    console = Console() if sys.stdout.isatty() else Console(width=240)
+    console.print(table, highlight=False)
+    counts = {name: sum(row["state"] == name for row in rows) for name in STATES}
+    console.print(", ".join(f"{count} {name}" for name, count in counts.items() if count), highlight=False)
+
+
+def listing(folder: Path) -> list[dict[str, Any]]:
+    """The newest submission of each piece of work, from the ledger and the files the jobs themselves wrote."""
+    from snakemake_executor_plugin_submitit import files
+    from snakemake_executor_plugin_submitit.ledger import Ledger
+
+    rows = []
+    for work, one in sorted(Ledger(folder / "ledger.jsonl").latest.items()):
+        place = folder / "jobs" / one.folder
+        owner = files.read(place / "owner.json") or {}
+        result = files.read(place / "result.json") or {}
+        end = result.get("ended") or one.ended or owner.get("left")
+        if outcome := result.get("outcome") or one.outcome:
+            state = {"success": "done", "resubmitted": "queued"}.get(outcome, outcome)
+        else:
+            state = "requeued" if owner.get("left") else "running" if owner else "queued"
+        begin = owner.get("started")
+        rows.append(
+            {
+                "job": _name(work, one.wildcards, one.name),
+                "state": state,
+                "id": owner.get("job") or one.id or "",
+                "node": owner.get("node") or owner.get("host") or "",
+                "starts": owner.get("starts", 0),
+                "seconds": round((end or time.time()) - begin, 1) if begin else None,
+                "attempt": one.attempt,
+                "reason": result.get("reason") or one.reason,
+                "log": str(place / "log.txt"),
+            }
+        )
+    return rows
+
+
+def _name(work: str, wildcards: dict[str, str], rule: str) -> str:
+    """A run by its id, as it is typed elsewhere; any other job by its rule and wildcards."""
+    parts = ("paper", "dataset", "backbone", "method", "seed")
+    if rule == "train" and all(part in wildcards for part in parts):
+        *cell, seed = (wildcards[part] for part in parts)
+        return "/".join([*cell, f"seed-{seed}"])
+    return f"{rule} {' '.join(wildcards.values())}".strip() if wildcards else work
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
