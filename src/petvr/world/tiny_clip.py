@@ -47,6 +47,7 @@ def train(
     same `threads` the same seed gives the same weights. Raises PetvrError for sizes that do not fit.
     """
     import torch
+    from safetensors.torch import save_file
 
     out = Path(out)
     if image % patch or width % heads or min(steps, batch, layers) < 1 or batch > pool:
@@ -75,7 +76,9 @@ def train(
     out.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        model.save_pretrained(part)
+        model.config.architectures = ["CLIPModel"]
+        model.config.save_pretrained(part)
+        save_file(model.state_dict(), part / "model.safetensors", metadata={"format": "pt"})
         bpe.save(vocabulary, merges, part)
         write_json(part / "training.json", record)
         part.chmod(0o755)

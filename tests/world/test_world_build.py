@@ -1,0 +1,154 @@
+"""Generated folders: read by petvr.datasets, decoded by PyAV and decord, the same every time, restartable."""
+
+import filecmp
+import json
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from petvr import datasets, world
+from petvr.errors import PetvrError
+from petvr.world import build, video
+from petvr.world.meaning import true_of
+from petvr.world.scene import HEIGHT, WIDTH
+
+SIZES = {
+    "msrvtt": {"train": 7, "val": 0, "test": 6},
+    "msvd": {"train": 5, "val": 1, "test": 5},
+    "didemo": {"train": 4, "val": 1, "test": 5},
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("world")
+    for kind, sizes in SIZES.items():
+        world.generate(kind, root / kind, sizes=sizes, seed=4, workers=1, progress=False)
+    return root
+
+
+@pytest.mark.parametrize("name", ["msrvtt-9k", "msrvtt-7k", "msvd", "didemo"])
+def test_the_readers_of_the_real_data_sets_read_it(folders, name):
+    folder = datasets.folder(name)
+    dataset, sizes = datasets.load(name, folders / folder), SIZES[folder]
+    assert dataset.official is None
+    for which in dataset.splits:
+        split = dataset.split(which)
+        wanted = sizes[which] if name != "msrvtt-7k" or which != "train" else 5  # 7010/9000 of 7
+        assert len(split.videos) == wanted and set(split.owner) == set(range(wanted))
+        assert all(dataset.video_file(video).is_file() for video in split.videos)
+        counts = np.bincount(split.owner)
+        if name == "msvd":
+            assert counts.min() >= 10 and (which == "val" or len(set(counts)) > 1)
+            assert all(text.replace(" ", "").isalnum() for text in split.captions)
+        else:
+            assert set(counts) == {20 if which == "train" and name != "didemo" else 1}
+
+
+def test_seven_k_is_a_part_of_nine_k_in_alphabetical_order(folders):
+    nine, seven = ((folders / f"msrvtt/MSRVTT_train.{k}k.csv").read_text().split()[1:] for k in (9, 7))
+    assert set(seven) < set(nine) and seven == sorted(seven)
+
+
+def test_every_file_decodes_with_the_declared_size_rate_and_length(folders):
+    decord = pytest.importorskip("decord")
+    for kind in SIZES:
+        clips = json.loads((folders / kind / "world.json").read_text())["clips"]
+        for clip in clips.values():
+            path = folders / kind / "videos" / clip["file"]
+            with av.open(str(path)) as container:
+                stream = container.streams.video[0]
+                assert stream.codec_context.name == "h264" and stream.average_rate == Fraction(clip["fps"])
+                assert float(stream.duration * stream.time_base) == pytest.approx(clip["seconds"], abs=1e-3)
+                pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            reader = decord.VideoReader(str(path))
+            assert len(pictures) == len(reader) == clip["frames"]
+            assert reader[0].shape == (HEIGHT, WIDTH, 3)
+            np.testing.assert_array_equal(reader[len(pictures) - 1].asnumpy(), pictures[-1])
+            assert 10 <= clip["seconds"] <= 30 and 8 <= Fraction(clip["fps"]) <= 30
+
+
+def test_didemo_descriptions_name_the_chunk_in_which_it_happens(folders):
+    clips = json.loads((folders / "didemo/world.json").read_text())["clips"]
+    records = json.loads((folders / "didemo/test_data.json").read_text())
+    assert len({record["annotation_id"] for record in records}) == len(records)
+    for record in records:
+        scene = clips[record["video"]]["scene"]
+        assert record["num_segments"] == int(np.ceil(scene["seconds"] / 5)) in (5, 6)
+        chunks = {int((event["start"] + event["end"]) / 2 // 5) for event in scene["events"]}
+        marked = [tuple(pair) for pair in record["times"]]
+        assert len(marked) == 4 and max(set(marked), key=marked.count)[0] in chunks
+    assert {len(clip["captions"]) for clip in clips.values()} <= {3, 4, 5}
+
+
+def test_hard_pairs_can_be_told_apart_by_time_alone():
+    clips = {clip.id: clip for clip in build.plan("msrvtt", {"test": 40}, seed=1)}
+    twins = [clip for clip in clips.values() if clip.twin]
+    assert {clip.pair for clip in twins} == {"reversed", "swapped"} and len(twins) == 16
+    for clip in twins:
+        other = clips[clip.twin]
+        assert other.twin == clip.id and other.pair == clip.pair
+        assert true_of(clip.captions[0], clip.scene) and not true_of(clip.captions[0], other.scene)
+        shapes = [sorted(actor.shape for actor in each.scene.actors) for each in (clip, other)]
+        assert shapes[0] == shapes[1] and clip.scene.background == other.scene.background
+
+
+def test_the_sidecar_names_each_pair_once(folders):
+    told = json.loads((folders / "msrvtt/world.json").read_text())
+    listed = [video for pair in told["hard_pairs"]["test"] for video in pair["videos"]]
+    marked = [video for video, clip in told["clips"].items() if clip["twin"] and clip["split"] == "test"]
+    assert sorted(listed) == sorted(marked) and len(set(listed)) == len(listed) == 2
+
+
+def test_same_seed_same_bytes_with_any_number_of_workers_and_another_seed_another_world(folders, tmp_path):
+    for name, seed in (("same", 4), ("other", 5)):
+        world.generate("msvd", tmp_path / name, sizes=SIZES["msvd"], seed=seed, workers=2, progress=False)
+    first, same = folders / "msvd", tmp_path / "same"
+    files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(same) for path in same.rglob("*") if path.is_file())
+    assert all(filecmp.cmp(first / file, same / file, shallow=False) for file in files)
+    assert (first / "captions_msvd.json").read_text() != (tmp_path / "other/captions_msvd.json").read_text()
+
+
+def test_an_interrupted_call_is_taken_up_where_it_ended(tmp_path, monkeypatch):
+    write, written = video.write, []
+
+    def stopping(scene, path):
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        write(scene, path)
+
+    monkeypatch.setattr(video, "write", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        world.generate("msvd", tmp_path, sizes=SIZES["msvd"], seed=4, progress=False)
+    assert not (tmp_path / "world.json").exists()
+    early = list(written)
+    monkeypatch.setattr(video, "write", lambda scene, path: (written.append(path.name), write(scene, path)))
+    world.generate("msvd", tmp_path, sizes=SIZES["msvd"], seed=4, progress=False)
+    assert len(written) == 11 and not set(early) & set(written[3:])
+    world.generate("msvd", tmp_path, sizes=SIZES["msvd"], seed=4, progress=False)
+    assert len(written) == 11, "a finished world is left alone"
+    (tmp_path / "world.json").unlink()  # as Snakemake does before it runs a rule again
+    world.generate("msvd", tmp_path, sizes={"train": 1, "test": 1}, seed=4, progress=False)
+    assert len(list((tmp_path / "videos").iterdir())) == 2, "videos of the earlier order are gone"
+
+
+def test_bad_orders_end_in_one_line(tmp_path):
+    with pytest.raises(PetvrError, match=r"unknown world 'msrvt' \(did you mean 'msrvtt'\?\)"):
+        world.generate("msrvt", tmp_path, sizes={"train": 1})
+    with pytest.raises(PetvrError, match=r"sizes\.train is -1"):
+        world.generate("msvd", tmp_path, sizes={"train": -1})
+    with pytest.raises(PetvrError, match="unknown split 'tset'"):
+        world.generate("msvd", tmp_path, sizes={"tset": 1})
+
+
+def test_real_videos_are_never_touched(tmp_path):
+    precious = tmp_path / "videos/video0.mp4"
+    precious.parent.mkdir()
+    precious.write_bytes(b"a real one")
+    with pytest.raises(PetvrError, match="no generated world left there"):
+        world.generate("msrvtt", tmp_path, sizes={"train": 2}, progress=False)
+    assert precious.read_bytes() == b"a real one"

@@ -1,0 +1,162 @@
+"""Captions say what the pixels show: read from the text and from the picture, without the scene in between."""
+
+import re
+
+import numpy as np
+import pytest
+import world_pixels
+
+from petvr.world import captions, drama, render, stills
+from petvr.world.meaning import temporal, true_of
+from petvr.world.scene import COLOURS, SHAPES, reversed_scene
+from petvr.world.seeds import generator
+
+WAYS = {
+    "left": r"(moves|goes|slides|travels) (to the )?left",
+    "right": r"(moves|goes|slides|travels) (to the )?right",
+    "up": r"(moves|goes|slides|travels) up|rises",
+    "down": r"(moves|goes|slides|travels) down|falls",
+    "appear": r"appears|shows up|comes into view",
+    "disappear": r"disappears|vanishes|goes away",
+    "turn": rf"(?:turns|becomes|changes from \w+ to) (?P<new>{'|'.join(COLOURS)})",
+    "grow": r"grows|gets bigger|becomes larger",
+    "shrink": r"shrinks|gets smaller|becomes smaller",
+    "stay": r"stays where it is|does not move|rests",
+}
+AXES = {"left": (0, -1), "right": (0, 1), "up": (1, -1), "down": (1, 1)}
+SUBJECT = rf"(?:an? (?P<colour>{'|'.join(COLOURS)}) (?:{'|'.join(SHAPES)})|(?P<it>it)) (?P<verb>.*)"
+FPS = 5
+
+
+def in_time(text: str) -> list[str]:
+    """The clauses of a sentence about two events, in the order in which they happen."""
+    for pattern, order in [
+        (r"^first (.*), then (.*)$", (1, 2)),
+        (r"^after (.*), (.*)$", (1, 2)),
+        (r"^before (.*), (.*)$", (2, 1)),
+        (r"^(.*) before (.*)$", (1, 2)),
+        (r"^(.*) after (.*)$", (2, 1)),
+        (r"^(.*?)(?:, then| and then) (.*)$", (1, 2)),
+    ]:
+        if match := re.match(pattern, text):
+            one, two = (match[order[0]], match[order[1]])
+            return [*in_time(one), *in_time(two)]
+    return [text]
+
+
+def onset(clause: str, before: str | None, seen: dict[str, np.ndarray]) -> tuple[float, str]:
+    """When what a clause tells begins by the pixels, and the actor's colour then; fails where it never does."""
+    match = re.fullmatch(SUBJECT, clause)
+    assert match, clause
+    colour = match["colour"] or before
+    kind, hit = next((k, m) for k, w in WAYS.items() if (m := re.fullmatch(w, match["verb"])))
+    x, y, area = seen[colour].T
+    there = area > 0
+    if kind in AXES:
+        axis, sign = AXES[kind]
+        way = sign * (x, y)[axis]
+        across = (y, x)[axis]
+        steps = np.flatnonzero(np.diff(way) > 0.4)
+        assert np.nanmax(way) - way[steps[0]] > 20, (clause, "too short a way")
+        assert abs(across[steps[0]] - across[steps[-1] // 2 + steps[0] // 2]) < 3, (clause, "not along one axis")
+        return steps[0], colour
+    if kind == "appear":
+        assert not there[0] and there.any(), clause
+        return np.argmax(there), colour
+    if kind == "disappear":
+        assert not there[-1], clause
+        return np.flatnonzero(there)[-1], colour
+    if kind == "turn":
+        new = hit["new"]
+        assert not seen[new][0, 2] and there.any(), clause
+        begin = np.argmax(seen[new][:, 2] > 0)
+        assert not there[begin + 1 :].any(), (clause, "the old colour is still there")
+        return begin, new
+    if kind == "stay":
+        assert np.ptp(x) < 1 and np.ptp(y) < 1 and there.all(), clause
+        return 0.0, colour
+    change = np.diff(area[there]) * (1 if kind == "grow" else -1)
+    begin = np.flatnonzero(there)[0] + int(np.argmax(change > 8))
+    assert change.max() > 8, clause
+    return begin, colour
+
+
+@pytest.mark.parametrize("kind", drama.STYLES)
+def test_what_a_story_tells_happens_on_the_screen_in_this_order(kind):
+    told = 0
+    for number in range(12):
+        rng = generator(11, kind, number)
+        scene = drama.draw(drama.STYLES[kind], rng)
+        pictures = [render.frame(scene, t) for t in np.arange(0, scene.seconds, 1 / FPS)]
+        seen = world_pixels.tracks(pictures)
+        for _ in range(6):
+            caption = captions.story(scene, rng, ground=0.5)
+            text = caption.text
+            if match := re.search(r" (?:on|in front of)(?: a)? (black|white|gray|brown)(?: background)?$", text):
+                assert world_pixels.background(pictures[0]) == match[1]
+                text = text[: match.start()]
+            if re.search(r"\bwhile | as |at the same time", text):
+                continue
+            colour, last = None, -1.0
+            for clause in in_time(text):
+                begin, colour = onset(clause, colour, seen)
+                assert begin > last, text
+                last = begin
+            told += 1
+    assert told >= 40
+
+
+def test_a_clip_played_backwards_shows_the_same_pictures_and_makes_temporal_captions_false():
+    for number in range(30):
+        rng = generator(3, "backwards", number)
+        scene = drama.draw(drama.STYLES["msrvtt"], rng)
+        back = reversed_scene(scene)
+        for time in np.linspace(0.01, scene.seconds - 0.01, 9):
+            difference = render.frame(scene, time).astype(int) - render.frame(back, scene.seconds - time)
+            assert np.abs(difference).max() <= 2
+        story = captions.story(scene, rng)
+        assert true_of(story, scene) and temporal(story, scene) and not true_of(story, back)
+
+
+def test_captions_differ_are_true_and_some_need_no_time():
+    for number in range(20):
+        rng = generator(5, "captions", number)
+        scene = drama.draw(drama.STYLES["msvd"], rng)
+        told = captions.captions(scene, rng, 20)
+        assert len({caption.text for caption in told}) == 20
+        assert all(true_of(caption, scene) for caption in told)
+        need = [temporal(caption, scene) for caption in told]
+        assert any(need) and not all(need)
+
+
+def test_a_false_word_makes_a_caption_false():
+    rng = generator(8, "false")
+    scene = next(
+        s for s in (drama.draw(drama.STYLES["msvd"], rng) for _ in range(99)) if [e.kind for e in s.events] == ["move"]
+    )
+    caption = captions.story(scene, rng, ground=1.0)
+    does, on = caption.claims
+    other = {"left": "right", "right": "left", "up": "down", "down": "up"}[does.detail]
+    wrong = [type(does)(does.who, "move", other), type(on)("white" if on.background != "white" else "black")]
+    assert true_of(caption, scene)
+    assert not any(true_of(type(caption)(caption.text, (claim,)), scene) for claim in wrong)
+
+
+def test_sentences_about_stills_are_true_of_their_pixels():
+    relations = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}
+    checked = 0
+    for number in range(300):
+        rng = generator(2, "still", number)
+        still = stills.draw(rng)
+        picture = still.picture()
+        seen = world_pixels.tracks([picture])
+        text = stills.tell(still, rng)
+        for colour in re.findall("|".join(COLOURS), text):
+            assert seen[colour][0, 2] > 0, text
+        if match := re.search(r"(black|white|gray|brown)", text):
+            assert world_pixels.background(picture) == match[1], text
+        if match := re.search(r"(\w+) \w+ (left of|right of|above|below) an? (\w+)", text):
+            axis, sign = relations[match[2]]
+            assert sign * (seen[match[1]][0, axis] - seen[match[3]][0, axis]) > 0, text
+            checked += 1
+    assert checked > 15
