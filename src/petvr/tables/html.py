@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from petvr.layout import Layout
-from petvr.tables import caption, measure, text
+from petvr.tables import caption, measure, origin, text
 from petvr.tables.collect import Seed
 from petvr.tables.compute import Cell, Line, Table
 
@@ -25,9 +25,9 @@ def render(table: Table, folder: Path) -> str:
         rows=_rows(table, Path(folder)),
         caption=caption.caption(table),
         notes=caption.notes(table),
-        footer=caption.footer(table),
-        command=caption.command(table),
-        guesses=caption.guesses(table),
+        footer=origin.footer(table),
+        command=origin.command(table),
+        guesses=origin.guesses(table),
         name=table.model.table,
         id=table.model.id,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from petvr.tables import caption, text
+from petvr.tables import caption, origin, text
 from petvr.tables.compute import Cell, Line, Table
 
 # After \begin{document} LaTeX sets \@nodocument to \relax: then the preamble is skipped.
@@ -75,9 +75,9 @@ def render(table: Table) -> str:
             cells = [_pale(r"\quad paper"), *(_printed(cell) for cell in line.cells), ""]
             body.append(" & ".join(cells) + r" \\")
     body += [r"\bottomrule", r"\end{tabular}}"]
-    command = caption.command(table)
+    command = origin.command(table)
     again = [f"Run one again: {command}"] if command else []
-    said = [*caption.notes(table), *caption.footer(table), *again]
+    said = [*caption.notes(table), *origin.footer(table), *again]
     body += [r"\par\smallskip\raggedright\scriptsize", *(rf"{escape(note)}\par" for note in said), r"\end{table}"]
     return _PREAMBLE + "\n".join(body) + "\n" + _END
 

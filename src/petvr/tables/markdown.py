@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from petvr.tables import caption, text
+from petvr.tables import caption, origin, text
 from petvr.tables.compute import Cell, Line, Table
 
 
@@ -34,8 +34,8 @@ def render(table: Table) -> str:
     notes = caption.notes(table)
     if notes:
         lines += ["", "Notes:", "", *(f"- {escape(note)}" for note in notes)]
-    lines += ["", *_paragraph(caption.footer(table))]
-    command = caption.command(table)
+    lines += ["", *_paragraph(origin.footer(table))]
+    command = origin.command(table)
     if command:
         lines += ["", f"Run one again: `{command}`, then ask for this table."]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
