@@ -1,0 +1,85 @@
+"""Scale and shift behind a tower's operations: where SSF puts them, and where RAP's LoRM makes them depend on time.
+
+An operation is a LayerNorm, the patch convolution or a Linear of a block [Lian et al. 2022]: per block LN1, q/k/v,
+the attention's output, LN2 and both layers of the MLP (widths 1, 3, 1, 1, 4 and 1 times D); outside the blocks the
+patch embedding, the vision tower's first LayerNorm and both last LayerNorms, not the projections into the shared
+space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from petvr.clip.config import ClipConfig
+from petvr.methods._adapted import Insert
+
+STD = 0.02  # SSF's code: scale N(1, 0.02), shift N(0, 0.02)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One operation: a place of petvr.clip.insert, the width of what stands there, and how many tokens it sees.
+
+    tokens: "all", "patches" (before CLS joins them) or "one" (CLS or EOT alone).
+    """
+
+    place: str
+    layer: int | None
+    width: int
+    tokens: str = "all"
+
+    @property
+    def name(self) -> str:
+        return self.place if self.layer is None else f"{self.layer}_{self.place}"
+
+
+def sites(config: ClipConfig, tower: str, last: int = 0) -> list[Site]:
+    """All operations of a tower in their order; with `last` = n only those of the last n blocks and behind them."""
+    part = getattr(config, tower)
+    width = part.width
+    found = []
+    if tower == "vision" and not last:
+        # what block 0 reads is what the first LayerNorm gives
+        found += [Site("embedded", None, width, "patches"), Site("block_in", 0, width)]
+    for layer in range(part.layers - last if last else 0, part.layers):
+        widths = {"attn_in": 1, "qkv": 3, "attn_out": 1, "mlp_in": 1}
+        found += [Site(place, layer, times * width) for place, times in widths.items()]
+        found += [Site("mlp_hidden", layer, part.mlp), Site("mlp_out", layer, width)]
+    return [*found, Site("pooled", None, width, "one")]
+
+
+def insert(tower: str, site: Site, act: Callable) -> Insert:
+    """`act` at the site; a place outside the blocks takes no layer."""
+    return Insert(tower, site.place, act, None if site.layer is None else [site.layer])
+
+
+def modulate(x: Tensor | tuple, scale: Tensor, shift: Tensor) -> Tensor | tuple:
+    """scale * x + shift in the type of x; for q, k, v (three tensors) scale and shift are three times as wide.
+
+    bf16 has no number between 1 and 1.0078: where x has fewer bits than the scale, the product is formed with the
+    scale's.
+    """
+    if isinstance(x, tuple):
+        return tuple(map(modulate, x, scale.chunk(3, dim=-1), shift.chunk(3, dim=-1)))
+    if x.dtype == scale.dtype:
+        return torch.addcmul(shift, x, scale)
+    return (x * scale + shift).to(x.dtype)
+
+
+class Vectors(nn.Module):
+    """One scale and one shift per site, [width] each: SSF."""
+
+    def __init__(self, found: list[Site], generator: torch.Generator):
+        super().__init__()
+        self.scale, self.shift = nn.ParameterDict(), nn.ParameterDict()
+        for site in found:
+            self.scale[site.name] = nn.Parameter(torch.empty(site.width).normal_(1, STD, generator=generator))
+            self.shift[site.name] = nn.Parameter(torch.empty(site.width).normal_(0, STD, generator=generator))
+
+    def at(self, site: Site) -> Callable:
+        """The function that acts at `site`."""
+        return lambda x, here: modulate(x, self.scale[site.name], self.shift[site.name])
