@@ -132,15 +132,7 @@ def test_frames_can_be_joined_into_one_sequence_from_a_block_on():
     inserts = Inserts(TINY)
     inserts.temporal = True
 
-    def join(x, here):
-        flow = here.flow
-        x = x.unflatten(0, (flow.videos, flow.frames))
-        tokens = x.shape[2] - 1
-        flow.joined = True
-        flow.key_mask = torch.cat([flow.mask, flow.mask.repeat_interleave(tokens, dim=1)], dim=1)
-        return torch.cat([x[:, :, 0], x[:, :, 1:].flatten(1, 2)], dim=1)
-
-    inserts.add("vision", "block_in", join, [1])
+    inserts.add("vision", "block_in", lambda x, here: here.flow.join(x), [1])
     with torch.no_grad():
         joined = clip.encode_frames(pixels, mask, inserts)
         for video, count in ((0, 2), (1, 3)):  # by hand: only the real frames, one video at a time
@@ -164,3 +156,22 @@ def test_frames_can_be_joined_into_one_sequence_from_a_block_on():
             by_hand = clip.visual_projection(tower.post_layernorm(x[0, :count]))
             torch.testing.assert_close(joined[video, :count], by_hand, atol=1e-5, rtol=0)
         assert not joined[0, 2].any()
+
+
+def test_prompts_are_joined_owner_by_owner_and_replaced_once_for_the_whole_video():
+    from petvr.clip.insert import Flow
+
+    mask = torch.tensor([[True, True], [True, False]])
+    flow = Flow("vision", Inserts(TINY), videos=2, frames=2, mask=mask)
+    x = torch.tensor([[0.0, 7, 8], [100, 107, 108], [200, 207, 208], [300, 307, 308]])[..., None]
+    x = flow.put("one", x, torch.tensor([[1.0]]))
+    x = flow.put("two", x, torch.tensor([[[2.0], [3]], [[102], [103]], [[202], [203]], [[302], [303]]]))
+    x = flow.join(x)
+    assert x[1, :, 0].tolist() == [200, 300, 202, 203, 302, 303, 1, 1, 207, 208, 307, 308]
+    assert flow.key_mask[0].all() and flow.key_mask[1].int().tolist() == [1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0, 0]
+    assert flow.leading == 8
+    x = flow.put("two", x, torch.tensor([[9.0]]))
+    assert x[1, :, 0].tolist() == [200, 300, 9, 1, 1, 207, 208, 307, 308]
+    assert flow.key_mask[1].int().tolist() == [1, 0, 1, 1, 0, 1, 1, 0, 0]
+    x = flow.drop("one", x)
+    assert x[0, :, 0].tolist() == [0, 100, 9, 7, 8, 107, 108] and flow.key_mask.shape == (2, 7) and flow.leading == 3

@@ -125,6 +125,9 @@ class Flow:
             self.prompts = {owner: prompts.shape[1], **self.prompts}
         if self.eot is not None:
             self.eot = self.eot + (prompts.shape[1] - skip)
+        if self.key_mask is not None:  # every query sees the new ones
+            seen = self.key_mask.new_ones(prompts.shape[:2])
+            self.key_mask = torch.cat([self.key_mask[:, :start], seen, self.key_mask[:, start + skip :]], dim=1)
         return torch.cat([x[:, :start], prompts, x[:, start + skip :]], dim=1)
 
     def drop(self, owner: str, x: Tensor) -> Tensor:
@@ -134,3 +137,17 @@ class Flow:
         x = self.put(owner, x, x[:, :0])
         del self.prompts[owner]
         return x
+
+    def join(self, x: Tensor) -> Tensor:
+        """[B F, 1 + n + P, D] -> [B, F (1 + n + P), D]: the frames of a video become one sequence.
+
+        All CLS come first, then each owner's prompts of all frames, then all patches. From here on nobody sees what
+        belongs to a masked frame.
+        """
+        sizes = [1, *self.prompts.values(), x.shape[1] - self.leading]
+        parts = x.unflatten(0, (self.videos, self.frames)).split(sizes, dim=2)
+        if self.mask is not None:
+            self.key_mask = torch.cat([self.mask.repeat_interleave(size, dim=1) for size in sizes], dim=1)
+        self.prompts = {owner: count * self.frames for owner, count in self.prompts.items()}
+        self.joined = True
+        return torch.cat([part.flatten(1, 2) for part in parts], dim=1)

@@ -174,8 +174,9 @@ class Clip(nn.Module):
         if pixels.shape[2:] != (3, self.config.image, self.config.image):
             size = self.config.image
             raise PetvrError(f"frames of shape {tuple(pixels.shape[2:])}: this CLIP reads (3, {size}, {size})")
-        mask = None if mask is None else mask.to(pixels.device, torch.bool)
-        chosen = mask if mask is not None and self.skip_masked and not inserts.temporal and not mask.all() else None
+        if mask is not None:  # without a mask the faster kernels of attention can be taken
+            mask = None if mask.all() else mask.to(pixels.device, torch.bool)
+        chosen = mask if self.skip_masked and not inserts.temporal else None
         rows = pixels.flatten(0, 1) if chosen is None else pixels[chosen]
         frame = torch.arange(frames, device=pixels.device).expand(videos, frames)
         frame = frame.flatten() if chosen is None else frame[chosen]

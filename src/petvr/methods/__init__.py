@@ -2,8 +2,8 @@
 
 A method's file holds VERSION (raised when its results change), DEFAULTS (every setting and its default), CHOICES
 (the allowed values of named settings), IDENTITY (what it does to CLIP's features before any training: "exact",
-"near" or "none") and `build(clip, setting, made)`, which returns a Declaration. Files whose name begins with an
-underscore are no methods.
+"near" or "none"; {"vision": ..., "text": ...} where the towers differ) and `build(clip, setting, made)`, which
+returns a Declaration. Files whose name begins with an underscore are no methods.
 """
 
 from __future__ import annotations

@@ -43,11 +43,13 @@ class Declaration:
 
 @dataclass(frozen=True)
 class Made:
-    """The run a method is made for: F, the longest text W, and where its random numbers come from."""
+    """The run a method is made for: F, the longest text W, where its random numbers come from, and the settings of
+    all parts of the composition by name (its own among them), for parts that divide the layers between them."""
 
     frames: int
     words: int
     generator: torch.Generator
+    parts: dict[str, SimpleNamespace]
 
 
 class Adapted(nn.Module):
@@ -157,11 +159,12 @@ def build(
     """
     device = clip.logit_scale.device
     parts = {}
-    for name, setting in complete.items():
+    settings = {name: SimpleNamespace(**setting) for name, setting in complete.items()}
+    for name, setting in settings.items():
         module = import_module(f"petvr.methods.{name}")
         with torch.random.fork_rng(devices=[]), torch.device("meta" if device.type == "meta" else "cpu"):
             torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator, device="cpu")))
-            part = module.build(clip, SimpleNamespace(**setting), Made(frames, words, generator))
+            part = module.build(clip, setting, Made(frames, words, generator, settings))
         if part.module is not None:
             part.module.to(device)
         parts[name] = part
