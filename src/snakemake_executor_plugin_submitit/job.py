@@ -22,7 +22,7 @@ from typing import Any
 
 from snakemake_executor_plugin_submitit import files
 
-TICK = 10.0  # seconds between looks at the owner file
+TICK = float(os.environ.get("SUBMITIT_JOB_TICK", 10.0))  # seconds between looks at the owner file
 KILL_AFTER = 5.0  # from SIGTERM to SIGKILL for what is cancelled
 STOP_WAIT = 25.0  # for stragglers of the process group, once the child itself has left as told
 EXIT_STATUS = re.compile(r"non-zero exit status (\d+)")
@@ -82,7 +82,7 @@ class Runner:
                 signal.signal(number, signal.SIG_IGN)
 
         script = f"read line || kill -KILL -- -{self.child.pid}"
-        return subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True, preexec_fn=deaf)
+        return subprocess.Popen(["bash", "-c", script], stdin=subprocess.PIPE, start_new_session=True, preexec_fn=deaf)
 
     def _before_exec(self) -> None:
         # whoever does not know the signal must not die of it: only a process with a handler of its own hears it
