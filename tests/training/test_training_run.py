@@ -15,6 +15,7 @@ from petvr import atomic, training
 from petvr.clip import weights
 from petvr.errors import PetvrError
 from petvr.frames.index import Problem, Stamp
+from petvr.frames.store import Item, build
 from petvr.result import Result
 from petvr.retrieval import metrics
 from petvr.training import evaluate, job, model, output
@@ -337,7 +338,7 @@ def test_repeated_videos_are_encoded_once_only_where_that_is_the_same(bench):
     """The loss of a batch in which videos meet themselves equals the loss with every sample encoded for itself."""
     spec = tiny.spec("full", batch=40)
     frames = job.FrameStore(bench["store"])
-    splits = job.open_splits(spec, bench["dataset"], frames, "stop")
+    splits = job.open_splits(spec, bench["dataset"], frames, "strict")
     loop = job.build(spec, bench["weights"], frames, splits, torch.device("cpu"), job.Stop(), None)
     batch = loop.training.batches.at(0)
     assert len(batch.videos) < 40 and loop.once_per_video
@@ -348,6 +349,49 @@ def test_repeated_videos_are_encoded_once_only_where_that_is_the_same(bench):
     assert not job.build(
         dropout, bench["weights"], frames, splits, torch.device("cpu"), job.Stop(), None
     ).once_per_video
+
+
+def test_padding_is_left_out_and_changes_nothing(bench):
+    tokenize = job.tokenizer.load(bench["weights"])
+    texts = job.Texts.of(["red", "blue up", "red"], tokenize, tiny.WORDS)
+    assert len(texts) == 2 and texts.place.tolist() == [0, 1, 0]
+    assert texts.of_captions(np.array([2, 0])).shape == (2, 5)  # SOT, three letters, EOT
+    assert texts.of_captions(np.array([0, 1])).shape == (2, 8)
+    made = model.build(tiny.spec("full"), bench["weights"], torch.device("cpu"))
+    whole = made.texts(tokenize(["red", "blue up"], tiny.WORDS))
+    assert torch.allclose(made.texts(texts.rows(torch.tensor([0, 1]))), whole, atol=1e-6)
+    assert torch.allclose(made.texts(texts.rows(torch.tensor([0]))), whole[:1], atol=1e-6)
+
+
+def test_from_video_files_to_a_result(tmp_path):
+    av = pytest.importorskip("av")
+
+    class Clips(tiny.Colours):
+        counts = {"train": (4, 8), "test": (3, 3)}  # noqa: RUF012
+
+    dataset, items = Clips(tmp_path), []
+    for which in ("train", "test"):
+        for video in dataset.split(which).videos:
+            path = tmp_path / "videos" / f"{video}.mp4"
+            path.parent.mkdir(exist_ok=True)
+            with av.open(str(path), "w") as file:
+                stream = file.add_stream("libx264", rate=5)
+                stream.width = stream.height = 32
+                for number in range(10):
+                    picture = np.full((32, 32, 3), 20 * tiny.facts(video)[0] + number, np.uint8)
+                    file.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+                file.mux(stream.encode())
+            items.append(Item(video, path))
+    items[-1].path.write_bytes(b"<html>not a video</html>")
+    report = build(items, tmp_path / "store", sampler="uniform_mid", frames=3, size=16, workers=1, progress=False)
+    assert list(report.problems) == ["test2"]
+    tiny.write_weights(tmp_path / "weights")
+    options = tiny.arguments(tmp_path) | {"dataset": dataset}
+    with pytest.raises(PetvrError, match="1 of 3 test videos are missing, the first is 'test2'"):
+        training.run(tiny.spec(batch=2), **options)
+    result = training.run(tiny.spec(batch=2), **options, missing="record")
+    assert result.data.test_videos == 2 and result.data.missing == ["test2"]
+    assert len(result.evaluations) == 4 and result.data.frames_digest == report.digest
 
 
 def test_the_package_and_its_version_load_without_torch():

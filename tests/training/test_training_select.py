@@ -38,7 +38,7 @@ SPLIT = Split("test", ("a", "b", "c"), ("x", "y", "z", "w"), (0, 1, 2, 1))
 
 def test_missing_videos_stop_or_are_recorded():
     with pytest.raises(PetvrError, match=r"store: 1 of 3 test videos are missing, the first is 'b' \(truncated\)"):
-        missing.present(SPLIT, {"a", "c"}, {"b": "truncated"}, "stop", "store", 3)
+        missing.present(SPLIT, {"a", "c"}, {"b": "truncated"}, "strict", "store", 3)
     found = missing.present(SPLIT, {"a", "c"}, {"b": "truncated"}, "record", "store", 5)
     assert found.split.videos == ("a", "c") and found.split.captions == ("x", "z") and found.split.owner == (0, 1)
     assert found.missing == ("b",) and found.official == 5
@@ -47,7 +47,7 @@ def test_missing_videos_stop_or_are_recorded():
 def test_nothing_left_or_a_wrong_policy_is_an_error():
     with pytest.raises(PetvrError, match="none of the 3"):
         missing.present(SPLIT, set(), {}, "record", "store", 3)
-    with pytest.raises(PetvrError, match="allowed: stop, record"):
+    with pytest.raises(PetvrError, match="allowed: strict, record"):
         missing.present(SPLIT, {"a"}, {}, "ignore", "store", 3)
 
 

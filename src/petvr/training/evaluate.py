@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,24 +12,11 @@ from petvr.retrieval import ranking
 from petvr.spec import Recipe
 from petvr.training.model import Model
 from petvr.training.reader import Reader
+from petvr.training.texts import Texts
 
 PICTURES = {"cpu": 256, "cuda": 1024}  # encoded at once: memory, not results, depends on it
 KEPT = 1 << 26  # scores that are kept as one matrix (256 MiB)
 SCRATCH = {"cpu": 1 << 24, "cuda": 1 << 27}  # texts x videos x E of one call to a similarity
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Distinct captions as ids [U, W], and which of them each caption is [C]: equal captions get equal features."""
-
-    ids: Tensor
-    place: np.ndarray
-
-    @classmethod
-    def of(cls, captions: Sequence[str], tokenize: Callable[[Sequence[str], int], Tensor], words: int) -> Texts:
-        distinct = list(dict.fromkeys(captions))
-        number = {caption: index for index, caption in enumerate(distinct)}
-        return cls(tokenize(distinct, words), np.array([number[caption] for caption in captions], dtype=np.int64))
 
 
 @torch.inference_mode()
@@ -49,9 +35,9 @@ def rank(
     `pause` is called between batches and may raise to stop.
     """
     model.mode_of(training=False)
-    text = _texts(model, texts.ids, (pictures or PICTURES[model.device.type]), pause)
+    text = _texts(model, texts, pictures or PICTURES[model.device.type], pause)
     frames, mask = _frames(model, reader, pictures, pause)
-    scores = Scores(model, text, frames, mask, torch.from_numpy(texts.place), pause)
+    scores = Scores(model, text, frames, mask, texts.place, pause)
     return ranking.evaluate(
         scores,
         owner,
@@ -89,12 +75,14 @@ class Scores:
         return torch.cat(parts)
 
 
-def _texts(model: Model, ids: Tensor, batch: int, pause: Callable[[], None]) -> Tensor:
+def _texts(model: Model, texts: Texts, batch: int, pause: Callable[[], None]) -> Tensor:
+    """Features of the distinct captions [U, E]; those of like length go together."""
+    order = torch.argsort(texts.lengths, stable=True)
     parts = []
-    for part in ids.split(batch):
+    for part in order.split(batch):
         pause()
-        parts.append(model.texts(part.to(model.device)))
-    return torch.cat(parts)
+        parts.append(model.texts(texts.rows(part).to(model.device)))
+    return torch.cat(parts)[torch.argsort(order).to(model.device)]
 
 
 def _frames(model: Model, reader: Reader, pictures: int | None, pause: Callable[[], None]) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ from petvr.training.report import Report
 from petvr.training.saver import Saver, take_up
 from petvr.training.splits import Splits, open_splits
 from petvr.training.stop import Checkpointed, Interrupted, Stop, listening
+from petvr.training.texts import Texts
 
 CHECKPOINT_SECONDS = 600.0
 
@@ -38,7 +39,7 @@ def run(
     state: Path,
     world: Literal["real", "synthetic"] = "real",
     resume: bool = True,
-    missing: Literal["stop", "record"] = "stop",
+    missing: Literal["strict", "record"] = "strict",
     device: str | None = None,
     threads: int | None = None,
     progress: bool | None = None,
@@ -124,7 +125,7 @@ def build(
             f"{frames.path}: pictures of {frames.size} px, this CLIP reads {trained.adapted.image_size} px"
         )
     test = splits.test.split
-    texts = evaluate.Texts.of(test.captions, tokenize, recipe.words)
+    texts = Texts.of(test.captions, tokenize, recipe.words)
     reader = Reader(frames, test.videos, place)
 
     def rank():
@@ -153,11 +154,11 @@ def training_part(
         drop_last=recipe.drop_last,
         seed=spec.seed,
     )
-    texts = evaluate.Texts.of(split.captions, tokenize, recipe.words)
+    texts = Texts.of(split.captions, tokenize, recipe.words)
     total = batches.per_epoch * recipe.epochs
     optimizer = optim.build(groups.make(trained.trained, recipe, trained.norms()), recipe, total)
     reader = Ahead(Reader(frames, split.videos, place), lambda step: batches.at(step).videos, total)
-    return Training(batches, texts.ids, texts.place, reader, optimizer)
+    return Training(batches, texts, reader, optimizer)
 
 
 def work(loop: Loop, saver: Saver, report: Report, stop: Stop) -> None:

@@ -22,6 +22,7 @@ from petvr.training.data import Batch, Batches, evaluation_steps
 from petvr.training.model import Model
 from petvr.training.optim import Optimizer, clip_all
 from petvr.training.reader import Ahead
+from petvr.training.texts import Texts
 
 Ranked = dict[str, np.ndarray]  # "plain/t2v" -> ranks, float32
 
@@ -31,8 +32,7 @@ class Training:
     """What training needs and evaluation does not."""
 
     batches: Batches
-    ids: Tensor  # token ids of the distinct captions [U, W]
-    place: np.ndarray  # caption -> row of `ids`
+    texts: Texts
     reader: Ahead
     optimizer: Optimizer
 
@@ -141,7 +141,7 @@ class Loop:
     def loss(self, batch: Batch) -> Tensor:
         """The contrastive loss of a batch; distinct videos are read once, and encoded once where that is the same."""
         training, model = self.training, self.model
-        text = model.texts(training.ids[torch.from_numpy(training.place[batch.captions])].to(model.device))
+        text = model.texts(training.texts.of_captions(batch.captions).to(model.device))
         pixels, mask = training.reader.read(self.progress.step)
         place = torch.from_numpy(batch.place).to(model.device)
         repeated = len(batch.videos) < len(batch.place)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from petvr.errors import PetvrError
 
-POLICIES = ("stop", "record")
+POLICIES = ("strict", "record")
 # class -> largest missing share of (test, training) videos
 LIMITS = {"A": (0.0, 0.005), "B": (0.01, 0.02), "C": (0.05, 0.05)}
 
