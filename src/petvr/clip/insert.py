@@ -9,6 +9,7 @@ frames of all videos in the vision tower, texts in the text tower; S tokens: CLS
     block_in   [R, S, D]  the stream entering block i (i = 0: after ln_pre)
     attn_in    [R, S, D]  LN1 of the stream
     qkv        three of [R, S, D]  queries, keys, values before they are split into heads
+    attn_mixed [R, S, D]  what all heads have read, side by side, before the output projection
     attn_out   [R, S, D]  the attention's output before the residual sum
     mid        [R, S, D]  the stream between attention and MLP
     mlp_in     [R, S, D]  LN2 of the stream
@@ -32,7 +33,7 @@ from petvr.clip.config import ClipConfig
 
 TOWERS = ("vision", "text")
 ONCE = ("ids", "embedded", "tokens_in", "pooled", "projected")
-PER_BLOCK = ("block_in", "attn_in", "qkv", "attn_out", "mid", "mlp_in", "mlp_hidden", "mlp_out", "block_out")
+PER_BLOCK = ("block_in", "attn_in", "qkv", "attn_mixed", "attn_out", "mid", "mlp_in", "mlp_hidden", "mlp_out", "block_out")
 
 
 @dataclass(slots=True)
@@ -82,6 +83,7 @@ class Flow:
     frames: int = 0
     mask: Tensor | None = None  # [B, F], True where a frame is real; None: all are
     frame: Tensor | None = None  # [R] number of each row's frame within its video
+    texts: Tensor | None = None  # [C, E] candidate sentences, where the caller has given some
     eot: Tensor | None = None  # [B]
     prompts: dict[str, int] = field(default_factory=dict)
     key_mask: Tensor | None = None

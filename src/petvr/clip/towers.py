@@ -37,7 +37,8 @@ class Attention(nn.Module):
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
         hidden = None if flow.key_mask is None else flow.key_mask[:, None, None, :]
         out = functional.scaled_dot_product_attention(q, k, v, attn_mask=hidden, is_causal=flow.tower == "text")
-        return self.out_proj(out.transpose(1, 2).flatten(2))
+        mixed = flow.at("attn_mixed", out.transpose(1, 2).flatten(2), layer, input=h, residual=stream)
+        return self.out_proj(mixed)
 
 
 class Mlp(nn.Module):
@@ -167,8 +168,17 @@ class Clip(nn.Module):
         )
         return (pixels.float() - mean) / std
 
-    def encode_frames(self, pixels: Tensor, mask: Tensor | None = None, inserts: Inserts | None = None) -> Tensor:
-        """pixels [B, F, 3, H, W] (normalised float, or uint8), mask [B, F] -> [B, F, E], not normalised; masked: 0."""
+    def encode_frames(
+        self,
+        pixels: Tensor,
+        mask: Tensor | None = None,
+        inserts: Inserts | None = None,
+        texts: Tensor | None = None,
+    ) -> Tensor:
+        """pixels [B, F, 3, H, W] (normalised float, or uint8), mask [B, F] -> [B, F, E], not normalised; masked: 0.
+
+        texts [C, E]: features of candidate sentences, for methods that look at them while they read a video.
+        """
         inserts = Inserts(self.config) if inserts is None else inserts
         videos, frames = pixels.shape[:2]
         if pixels.shape[2:] != (3, self.config.image, self.config.image):
@@ -180,7 +190,7 @@ class Clip(nn.Module):
         rows = pixels.flatten(0, 1) if chosen is None else pixels[chosen]
         frame = torch.arange(frames, device=pixels.device).expand(videos, frames)
         frame = frame.flatten() if chosen is None else frame[chosen]
-        flow = Flow("vision", inserts, videos=videos, frames=frames, mask=mask, frame=frame)
+        flow = Flow("vision", inserts, videos=videos, frames=frames, mask=mask, frame=frame, texts=texts)
         x = self.vision_model.tokens(rows if rows.is_floating_point() else self.normalise(rows), flow)
         x = self.vision_model.encoder(x, flow)
         out = flow.at("projected", self.visual_projection(self.vision_model.pooled(x, flow)))

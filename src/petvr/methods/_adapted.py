@@ -33,12 +33,15 @@ class Declaration:
     """train: which of CLIP's parameters train, by name; module: what is new (all of it trains); insert: where it acts.
 
     temporal: the module reads across frames, so masked frames have to be carried along (and ignored) by it.
+    pool: where the sentences come from that the vision tower has to be given as `texts`, see petvr.training.pool; ""
+    where it needs none.
     """
 
     train: Callable[[str], bool] = lambda name: False
     module: nn.Module | None = None
     insert: list[Insert] = field(default_factory=list)
     temporal: bool = False
+    pool: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Adapted(nn.Module):
         self.clip = clip
         self.new = nn.ModuleDict({name: part.module for name, part in parts.items() if part.module is not None})
         self.inserts = Inserts(clip.config)
+        self.pool = next((part.pool for part in parts.values() if part.pool), "")
         for part in parts.values():
             self.inserts.temporal |= part.temporal
             for insert in part.insert:
@@ -85,9 +89,9 @@ class Adapted(nn.Module):
     def normalise(self, pixels: Tensor) -> Tensor:
         return self.clip.normalise(pixels)
 
-    def encode_frames(self, pixels: Tensor, mask: Tensor | None = None) -> Tensor:
-        """pixels [B, F, 3, H, W], mask [B, F] -> [B, F, E], as Clip.encode_frames."""
-        return self.clip.encode_frames(pixels, mask, self.inserts)
+    def encode_frames(self, pixels: Tensor, mask: Tensor | None = None, texts: Tensor | None = None) -> Tensor:
+        """pixels [B, F, 3, H, W], mask [B, F], texts [C, E] -> [B, F, E], as Clip.encode_frames."""
+        return self.clip.encode_frames(pixels, mask, self.inserts, texts)
 
     def encode_texts(self, ids: Tensor) -> Tensor:
         """ids [B, W] -> [B, E], as Clip.encode_texts."""
