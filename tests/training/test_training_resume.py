@@ -68,7 +68,7 @@ def test_leaving_between_any_two_steps_changes_nothing(bench, uninterrupted, mon
     assert starts == 9 + 4 + 1 and result.cost.resumed == starts - 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR2, marks=pytest.mark.slow)])
 def test_a_signal_ends_the_process_with_the_named_code_and_its_state(number, tmp_path, uninterrupted):
     options = tiny.everything(tmp_path)
     log = tmp_path / "out" / "log.txt"
