@@ -1,7 +1,7 @@
 """Runs in its own process: `python training_child.py FOLDER PLACE`, and kills itself there with SIGKILL.
 
-PLACE: `step:N` before the N-th group of parameters is updated (three a step), `evaluation:N` while the N-th evaluation
-encodes frames, `checkpoint:N` with half of the N-th checkpoint written, `result` between ranks.npz and result.json.
+PLACE: `step:N` before the N-th group of parameters is updated (three a step), `evaluation:N` in the N-th evaluation
+with all features computed, `checkpoint:N` with half of the N-th checkpoint written, `result` between ranks.npz and result.json.
 `slow` sleeps before each step and is not killed.
 """
 
@@ -47,7 +47,7 @@ def main() -> None:
     if kind == "step":
         die_at(int(number), optim.BertAdam, "_update")
     elif kind == "evaluation":
-        die_at(int(number), evaluate, "_frames")
+        die_at(int(number), evaluate.ranking, "evaluate")
     elif kind == "checkpoint":
         die_at(int(number), checkpoint, "_write", half_a_file)
     elif kind == "result":
