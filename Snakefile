@@ -20,6 +20,7 @@ rule all_tables:
     """Every table of the configuration, the page that links them, and MLflow brought up to date."""
     default_target: True
     input:
+        [LAYOUT.result(run) for run in PLAN.runs],
         [table_files(table) for table in PLAN.tables],
         LAYOUT.tables / "index.html",
         [LAYOUT.mlflow / f"{table}.synced" for table in PLAN.tables],

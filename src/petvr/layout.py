@@ -22,8 +22,12 @@ class Layout:
         """One store serves all splits of a data set and all runs with the same sampler: nothing is decoded twice."""
         return self.results / "frames" / folder / f"{sampler}-{frames}f-{size}px"
 
+    @property
+    def runs(self) -> Path:
+        return self.results / "runs"
+
     def run(self, run_id: str | RunSpec) -> Path:
-        return self.results / "runs" / _id(run_id)
+        return self.runs / _id(run_id)
 
     def result(self, run_id: str | RunSpec) -> Path:
         return self.run(run_id) / "result.json"

@@ -71,6 +71,19 @@ def figure_files(name):
 
 
 def results_of(wildcards):
-    """The results a table is made of."""
+    """The results a table is made of. Where one is missing, also the folder it went missing from: Snakemake leaves
+    a finished table alone although an input of it was deleted, but not when a folder it reads is newer.
+    """
     view = planning.table(PLAN, f"{wildcards.paper}/{wildcards.table}")
-    return [LAYOUT.result(run) for run in view.runs]
+    results = [LAYOUT.result(run) for run in view.runs]
+    return results + sorted(
+        {closest(path) for path in results if not path.exists()} - {None}
+    )
+
+
+def closest(path):
+    """The nearest folder above a path that exists, below the folder of all runs."""
+    found = next(
+        folder for folder in path.parents if folder.exists() or folder == LAYOUT.runs
+    )
+    return found if found.exists() else None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from petvr import planning
 from petvr.config import Config
@@ -36,8 +38,17 @@ def run(args: argparse.Namespace, config: Config) -> int:
         elif args.show:
             tables.show_table(built)
         else:
-            print(tables.write(built, Layout(config.results).tables)[0])
+            paths = tables.write(built, Layout(config.results).tables)
+            if not all(Layout(config.results).result(run).exists() for run in plan.tables[built.model.id].runs):
+                outdate(paths)
+            print(paths[0])
     return 2 if refused else 0
+
+
+def outdate(paths: Iterable[Path]) -> None:
+    """A table with missing runs must not look up to date to Snakemake: it gets the oldest possible time."""
+    for path in paths:
+        os.utime(path, (1, 1))  # not 0, which Snakemake reads as "no time"
 
 
 def build(config: Config, plan: Plan, names: Iterable[str], rule: str | None = None) -> Iterable:

@@ -1,0 +1,241 @@
+"""The whole road on a world of a few videos: what runs, what runs again, and what a user sees when things break."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TABLE = "cross_modal_adapter/table_2"
+RUN = "cross_modal_adapter/msvd/tiny/cross_modal_adapter@ds=16,r=16/seed-0"
+MICRO = {
+    "tables": [TABLE],
+    "datasets": ["msvd"],
+    "methods": "all",
+    "seeds": [0, 1],
+    "results": "results",
+    "data": "data",
+    "recipe": {"default": {"epochs": 1, "batch": 8, "frames": 3, "words": 24}},
+    "world": {"sizes": {"msvd": {"train": 8, "val": 2, "test": 6}}, "tiny_clip": {"steps": 4, "batch": 16}},
+}
+
+pytestmark = pytest.mark.slow
+
+
+class Project:
+    """A copy of the repository in which files may be edited, and a small world in it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        for name in ("Snakefile", "config.yaml"):
+            shutil.copy(ROOT / name, folder / name)
+        for name in ("workflow", "src", "envs"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        (folder / "micro.yaml").write_text(yaml.safe_dump(MICRO))
+
+    def call(self, module, *arguments):
+        environment = {key: value for key, value in os.environ.items() if key != "PETVR_CONFIG"}
+        environment |= {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=environment, timeout=580)
+
+    def snakemake(self, *targets, config=(), dry=False):
+        """Rule -> number of jobs it ran (or would run)."""
+        done = self.call(
+            "snakemake", "--configfile", "workflow/demo.yaml", "micro.yaml", "--cores", "2", "--rerun-triggers",
+            "mtime", "params", "--quiet", "rules", *(["-n"] if dry else []),
+            *(["--config", *config] if config else []), "--", *(targets or ["all_tables"]),
+        )  # fmt: skip
+        text = done.stdout + done.stderr
+        assert done.returncode == 0, text
+        if "Job stats:" not in text:
+            assert "Nothing to be done" in text, text
+            return {}
+        lines = [line.split() for line in text.split("Job stats:")[1].splitlines()[3:]]
+        return {parts[0]: int(parts[1]) for parts in lines[: lines.index([])] if parts[0] != "total"}
+
+    def petvr(self, *arguments):
+        return self.call("petvr", "-c", "demo", "-c", "micro.yaml", *arguments)
+
+    def result(self, run=RUN):
+        return self.folder / "results" / "runs" / run / "result.json"
+
+    def table(self, suffix):
+        return (self.folder / "results" / "tables" / f"{TABLE}.{suffix}").read_text()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("project"))
+    assert project.snakemake()["train"] == 4
+    return project
+
+
+@pytest.fixture
+def edited(project):
+    """Change a file of the copy and have it back as it was, with its time, after the test."""
+    kept = []
+
+    def edit(name, old, new):
+        path = project.folder / name
+        text, stat = path.read_text(), path.stat()
+        assert old in text, f"{name} does not hold {old!r}"
+        kept.append((path, text, stat))
+        path.write_text(text.replace(old, new, 1))
+
+    yield edit
+    for path, text, stat in reversed(kept):
+        path.write_text(text)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_tables_hold_mean_and_deviation_of_the_results(project):
+    import numpy as np
+
+    for name in ("cross_modal_adapter@ds=16,r=16", "cross_modal_adapter@r=16,share=false"):
+        values = []
+        for seed in (0, 1):
+            result = json.loads(project.result(f"cross_modal_adapter/msvd/tiny/{name}/seed-{seed}").read_text())
+            values.append(result["evaluations"][result["selected"]["best_on_test"]]["plain"]["t2v"]["R@5"])
+        assert f"{np.mean(values):.1f}±{np.std(values, ddof=1):.1f}" in project.table("md")
+    assert "synthetic world" in project.table("md") and "\\toprule" in project.table("tex")
+
+
+def test_a_second_call_does_nothing(project):
+    assert project.snakemake() == {}
+
+
+def test_a_deleted_result_runs_again_alone(project):
+    others = [path for path in (project.folder / "results" / "runs").rglob("result.json") if path != project.result()]
+    before = {path: path.stat().st_mtime_ns for path in others}
+    first = json.loads(project.result().read_text())
+    project.result().unlink()
+    assert project.snakemake(f"results/tables/{TABLE}.md") == {"train": 1, "table": 1}
+    assert {path: path.stat().st_mtime_ns for path in others} == before
+    again = json.loads(project.result().read_text())
+    assert again["evaluations"] == first["evaluations"], "the same seed gives the same numbers"
+    project.snakemake()
+    assert project.snakemake() == {}
+
+
+def test_a_table_of_what_is_there_is_completed_later(project):
+    """`tables_now` shows a missing run as missing; asking for the table then runs it."""
+    shutil.rmtree(project.result().parent)
+    project.snakemake("tables_now")
+    assert "1 of 2 seeds" in project.table("md")
+    assert project.snakemake(f"results/tables/{TABLE}.md") == {"train": 1, "table": 1}
+    assert "1 of 2 seeds" not in project.table("md")
+    project.snakemake()
+    assert project.snakemake() == {}
+
+
+def test_a_comment_trains_nothing_and_a_version_everything_that_uses_it(project, edited):
+    method = "src/petvr/methods/cross_modal_adapter.py"
+    edited(method, '"""', '"""Edited. ')
+    assert project.snakemake(dry=True) == {}
+    edited(method, "VERSION = 1", "VERSION = 2")
+    assert project.snakemake(dry=True)["train"] == 4
+
+
+def test_a_changed_recipe_value_runs_what_depends_on_it(project, edited):
+    recipe = "src/petvr/papers/cross_modal_adapter/recipe.yaml"
+    edited(recipe, "lr_new: {value: 1.0e-5", "lr_new: {value: 2.0e-5")
+    assert project.snakemake(dry=True)["train"] == 4
+    stale = project.petvr("cells").stdout
+    assert stale.count(",stale") == 4
+
+
+def test_an_override_of_one_method_leaves_the_others(project):
+    assert project.snakemake(dry=True, config=["recipe={methods: {full: {epochs: 2}}}"]) == {}
+
+
+def test_a_broken_result_empties_its_own_cell(project):
+    text = project.result().read_text()
+    try:
+        project.result().write_text(text[:100])
+        done = project.petvr("table", TABLE, "--show")
+        assert done.returncode == 0
+        assert "not JSON" in done.stdout and "w/o Share" in done.stdout
+    finally:
+        project.result().write_text(text)
+
+
+def test_an_unreachable_tracking_store_is_a_warning(project, edited):
+    edited("micro.yaml", "tables:", "tracking: {uri: 'sqlite:////proc/no/such/place.db'}\ntables:")
+    done = project.petvr("track", TABLE)
+    assert done.returncode == 0
+    assert "petvr: warning: " in done.stderr and "results are safe" in done.stderr
+
+
+def test_mlflow_can_be_deleted_and_rebuilt(project):
+    shutil.rmtree(project.folder / "results" / "mlflow")
+    done = project.petvr("track")
+    assert done.returncode == 0 and " 4 runs logged" in done.stdout, done.stdout + done.stderr
+    assert project.petvr("track").stdout.count("0 runs logged") == 1
+    project.snakemake()
+
+
+def test_show_and_cells(project):
+    shown = project.petvr("show", RUN)
+    assert shown.returncode == 0 and "guess" in shown.stdout
+    states = [line.rsplit(",", 1)[1] for line in project.petvr("cells").stdout.splitlines()[1:]]
+    assert states.count("done") == 4
+
+
+def test_a_missing_caption_file_is_named(project):
+    captions = project.folder / "data" / "msvd" / "captions_msvd.json"
+    text = captions.read_text()
+    captions.unlink()
+    try:
+        done = project.petvr("data", "msvd")
+    finally:
+        captions.write_text(text)
+    assert done.returncode == 2
+    assert done.stderr.startswith("petvr: error: ") and "captions_msvd.json" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_corrupt_video_is_recorded_and_never_replaced(project):
+    """The run goes on without it (missing: record) and says so; strict stops."""
+    folder = project.folder / "data" / "msvd" / "videos"
+    video = sorted(folder.iterdir())[0]
+    whole = video.read_bytes()
+    video.write_bytes(whole[: len(whole) // 3])
+    try:
+        arguments = ("--sampler", "linspace_all", "--frames", "2", "--size", "48", "--workers", "1")
+        done = project.petvr("frames", "msvd", *arguments)
+        assert done.returncode == 0 and f"cannot be read: {video.stem}" in done.stdout, done.stdout + done.stderr
+        index = json.loads((project.folder / "results/frames/msvd/linspace_all-2f-48px/index.json").read_text())
+        assert video.stem in index["problems"] and video.stem not in index["videos"]
+    finally:
+        video.write_bytes(whole)
+
+
+def test_killed_training_leaves_everything_else_and_continues(project):
+    """SIGTERM in the middle: exit code 75, a checkpoint; the next call ends with the same numbers."""
+    import signal
+    import time
+
+    run = RUN.replace("seed-0", "seed-5")
+    environment = os.environ | {"PYTHONPATH": str(project.folder / "src"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "petvr", "-c", "demo", "-c", "micro.yaml", "train", run, "--threads", "1"]
+    with subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, text=True) as child:
+        log = project.folder / "results" / "runs" / run / "log.txt"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and child.poll() is None and not (log.exists() and log.stat().st_size):
+            time.sleep(0.01)
+        child.send_signal(signal.SIGTERM)
+        child.wait(120)
+    if child.returncode != 0:  # it may have been done already
+        assert child.returncode == 75
+        assert not project.result(run).exists()
+    assert project.petvr("train", run, "--threads", "1").returncode == 0
+    resumed = json.loads(project.result(run).read_text())
+    shutil.rmtree(project.result(run).parent)
+    assert project.petvr("train", run, "--threads", "1", "--fresh").returncode == 0
+    assert json.loads(project.result(run).read_text())["evaluations"] == resumed["evaluations"]
