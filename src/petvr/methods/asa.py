@@ -1,0 +1,182 @@
+"""ASA, RAP's asynchronous self-attention [Cao et al. 2024, section 3.3]: K patches of a frame look elsewhere.
+
+In every block of the vision tower, for each frame t and each of its K = 3 chosen patches n (S_t),
+
+    k^_t^n, v^_t^n = k, v of patch n + gamma in frame t + delta        (equation 7; all other tokens keep theirs)
+
+and all queries of the frame, CLS included, attend to k^, v^ as they would to k, v (equation 8). Frozen: CLIP.
+
+select (table 6): text_top, text_bottom: w* is the candidate sentence nearest to the video, argmax Proj(mean_t CLS) w
+(equation 5), and S_t are the patches with the largest (smallest) Proj(u_n) w* (equation 6). vision_top, vision_bottom:
+likeness with the frame's own CLS instead. random: drawn anew in every training step, in evaluation fixed by block,
+frame and place. none: all patches. warp (table 7): both, time (gamma = 0), space (delta = 0).
+
+offsets: paper and figures disagree. `equation`: gamma [P] and delta [T], shared by all layers, as below equation 7: 61
+numbers with ViT-B/32. `predicted` (default): the tables add 0.30 M for ASA with either backbone and the text once
+"predicts" the distance; a Linear(D, 32), ReLU, Linear(32, 2) per layer on the chosen patch gives 296,088 and with it
+the printed 0.64 and 1.06 M; that form is a guess, `hidden` its width.
+
+proj: what Proj reads. `read_out` (default, a guess): the stream after CLIP's last LayerNorm, as CLIP's frozen
+projection was trained to; `plain`: u itself, what the attention reads (LN1 of the stream, modulated), to the letter.
+pool: the candidates. In training always the batch's sentences; in evaluation `gallery`, all sentences of the test
+split (a video's feature then depends on them), or `fixed`, a sample of training sentences. RAP does not say.
+
+Guesses: offsets in units of frames and of patches in raster order, read between grid points by linear interpolation,
+so that they can be learnt; positions are clamped to the video's real frames and to its patches; sentences are final,
+normalised features, and the same ones serve all layers; offsets start at zero, which changes nothing. last=n: only the
+last n blocks (RAP_light).
+"""
+
+import torch
+from torch import nn
+
+from petvr.errors import PetvrError
+from petvr.methods._adapted import Declaration, Insert
+
+VERSION = 1
+DEFAULTS = {
+    "k": 3,
+    "select": "text_top",
+    "warp": "both",
+    "offsets": "predicted",
+    "hidden": 32,
+    "proj": "read_out",
+    "pool": "gallery",
+    "last": 0,
+}
+CHOICES = {
+    "select": ["text_top", "text_bottom", "vision_top", "vision_bottom", "random", "none"],
+    "warp": ["both", "time", "space"],
+    "offsets": ["predicted", "equation"],
+    "proj": ["read_out", "plain"],
+    "pool": ["gallery", "fixed"],
+}
+IDENTITY = "exact"
+
+
+class Predictor(nn.Module):
+    def __init__(self, width, hidden, out):
+        super().__init__()
+        self.down, self.up = nn.Linear(width, hidden), nn.Linear(hidden, out)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, u):
+        return self.up(torch.relu(self.down(u)))
+
+
+class Asa(nn.Module):
+    def __init__(self, clip, setting, made, layers):
+        super().__init__()
+        tower, self.setting, self.frames, self.first = clip.config.vision, setting, made.frames, layers[0]
+        self.axes = {"both": ("time", "space"), "time": ("time",), "space": ("space",)}[setting.warp]
+        if setting.offsets == "predicted":
+            parts = [Predictor(tower.width, setting.hidden, len(self.axes)) for _ in layers]
+            self.predictors = nn.ModuleList(parts)
+        else:
+            sizes = {"time": made.frames, "space": clip.config.patches}
+            self.shared = nn.ParameterDict({axis: nn.Parameter(torch.zeros(sizes[axis])) for axis in self.axes})
+        if setting.select == "random":
+            drawn = torch.Generator().manual_seed(len("random"))
+            table = torch.empty(tower.layers, made.frames, clip.config.patches).uniform_(generator=drawn)
+            self.register_buffer("drawn", table, persistent=False)
+
+    def offsets(self, u, frame, chosen, layer):
+        """u [R, K, D] and numbers of frames [R] and patches [R, K] -> axis -> offset [R, K]."""
+        if self.setting.offsets == "predicted":
+            return dict(zip(self.axes, self.predictors[layer - self.first](u).float().unbind(-1), strict=True))
+        places = {"time": frame[:, None].expand_as(chosen), "space": chosen}
+        return {axis: self.shared[axis][places[axis]] for axis in self.axes}
+
+
+class Choice:
+    """S_t. Holds CLIP's read-out, which is not the method's own; nothing here has a gradient."""
+
+    def __init__(self, clip, setting):
+        self.clip, self.setting = clip, setting
+
+    @torch.no_grad()
+    def __call__(self, here, module):
+        """[R, K]: the chosen patches of every frame."""
+        flow, setting = here.flow, self.setting
+        rows, patches = len(here.input), here.input.shape[1] - flow.leading
+        if setting.select == "none":
+            return torch.arange(patches, device=here.input.device).expand(rows, -1)
+        if setting.select == "random":
+            if module.training:
+                scores = torch.rand(rows, patches, device=here.input.device)
+            else:
+                scores = module.drawn[here.layer, flow.frame]
+        else:
+            u = here.input if setting.proj == "plain" else self.clip.vision_model.post_layernorm(here.residual)
+            u = u.float()
+            seen = u[:, 0] if setting.select.startswith("vision") else self.sentence(u[:, 0], flow)
+            scores = (u[:, flow.leading :] @ seen[..., None]).squeeze(-1)
+        return scores.topk(setting.k, largest=not setting.select.endswith("bottom")).indices
+
+    def sentence(self, cls, flow):
+        """cls [R, D] -> W w* for every row, [R, D]: with it Proj(u) w* costs no projection of u."""
+        if flow.texts is None:
+            raise PetvrError("method 'asa' chooses patches by text: encode_frames needs the candidate sentences")
+        weight, texts = self.clip.visual_projection.weight.float(), nn.functional.normalize(flow.texts.float(), dim=-1)
+        cls = cls.unflatten(0, (flow.videos, flow.frames))
+        if flow.mask is not None:
+            cls = cls.masked_fill(~flow.mask[..., None], 0)
+        nearest = texts[((cls.sum(1) @ weight.T) @ texts.T).argmax(dim=-1)]  # a sum: the mean has the same nearest
+        return (nearest @ weight).repeat_interleave(flow.frames, dim=0)
+
+
+def between(position, last):
+    """Grid points around `position` in 0..last, and how far it is from the lower one to the upper one."""
+    position = torch.minimum(position.clamp(min=0), last)
+    low = torch.minimum(position.detach().floor(), (last - 1).clamp(min=0))
+    return low.long(), torch.minimum(low + 1, last).long(), position - low
+
+
+def warp(x, flow, chosen, offsets):
+    """x [R, S, D] with the chosen patches [R, K] replaced by what stands `offsets` away."""
+    rows, tokens, _ = x.shape
+    flat, frame = x.flatten(0, 1), flow.frame[:, None]
+    space, time = [chosen], [frame.expand_as(chosen)]
+    if "space" in offsets:
+        end = torch.full_like(offsets["space"], tokens - flow.leading - 1)
+        *space, along = between(chosen + offsets["space"], end)
+    if "time" in offsets:
+        frames = flow.frames if flow.mask is None else flow.mask.sum(dim=1).repeat_interleave(flow.frames)[:, None]
+        *time, across = between(frame + offsets["time"], (offsets["time"].new_zeros(()) + frames - 1).clamp(min=0))
+    start = torch.arange(rows, device=x.device)[:, None] - frame  # the row of the video's first frame
+    read = [[flat[(start + t) * tokens + flow.leading + n] for n in space] for t in time]
+    if "space" in offsets:
+        read = [[torch.lerp(*pair, along[..., None].to(x.dtype))] for pair in read]
+    new = torch.lerp(read[0][0], read[1][0], across[..., None].to(x.dtype)) if "time" in offsets else read[0][0]
+    place = torch.arange(rows, device=x.device)[:, None] * tokens + flow.leading + chosen
+    return flat.index_copy(0, place.flatten(), new.flatten(0, 1)).view_as(x)
+
+
+def build(clip, setting, made):
+    layers, patches = clip.config.vision.layers, clip.config.patches
+    if not (1 <= setting.k <= patches and setting.hidden >= 1 and setting.last <= layers):
+        given = f"k={setting.k}, hidden={setting.hidden}, last={setting.last}"
+        allowed = f"1 <= k <= {patches}, hidden >= 1, last <= {layers}"
+        raise PetvrError(f"method 'asa': {given} given, allowed: {allowed}")
+    acting = range(layers - setting.last if setting.last else 0, layers)
+    module, choose = Asa(clip, setting, made, acting), Choice(clip, setting)
+
+    def act(qkv, here):
+        flow = here.flow
+        if flow.joined or flow.frames > module.frames:
+            how = "frames joined into one sequence" if flow.joined else f"{flow.frames} frames"
+            raise PetvrError(f"method 'asa': {how}; it moves between single frames, up to {module.frames} of them")
+        chosen = choose(here, module)
+        u = here.input.gather(1, (flow.leading + chosen)[..., None].expand(-1, -1, here.input.shape[-1]))
+        offsets = module.offsets(u, flow.frame, chosen, here.layer)
+        q, k, v = qkv
+        return q, warp(k, flow, chosen, offsets), warp(v, flow, chosen, offsets)
+
+    by_text = setting.select.startswith("text")
+    return Declaration(
+        module=module,
+        insert=[Insert("vision", "qkv", act, acting)],
+        temporal=True,
+        pool=setting.pool if by_text else "",
+    )
