@@ -5,7 +5,6 @@ import torch
 
 from petvr import similarity
 from petvr.errors import PetvrError
-from petvr.similarity import query_aware
 
 torch.set_num_threads(1)
 N, M, F, E = 5, 4, 6, 8
@@ -76,39 +75,6 @@ def test_a_video_without_a_frame_scores_zero_and_leaves_gradients_finite(name, s
     assert scores[:, 2].abs().max() < 1e-6
     scores.sum().backward()
     assert frames.grad.isfinite().all()
-
-
-def test_query_aware_in_blocks_equals_one_block_and_keeps_its_gradients(features, monkeypatch):
-    text, frames, mask = features
-    score = similarity.build("query_aware", {"tau": 0.5}, E)
-    frames = frames.clone().requires_grad_()
-    whole = score(text, frames, mask)
-    (gradient,) = torch.autograd.grad(whole.square().sum(), frames)
-    for block in (1, F * 2, F * N * 2):
-        monkeypatch.setattr(query_aware, "BLOCK", block)
-        blocked = score(text, frames, mask)
-        torch.testing.assert_close(blocked, whole, atol=1e-6, rtol=0)
-        torch.testing.assert_close(torch.autograd.grad(blocked.square().sum(), frames)[0], gradient, atol=1e-5, rtol=0)
-
-
-def test_query_aware_never_holds_more_than_its_blocks(features, monkeypatch):
-    """The largest tensor made while scoring is a block or the result, not [texts, videos, frames]."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    class Largest(TorchDispatchMode):
-        numbers = 0
-
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            out = function(*args, **(kwargs or {}))
-            if isinstance(out, torch.Tensor):
-                self.numbers = max(self.numbers, out.untyped_storage().nbytes() // out.element_size())
-            return out
-
-    monkeypatch.setattr(query_aware, "BLOCK", 1000)
-    text, frames = torch.randn(60, E), torch.randn(50, F, E)
-    with torch.no_grad(), Largest() as largest:
-        similarity.build("query_aware", {}, E)(text, frames)
-    assert largest.numbers == 60 * 50 < 60 * 50 * F
 
 
 @pytest.mark.parametrize("name", ["mean_pool", "query_aware"])

@@ -207,14 +207,26 @@ class Clip(nn.Module):
         """
         if ids.device.type == "cpu" and len(ids):
             ids = crop(ids, self.config.eot)
+        return self._sentence(*self._words(ids, inserts))
+
+    def encode_words(self, ids: Tensor, inserts: Inserts | None = None) -> Tensor:
+        """ids [B, W] -> every token after the last LayerNorm and the projection, without prompts, [B, W, E]."""
+        return self._all_words(*self._words(ids, inserts))
+
+    def encode_all_words(self, ids: Tensor, inserts: Inserts | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """ids [B, W] -> what encode_texts [B, E] and encode_words [B, W, E] give, in one pass, and which words are
+        SOT, text or EOT, not padding [B, W]."""
         x, flow = self._words(ids, inserts)
+        words = self._all_words(x, flow)
+        eot = flow.eot - (flow.leading - 1)
+        return self._sentence(x, flow), words, torch.arange(words.shape[1], device=x.device) <= eot[:, None]
+
+    def _sentence(self, x: Tensor, flow: Flow) -> Tensor:
         last = x[torch.arange(x.shape[0], device=x.device), flow.eot]
         pooled = flow.at("pooled", self.text_model.final_layer_norm(last))
         return flow.at("projected", self.text_projection(pooled))
 
-    def encode_words(self, ids: Tensor, inserts: Inserts | None = None) -> Tensor:
-        """ids [B, W] -> every token after the last LayerNorm and the projection, without prompts, [B, W, E]."""
-        x, flow = self._words(ids, inserts)
+    def _all_words(self, x: Tensor, flow: Flow) -> Tensor:
         x = torch.cat([x[:, :1], x[:, flow.leading :]], dim=1) if flow.prompts else x
         return self.text_projection(self.text_model.final_layer_norm(x))
 

@@ -101,6 +101,10 @@ class Adapted(nn.Module):
         """ids [B, W] -> [B, W, E], as Clip.encode_words."""
         return self.clip.encode_words(ids, self.inserts)
 
+    def encode_all_words(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """ids [B, W] -> [B, E], [B, W, E], [B, W], as Clip.encode_all_words."""
+        return self.clip.encode_all_words(ids, self.inserts)
+
     def trainable(self) -> dict[str, nn.Parameter]:
         """Name -> parameter, exactly those with requires_grad."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}

@@ -5,25 +5,24 @@ Every frame is normalised, the valid ones are averaged, and the score is the cos
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
+
+from petvr.similarity._head import Features, Similarity, mean_of, unit
 
 VERSION = 1
 DEFAULTS = {}
 
 
-class MeanPool(nn.Module):
-    def forward(self, text: Tensor, frames: Tensor, mask: Tensor | None = None) -> Tensor:
-        """text [N, E], frames [M, F, E], mask [M, F] -> [N, M] in fp32; a video without a valid frame scores 0."""
-        with torch.autocast(text.device.type, enabled=False):
-            if mask is None:
-                mask = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
-            hidden = ~mask[..., None]  # filled, not multiplied: a masked NaN must reach neither score nor gradient
-            frames = functional.normalize(frames.float().masked_fill(hidden, 0), dim=-1).masked_fill(hidden, 0)
-            video = frames.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
-            return functional.normalize(text.float(), dim=-1) @ functional.normalize(video, dim=-1).T
+class MeanPool(Similarity):
+    def text_side(self, features: Features) -> Features:
+        return {"text": unit(features["text"])}
+
+    def video_side(self, features: Features) -> Features:
+        return {"video": mean_of(features["frames"], features["mask"])}
+
+    def pairs(self, texts: Features, videos: Features) -> Tensor:
+        return texts["text"] @ videos["video"].T
 
 
-def build(setting, embed_dim, generator):
+def build(setting, made):
     return MeanPool()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from petvr.retrieval import ranking
 from petvr.spec import Recipe
-from petvr.training.model import Model
+from petvr.training.model import Features, Model
 from petvr.training.reader import Reader
 from petvr.training.texts import Texts
 
 PICTURES = {"cpu": 256, "cuda": 1024}  # encoded at once: memory, not results, depends on it
 KEPT = 1 << 26  # scores that are kept as one matrix (256 MiB)
-SCRATCH = {"cpu": 1 << 24, "cuda": 1 << 27}  # texts x videos x E of one call to a similarity
+SCRATCH = {"cpu": 1 << 30, "cuda": 1 << 35}  # numbers worked through between two pauses; memory is the similarity's
 
 
 @torch.inference_mode()
@@ -36,12 +35,12 @@ def rank(
     """
     model.mode_of(training=False)
     text = _texts(model, texts, pictures or PICTURES[model.device.type], pause)
-    frames, mask = _frames(model, reader, pictures, pause)
-    scores = Scores(model, text, frames, mask, texts.place, pause)
+    videos = _videos(model, reader, pictures, pause)
+    scores = Scores(model, text, videos, texts.place, pause)
     return ranking.evaluate(
         scores,
         owner,
-        videos=len(frames),
+        videos=reader.videos,
         dsl=recipe.dsl,
         temperature=recipe.dsl_temperature,
         scale=float(model.logit_scale.exp()),
@@ -51,47 +50,62 @@ def rank(
 class Scores:
     """Caption indices -> their scores with all videos [R, V]; distinct captions are scored once."""
 
-    def __init__(
-        self, model: Model, text: Tensor, frames: Tensor, mask: Tensor, place: Tensor, pause: Callable
-    ) -> None:
-        self.model, self.text, self.frames, self.mask, self.place, self.pause = model, text, frames, mask, place, pause
-        cost = len(frames) * max(frames.shape[-1], frames.shape[1])
-        self.rows = max(1, SCRATCH[frames.device.type] // cost)
+    def __init__(self, model: Model, texts: Features, videos: Features, place: Tensor, pause: Callable) -> None:
+        self.model, self.texts, self.videos, self.place, self.pause = model, texts, videos, place, pause
+        count, device = len(videos["seen"]), videos["seen"].device
+        cost = count * model.similarity.pair_cost(texts, videos)
+        self.rows, self.device = max(1, SCRATCH[device.type] // cost), device
         self.kept = None
-        if len(text) * len(frames) <= KEPT:
-            self.kept = self._score(torch.arange(len(text)))
+        distinct = _size(texts)
+        if distinct * count <= KEPT:
+            self.kept = self._score(torch.arange(distinct))
 
     def __call__(self, captions: Tensor) -> Tensor:
         if self.kept is not None:
             return self.kept[self.place[captions].to(self.kept.device)]
         distinct, back = torch.unique(self.place[captions], return_inverse=True)
-        return self._score(distinct)[back.to(self.text.device)]
+        return self._score(distinct)[back.to(self.device)]
 
     def _score(self, texts: Tensor) -> Tensor:
         parts = []
         for part in texts.split(self.rows):
             self.pause()
-            parts.append(self.model.scores(self.text[part.to(self.text.device)], self.frames, self.mask))
+            rows = part.to(self.device)
+            parts.append(self.model.scores({name: each[rows] for name, each in self.texts.items()}, self.videos))
         return torch.cat(parts)
 
 
-def _texts(model: Model, texts: Texts, batch: int, pause: Callable[[], None]) -> Tensor:
-    """Features of the distinct captions [U, E]; those of like length go together."""
-    order = torch.argsort(texts.lengths, stable=True)
-    parts = []
+def _texts(model: Model, texts: Texts, batch: int, pause: Callable[[], None]) -> Features:
+    """Text sides of the distinct captions; those of like length go together, the longest first."""
+    order = torch.argsort(texts.lengths, stable=True, descending=True)
+    found: Features = {}
     for part in order.split(batch):
         pause()
-        parts.append(model.texts(texts.rows(part).to(model.device)))
-    return torch.cat(parts)[torch.argsort(order).to(model.device)]
+        _put(found, part, model.texts(texts.rows(part).to(model.device)), len(texts))
+    return found
 
 
-def _frames(model: Model, reader: Reader, pictures: int | None, pause: Callable[[], None]) -> tuple[Tensor, Tensor]:
-    """Features of all the reader's videos [V, F, E] and their mask [V, F], each video read and encoded once."""
+def _videos(model: Model, reader: Reader, pictures: int | None, pause: Callable[[], None]) -> Features:
+    """Video sides of all the reader's videos, each video read and encoded once."""
     batch = max(1, (pictures or PICTURES[model.device.type]) // reader.frames)
-    features, masks = [], []
-    for part in np.split(np.arange(reader.videos), range(batch, reader.videos, batch)):
+    found: Features = {}
+    for part in torch.arange(reader.videos).split(batch):
         pause()
-        pixels, mask = reader.read(part)
-        features.append(model.frames(pixels, mask))
-        masks.append(mask)
-    return torch.cat(features), torch.cat(masks)
+        _put(found, part, model.frames(*reader.read(part.numpy())), reader.videos)
+    return found
+
+
+def _put(found: Features, rows: Tensor, features: Features, total: int) -> None:
+    """Write rows into the whole, which is made by the first ones: joined at the end it would stand there twice.
+
+    Later texts may have fewer words than the first ones: what they lack stays zero.
+    """
+    for name, part in features.items():
+        if name not in found:
+            found[name] = part.new_zeros((total, *part.shape[1:]))
+        whole = found[name] if part.dim() == 1 else found[name][:, : part.shape[1]]
+        whole[rows.to(part.device)] = part
+
+
+def _size(features: Features) -> int:
+    return len(next(iter(features.values())))

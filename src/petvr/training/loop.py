@@ -150,10 +150,10 @@ class Loop:
         if self.spec.recipe.augment == "crop_flip":
             pixels = augment.crop_flip(pixels, seeds.tensors(self.spec.seed, "augment", self.progress.step))
             pixels = model.adapted.clip.normalise(pixels)
-        frames = model.frames(pixels, mask)
+        videos = model.frames(pixels, mask)
         if self.once_per_video:
-            frames, mask = frames[place], mask[place]
-        return losses.symmetric(model.scores(text, frames, mask), model.logit_scale)
+            videos = {name: tensor[place] for name, tensor in videos.items()}
+        return losses.contrastive(model.levels(text, videos), model.similarity.LEVELS, model.logit_scale)
 
     def mean_loss(self) -> float | None:
         """Mean over the steps since the last evaluation; waits for the device."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,11 @@ def symmetric(scores: Tensor, logit_scale: Tensor) -> Tensor:
     logits = scores.float() * logit_scale.float().exp()
     target = torch.arange(len(logits), device=logits.device)
     return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+
+
+def contrastive(levels: Tensor, weights: Sequence[float], logit_scale: Tensor) -> Tensor:
+    """The weighted sum of `symmetric` over the levels [L, B, B] that a similarity's score is the weighted sum of."""
+    return sum(weight * symmetric(level, logit_scale) for weight, level in zip(weights, levels, strict=True))
 
 
 @torch.no_grad()

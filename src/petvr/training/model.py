@@ -15,6 +15,7 @@ from petvr.spec import RunSpec
 from petvr.training import groups, precision, seeds
 
 HEAD = "similarity."
+Features = dict[str, Tensor]  # of texts or of videos, one row each, as petvr.similarity makes them
 
 
 class Model:
@@ -48,23 +49,30 @@ class Model:
             self.adapted.train(training)
             self.similarity.train(training)
 
-    def texts(self, ids: Tensor) -> Tensor:
-        """[B, W] -> fp32 [B, E]"""
+    def texts(self, ids: Tensor) -> Features:
+        """[B, W] -> the similarity's text side, fp32, B rows each"""
         with precision.forward(self.mode, self.device):
-            features = self.adapted.encode_texts(ids)
-        return features.float()
+            if "words" in self.similarity.NEEDS:
+                features = dict(zip(("text", "words", "word_mask"), self.adapted.encode_all_words(ids), strict=True))
+            else:
+                features = {"text": self.adapted.encode_texts(ids)}
+        return self.similarity.texts(features)
 
-    def frames(self, pixels: Tensor, mask: Tensor) -> Tensor:
-        """uint8 or normalised [B, F, 3, H, W], [B, F] -> fp32 [B, F, E]"""
+    def frames(self, pixels: Tensor, mask: Tensor) -> Features:
+        """uint8 or normalised [B, F, 3, H, W], [B, F] -> the similarity's video side, fp32, B rows each"""
         if not pixels.is_floating_point():
             pixels = self.adapted.clip.normalise(pixels)
         with precision.forward(self.mode, self.device):
-            features = self.adapted.encode_frames(pixels, mask)
-        return features.float()
+            features = {"frames": self.adapted.encode_frames(pixels, mask)}
+        return self.similarity.videos(features | {"mask": mask})
 
-    def scores(self, text: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
-        """[N, E], [M, F, E], [M, F] -> [N, M], before the logit scale"""
-        return self.similarity(text, frames, mask)
+    def scores(self, texts: Features, videos: Features) -> Tensor:
+        """Both sides -> [N, M], before the logit scale"""
+        return self.similarity.score(texts, videos)
+
+    def levels(self, texts: Features, videos: Features) -> Tensor:
+        """Both sides -> [L, N, M], before the logit scale: what has a contrastive loss of its own"""
+        return self.similarity.levels(texts, videos)
 
     def norms(self) -> set[str]:
         """Names in `trained` that are weights of LayerNorms."""
@@ -73,7 +81,9 @@ class Model:
         }
 
     def has_dropout(self) -> bool:
-        """Whether two passes over one video may differ in training."""
+        """Whether two passes over one text or video may differ in training."""
+        if self.similarity.RANDOM:
+            return True
         parts = [*self.adapted.modules(), *self.similarity.modules()]
         return any(getattr(part, "p", 0) for part in parts if "dropout" in type(part).__name__.lower())
 
@@ -108,7 +118,13 @@ def build(spec: RunSpec, weights: Path, device: torch.device) -> Model:
         train_logit_scale=spec.train and recipe.logit_scale == "train",
     )
     similarity = build_similarity(
-        recipe.similarity, recipe.similarity_setting, adapted.embed_dim, seeds.tensors(spec.seed, "similarity")
+        recipe.similarity,
+        recipe.similarity_setting,
+        adapted.embed_dim,
+        seeds.tensors(spec.seed, "similarity"),
+        clip=adapted.clip,
+        frames=recipe.frames,
+        words=recipe.words,
     )
     return Model(adapted, similarity, mode=recipe.precision).to(device)
 

@@ -1,0 +1,15 @@
+"""CLIP4Clip's sequential type on a frozen CLIP [Luo et al. 2021, section 3.3; a baseline of MV-Adapter, section 5.1].
+
+Nothing is inserted and nothing of CLIP trains: what trains is the similarity of the same name.
+"""
+
+from petvr.methods._adapted import Declaration
+
+VERSION = 1
+DEFAULTS = {}
+IDENTITY = "exact"
+SIMILARITY = "seq_transf"
+
+
+def build(clip, setting, made):
+    return Declaration()

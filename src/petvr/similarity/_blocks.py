@@ -1,0 +1,68 @@
+"""CLIP's transformer blocks over a sequence of frames or words, with learned positions, started from CLIP's text tower.
+
+CLIP4Clip's "sequential type" [Luo et al. 2021, section 3.3]; its LayerNorms have epsilon 1e-12 [released code].
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from petvr.clip.config import Tower, geometry
+from petvr.clip.insert import Flow, Inserts
+from petvr.clip.towers import Block
+from petvr.similarity._head import Made
+
+EPS = 1e-12
+STD = 0.02
+ROWS = 77  # positions of CLIP's text tower, all of which are taken over
+NOTHING = Inserts(geometry("vit-b-32"))  # these blocks have places, but nothing acts there
+
+
+class Blocks(nn.ModuleList):
+    """Pre-LN blocks in which every token sees all valid ones."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B, S, E], mask [B, S] -> [B, S, E]; where nothing is valid, everything is seen."""
+        flow = Flow("vision", NOTHING, key_mask=mask | ~mask.any(dim=1, keepdim=True))
+        for number, block in enumerate(self):
+            x = block(x, flow, number)
+        return x
+
+
+def blocks(made: Made, count: int) -> Blocks:
+    """`count` blocks of width E that begin as CLIP's first text blocks.
+
+    Where CLIP's text tower does not fit (its width is not E, it is too shallow, or no CLIP is given) they are drawn
+    at random: weights N(0, 0.02), biases 0.
+    """
+    text = None if made.clip is None else made.clip.config.text
+    heads = text.heads if text and text.width == made.embed else max(1, made.embed // 64)
+    width = text.mlp if text and text.width == made.embed else 4 * made.embed
+    found = Blocks(Block(Tower(made.embed, count, heads, width, eps=EPS)) for _ in range(count))
+    if text and text.width == made.embed and text.layers >= count:
+        for block, source in zip(found, made.clip.text_model.encoder.layers, strict=False):
+            block.load_state_dict(source.state_dict())
+    else:
+        drawn(found)
+    return found
+
+
+def positions(made: Made, rows: int = 0) -> nn.Parameter:
+    """[rows or more, E], begun as CLIP's text positions; rows beyond those are N(0, 0.02)."""
+    table = torch.empty(max(rows, ROWS), made.embed).normal_(std=STD)
+    source = None if made.clip is None else made.clip.text_model.embeddings.position_embedding.weight
+    if source is not None and source.shape[1] == made.embed:
+        common = min(len(table), len(source))
+        table[:common] = source.detach()[:common].to(table.device)
+    return nn.Parameter(table)
+
+
+@torch.no_grad()
+def drawn(module: nn.Module, std: float = STD) -> None:
+    """Weights N(0, std), biases 0; LayerNorms as torch makes them."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            part.weight.normal_(std=std)
+            if part.bias is not None:
+                part.bias.zero_()
