@@ -33,7 +33,18 @@ from petvr.clip.config import ClipConfig
 
 TOWERS = ("vision", "text")
 ONCE = ("ids", "embedded", "tokens_in", "pooled", "projected")
-PER_BLOCK = ("block_in", "attn_in", "qkv", "attn_mixed", "attn_out", "mid", "mlp_in", "mlp_hidden", "mlp_out", "block_out")
+PER_BLOCK = (
+    "block_in",
+    "attn_in",
+    "qkv",
+    "attn_mixed",
+    "attn_out",
+    "mid",
+    "mlp_in",
+    "mlp_hidden",
+    "mlp_out",
+    "block_out",
+)
 
 
 @dataclass(slots=True)

@@ -13,10 +13,12 @@ class Bottleneck(nn.Module):
     """s * (ReLU(x W_down + b_down) W_up + b_up). W_up starts at zero, so it adds nothing before training.
 
     W_down starts as torch's Linear does (Kaiming uniform, a = sqrt 5), both biases at zero [AdaptFormer's code].
+    `norm`: x passes a LayerNorm of the adapter's own first.
     """
 
-    def __init__(self, width: int, hidden: int, scale: float, generator: torch.Generator):
+    def __init__(self, width: int, hidden: int, scale: float, generator: torch.Generator, norm: bool = False):
         super().__init__()
+        self.norm = nn.LayerNorm(width) if norm else nn.Identity()
         self.down = nn.Linear(width, hidden)
         self.up = nn.Linear(hidden, width)
         self.scale = scale
@@ -25,18 +27,18 @@ class Bottleneck(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.up(torch.relu(self.down(x))) * self.scale
+        return self.up(torch.relu(self.down(self.norm(x)))) * self.scale
+
+
+def stack(part, hidden: int, scale: float, generator: torch.Generator, norm: bool = False) -> nn.ModuleList:
+    """One bottleneck for every block of a tower; `part` is that tower's half of the configuration."""
+    return nn.ModuleList(Bottleneck(part.width, hidden, scale, generator, norm) for _ in range(part.layers))
 
 
 def towers(clip, hidden: int, scale: float, generator: torch.Generator) -> nn.ModuleDict:
     """One bottleneck for every block of both towers: "vision" and "text" -> list by block."""
     parts = {"vision": clip.config.vision, "text": clip.config.text}
-    return nn.ModuleDict(
-        {
-            tower: nn.ModuleList(Bottleneck(part.width, hidden, scale, generator) for _ in range(part.layers))
-            for tower, part in parts.items()
-        }
-    )
+    return nn.ModuleDict({tower: stack(part, hidden, scale, generator) for tower, part in parts.items()})
 
 
 def beside(adapters: nn.ModuleList, reads: str) -> Callable:
@@ -44,5 +46,14 @@ def beside(adapters: nn.ModuleList, reads: str) -> Callable:
 
     def add(out: Tensor, here) -> Tensor:
         return out + adapters[here.layer](here.input if reads == "normed" else here.residual)
+
+    return add
+
+
+def behind(adapters: nn.ModuleList) -> Callable:
+    """Sequential: the block's bottleneck reads a sub-layer's output and is added to it."""
+
+    def add(out: Tensor, here) -> Tensor:
+        return out + adapters[here.layer](out)
 
     return add

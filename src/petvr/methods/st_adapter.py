@@ -1,0 +1,81 @@
+"""ST-Adapter [Pan et al. 2022, equation 4], a baseline of RAP and of MV-Adapter: a convolution along time.
+
+    A(x) = x + DWConv(x W_down + b_down) W_up + b_up          x [B, F, P, D], W_down [D, r]
+
+on the patches of the vision tower; CLS and prompts stay as they are. DWConv is a depthwise convolution, kernel 3 in
+time and 1 x 1 in space, bordered by zeros; there is no activation. Frames whose mask is False count as border, so that
+they change nothing (the public code knows no masks).
+
+`per_block` 2 (RAP, printed 14.22 M = 24 x 592,512): at the beginning of every block and again before its LN2 and MLP.
+1 (MV-Adapter): at the beginning alone. `text` frozen; trained: the whole text encoder with its projection
+(63,428,096 numbers; with the adapters 77.65 M, RAP prints 77.45 M); adaptformer: a sequential AdaptMLP of `text_width`
+with a LayerNorm of its own (petvr.methods.adaptformer), as in MV-Adapter's tables, where with `biases` (all of CLIP's)
+it makes the printed 5.93 %. The second adapter of the last block changes patches that nothing reads any more: in RAP's
+form 592,512 of the numbers never get a gradient. `width` r = 384 is Pan's and fits both. Guess: AdaptMLP's scale
+of 0.1 (`text_scale`).
+
+Initialisation [Pan's code]: the convolution and all biases zero, W_down and W_up as torch draws them.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from petvr.methods._adapted import Declaration, Insert
+from petvr.methods._bottleneck import behind, stack
+
+VERSION = 1
+DEFAULTS = {"per_block": 2, "width": 384, "text": "frozen", "text_width": 128, "text_scale": 0.1, "biases": False}
+CHOICES = {"per_block": [1, 2], "text": ["frozen", "trained", "adaptformer"]}
+IDENTITY = "exact"
+
+PLACES = ("block_in", "mid")
+TEXT = ("text_model.", "text_projection.")
+
+
+class StAdapter(nn.Module):
+    def __init__(self, width, hidden):
+        super().__init__()
+        self.down, self.up = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.taps = nn.Parameter(torch.zeros(3, hidden))  # of the frame before, the frame itself, the frame after
+        self.taps_bias = nn.Parameter(torch.zeros(hidden))
+        nn.init.zeros_(self.down.bias)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x, flow):
+        """x [R, S, D] -> [R, S, D]; rows may be frames, or videos with all their frames' patches in order."""
+        alone, patches = x[:, : flow.leading], x[:, flow.leading :]
+        z = self.down(patches)
+        z = z.reshape(flow.videos, flow.frames, -1, z.shape[-1])
+        if flow.mask is not None:
+            z = z.masked_fill(~flow.mask[:, :, None, None], 0)
+        z = self.along_time(z).reshape(*patches.shape[:2], -1)
+        return torch.cat([alone, patches + self.up(z)], dim=1)
+
+    def along_time(self, z):
+        """z [B, F, P, r]: three shifted products."""
+        wide, taps = functional.pad(z, (0, 0, 0, 0, 1, 1)), self.taps.to(z.dtype)
+        out = self.taps_bias.to(z.dtype)
+        for shift, tap in enumerate(taps):
+            out = torch.addcmul(out, wide[:, shift : shift + z.shape[1]], tap)
+        return out
+
+
+def build(clip, setting, made):
+    part, module, insert = clip.config.vision, nn.ModuleDict(), []
+    for place in PLACES[: setting.per_block]:
+        adapters = nn.ModuleList(StAdapter(part.width, setting.width) for _ in range(part.layers))
+        module[f"vision_{place}"] = adapters
+        insert.append(Insert("vision", place, along(adapters)))
+    if setting.text == "adaptformer":
+        module["text"] = stack(clip.config.text, setting.text_width, setting.text_scale, made.generator, norm=True)
+        insert.append(Insert("text", "mlp_out", behind(module["text"])))
+
+    def trains(name):
+        return (setting.biases and name.endswith(".bias")) or (setting.text == "trained" and name.startswith(TEXT))
+
+    return Declaration(trains, module, insert, temporal=True)
+
+
+def along(adapters):
+    return lambda x, here: adapters[here.layer](x, here.flow)
