@@ -1,8 +1,8 @@
 """Runs in its own process: `python training_child.py FOLDER PLACE`, and kills itself there with SIGKILL.
 
 PLACE: `step:N` before the N-th group of parameters is updated (three a step), `evaluation:N` in the N-th evaluation
-with all features computed, `checkpoint:N` with half of the N-th checkpoint written, `result` between ranks.npz and result.json.
-`slow` sleeps before each step and is not killed.
+with all features computed, `checkpoint:N` with half of the N-th checkpoint written, `result` between ranks.npz and
+result.json. `slow` sleeps before each step and is not killed.
 """
 
 import os
