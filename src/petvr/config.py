@@ -17,7 +17,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from petvr.errors import PetvrError, unknown
 
 
-
 def _names(value: Any) -> Any:
     if value == "all" or (isinstance(value, list) and value and all(isinstance(name, str) for name in value)):
         return value
@@ -135,7 +134,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise PetvrError(f"{path}: no such configuration file (run petvr in the folder that holds config.yaml)") from error
+        raise PetvrError(
+            f"{path}: no such configuration file (run petvr in the folder that holds config.yaml)"
+        ) from error
     except yaml.YAMLError as error:
         raise PetvrError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

@@ -1,23 +1,13 @@
-import os
-from pathlib import Path
-
 import pytest
 
 from petvr.clip import tokenizer
 from petvr.errors import PetvrError
 
-PLACES = [os.environ.get("PETVR_REAL", ""), *(str(up / "shared" / "real") for up in Path(__file__).resolve().parents)]
-REAL = next((Path(place) / "clip" for place in PLACES if place and (Path(place) / "clip").is_dir()), None)
-needs_vocabulary = pytest.mark.skipif(
-    REAL is None,
-    reason="CLIP's vocabulary is not here: set PETVR_REAL to a folder with clip/bpe_simple_vocab_16e6.txt.gz",
-)
-
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, real_files):
     out = tmp_path_factory.mktemp("vocabulary")
-    tokenizer.from_bpe_file(REAL / "bpe_simple_vocab_16e6.txt.gz", out)
+    tokenizer.from_bpe_file(real_files / "clip" / "bpe_simple_vocab_16e6.txt.gz", out)
     return out
 
 
@@ -37,14 +27,12 @@ def small(tmp_path_factory):
     return tokenizer.load(out)
 
 
-@needs_vocabulary
 def test_the_real_vocabulary_gives_clips_ids(real):
     assert (real.sot, real.eot) == (49406, 49407)
     assert real(["a photo of a cat"], 9).tolist() == [[49406, 320, 1125, 539, 320, 2368, 49407, 0, 0]]
     assert real(["  A PHOTO\tof a cat\n"], 7).tolist() == [[49406, 320, 1125, 539, 320, 2368, 49407]]
 
 
-@needs_vocabulary
 def test_the_real_vocabulary_agrees_with_transformers_on_awkward_text(real, folder):
     import json
 

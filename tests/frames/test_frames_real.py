@@ -12,8 +12,8 @@ from petvr.frames.store import FrameStore, Item, build
 
 
 @pytest.fixture(scope="module")
-def clips(real):
-    folder = real / "msrvtt" / "videos"
+def clips(real_files):
+    folder = real_files / "msrvtt" / "videos"
     found = sorted(folder.glob("*.mp4"))
     if not found:
         pytest.skip(f"no real clips in {folder.name}")
@@ -32,8 +32,8 @@ def test_decord_and_pyav_agree_on_every_sampled_frame(clips):
     assert used == {"decord" if importlib.util.find_spec("decord") else "pyav"}
 
 
-def test_the_clips_in_a_store(clips, real, tmp_path):
-    dataset = load("msrvtt-9k", real / "msrvtt")
+def test_the_clips_in_a_store(clips, real_files, tmp_path):
+    dataset = load("msrvtt-9k", real_files / "msrvtt")
     videos = [video for video in dataset.split("test").videos if dataset.video_file(video).exists()]
     assert len(videos) == len(clips)
     items = [Item(video, dataset.video_file(video), dataset.window(video)) for video in videos]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from petvr.layout import Layout
-from petvr.result import Cost, Data, Evaluation, Provenance, Result
+from petvr.result import Cost, Data, Evaluation, Provenance, Result, data_class
 from petvr.spec import Recipe, RunSpec, Source
 from petvr.tables import Column, Planned, Printed, Row, TableModel, Want
 
@@ -57,7 +57,7 @@ def result(run: RunSpec, r1: float, *, last: float | None = None, data: dict | N
             trainable=122_880, total=151_400_193, trainable_by_part={"clip": 0, "new": 122_880, "head": 0},
             flops_per_pair=3.1e11, peak_memory_bytes=None, train_seconds=61.5, eval_seconds=4.0, pairs_per_second=12.0,
         ),
-        data=Data(**(counts | (data or {}))),
+        data=_data(counts | (data or {})),
         provenance=Provenance(
             petvr="0.1.0", git_revision="0123456789abcdef", git_dirty=False, packages={"torch": "2.13.0"},
             hardware={"device": "cpu"}, started="2026-01-05T10:00:00Z", finished="2026-01-05T10:02:00Z",
@@ -65,6 +65,11 @@ def result(run: RunSpec, r1: float, *, last: float | None = None, data: dict | N
         ),
     )  # fmt: skip
     return Result(**(values | changes))
+
+
+def _data(values: dict) -> Data:
+    test, train = ((values[f"{name}_videos"], values[f"{name}_videos_official"]) for name in ("test", "train"))
+    return Data(**({"data_class": data_class(test, train)} | values))
 
 
 def put(results: Path, method: str, r1s: list[float], *, data: dict | None = None, **changes) -> dict[int, Planned]:

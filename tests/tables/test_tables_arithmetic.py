@@ -8,9 +8,7 @@ import pytest
 from table_factory import planned, put, result, row, spec, table
 
 from petvr.layout import Layout
-from petvr.result import Data
 from petvr.tables import Column, Printed, build
-from petvr.tables.data_class import data_class
 from petvr.tables.estimate import Estimate, estimate, places, verdict
 
 
@@ -151,19 +149,6 @@ def test_a_synthetic_world_shows_the_printed_value_and_no_difference(tmp_path):
     runs = put(tmp_path, "vop", [44.0, 45.0], data={"world": "synthetic"})
     shown = cell(build(table([row("VoP", runs)], {(0, "t2v:R@1"): "44.6"}), tmp_path), 0, "t2v:R@1")
     assert (shown.printed.text, shown.difference, shown.verdict) == ("44.6", None, None)
-
-
-@pytest.mark.parametrize(
-    "test, train, expected",
-    [(1000, 10000, "A"), (1000, 9950, "A"), (991, 10000, "B"), (990, 9800, "B"), (989, 10000, "C"), (950, 9500, "C"),
-     (949, 10000, "D"), (1000, 9400, "D")],
-)  # fmt: skip
-def test_the_data_class_follows_what_is_missing(test, train, expected):
-    data = Data(
-        world="real", digest="d", frames_digest="f", train_videos=train, train_videos_official=10000,
-        test_videos=test, test_videos_official=1000, test_captions=test,
-    )  # fmt: skip
-    assert data_class(data) == expected
 
 
 @pytest.mark.parametrize("test, difference, printed", [(995, -0.1, True), (970, None, True), (900, None, False)])

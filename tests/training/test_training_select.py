@@ -4,7 +4,7 @@ import pytest
 
 from petvr.datasets.base import Split
 from petvr.errors import PetvrError
-from petvr.result import Evaluation
+from petvr.result import Evaluation, data_class
 from petvr.training import missing, select
 
 
@@ -65,4 +65,4 @@ def test_nothing_left_or_a_wrong_policy_is_an_error():
     ],
 )
 def test_classes_follow_the_missing_shares(test, train, expected):
-    assert missing.data_class(test, train) == expected
+    assert data_class(test, train) == expected

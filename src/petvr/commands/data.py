@@ -43,6 +43,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
     if len(absent) == total:
         raise PetvrError(f"{root / 'videos'}: holds none of the {total} videos of {args.dataset}")
     if absent and config.missing == "strict":
-        raise PetvrError(f"{root / 'videos'}: {len(absent)} videos are absent ({absent[0]}, ...), and missing is strict")
+        raise PetvrError(
+            f"{root / 'videos'}: {len(absent)} videos are absent ({absent[0]}, ...), and missing is strict"
+        )
     manifest = {"dataset": args.dataset, "root": str(root), "splits": splits, "absent": sorted(absent)}
     atomic.write_json(Layout(config.results).manifest(args.dataset), manifest)

@@ -16,7 +16,9 @@ from petvr.status import status
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="machine-readable")
-    parser.add_argument("--everything", action="store_true", help="count methods and data sets to come as if they existed")
+    parser.add_argument(
+        "--everything", action="store_true", help="count methods and data sets to come as if they existed"
+    )
 
 
 def run(args: argparse.Namespace, config: Config) -> None:

@@ -12,7 +12,9 @@ from petvr.papers.plan import Plan
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("table", nargs="*", help="only the runs of these tables, e.g. vop/table_3 (default: everything)")
+    parser.add_argument(
+        "table", nargs="*", help="only the runs of these tables, e.g. vop/table_3 (default: everything)"
+    )
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
@@ -24,7 +26,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
         print(f"petvr: warning: {broken}", file=sys.stderr)
     if not status.ok:
         print(f"petvr: warning: {status.warning}", file=sys.stderr)
-    line = f"{status.uri}: {status.logged} runs logged, {status.unchanged} unchanged, {status.removed} replaced or removed"
+    line = (
+        f"{status.uri}: {status.logged} runs logged, {status.unchanged} unchanged, {status.removed} replaced or removed"
+    )
     print(line)
     for view in views:
         atomic.write_text(Layout(config.results).mlflow / f"{view.id}.synced", (status.warning or line) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 
 from petvr import atomic, datasets, planning
@@ -53,7 +54,5 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 def _record(layout: Layout, run: str, error: Exception) -> None:
     """Leave the reason for the tables; a disk that is full must not hide the error itself."""
-    try:
+    with contextlib.suppress(PetvrError):
         atomic.write_json(layout.failure(run), {"run": run, "error": " ".join(str(error).split())[:500]})
-    except PetvrError:
-        pass

@@ -1,4 +1,4 @@
-"""`petvr weights vit-b-32`: a backbone's weights as one canonical folder (config.json, model.safetensors, tokenizer)."""
+"""`petvr weights vit-b-32`: a backbone as one canonical folder (config.json, model.safetensors, tokenizer)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from petvr.result import Result
 from petvr.tables import measure, text
 from petvr.tables.compute import Line, Table
-from petvr.tables.data_class import data_class
 
 PAPER_TITLES = {
     "vop": "VoP",
@@ -23,7 +22,7 @@ CLASSES = {
 
 def title(table: Table) -> str:
     paper = PAPER_TITLES.get(table.model.paper, table.model.paper)
-    kinds = {data_class(result.data) for result in table.used()}
+    kinds = {result.data.data_class for result in table.used()}
     suffix = ""
     if table.world == "synthetic":
         suffix = " [synthetic world]"
@@ -110,7 +109,7 @@ def _data(table: Table) -> list[str]:
     said = []
     for dataset, result in sorted(_by_dataset(table).items()):
         data = result.data
-        kind = data_class(data)
+        kind = data.data_class
         note = f"class {kind} ({CLASSES[kind]})" if data.world == "real" else "synthetic"
         mark = f" {text.CLASS_C_MARK}" if kind == "C" else ""
         test = _part(data.test_videos, data.test_videos_official)
@@ -134,7 +133,7 @@ def _by_dataset(table: Table) -> dict[str, Result]:
     for line in table.lines:
         for dataset in line.seeds:
             for result in (seed.result for seed in line.used(dataset)):
-                if result and (dataset not in found or data_class(result.data) > data_class(found[dataset].data)):
+                if result and (dataset not in found or result.data.data_class > found[dataset].data.data_class):
                     found[dataset] = result
     return found
 

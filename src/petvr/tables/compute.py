@@ -10,7 +10,6 @@ from petvr.errors import PetvrError
 from petvr.result import Result
 from petvr.tables import measure
 from petvr.tables.collect import Seed, reader
-from petvr.tables.data_class import data_class
 from petvr.tables.estimate import Estimate, Verdict, estimate, places, verdict
 from petvr.tables.model import METRICS, Column, Planned, Printed, Row, TableModel
 
@@ -151,7 +150,7 @@ def _compared(table: Table) -> list[Line]:
     for line in table.lines:
         cells = []
         for cell in line.cells:
-            kinds = {data_class(seed.result.data) for seed in line.used(cell.dataset) if seed.result}
+            kinds = {seed.result.data.data_class for seed in line.used(cell.dataset) if seed.result}
             if table.world == "real" and "D" in kinds:
                 cell = replace(cell, printed=None)
             comparable = table.world == "real" and kinds <= {"A", "B"} and cell.column.metric not in _NOT_COMPARED

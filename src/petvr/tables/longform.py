@@ -7,7 +7,6 @@ import io
 
 from petvr.tables import measure
 from petvr.tables.compute import Cell, Line, Table
-from petvr.tables.data_class import data_class
 
 FIELDS = (
     "paper", "table", "row_order", "row", "note", "group", "block", "dataset", "backbone", "direction", "metric",
@@ -61,7 +60,7 @@ def _seed(table: Table, line: Line, cell: Cell, seed) -> dict:
         "backbone": result.spec.backbone,
         "world": result.data.world,
         "data_digest": result.data.digest,
-        "data_class": data_class(result.data),
+        "data_class": result.data.data_class,
         "git_revision": result.provenance.git_revision or "",
         "spec_digest": result.provenance.spec_digest,
         "finished": result.provenance.finished,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from petvr.tables.compute import Cell, Line, Table
-from petvr.tables.data_class import data_class
 from petvr.tables.model import METRICS, Column
 
 EMPTY = "–"
@@ -33,7 +32,7 @@ def measured(cell: Cell) -> str:
 
 
 def class_mark(line: Line, cell: Cell) -> str:
-    kinds = {data_class(seed.result.data) for seed in line.used(cell.dataset) if seed.result}
+    kinds = {seed.result.data.data_class for seed in line.used(cell.dataset) if seed.result}
     return CLASS_C_MARK if cell.ours and "C" in kinds else ""
 
 

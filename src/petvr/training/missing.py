@@ -8,8 +8,6 @@ from typing import Protocol
 from petvr.errors import PetvrError
 
 POLICIES = ("strict", "record")
-# class -> largest missing share of (test, training) videos
-LIMITS = {"A": (0.0, 0.005), "B": (0.01, 0.02), "C": (0.05, 0.05)}
 
 
 class Split(Protocol):
@@ -29,10 +27,13 @@ class Present:
     missing: tuple[str, ...]
 
 
-def present(split: Split, ids: set[str], problems: dict[str, str], policy: str, where: str, official: int) -> Present:
+def present(
+    split: Split, ids: set[str], problems: dict[str, str], policy: str, where: str, official: int, needed: bool = True
+) -> Present:
     """The split without the videos that the store `where` lacks.
 
-    Raises PetvrError when something is missing and the policy is not `record`, or when nothing is left.
+    Raises PetvrError when something is missing and the policy is not `record`, or when nothing is left of a split
+    that is `needed`.
     """
     if policy not in POLICIES:
         raise PetvrError(f"missing: '{policy}'; allowed: {', '.join(POLICIES)}")
@@ -43,20 +44,7 @@ def present(split: Split, ids: set[str], problems: dict[str, str], policy: str, 
             f"{where}: {len(gone)} of {len(split.videos)} {split.name} videos are missing, the first is '{gone[0]}' "
             f"({reason}); build the frames again, or set missing=record to leave them out and have that recorded"
         )
-    if len(gone) == len(split.videos):
+    if needed and len(gone) == len(split.videos):
         raise PetvrError(f"{where}: none of the {len(gone)} {split.name} videos is in the store")
     left = split.keep(set(split.videos) - set(gone)) if gone else split
     return Present(left, max(official, len(split.videos)), gone)
-
-
-def data_class(test: tuple[int, int], train: tuple[int, int]) -> str:
-    """A exact, B comparable, C internal, D subset, from (present, official) videos of both splits."""
-
-    def share(have: int, official: int) -> float:
-        return max(0.0, 1.0 - have / official) if official else 0.0
-
-    lost = share(*test), share(*train)
-    for name, limits in LIMITS.items():
-        if all(part <= most + 1e-12 for part, most in zip(lost, limits, strict=True)):
-            return name
-    return "D"

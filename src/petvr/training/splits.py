@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from petvr.datasets import Dataset
 from petvr.errors import PetvrError
 from petvr.frames.store import FrameStore
-from petvr.result import Data
+from petvr.result import Data, data_class
 from petvr.spec import RunSpec
 from petvr.training import missing
 from petvr.training.missing import Present
@@ -18,6 +18,7 @@ from petvr.training.missing import Present
 class Splits:
     train: Present
     test: Present
+    trains: bool = True  # False: the run is evaluated as it is, and what is missing of `train` changes nothing
 
     def digest(self) -> str:
         """Of ids and captions of both splits as used; equal for all cells that may stand in one table."""
@@ -25,6 +26,7 @@ class Splits:
 
     def data(self, world: str, frames_digest: str) -> Data:
         train, test = len(self.train.split.videos), len(self.test.split.videos)
+        official = self.train.official if self.trains else 0
         return Data(
             world=world,
             digest=self.digest(),
@@ -35,7 +37,7 @@ class Splits:
             test_videos_official=self.test.official,
             test_captions=len(self.test.split.captions),
             missing=[*self.train.missing, *self.test.missing],
-            data_class=missing.data_class((test, self.test.official), (train, self.train.official)),
+            data_class=data_class((test, self.test.official), (train, official)),
         )
 
 
@@ -51,7 +53,8 @@ def open_splits(spec: RunSpec, dataset: Dataset, frames: FrameStore, policy: str
     ids, where = set(frames.ids), str(frames.path)
     official = dataset.official or {}
 
-    def one(name: str, policy: str) -> Present:
-        return missing.present(dataset.split(name), ids, frames.problems, policy, where, official.get(name, (0, 0))[0])
+    def one(name: str, policy: str, needed: bool) -> Present:
+        count = official.get(name, (0, 0))[0]
+        return missing.present(dataset.split(name), ids, frames.problems, policy, where, count, needed)
 
-    return Splits(one("train", policy if spec.train else "record"), one("test", policy))
+    return Splits(one("train", policy if spec.train else "record", spec.train), one("test", policy, True), spec.train)
