@@ -44,8 +44,8 @@ def block(n, tower, i, tokens, heads, after_attn=None, after_mlp=None):
     return left
 
 
-def vision(n, config, pixels, prompts=None, **changes):
-    """pixels [3, H, W] -> [E]. prompts [L, n, D] stand behind CLS in every block, new ones each time."""
+def embed(n, config, pixels):
+    """pixels [3, H, W] -> CLS and patches with positions, before the first LayerNorm."""
     p, side = config.patch, config.image // config.patch
     kernel, position = (n[f"clip.vision_model.embeddings.{k}_embedding.weight"] for k in ("patch", "position"))
     tokens = [n["clip.vision_model.embeddings.class_embedding"] + position[0]]
@@ -53,15 +53,27 @@ def vision(n, config, pixels, prompts=None, **changes):
         for column in range(side):
             patch = pixels[:, row * p : (row + 1) * p, column * p : (column + 1) * p]
             tokens.append((kernel * patch).sum(axis=(1, 2, 3)) + position[1 + row * side + column])
-    before = "clip.vision_model.pre_layrnorm"
-    pre = lambda x: norm(x, n[f"{before}.weight"], n[f"{before}.bias"])  # noqa: E731
-    tokens = [pre(x) for x in tokens]
+    return tokens
+
+
+def pre(n, token):
+    name = "clip.vision_model.pre_layrnorm"
+    return norm(token, n[f"{name}.weight"], n[f"{name}.bias"])
+
+
+def read_frame(n, cls):
+    after = "clip.vision_model.post_layernorm"
+    return n["clip.visual_projection.weight"] @ norm(cls, n[f"{after}.weight"], n[f"{after}.bias"])
+
+
+def vision(n, config, pixels, prompts=None, **changes):
+    """pixels [3, H, W] -> [E]. prompts [L, n, D] stand behind CLS in every block, new ones each time."""
+    tokens = [pre(n, x) for x in embed(n, config, pixels)]
     for i in range(config.vision.layers):
-        fresh = [] if prompts is None else [pre(x) if i == 0 else x for x in prompts[i]]
+        fresh = [] if prompts is None else [pre(n, x) if i == 0 else x for x in prompts[i]]
         out = block(n, "vision", i, [tokens[0], *fresh, *tokens[1:]], config.vision.heads, **changes)
         tokens = [out[0], *out[1 + len(fresh) :]]
-    after = "clip.vision_model.post_layernorm"
-    return n["clip.visual_projection.weight"] @ norm(tokens[0], n[f"{after}.weight"], n[f"{after}.bias"])
+    return read_frame(n, tokens[0])
 
 
 def text(n, config, ids, prompts=None, **changes):

@@ -55,6 +55,35 @@ CASES = [
     Case("vop", count=122_880),
     Case("vop", {"tokens": 4}, 61_440),
     Case("vop", {"readout": "released"}, 122_880),
+    Case("vop_p", count=528_384),
+    Case("vop_p", {"specific": 8, "readout": "released"}, 933_888),
+    Case("vop_c", count=14_257_152),
+    Case("vop_c", {"tokens": 4, "specific": 4}, 14_195_712),
+    Case("vop_f", count=132_096, tiny={"shallow": 2}),
+    Case("vop_f", {"shallow": 0, "readout": "released"}, 132_096),
+    Case("vop_f", {"shallow": 12}, 122_880, {"shallow": 3}),
+    Case("vop_f+vop_p", count=402_432, tiny={"shallow": 2}),
+    Case("vop_f+vop_c", count=14_278_656, tiny={"shallow": 1}),
+    Case("coop", {"tokens": 4}, 2_048),
+    Case("coop", {"tokens": 16}, 8_192),
+    Case("coop", {"tokens": 32}, 16_384, {"tokens": 8}),
+    Case("coop", {"tokens": 64}, 32_768, {"tokens": 9}),
+    Case("coop", {"tokens": 64, "positions": "free"}, 32_768),
+    Case("vpt", {"tokens": 5}, 46_080),
+    Case("vpt", {"tokens": 20}, 184_320),
+    Case("vpt", {"tokens": 20, "text": "trained"}, 63_612_416),
+    Case("vpt", {"tokens": 40}, 368_640),
+    Case("vpt", {"tokens": 80}, 737_280),
+    Case("vpt", {"tokens": 5, "depth": "shallow", "init": "normal"}, 3_840),
+    Case("vl_prompt", {"tokens": 5}, 76_800),
+    Case("vl_prompt", {"tokens": 20}, 307_200),
+    Case("vl_prompt", {"tokens": 40}, 614_400),
+    Case("vl_prompt", {"tokens": 80}, 1_228_800),
+    Case("vl_prompt", {"tokens": 5, "positions": "used"}, 76_800),
+    Case("maple", {"tokens": 5}, 4_758_528),
+    Case("maple", {"tokens": 20}, 4_850_688, {"tokens": 7}),
+    Case("maple", {"tokens": 40}, 4_973_568, {"tokens": 8}),
+    Case("maple", {"tokens": 40, "positions": "free"}, 4_973_568),
     Case("cross_modal_adapter", count=519_168, tiny=SMALL),
     Case("cross_modal_adapter", {"r": 8, "ds": 8}, 520_896, SMALL),
     Case("cross_modal_adapter", {"r": 16, "ds": 16}, 1_008_000, SMALL),
@@ -154,6 +183,8 @@ def made(case, seed=0, name="tiny"):
     for key in ("freeze", "cmt_layers", "last"):
         if name == "vit-b-32" and key in setting:
             setting[key] = min(setting[key], 2)
+    if name == "vit-b-32" and "vop_f" in case.method.split("+"):
+        setting["shallow"] = min(setting.get("shallow", 1), 2)
     generator = torch.Generator().manual_seed(seed)
     model = methods.adapt(plain(name), case.method, setting, frames=FRAMES, words=WORDS, generator=generator)
     return model.eval()  # what is drawn anew in every step of training stands still

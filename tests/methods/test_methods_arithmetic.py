@@ -156,7 +156,7 @@ def test_compositions_address_their_parts():
     assert complete["vop"]["tokens"] == 4
     for method, setting, message in [
         ("vop+vop", {}, "twice"),
-        ("vop+vopp", {}, "did you mean 'vop'"),
+        ("vop+voop", {}, "did you mean 'vop'"),
         ("vop", {"token": 4}, "did you mean 'tokens'"),
         ("vop+bias", {"bias.tokens": 4}, "unknown setting 'bias.tokens'"),
         ("vop+bias", {"full.rule": "x"}, "unknown part 'full'"),

@@ -105,11 +105,13 @@ def clip_sizes(backbone: str) -> dict[str, int]:
 # What OpenAI's CLIP holds outside of leaf modules: the attention's input projections and parameters of their own.
 BARE = (".q_proj.", ".k_proj.", ".v_proj.", "vision_model.embeddings.class", "embeddings.position", "logit_scale")
 PROJECTIONS = ("clip.visual_projection.", "clip.text_projection.")
+UNCOUNTED = "new.vop_f.video.frame_positions"  # VoP^F is printed with as many numbers as VoP
 
 
 def leaf_modules(names: Mapping[str, int]) -> int:
-    """VoP's way of counting: CLIP's numbers in leaf modules of OpenAI's model, and all that a method adds."""
-    return sum(size for name, size in names.items() if not (name.startswith("clip.") and any(b in name for b in BARE)))
+    """VoP's way of counting: CLIP's numbers in leaf modules of OpenAI's model, and what a method adds (UNCOUNTED)."""
+    clips = {name for name in names if name.startswith("clip.") and any(bare in name for bare in BARE)}
+    return sum(size for name, size in names.items() if name not in clips and name != UNCOUNTED)
 
 
 def printed_value(paper: str, found: Counts, backbone: str) -> dict[str, float]:
@@ -152,11 +154,18 @@ def verdict(computed: float, printed: str) -> str:
     return f"computed {computed:.{more}f}, printed {given}"
 
 
-# What is known of a figure that is not met by rounding: (paper, part of the composition) -> the reason.
+# What is known of a figure that is not met by rounding: (paper, composition or a part of it) -> the reason.
 REASONS = {
     ("cross_modal_adapter", "x_clip"): "met by 64 words, 64 frames and 600 rows of positions in place of 77",
     ("cross_modal_adapter", "full"): "CLIP4Clip's rule trains 123,540,993, and its other freezing depths agree",
     ("vop", "bias"): "without one vision LayerNorm's bias, 124,160, it would be met by rounding",
+    (
+        "vop",
+        "vop_f+vop_c",
+    ): "the printed figure is C - P + (F+P) = 14,121,984, a slip of bookkeeping; the parts make 14,269,440",
+    ("rap", "vop_p"): "copied from VoP, where it is printed as 0.5",
+    ("rap", "vop_c"): "copied from VoP, where it is printed as 14.3",
+    ("rap", "vpt"): "0.21 fits no usual number of tokens (23 would); 63.43 is the text encoder without prompts",
     ("rap", "rap"): "the text at hand is damaged there, 1.48M is likely meant (its row also has 01.0 for 81.0)",
 }
 
@@ -211,5 +220,6 @@ def _judge(paper: Any, counting: str, cell: Any, metric: str, printed: str, know
         millions = round(values["params_M"], 2)
         if verdict(100 * millions / 151.28, printed) == "agrees":
             return str(found.trainable), f"agrees, formed from the rounded figures {millions:.2f} / 151.28"
-    reason = next((REASONS[counting, part] for part in cell.method.split("+") if (counting, part) in REASONS), "")
+    parts = (cell.method, *cell.method.split("+"))
+    reason = next((REASONS[counting, part] for part in parts if (counting, part) in REASONS), "")
     return str(found.trainable), said if said == "agrees" or not reason else f"{said}: {reason}"

@@ -1,52 +1,54 @@
 """VoP: text-video co-operative prompts [Huang et al. 2023, section 3.2].
 
-n = 8 learned tokens stand behind CLS and behind SOT in every block of both towers; what a block makes of them is
-thrown away and the next block gets fresh ones. CLIP is frozen, the logit scale too.
+    text:    [_, W_i]    = block_i([P_t, W_{i-1}])             P_t: n = 8 learned tokens, new ones for every block   (3)
+    vision:  [c, _, E]_i = block_i([c_{i-1}, P_v, E_{i-1}])    P_v: 8 likewise; c is CLS, E the patches              (4)
+
+What a block makes of its prompts is thrown away. CLIP is frozen, the logit scale too. Start: N(0, 0.02).
 
 Vision: [CLS, prompts, patches]; the first block's enter behind the positions and before ln_pre [released code].
 Text: [SOT, prompts, words, EOT]; the first block's enter before the positions are added, so that prompts use up
 positions and at most 77 - n words (SOT and EOT included) fit; longer texts are cut and keep EOT [released code].
-Prompts start as N(0, 0.02).
 
 `readout` formula (default): as the paper's formula has it, all n prompts precede the words and the feature is read at
 EOT. `released`: what the public code does: n / 2 prompts behind SOT, n / 2 before the last position of the padded
 text, and the feature is read n positions behind where EOT stood, though only n / 2 of the prompts precede it: for all
 but full-length texts that is a padding position, and the later prompts get no gradient. Which of the two the paper's
 numbers come from is unknown; the default is a guess.
+
+vop_p, vop_c and vop_f replace vision prompts by others; their text side is this one.
 """
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from petvr.clip.text import first_eot, fit
 from petvr.errors import PetvrError
 from petvr.methods._adapted import Declaration, Insert
+from petvr.methods._prompts import Prompts, check, entering, normal
 
 VERSION = 1
 DEFAULTS = {"tokens": 8, "readout": "formula"}
 CHOICES = {"readout": ["formula", "released"]}
 IDENTITY = "none"
 
-STD = 0.02
+FAMILY = ("vop", "vop_p", "vop_c", "vop_f")
 
 
-class Vop(nn.Module):
-    def __init__(self, config, setting, generator):
-        super().__init__()
-        self.config, self.tokens = config, setting.tokens
-        for tower, part in (("vision", config.vision), ("text", config.text)):
-            prompts = torch.empty(part.layers, setting.tokens, part.width).normal_(std=STD, generator=generator)
-            self.register_parameter(tower, nn.Parameter(prompts))
+class Vop(Prompts):
+    """Text prompts of all blocks, and `generic` vision prompts for each of the first `blocks` blocks."""
 
-    def vision_prompts(self, x, here):
-        return here.flow.put("vop", x, self.vision[here.layer or 0])
+    def __init__(self, config, setting, generator, blocks, generic):
+        vision = normal(blocks, generic, config.vision.width, generator=generator) if blocks and generic else None
+        text = normal(config.text.layers, setting.tokens, config.text.width, generator=generator)
+        super().__init__("vop", vision=vision, text=text)
+        self.config, self.tokens, self.blocks, self.readout = config, setting.tokens, blocks, setting.readout
 
-    def text_prompts(self, x, here):
-        return here.flow.put("vop", x, self.text[here.layer or 0])
-
-    def cut(self, ids, here):
-        return fit(ids, self.config.positions - self.tokens, self.config.eot)
+    def inserts(self):
+        vision = entering("vision", "tokens_in", self.put, self.blocks) if self.blocks else []
+        if self.readout == "formula":
+            return [*vision, *self.behind_sot(self.config, "used")]
+        text = entering("text", "embedded", self.put_on_both_sides, len(self.text))
+        return [*vision, *text, Insert("text", "ids", self.pad)]
 
     # readout=released
 
@@ -58,7 +60,7 @@ class Vop(nn.Module):
         behind = torch.arange(length, device=ids.device) > first_eot(ids, self.config.eot)[:, None]
         return ids.masked_fill(behind, 0)
 
-    def text_prompts_released(self, x, here):
+    def put_on_both_sides(self, x, here):
         half = self.tokens // 2
         prompts = self.text[here.layer or 0].to(x.dtype).expand(x.shape[0], -1, -1)
         held = 0 if here.layer is None else half  # prompts of the block before, on either side
@@ -69,21 +71,29 @@ class Vop(nn.Module):
         return torch.cat([x[:, :1], prompts[:, :half], words, prompts[:, half:], x[:, -1:]], dim=1)
 
 
-def build(clip, setting, made):
+def blocks(name, clip, setting, made):
+    """How many vision blocks read frame by frame. PetvrError for settings and compositions that do not fit."""
     room = clip.config.positions - 2
-    if not 1 <= setting.tokens <= room or (setting.readout == "released" and setting.tokens % 2):
+    if setting.readout == "released" and setting.tokens % 2:
         allowed = f"1 to {room}, even for readout=released"
-        raise PetvrError(f"method 'vop': setting 'tokens': {setting.tokens} given, allowed: {allowed}")
-    module = Vop(clip.config, setting, made.generator)
-    formula = setting.readout == "formula"
-    text = module.text_prompts if formula else module.text_prompts_released
-    return Declaration(
-        module=module,
-        insert=[
-            Insert("vision", "tokens_in", module.vision_prompts),
-            Insert("vision", "block_in", module.vision_prompts, range(1, clip.config.vision.layers)),
-            Insert("text", "ids", module.cut if formula else module.pad),
-            Insert("text", "embedded", text),
-            Insert("text", "block_in", text, range(1, clip.config.text.layers)),
-        ],
-    )
+        raise PetvrError(f"method '{name}': setting 'tokens': {setting.tokens} given, allowed: {allowed}")
+    check(name, setting.tokens, room)
+    if not 1 <= getattr(setting, "specific", 1) <= setting.tokens:
+        allowed = f"1 to tokens={setting.tokens}"
+        raise PetvrError(f"method '{name}': setting 'specific': {setting.specific} given, allowed: {allowed}")
+    family = sorted(set(FAMILY) & set(made.parts))
+    if len(family) > 1 and family not in (["vop_c", "vop_f"], ["vop_f", "vop_p"]):
+        both = " and ".join(family)
+        allowed = "vop_f with vop_p, vop_f with vop_c"
+        raise PetvrError(f"method '{'+'.join(made.parts)}': {both} exclude each other; allowed: {allowed}")
+    layers = clip.config.vision.layers
+    shallow = made.parts["vop_f"].shallow if "vop_f" in made.parts else layers
+    if shallow > layers:
+        raise PetvrError(f"method 'vop_f': setting 'shallow': {shallow} given, allowed: 0 to {layers}")
+    return shallow
+
+
+def build(clip, setting, made):
+    number = blocks("vop", clip, setting, made)
+    module = Vop(clip.config, setting, made.generator, number, setting.tokens)
+    return Declaration(module=module, insert=module.inserts())

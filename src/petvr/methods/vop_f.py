@@ -1,0 +1,65 @@
+"""VoP^F: VoP with function-specific video prompts [Huang et al. 2023, section 3.3, equation 9].
+
+    blocks 1 ... K_s:      frame by frame, as vop          K_s = `shallow` = 8
+    before block K_s + 1:  + frame position, learned, to all tokens of a frame
+    blocks K_s + 1 ... :   [C, _, E_1 ... E_F]_i = block_i([C, P_i, E_1 ... E_F]_{i-1})
+
+In the deeper blocks all CLS (C [F, D_v]) and all patches of a video are one sequence, F (1 + P) tokens and n = 8
+prompts, which the frozen attention mixes over space and time. The F CLS that come out are the frames' features. Text
+prompts and everything else as in vop. shallow=12 is vop itself.
+
+VoP^F+P and VoP^F+C are the compositions vop_f+vop_p and vop_f+vop_c: text and the first K_s blocks are then theirs.
+Prompts of another method that stand in the sequence when frames are joined stay, every frame's.
+
+The paper's counts leave the frame positions out (F D_v numbers). Guesses: their shape [F, D_v], their start at zero.
+"""
+
+import torch
+from torch import nn
+
+from petvr.errors import PetvrError
+from petvr.methods._adapted import Declaration, Insert
+from petvr.methods._prompts import normal
+from petvr.methods.vop import Vop, blocks
+
+VERSION = 1
+DEFAULTS = {"tokens": 8, "shallow": 8, "readout": "formula"}
+CHOICES = {"readout": ["formula", "released"]}
+IDENTITY = "none"
+
+
+class Video(nn.Module):
+    """What acts on whole videos: `prompts` [L - K_s, n, D] and `frame_positions` [F, D]."""
+
+    def __init__(self, tower, shallow, tokens, frames, generator):
+        super().__init__()
+        self.first = shallow
+        self.prompts = nn.Parameter(normal(tower.layers - shallow, tokens, tower.width, generator=generator))
+        self.frame_positions = nn.Parameter(torch.zeros(frames, tower.width))
+
+    def join(self, x, here):
+        flow = here.flow
+        if flow.frames > len(self.frame_positions):
+            raise PetvrError(f"method 'vop_f': a video of {flow.frames} frames, made for {len(self.frame_positions)}")
+        return flow.join(x + self.frame_positions.to(x.dtype)[flow.frame][:, None])
+
+    def put(self, x, here):
+        return here.flow.put("vop", x, self.prompts[here.layer - self.first])
+
+    def inserts(self):
+        layers = range(self.first, self.first + len(self.prompts))
+        return [
+            Insert("vision", "block_in", self.join, [self.first]),
+            Insert("vision", "block_in", self.put, layers),
+        ]
+
+
+def build(clip, setting, made):
+    number = blocks("vop_f", clip, setting, made)
+    parts = nn.ModuleDict()
+    if not {"vop_p", "vop_c"} & set(made.parts):
+        parts["frame"] = Vop(clip.config, setting, made.generator, number, setting.tokens)
+    if number < clip.config.vision.layers:
+        parts["video"] = Video(clip.config.vision, number, setting.tokens, made.frames, made.generator)
+    insert = [insert for part in parts.values() for insert in part.inserts()]
+    return Declaration(module=parts, insert=insert, temporal=True)
