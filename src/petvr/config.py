@@ -85,6 +85,7 @@ class Config(_Section):
     recipe: Overrides = Overrides()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_minutes: float = Field(default=10, gt=0)
+    chunk: int | None = Field(default=None, gt=0)
     tracking: Tracking = Tracking()
     world: World | None = None
 

@@ -139,13 +139,15 @@ class TextTower(nn.Module):
 class Clip(nn.Module):
     """Both towers, their projections and the logit scale. `config` holds the geometry.
 
-    `skip_masked`: frames whose mask is False are not computed (unless a method reads across frames).
+    `skip_masked`: frames whose mask is False are not computed (unless a method reads across frames). `crop_texts`: on
+    the CPU columns behind every text's EOT are not computed.
     """
 
     def __init__(self, config: ClipConfig):
         super().__init__()
         self.config = config
         self.skip_masked = True
+        self.crop_texts = True
         self.text_model = TextTower(config)
         self.vision_model = VisionTower(config)
         self.visual_projection = nn.Linear(config.vision.width, config.embed, bias=False)
@@ -205,7 +207,7 @@ class Clip(nn.Module):
 
         Columns behind every text's EOT are left out, where finding them costs no wait for a device.
         """
-        if ids.device.type == "cpu" and len(ids):
+        if self.crop_texts and ids.device.type == "cpu" and len(ids):
             ids = crop(ids, self.config.eot)
         return self._sentence(*self._words(ids, inserts))
 

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
             device=None if config.device == "auto" else config.device,
             threads=args.threads,
             checkpoint_every=config.checkpoint_minutes * 60,
+            chunk=config.chunk,
             resume=not args.fresh,
         )
     except Exception as error:

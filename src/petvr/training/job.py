@@ -46,6 +46,7 @@ def run(
     checkpoint_every: float = CHECKPOINT_SECONDS,
     checkpoint_steps: int | None = None,
     pictures: int | None = None,
+    chunk: int | None = None,
 ) -> Result:
     """Train and evaluate `spec`, or only evaluate it where `spec.train` is False; write result.json into `out` last.
 
@@ -54,12 +55,15 @@ def run(
     threads: CPU threads; None takes PETVR_THREADS or torch's choice. progress: None draws a bar on a terminal only.
     A checkpoint is written every `checkpoint_every` seconds (and every `checkpoint_steps` steps, where given), and when
     SIGTERM or SIGUSR2 asks the run to stop; the process then ends with EXIT_CHECKPOINTED.
-    pictures: how many an evaluation encodes at once; memory depends on it, results do not.
+    pictures: how many an evaluation encodes at once; chunk: how many samples of a batch are encoded and scored at once
+    in training, the loss staying that of the whole batch (None: all). Memory depends on both, results do not.
     Beside result.json: ranks.npz, adapter.safetensors (petvr.training.output says of what), log.txt.
     Raises PetvrError for bad input, missing videos, a diverged loss, and where something cannot be written.
     """
     started = provenance.now()
     check(spec)
+    if chunk is not None and chunk < 1:
+        raise PetvrError(f"chunk: {chunk} given, allowed: 1 or more")
     place = prepare(device, threads)
     frames = FrameStore(store)
     splits = open_splits(spec, dataset, frames, missing)
@@ -71,7 +75,7 @@ def run(
         "device": place.type,
     }
     with Report(out / "log.txt", progress) as report, locked(state), listening() as stop:
-        loop = build(spec, weights, frames, splits, place, stop, pictures)
+        loop = build(spec, weights, frames, splits, place, stop, pictures, chunk)
         if resume:
             take_up(loop, state, identity, report)
         else:
@@ -116,6 +120,7 @@ def build(
     place: torch.device,
     stop: Stop,
     pictures: int | None,
+    chunk: int | None = None,
 ) -> Loop:
     recipe = spec.recipe
     tokenize = tokenizer.load(weights)
@@ -132,7 +137,7 @@ def build(
         return evaluate.rank(trained, texts, test.owner, reader, recipe, pictures=pictures, pause=stop.pause)
 
     training = training_part(spec, trained, frames, splits, tokenize, place) if spec.train else None
-    return Loop(spec, trained, rank, training, keep_best=recipe.selection == "best_on_test")
+    return Loop(spec, trained, rank, training, keep_best=recipe.selection == "best_on_test", chunk=chunk)
 
 
 def training_part(

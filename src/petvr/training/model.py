@@ -58,12 +58,16 @@ class Model:
                 features = {"text": self.adapted.encode_texts(ids)}
         return self.similarity.texts(features)
 
-    def frames(self, pixels: Tensor, mask: Tensor) -> Features:
-        """uint8 or normalised [B, F, 3, H, W], [B, F] -> the similarity's video side, fp32, B rows each"""
+    def frames(self, pixels: Tensor, mask: Tensor, sentences: Tensor | None = None) -> Features:
+        """uint8 or normalised [B, F, 3, H, W], [B, F] -> the similarity's video side, fp32, B rows each
+
+        sentences [C, E] are the candidates for methods whose vision tower looks at some; they get no gradient.
+        """
         if not pixels.is_floating_point():
             pixels = self.adapted.clip.normalise(pixels)
         with precision.forward(self.mode, self.device):
-            features = {"frames": self.adapted.encode_frames(pixels, mask)}
+            given = sentences.detach() if self.adapted.pool and sentences is not None else None
+            features = {"frames": self.adapted.encode_frames(pixels, mask, given)}
         return self.similarity.videos(features | {"mask": mask})
 
     def scores(self, texts: Features, videos: Features) -> Tensor:

@@ -1,0 +1,162 @@
+"""A batch in chunks has the gradients of the batch in one piece: for every method, every similarity, with dropout."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+import training_bench as tiny
+from torch.overrides import TorchFunctionMode
+
+from petvr import similarity, training
+from petvr.errors import PetvrError
+from petvr.training import chunks, draws
+from petvr.training.model import Model
+
+torch.set_num_threads(1)
+B, V = 7, 5
+
+path = Path(__file__).parents[1] / "methods" / "test_contract.py"
+contract = importlib.util.module_from_spec(importlib.util.spec_from_file_location("petvr_contract", path))
+importlib.util.sys.modules[contract.__name__] = contract
+contract.__spec__.loader.exec_module(contract)
+
+METHODS = list({case.method: case for case in reversed(contract.CASES) if case.count}.values())
+SIMILARITIES = [name for name in similarity.NAMES() if name != "mean_pool"]
+DROPOUT = contract.Case("cross_modal_adapter", {"r": 4, "ds": 6, "dropout": 0.3})
+
+
+def model_of(case, name="mean_pool", setting=None):
+    adapted = contract.shaken(contract.made(case))
+    generator = torch.Generator().manual_seed(1)
+    score = similarity.build(
+        name, setting or {}, adapted.embed_dim, generator, clip=adapted.clip, frames=4, words=contract.WORDS
+    )
+    with torch.no_grad():
+        adapted.clip.logit_scale.fill_(1.0)
+        for parameter in score.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    adapted.clip.logit_scale.requires_grad_(True)
+    found = Model(adapted, score)
+    found.mode_of(training=True)
+    return found
+
+
+def inputs(repeated=True, masked=True):
+    """Videos meet themselves, some lack frames, texts have any length."""
+    generator = torch.Generator().manual_seed(2)
+    config, words = contract.TINY, contract.WORDS
+    ids = torch.randint(1, 40, (B, words), generator=generator)
+    for row, last in enumerate((4, 9, 5, 2, 8, 7, 3)):
+        ids[row, 0], ids[row, last], ids[row, last + 1 :] = config.eot - 1, config.eot, 0
+    count = V if repeated else B
+    pixels = torch.randn(count, 4, 3, config.image, config.image, generator=generator)
+    mask = torch.ones(count, 4, dtype=torch.bool)
+    if masked:
+        mask[1, 2:], mask[4, 1:] = False, False
+    place = torch.tensor([0, 3, 1, 4, 2, 3, 0]) if repeated else None
+    return chunks.Inputs(ids[:, :10], pixels, mask, place)
+
+
+def gradients(model, data, size):
+    for parameter, _ in model.trained.values():
+        parameter.grad = None
+    torch.manual_seed(5)
+    if size is None:
+        loss = chunks.loss(model, data)
+        loss.backward()
+    else:
+        loss = chunks.backward(model, data, size)
+    return loss.detach(), {name: parameter.grad for name, (parameter, _) in model.trained.items()}
+
+
+def same(model, data, size):
+    loss, expected = gradients(model, data, None)
+    assert any(grad is not None and grad.any() for grad in expected.values())
+    chunked, found = gradients(model, data, size)
+    torch.testing.assert_close(chunked, loss, atol=1e-6, rtol=1e-5)
+    largest = max(grad.abs().max() for grad in expected.values() if grad is not None)
+    for name, grad in expected.items():
+        if grad is None:
+            assert found[name] is None, name
+        else:
+            assert (found[name] - grad).abs().max() <= 1e-5 * largest, name
+
+
+@pytest.mark.parametrize("case", METHODS, ids=str)
+def test_every_method_has_the_gradients_of_the_whole_batch(case):
+    same(model_of(case), inputs(), 3)
+
+
+@pytest.mark.parametrize("name", SIMILARITIES)
+@pytest.mark.parametrize("method", ["bias", "zero_shot"])
+def test_every_similarity_has_the_gradients_of_the_whole_batch(name, method):
+    same(model_of(contract.Case(method), name), inputs(), 2)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 7, 100])
+def test_any_size_of_chunk_does(size):
+    same(model_of(contract.Case("cross_modal_adapter", contract.SMALL), "query_aware"), inputs(), size)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_dropout_in_the_towers_draws_the_same_numbers(masked):
+    model = model_of(DROPOUT)
+    assert model.has_dropout()
+    data = inputs(repeated=False, masked=masked)
+    same(model, data, 2)
+    again = chunks.loss(model, data)
+    assert not torch.equal(again, chunks.loss(model, data))
+
+
+def test_dropout_in_the_similarity_draws_the_same_numbers():
+    same(model_of(contract.Case("bias"), "x_pool", {"dropout": 0.5}), inputs(repeated=False), 3)
+
+
+def test_no_tensor_of_a_step_in_chunks_is_as_large_as_the_batch():
+    """The largest tensor that any function makes: what the towers hold goes with the chunk."""
+
+    class Largest(TorchFunctionMode):
+        numbers = 0
+
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor) and out.requires_grad and out.grad_fn is not None:
+                self.numbers = max(self.numbers, out.numel())
+            return out
+
+    model, data, found = model_of(contract.Case("full")), inputs(repeated=False, masked=False), {}
+    for size in (None, 1):
+        with Largest() as largest:
+            gradients(model, data, size)
+        found[size] = largest.numbers
+    assert found[1] <= found[None] / B * 1.1
+
+
+def test_a_run_in_chunks_ends_where_a_run_in_one_piece_ends(tmp_path, bench):
+    spec = tiny.spec("cross_modal_adapter", setting={"r": 4, "ds": 4, "dropout": 0.2}, lr_new=1e-2, epochs=2)
+    results = {}
+    for chunk in (None, 3):
+        options = bench | {"out": tmp_path / f"out{chunk}", "state": tmp_path / f"state{chunk}"}
+        results[chunk] = training.run(spec, chunk=chunk, **options)
+    losses = [[evaluation.train_loss for evaluation in result.evaluations[1:]] for result in results.values()]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    digests = {result.provenance.spec_digest for result in results.values()}
+    assert len(digests) == 1
+
+
+def test_a_chunk_of_nothing_is_refused(bench):
+    with pytest.raises(PetvrError, match="chunk: 0 given, allowed: 1 or more"):
+        training.run(tiny.spec("full"), chunk=0, **bench)
+
+
+def test_draws_for_a_part_are_those_of_the_whole():
+    torch.manual_seed(0)
+    x = torch.ones(6, 5, 4)
+    whole = torch.nn.functional.dropout(x, 0.5), torch.rand(6, 3), torch.randn((6, 2))
+    for start in (0, 2, 4):
+        torch.manual_seed(0)
+        with draws.AsWhole(draws.Places({2: (6, start)})):
+            part = torch.nn.functional.dropout(x[start : start + 2], 0.5), torch.rand(2, 3), torch.randn((2, 2))
+        for all_of_it, some in zip(whole, part, strict=True):
+            assert torch.equal(all_of_it[start : start + 2], some)
