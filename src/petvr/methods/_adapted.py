@@ -34,7 +34,7 @@ class Declaration:
 
     temporal: the module reads across frames, so masked frames have to be carried along (and ignored) by it.
     pool: where the sentences come from that the vision tower has to be given as `texts`, see petvr.training.pool; ""
-    where it needs none.
+    where it needs none. random: in training two passes over one video may differ, though no dropout is seen.
     """
 
     train: Callable[[str], bool] = lambda name: False
@@ -42,6 +42,7 @@ class Declaration:
     insert: list[Insert] = field(default_factory=list)
     temporal: bool = False
     pool: str = ""
+    random: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Adapted(nn.Module):
         self.new = nn.ModuleDict({name: part.module for name, part in parts.items() if part.module is not None})
         self.inserts = Inserts(clip.config)
         self.pool = next((part.pool for part in parts.values() if part.pool), "")
+        self.random = any(part.random for part in parts.values())
         for part in parts.values():
             self.inserts.temporal |= part.temporal
             for insert in part.insert:

@@ -179,4 +179,5 @@ def build(clip, setting, made):
         insert=[Insert("vision", "qkv", act, acting)],
         temporal=True,
         pool=setting.pool if by_text else "",
+        random=setting.select == "random",
     )

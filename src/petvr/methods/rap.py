@@ -42,4 +42,5 @@ def build(clip, setting, made):
         insert=[insert for half in halves.values() for insert in half.insert],
         temporal=True,
         pool=halves["asa"].pool,
+        random=halves["asa"].random,
     )

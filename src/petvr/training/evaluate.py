@@ -28,14 +28,18 @@ def rank(
     *,
     pictures: int | None = None,
     pause: Callable[[], None] = lambda: None,
+    pool: Texts | None = None,
 ) -> ranking.Report:
     """Rank every caption and every video of the reader's split, plain and with the recipe's dual-softmax.
 
+    pool: the sentences a method may look at while it reads a video; None: `texts` (petvr.training.pool).
     `pause` is called between batches and may raise to stop.
     """
     model.mode_of(training=False)
-    text = _texts(model, texts, pictures or PICTURES[model.device.type], pause)
-    videos = _videos(model, reader, pictures, pause)
+    batch = pictures or PICTURES[model.device.type]
+    text = _texts(model, texts, batch, pause)
+    sentences = (text if pool is None else _texts(model, pool, batch, pause))["text"]
+    videos = _videos(model, reader, pictures, pause, sentences)
     scores = Scores(model, text, videos, texts.place, pause)
     return ranking.evaluate(
         scores,
@@ -85,13 +89,15 @@ def _texts(model: Model, texts: Texts, batch: int, pause: Callable[[], None]) ->
     return found
 
 
-def _videos(model: Model, reader: Reader, pictures: int | None, pause: Callable[[], None]) -> Features:
+def _videos(
+    model: Model, reader: Reader, pictures: int | None, pause: Callable[[], None], sentences: Tensor
+) -> Features:
     """Video sides of all the reader's videos, each video read and encoded once."""
     batch = max(1, (pictures or PICTURES[model.device.type]) // reader.frames)
     found: Features = {}
     for part in torch.arange(reader.videos).split(batch):
         pause()
-        _put(found, part, model.frames(*reader.read(part.numpy())), reader.videos)
+        _put(found, part, model.frames(*reader.read(part.numpy()), sentences), reader.videos)
     return found
 
 

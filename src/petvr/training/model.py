@@ -86,7 +86,7 @@ class Model:
 
     def has_dropout(self) -> bool:
         """Whether two passes over one text or video may differ in training."""
-        if self.similarity.RANDOM:
+        if self.similarity.RANDOM or self.adapted.random:
             return True
         parts = [*self.adapted.modules(), *self.similarity.modules()]
         return any(getattr(part, "p", 0) for part in parts if "dropout" in type(part).__name__.lower())
