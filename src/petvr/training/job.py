@@ -16,7 +16,7 @@ from petvr.frames.store import FrameStore
 from petvr.result import Result
 from petvr.retrieval import dsl
 from petvr.spec import RunSpec
-from petvr.training import checkpoint, data, evaluate, groups, model, optim, output, precision, provenance, select
+from petvr.training import checkpoint, data, evaluate, groups, model, optim, output, pool, precision, provenance, select
 from petvr.training.loop import Loop, Training
 from petvr.training.machine import locked, memory, prepare
 from petvr.training.reader import Ahead, Reader
@@ -132,9 +132,13 @@ def build(
     test = splits.test.split
     texts = Texts.of(test.captions, tokenize, recipe.words)
     reader = Reader(frames, test.videos, place)
+    sentences = pool.captions(trained.adapted.pool, splits.train.split.captions) if trained.adapted.pool else None
+    candidates = Texts.of(sentences, tokenize, recipe.words) if sentences else None
 
     def rank():
-        return evaluate.rank(trained, texts, test.owner, reader, recipe, pictures=pictures, pause=stop.pause)
+        return evaluate.rank(
+            trained, texts, test.owner, reader, recipe, pictures=pictures, pause=stop.pause, pool=candidates
+        )
 
     training = training_part(spec, trained, frames, splits, tokenize, place) if spec.train else None
     return Loop(spec, trained, rank, training, keep_best=recipe.selection == "best_on_test", chunk=chunk)

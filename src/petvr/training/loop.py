@@ -16,7 +16,7 @@ from petvr.errors import PetvrError
 from petvr.result import Evaluation
 from petvr.retrieval.ranking import Report as Ranks
 from petvr.spec import RunSpec
-from petvr.training import augment, losses, seeds, select
+from petvr.training import augment, chunks, losses, seeds, select
 from petvr.training.checkpoint import State
 from petvr.training.data import Batch, Batches, evaluation_steps
 from petvr.training.model import Model
@@ -63,8 +63,10 @@ class Loop:
         training: Training | None,
         *,
         keep_best: bool = False,
+        chunk: int | None = None,
     ) -> None:
         self.spec, self.model, self.rank, self.training, self.keep_best = spec, model, rank, training, keep_best
+        self.chunk = chunk
         self.progress = Progress()
         recipe = spec.recipe
         per_epoch = training.batches.per_epoch if training else 0
@@ -124,36 +126,45 @@ class Loop:
         seeds.everything(self.model.device, self.spec.seed, "step", progress.step)
         self.model.mode_of(training=True)
         batch = training.batches.at(progress.step)
-        loss = self.loss(batch)
         training.optimizer.zero_grad()
-        loss.backward()
+        loss = self.gradients(batch)
         if recipe.clip_global is not None:
             grads = [parameter.grad for parameter in training.optimizer.parameters if parameter.grad is not None]
             clip_all(grads, recipe.clip_global)
         training.optimizer.step()
         if self.model.logit_scale.requires_grad:
             losses.clamp_logit_scale(self.model.logit_scale, recipe.logit_scale_max)
-        self._losses = loss.detach().double() + (0.0 if self._losses is None else self._losses)
+        self._losses = loss.double() + (0.0 if self._losses is None else self._losses)
         progress.loss_steps += 1
         progress.pairs += len(batch.captions)
         progress.step += 1
 
     def loss(self, batch: Batch) -> Tensor:
-        """The contrastive loss of a batch; distinct videos are read once, and encoded once where that is the same."""
+        """The contrastive loss of a batch, with its graph."""
+        return chunks.loss(self.model, self.inputs(batch))
+
+    def gradients(self, batch: Batch) -> Tensor:
+        """The loss, and its gradients into the parameters; in chunks where that is asked for."""
+        if self.chunk is not None and self.chunk < len(batch.captions):
+            return chunks.backward(self.model, self.inputs(batch), self.chunk)
+        loss = self.loss(batch)
+        loss.backward()
+        return loss.detach()
+
+    def inputs(self, batch: Batch) -> chunks.Inputs:
+        """Distinct videos are read once, and encoded once where that is the same."""
         training, model = self.training, self.model
-        text = model.texts(training.texts.of_captions(batch.captions).to(model.device))
+        ids = training.texts.of_captions(batch.captions).to(model.device)
         pixels, mask = training.reader.read(self.progress.step)
-        place = torch.from_numpy(batch.place).to(model.device)
-        repeated = len(batch.videos) < len(batch.place)
-        if repeated and not self.once_per_video:
-            pixels, mask = pixels[place], mask[place]
+        place: Tensor | None = torch.from_numpy(batch.place).to(model.device)
+        if not self.once_per_video:
+            if len(batch.videos) < len(batch.place):
+                pixels, mask = pixels[place], mask[place]
+            place = None
         if self.spec.recipe.augment == "crop_flip":
             pixels = augment.crop_flip(pixels, seeds.tensors(self.spec.seed, "augment", self.progress.step))
             pixels = model.adapted.clip.normalise(pixels)
-        videos = model.frames(pixels, mask, text["text"])
-        if self.once_per_video:
-            videos = {name: tensor[place] for name, tensor in videos.items()}
-        return losses.contrastive(model.levels(text, videos), model.similarity.LEVELS, model.logit_scale)
+        return chunks.Inputs(ids, pixels, mask, place)
 
     def mean_loss(self) -> float | None:
         """Mean over the steps since the last evaluation; waits for the device."""
