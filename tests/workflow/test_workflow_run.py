@@ -187,6 +187,25 @@ def test_show_and_cells(project):
     assert states.count("done") == 4
 
 
+def test_the_method_of_the_readme_runs_as_one_new_file(project):
+    import re
+
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+    method = project.folder / "src" / "petvr" / "methods" / "block_scale.py"
+    method.write_text(code)
+    run = "cross_modal_adapter/msvd/tiny/block_scale/seed-0"
+    try:
+        assert project.snakemake(f"results/runs/{run}/result.json")["train"] == 1
+    finally:
+        method.unlink()
+    result = json.loads(project.result(run).read_text())
+    width = json.loads((project.folder / "results/weights/tiny/config.json").read_text())
+    per_tower = [
+        width[part]["hidden_size"] * width[part]["num_hidden_layers"] for part in ("vision_config", "text_config")
+    ]
+    assert result["cost"]["trainable_by_part"]["new"] == sum(per_tower)
+
+
 def test_a_missing_caption_file_is_named(project):
     captions = project.folder / "data" / "msvd" / "captions_msvd.json"
     text = captions.read_text()
