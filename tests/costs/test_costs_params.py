@@ -40,7 +40,17 @@ def rows():
         ("rap", "vit-b-32", "full", {}, ("151.28", None)),
         ("rap", "vit-b-16", "full", {}, ("149.62", None)),
         ("rap", "vit-b-32", "zero_shot", {}, ("0", None)),
+        ("rap", "vit-b-32", "st_adapter", {}, ("14.22", None)),
+        ("rap", "vit-b-32", "lora", {"rank": 8}, ("0.49", None)),
+        ("rap", "vit-b-32", "ssf", {}, ("0.34", None)),
         ("mv_adapter", "vit-b-16", "full", {"rule": "everything"}, (None, "100")),
+        ("mv_adapter", "vit-b-16", "adaptformer", {"video": "sequential"}, (None, "2.78")),
+        ("mv_adapter", "vit-b-16", "convpass", {}, (None, "2.80")),
+        ("mv_adapter", "vit-b-16", "cm_adapter", {}, (None, "2.76")),
+        ("mv_adapter", "vit-b-16", "cm_adapter", {"ds": 8}, (None, "2.77")),
+        ("mv_adapter", "vit-b-16", "cm_adapter", {"ds": 512}, (None, "2.25")),
+        ("mv_adapter", "vit-b-16", "mv_adapter", {}, (None, "2.39")),
+        ("mv_adapter", "vit-b-16", "mv_adapter", {"cmt_layers": 3}, (None, "2.42")),
         ("cross_modal_adapter", "vit-b-32", "full", {"freeze": 6}, ("62.10", "41.05")),
         ("cross_modal_adapter", "vit-b-32", "full", {"freeze": 9}, ("31.38", "20.74")),
         ("cross_modal_adapter", "vit-b-32", "cross_modal_adapter", {}, ("0.52", "0.34")),
@@ -128,3 +138,11 @@ def test_what_is_implemented_agrees_or_says_why_not(rows):
     reason = "CLIP4Clip's rule trains 123,540,993, and its other freezing depths agree"
     assert {("123.52", reason), ("81.65", reason)} <= mine
     assert all(row["verdict"].startswith(("not implemented", "reported only")) for row in rows if not row["trainable"])
+
+
+def test_every_share_mv_adapter_prints_is_met_by_what_runs(rows):
+    """ST's row and the long data sets with their 32 frames and 64 words included."""
+    shares = {(row["table"], row["row"]): row["verdict"] for row in rows if row["paper"] == "mv_adapter"}
+    assert len(shares) == 45
+    assert {verdict for (_, row), verdict in shares.items() if not row.startswith("Hunyuan")} == {"agrees"}
+    assert shares["table_4", "MV-Adapter"] == shares["table_5", "MV-Adapter"] == shares["table_1", "ST"] == "agrees"

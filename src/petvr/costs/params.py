@@ -165,6 +165,8 @@ REASONS = {
     ): "the printed figure is C - P + (F+P) = 14,121,984, a slip of bookkeeping; the parts make 14,269,440",
     ("rap", "vop_p"): "copied from VoP, where it is printed as 0.5",
     ("rap", "vop_c"): "copied from VoP, where it is printed as 14.3",
+    ("rap", "mv_adapter"): "quoted from an earlier version of that paper; 3.57 are its 2.39 % of today",
+    ("rap", "st_adapter"): "adapters of 14.22 and a text encoder of 63.43 make 77.65; the printed figure is 0.2 short",
     ("rap", "vpt"): "0.21 fits no usual number of tokens (23 would); 63.43 is the text encoder without prompts",
     ("rap", "rap"): "the text at hand is damaged there, 1.48M is likely meant (its row also has 01.0 for 81.0)",
 }
