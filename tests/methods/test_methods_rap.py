@@ -415,3 +415,16 @@ def test_more_frames_than_it_was_made_for_are_refused(method):
     model = trained(method, {})
     with pytest.raises(PetvrError, match=r"4 frames; .* up to 3 of them"):
         model.encode_frames(data(4)[0], None, data()[1])
+
+
+@pytest.mark.parametrize("setting", [{}, {"axes": "space_time"}, {"text_rank": 2}, {"select": "none"}], ids=str)
+def test_in_bf16_the_features_are_those_of_fp32_up_to_its_rounding(setting):
+    model = trained("rap", {"hidden": 5, **setting}, moved=0.05)
+    pixels, texts = data()
+    for encode in (lambda: model.encode_frames(pixels, None, texts), lambda: model.encode_texts(torch.tensor([IDS]))):
+        exact = encode()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = encode()
+        rounded.float().square().sum().backward()
+        assert (rounded.float() - exact).norm() < 0.05 * exact.norm()
+    assert all(parameter.grad.isfinite().all() for parameter in model.trainable().values())

@@ -109,9 +109,10 @@ class Choice:
                 scores = module.drawn[here.layer, flow.frame]
         else:
             u = here.input if setting.proj == "plain" else self.clip.vision_model.post_layernorm(here.residual)
-            u = u.float()
-            seen = u[:, 0] if setting.select.startswith("vision") else self.sentence(u[:, 0], flow)
-            scores = (u[:, flow.leading :] @ seen[..., None]).squeeze(-1)
+            with torch.autocast(u.device.type, enabled=False):  # a choice of few should not hang on bf16
+                u = u.float()
+                seen = u[:, 0] if setting.select.startswith("vision") else self.sentence(u[:, 0], flow)
+                scores = (u[:, flow.leading :] @ seen[..., None]).squeeze(-1)
         return scores.topk(setting.k, largest=not setting.select.endswith("bottom")).indices
 
     def sentence(self, cls, flow):
