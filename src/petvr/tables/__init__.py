@@ -11,12 +11,14 @@ from petvr.tables.adapter import all_from_plan, from_plan
 from petvr.tables.collect import reader
 from petvr.tables.compute import Cell, Line, Table, build
 from petvr.tables.console import show_table
+from petvr.tables.longform import frame
 from petvr.tables.model import Column, Planned, Printed, Row, TableModel, Want
 from petvr.tables.show import show_run
 
 __all__ = [
     "FORMATS", "Cell", "Column", "Line", "Planned", "Printed", "Row", "Table", "TableModel", "Want",
-    "all_from_plan", "build", "from_plan", "reader", "render", "show_run", "show_table", "write", "write_index",
+    "all_from_plan", "build", "frame", "from_plan", "reader", "render", "show_run", "show_table", "write",
+    "write_index",
 ]  # fmt: skip
 
 VERSION = 1  # raised when a table would look different: the workflow then builds all tables anew

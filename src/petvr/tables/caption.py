@@ -148,6 +148,8 @@ def notes(table: Table) -> list[str]:
     for line in table.lines:
         name = _name(table, line)
         for status, (note, datasets) in _not_run(line).items():
+            if status == "not selected" and not note:
+                continue  # the row itself says so
             mark = f"{text.REPORTED_MARK} " if status == "reported only" else ""
             where = (
                 ""

@@ -1,12 +1,15 @@
-"""A table as CSV in long form: one line per cell, metric and seed, then one with the aggregate; nothing is rounded."""
+"""A table in long form, as a pandas DataFrame and as CSV: a line per cell, metric and seed, then one with the
+aggregate; nothing is rounded."""
 
 from __future__ import annotations
 
-import csv
-import io
+from typing import TYPE_CHECKING
 
 from petvr.tables import measure
 from petvr.tables.compute import Cell, Line, Table
+
+if TYPE_CHECKING:
+    import pandas
 
 FIELDS = (
     "paper", "table", "row_order", "row", "note", "group", "block", "dataset", "backbone", "direction", "metric",
@@ -16,17 +19,21 @@ FIELDS = (
 )  # fmt: skip
 
 
-def render(table: Table) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, FIELDS, lineterminator="\n", restval="")
-    writer.writeheader()
+def frame(table: Table) -> pandas.DataFrame:
+    """Columns FIELDS; what does not apply to a line is None. `kind` is "seed" or "aggregate" (ddof=1)."""
+    import pandas
+
+    lines = []
     for order, line in enumerate(table.lines, start=1):
         for cell in line.cells:
             common = _common(table, order, line, cell)
-            for seed in line.seeds.get(cell.dataset, ()):
-                writer.writerow(common | _seed(table, line, cell, seed))
-            writer.writerow(common | _aggregate(line, cell))
-    return out.getvalue()
+            lines += [common | _seed(table, line, cell, seed) for seed in line.seeds.get(cell.dataset, ())]
+            lines.append(common | _aggregate(line, cell))
+    return pandas.DataFrame(lines, columns=list(FIELDS), dtype=object)
+
+
+def render(table: Table) -> str:
+    return frame(table).to_csv(index=False, lineterminator="\n")
 
 
 def _common(table: Table, order: int, line: Line, cell: Cell) -> dict:
