@@ -36,6 +36,8 @@ CASES = [
     Case("seq_transf", count=0),  # these train the similarity of their name: tests/similarity
     Case("x_pool", count=0),
     Case("x_clip", count=0),
+    Case("ju", count=39_424, tiny={"prefix": 4, "postfix": 3}),
+    Case("ju", {"prefix": 4, "postfix": 0}, 39_424),
     Case("x_pool+vop", {"tokens": 8}, 122_880),
     Case("x_clip+full", {"freeze": 0}, 123_540_993),
     Case("full", count=123_540_993),

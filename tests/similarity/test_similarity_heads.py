@@ -14,7 +14,7 @@ torch.set_num_threads(1)
 N, M, F, W, P, E = 5, 4, 6, 7, 9, 16
 CLIP = ClipConfig(Tower(32, 2, 4, 64), Tower(E, 5, 2, 48), image=24, patch=8, positions=20, vocab=60, eot=59, embed=E)
 PLAIN = [("mean_pool", {}), ("query_aware", {"tau": 0.5})]
-HEADS = [("seq_transf", {}), ("x_pool", {}), ("x_clip", {})]
+HEADS = [("seq_transf", {}), ("x_pool", {}), ("x_clip", {}), ("ju", {"positions": F})]
 each = pytest.mark.parametrize(("name", "setting"), PLAIN + HEADS)
 heads = pytest.mark.parametrize(("name", "setting"), HEADS)
 
@@ -78,8 +78,8 @@ def unit(v):
     return v / np.sqrt((v**2).sum())
 
 
-def block(n, name, tokens, heads):
-    normed = [norm(n, f"{name}.layer_norm1", x, 1e-12) for x in tokens]
+def block(n, name, tokens, heads, eps=1e-12):
+    normed = [norm(n, f"{name}.layer_norm1", x, eps) for x in tokens]
     q, k, v = ([layer(n, f"{name}.self_attn.{p}_proj", x) for x in normed] for p in "qkv")
     size, out = len(tokens[0]) // heads, []
     for at, x in enumerate(tokens):
@@ -89,7 +89,7 @@ def block(n, name, tokens, heads):
             shares = softmax([q[at][here] @ other[here] / np.sqrt(size) for other in k])
             mixed.append(sum(s * other[here] for s, other in zip(shares, v, strict=True)))
         x = x + layer(n, f"{name}.self_attn.out_proj", np.concatenate(mixed))
-        h = layer(n, f"{name}.mlp.fc1", norm(n, f"{name}.layer_norm2", x, 1e-12))
+        h = layer(n, f"{name}.mlp.fc1", norm(n, f"{name}.layer_norm2", x, eps))
         out.append(x + layer(n, f"{name}.mlp.fc2", h / (1 + np.exp(-1.702 * h))))
     return out
 
@@ -135,6 +135,13 @@ def x_clip(n, setting, t, words, frames, patches):
     return (s @ n["coarse"] @ v + video_word + aosm([s @ f for f in frames], n["frames_of_text"]) + pair) / 4
 
 
+def ju(n, setting, t, words, frames, patches):
+    tokens = [f + n["positions"][i] for i, f in enumerate(frames)]
+    for i in range(2):
+        tokens = block(n, f"blocks.{i}", tokens, 1, 1e-5)
+    return unit(t) @ unit(np.mean(tokens, axis=0))
+
+
 @heads
 def test_scores_are_the_formulas(name, setting, features):
     source = clip()
@@ -152,7 +159,7 @@ def test_scores_are_the_formulas(name, setting, features):
             assert found[text, video].item() == pytest.approx(np.float64(by_hand), abs=2e-5)
 
 
-COUNTS = {"seq_transf": 12_648_960, "x_pool": 1_316_352, "x_clip": 13_176_752}
+COUNTS = {"seq_transf": 12_648_960, "x_pool": 1_316_352, "x_clip": 13_176_752, "ju": 6_312_960}
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -363,6 +370,7 @@ def test_x_clip_with_one_word_and_one_frame_is_four_cosines(features):
         ("seq_transf", {"layers": 0}, "'layers': 0 given, allowed: 1 or more"),
         ("x_pool", {"dropout": 1.0}, "'dropout': 1 given, allowed: 0 to below 1"),
         ("x_clip", {"tau": 0.0}, "tau=0 given"),
+        ("ju", {"layers": 0}, "'layers': 0 given, allowed: 1 or more"),
     ],
 )
 def test_settings_out_of_range_are_refused(name, setting, said):

@@ -158,6 +158,7 @@ def verdict(computed: float, printed: str) -> str:
 REASONS = {
     ("cross_modal_adapter", "x_clip"): "met by 64 words, 64 frames and 600 rows of positions in place of 77",
     ("cross_modal_adapter", "full"): "CLIP4Clip's rule trains 123,540,993, and its other freezing depths agree",
+    ("vop", "ju"): "the share is formed with ViT-B/32's total, 4.78 / 119.8, though the row has ViT-B/16",
     ("vop", "bias"): "without one vision LayerNorm's bias, 124,160, it would be met by rounding",
     (
         "vop",

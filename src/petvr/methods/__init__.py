@@ -2,8 +2,9 @@
 
 A method's file holds VERSION (raised when its results change), DEFAULTS (every setting and its default), CHOICES
 (the allowed values of named settings), IDENTITY (what it does to CLIP's features before any training: "exact",
-"near" or "none"; {"vision": ..., "text": ...} where the towers differ) and `build(clip, setting, made)`, which
-returns a Declaration. Files whose name begins with an underscore are no methods.
+"near" or "none"; {"vision": ..., "text": ...} where the towers differ), SIMILARITY where it cannot do without one,
+and `build(clip, setting, made)`, which returns a Declaration. Files whose name begins with an underscore are no
+methods.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from petvr.methods._adapted import Adapted
 
 HERE = Path(__file__).parent
-CONSTANTS = ("VERSION", "DEFAULTS", "CHOICES", "IDENTITY")
+CONSTANTS = ("VERSION", "DEFAULTS", "CHOICES", "IDENTITY", "SIMILARITY")
 
 
 def NAMES() -> list[str]:
@@ -44,6 +45,11 @@ def version(name: str) -> int:
     return constants(name)["VERSION"]
 
 
+def similarity(method: str) -> str | None:
+    """The similarity that a method, or a part of a composition, cannot do without; None: any will do."""
+    return next((needed for part in split(method) if (needed := constants(part)["SIMILARITY"])), None)
+
+
 def defaults(name: str) -> dict[str, Any]:
     """Every setting of a method with its default."""
     return dict(constants(name)["DEFAULTS"])
@@ -55,7 +61,7 @@ def constants(name: str) -> dict[str, Any]:
     if name not in NAMES():
         raise unknown("method", name, NAMES())
     path = HERE / f"{name}.py"
-    found: dict[str, Any] = {"CHOICES": {}}
+    found: dict[str, Any] = {"CHOICES": {}, "SIMILARITY": None}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in CONSTANTS:
             found[node.targets[0].id] = ast.literal_eval(node.value)

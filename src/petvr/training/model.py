@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from petvr import atomic
 from petvr.clip import weights as clip_weights
+from petvr.errors import PetvrError
 from petvr.methods import adapt
+from petvr.methods import similarity as needed_similarity
 from petvr.similarity import build as build_similarity
 from petvr.spec import RunSpec
 from petvr.training import groups, precision, seeds
@@ -112,6 +114,11 @@ class Model:
 def build(spec: RunSpec, weights: Path, device: torch.device) -> Model:
     """The spec's method and similarity on the weights in the folder `weights`; new parameters are drawn on the CPU."""
     recipe = spec.recipe
+    needed = needed_similarity(spec.method)
+    if needed not in (None, recipe.similarity):
+        raise PetvrError(
+            f"{spec.id}: method '{spec.method}' needs recipe.similarity '{needed}', '{recipe.similarity}' given"
+        )
     adapted = adapt(
         clip_weights.load(weights),
         spec.method,
