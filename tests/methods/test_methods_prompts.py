@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from petvr import methods
+from petvr import methods, papers
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig, Tower, geometry
+from petvr.costs import params
 from petvr.errors import PetvrError
 
 torch.set_num_threads(1)
@@ -210,3 +211,38 @@ def test_prompts_of_two_methods_stand_side_by_side():
 def test_numbers_of_tokens_that_do_not_fit_are_refused(method, setting, message):
     with pytest.raises(PetvrError, match=message):
         methods.adapt(weights.random(TINY), method, setting, frames=2, words=6, generator=torch.Generator())
+
+
+def test_every_row_with_prompts_builds_and_its_printed_size_is_met_or_explained():
+    """All tables, and the cells that only figures and choices of a paper need; frames and words as the recipe says."""
+    prompts = {"coop", "vpt", "vl_prompt", "maple", "vop", "vop_p", "vop_c", "vop_f"}
+    rows = [row for row in params.rows() if row["verdict"] != "reported only"]
+    cells = {
+        repr(cell): cell
+        for name in papers.NAMES
+        for cell in [
+            *(c for table in papers.load(name).tables.values() for row in table.rows for c in row.cells.values()),
+            *(cell for _, cell in papers.load(name).optional),
+        ]
+        if cell.method and prompts.intersection(cell.method.split("+"))
+    }
+    assert len(cells) > 80
+    for cell in cells.values():
+        recipe, _ = papers.load(cell.paper).recipe(cell.dataset, cell.method, cell.setting, variant=cell.variant)
+        found = params.counts(
+            cell.backbone, cell.method, cell.setting, recipe.similarity, {}, recipe.frames, recipe.words
+        )
+        assert found.by_part["new"] > 0, cell
+    mine = [row for row in rows if any(word in row["row"] for word in ("VoP", "CoOp", "VPT", "Prompt", "MaPLe"))]
+    assert len(mine) > 130
+    odd = {(row["row"].split(" [")[0], row["printed"]) for row in mine if not row["verdict"].startswith("agrees")}
+    assert odd == {
+        ("VPT", "0.21"),
+        ("VPT (text trainable)", "63.43"),
+        ("VoP^P", "0.50"),
+        ("VoP^C", "14.30"),
+        ("VoP^F+C", "14.1"),
+        ("VoP^F+C", "11.785"),
+        ("VoP^F+C", "11.962"),
+    }
+    assert all(": " in row["verdict"] for row in mine if not row["verdict"].startswith("agrees"))

@@ -221,6 +221,17 @@ def test_more_frames_than_the_model_was_made_for_are_refused(method):
         model.encode_frames(video())
 
 
+@pytest.mark.parametrize("method", ["vop_p", "vop_c", "vop_f", "vop_f+vop_c"])
+def test_a_video_without_any_frame_gives_zeros_and_harms_no_gradient(method):
+    model = adapted(method, {"shallow": 2} if "vop_f" in method else {})
+    pixels, mask = video().expand(2, -1, -1, -1, -1), torch.tensor([[True] * 3, [False] * 3])
+    features = model.encode_frames(pixels, mask)
+    assert not features[1].any()
+    torch.testing.assert_close(features[:1], model.encode_frames(pixels[:1], mask[:1]), atol=1e-5, rtol=0)
+    features.square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.trainable().values() if p.grad is not None)
+
+
 @pytest.mark.parametrize("method", ["vop_c", "vop_f", "vop_f+vop_c"])
 def test_the_video_variants_run_and_train_under_bf16_autocast(method):
     model = adapted(method, {"shallow": 2} if "vop_f" in method else {})
