@@ -137,7 +137,7 @@ class Desk:
         if not result and item.asked and (item.seen is None or item.seen.state not in ACTIVE):
             folder = self.jobs / item.folder
             stopped, owner = files.read(folder / "stopped.json"), files.read(folder / "owner.json")
-            told = bool(stopped and owner and stopped.get("token") == owner.get("token"))
+            told = bool(stopped and owner and stopped["left"] and stopped.get("token") == owner.get("token"))
         return Evidence(
             now=self.looked, result=result or None, stopped=told, seen=item.seen, asked=item.asked, since=item.since
         )

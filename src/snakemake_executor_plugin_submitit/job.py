@@ -28,12 +28,9 @@ STOP_WAIT = 25.0  # for stragglers of the process group, once the child itself h
 EXIT_STATUS = re.compile(r"non-zero exit status (\d+)")
 
 
-def run(folder: str) -> str:
-    """Run the submission in `folder` to its end; returns its outcome. Called by submitit on the node."""
-    return Runner(Path(folder)).run()
-
-
 class Runner:
+    """One start of a submission."""
+
     def __init__(self, folder: Path):
         self.folder = folder
         self.spec = files.read(folder / "spec.json")
@@ -179,15 +176,19 @@ class Runner:
         if code == 0:
             return self._result("success", 0, "")
         status = self._status(code)
-        if not asked and status not in self.spec["requeue_codes"]:
+        left = status in self.spec["requeue_codes"]  # with a checkpoint, to go on later
+        if not asked and not left:
             self._result("failed", status, f"exit code {status}" if code > 0 else f"killed by signal {-code}")
             sys.exit(1)
-        if self.starts > self.spec["max_requeues"]:
+        if left and self.starts > self.spec["max_requeues"]:
             self._result("failed", status, f"was told to leave {self.starts} times (submitit-max-requeues)")
             sys.exit(1)
-        files.write(self.folder / "stopped.json", {**self.me, "starts": self.starts, "told": self.told, "code": status})
+        # no result: whether this was preemption, the time limit or scancel shows in Slurm's state, which the head reads
+        files.write(self.folder / "stopped.json", {**self.me, "told": self.told, "code": status, "left": left})
+        if not left:
+            sys.exit(1)
         files.write(self.folder / "owner.json", {**self.me, "starts": self.starts, "left": time.time()})
-        if self.told != "term":  # SIGTERM alone is preemption or scancel: Slurm has decided already what follows
+        if self.told != "term":  # SIGTERM alone is preemption or scancel: what follows is not for the job to say
             self._requeue()
         sys.exit(75)
 
@@ -228,5 +229,13 @@ def slurm() -> dict[str, Any]:
     return {"job": job, "node": node, "restarts": int(os.environ.get("SLURM_RESTART_COUNT", 0))}
 
 
+def main(folder: Path) -> None:
+    """`folder` is a submission's, or that of a batch: then this is the task of an array that Slurm says it is."""
+    batch = files.read(folder / "batch.json")
+    if batch is not None:
+        folder = Path(batch["folders"][int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))])
+    Runner(folder).run()
+
+
 if __name__ == "__main__":
-    run(sys.argv[1])
+    main(Path(sys.argv[1]))

@@ -39,10 +39,14 @@ def submit(folder: Path, batch: dict[str, Any]) -> str:
     """Slurm's number of the new job or array."""
     import submitit
 
+    # submitit writes the script and speaks with sbatch. What it would start on the node looks for a pickle that is put
+    # in place after sbatch has answered: a submission whose answer is lost would wait for it in vain, and fail.
     executor = submitit.SlurmExecutor(folder=folder)
     executor.update_parameters(**parameters(batch))
-    first = executor.map_array(job.run, batch["folders"])[0]
-    return first.job_id.partition("_")[0]
+    if len(batch["folders"]) > 1:
+        executor.parameters["map_count"] = len(batch["folders"])
+    command = [executor.python, "-u", "-m", job.__name__, shlex.quote(str(folder))]
+    return executor._submit_command(" ".join(command)).job_id
 
 
 def parameters(batch: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Evidence:
 
     now: float
     result: dict | None = None  # the job's own result file
-    stopped: bool = False  # the job noted that it was told to leave and did
+    stopped: bool = False  # the job's last start left with a checkpoint, to be continued
     seen: Seen | None = None  # the newest line of squeue, else of sacct
     asked: bool = False  # at least one answer of the queue has arrived since submission
     since: float | None = None  # when the present state (or absence) was first seen
@@ -69,7 +69,7 @@ def judge(e: Evidence, limits: Limits) -> tuple[Fate, str]:
         if age < limits.lost:
             return Fate.WAIT, "unknown to the queue"
         if e.stopped:
-            return Fate.AGAIN, "was told to leave and did not come back"
+            return Fate.AGAIN, "left with a checkpoint and did not come back"
         return Fate.FAILED, f"gone from the queue for {age:.0f} s without a result (cancelled, or killed with its node)"
     state = e.seen.state
     note = f"{state}{f' ({e.seen.reason})' if e.seen.reason not in ('', 'None') else ''}"
@@ -85,5 +85,5 @@ def judge(e: Evidence, limits: Limits) -> tuple[Fate, str]:
     if age < limits.files:
         return Fate.WAIT, note
     if e.stopped and state not in ("CANCELLED", "OUT_OF_MEMORY", "DEADLINE"):
-        return Fate.AGAIN, f"{note} after it was told to leave"
+        return Fate.AGAIN, f"{note} after it left with a checkpoint"
     return Fate.FAILED, note

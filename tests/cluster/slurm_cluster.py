@@ -51,6 +51,7 @@ class Cluster:
         for name in ("bin", "etc", "run", "log", "munge", "state", "db", "dev"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         self.conf = self.root / "etc" / "slurm.conf"
+        self.root.chmod(0o755)  # other users' jobs read their scripts below it
         self._wrap()
 
     @property
@@ -104,6 +105,12 @@ class Cluster:
     def idle(self) -> int:
         states = self.run("sinfo", "-h", "-N", "-p", "main", "-o", "%t").split()
         return sum(state in ("idle", "mix", "alloc") for state in states)
+
+    def terminate(self, daemon: str) -> None:
+        """SIGTERM: it writes down its state and leaves."""
+        process = self.daemons.pop(daemon)
+        process.terminate()
+        process.wait(30)
 
     def kill(self, daemon: str) -> None:
         """SIGKILL, as a power cut would."""

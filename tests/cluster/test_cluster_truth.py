@@ -50,7 +50,7 @@ def test_an_end_without_result_waits_for_the_disk_then_fails(state):
     assert fate(state, 16) is Fate.FAILED
 
 
-def test_a_job_that_left_as_told_is_sent_again_unless_somebody_cancelled_it():
+def test_a_job_that_left_with_a_checkpoint_is_sent_again_unless_somebody_cancelled_it():
     assert fate("FAILED", 16, stopped=True) is Fate.AGAIN
     assert fate("TIMEOUT", 16, stopped=True) is Fate.AGAIN
     assert fate("CANCELLED", 16, stopped=True) is Fate.FAILED

@@ -1,0 +1,62 @@
+"""A private Slurm for these tests, one per session; everything that asks for it is skipped where Slurm is not there."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+import slurm_cluster
+from desk_driver import wait
+
+
+def _cluster(**kwargs):
+    if absent := slurm_cluster.missing():
+        pytest.skip(f"Slurm is not installed ({', '.join(absent)}); tests/cluster/install.sh brings it")
+    root = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # sockets want short paths
+    cluster = slurm_cluster.Cluster(root, **kwargs)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _full():
+    yield from _cluster()
+
+
+@pytest.fixture(scope="session")
+def _bare():
+    yield from _cluster(accounting=False, nodes=1)
+
+
+def _borrow(cluster, monkeypatch):
+    for name in ("slurmctld", *cluster.nodes):  # what a test before this one took down
+        if name not in cluster.daemons:
+            start = cluster.start_controller if name == "slurmctld" else lambda name=name: cluster.start_node(name)
+            start()
+    wait(lambda: cluster.idle() == len(cluster.nodes), 60)
+    for name, value in cluster.env.items():
+        monkeypatch.setenv(name, value)
+    yield cluster
+    left = cluster.run("squeue", "-h", "-u", "root", "-o", "%i %T", check=False)
+    ids = cluster.run("squeue", "-h", "-o", "%A", check=False).split()
+    if ids:
+        cluster.run("scancel", *sorted(set(ids)), check=False)
+    wait(lambda: not cluster.run("squeue", "-h", check=False), 60)
+    wait(lambda: not cluster.processes(), 30)
+    assert not left or "COMPLETING" in left, f"jobs were left in the queue: {left}"
+
+
+@pytest.fixture
+def slurm(_full, monkeypatch):
+    """Two nodes of four CPUs and two GPUs, with accounting. Afterwards no job and no process of one may be left."""
+    yield from _borrow(_full, monkeypatch)
+
+
+@pytest.fixture
+def bare(_bare, monkeypatch):
+    """One node, no accounting: no slurmdbd, no sacct."""
+    yield from _borrow(_bare, monkeypatch)
