@@ -36,6 +36,7 @@ CASES = [
     Case("seq_transf", count=0),  # these train the similarity of their name: tests/similarity
     Case("x_pool", count=0),
     Case("x_clip", count=0),
+    Case("ts2_net", count=123_540_993),
     Case("ju", count=39_424, tiny={"prefix": 4, "postfix": 3}),
     Case("ju", {"prefix": 4, "postfix": 0}, 39_424),
     Case("x_pool+vop", {"tokens": 8}, 122_880),
@@ -344,7 +345,7 @@ def test_one_seed_gives_one_model_and_another_seed_another(case):
     one, again, other = made(case, 0), made(case, 0), made(case, 1)
     same = [torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True)]
     assert all(same)
-    bare = {"zero_shot", "full", "bias", "proj", "partial", "seq_transf", "x_pool", "x_clip"}
+    bare = {"zero_shot", "full", "bias", "proj", "partial", "seq_transf", "x_pool", "x_clip", "ts2_net"}
     if set(case.method.split("+")) <= bare:
         assert not one.new
     else:

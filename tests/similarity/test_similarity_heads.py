@@ -1,5 +1,7 @@
 """Similarities with parameters, against numpy one pair at a time from the papers' formulas, and what all promise."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,13 @@ from petvr.clip import weights
 from petvr.clip.config import ClipConfig, Tower
 from petvr.errors import PetvrError
 from petvr.similarity import _head
+from petvr.similarity import ts2_net as ts2_net_file
 
 torch.set_num_threads(1)
 N, M, F, W, P, E = 5, 4, 6, 7, 9, 16
 CLIP = ClipConfig(Tower(32, 2, 4, 64), Tower(E, 5, 2, 48), image=24, patch=8, positions=20, vocab=60, eot=59, embed=E)
 PLAIN = [("mean_pool", {}), ("query_aware", {"tau": 0.5})]
-HEADS = [("seq_transf", {}), ("x_pool", {}), ("x_clip", {}), ("ju", {"positions": F})]
+HEADS = [("seq_transf", {}), ("x_pool", {}), ("x_clip", {}), ("ju", {"positions": F}), ("ts2_net", {})]
 each = pytest.mark.parametrize(("name", "setting"), PLAIN + HEADS)
 heads = pytest.mark.parametrize(("name", "setting"), HEADS)
 
@@ -142,6 +145,22 @@ def ju(n, setting, t, words, frames, patches):
     return unit(t) @ unit(np.mean(tokens, axis=0))
 
 
+def gelu(v):
+    return np.array([x * (1 + math.erf(x / math.sqrt(2))) / 2 for x in v])
+
+
+def ts2_net(n, setting, t, words, frames, patches):
+    tokens = []
+    for cls, grid in zip(frames, patches, strict=True):
+        each = [gelu(n["selection.each.weight"] @ norm(n, "selection.norm", x)) for x in [cls, *grid]]
+        joined = [gelu(n["selection.joined.weight"] @ np.concatenate([x, each[0]])) for x in each[1:]]
+        scores = [math.tanh((n["selection.score.weight"] @ x).item()) for x in joined]
+        best = sorted(sorted(range(len(grid)), key=lambda place: -scores[place])[:3])
+        tokens += [cls, *(grid[place] for place in best)]
+    cosines = np.array([unit(t) @ unit(x) for x in sequence(n, "sequence", tokens)[::4]])
+    return softmax(4 * cosines / np.sqrt((cosines**2).sum())) @ cosines
+
+
 @heads
 def test_scores_are_the_formulas(name, setting, features):
     source = clip()
@@ -159,7 +178,7 @@ def test_scores_are_the_formulas(name, setting, features):
             assert found[text, video].item() == pytest.approx(np.float64(by_hand), abs=2e-5)
 
 
-COUNTS = {"seq_transf": 12_648_960, "x_pool": 1_316_352, "x_clip": 13_176_752, "ju": 6_312_960}
+COUNTS = {"seq_transf": 12_648_960, "x_pool": 1_316_352, "x_clip": 13_176_752, "ju": 6_312_960, "ts2_net": 12_912_384}
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -319,7 +338,7 @@ def test_one_seed_gives_one_head_and_the_global_generator_is_left_alone(name, se
 
 @heads
 def test_gradients_reach_every_parameter(name, setting, features):
-    score = built(name, setting)
+    score = built(name, setting).train()
     score(**features).square().sum().backward()
     for key, parameter in score.named_parameters():
         if not key.endswith(("k_proj.bias", "key.bias")):  # a constant added to all keys moves no softmax
@@ -370,6 +389,7 @@ def test_x_clip_with_one_word_and_one_frame_is_four_cosines(features):
         ("seq_transf", {"layers": 0}, "'layers': 0 given, allowed: 1 or more"),
         ("x_pool", {"dropout": 1.0}, "'dropout': 1 given, allowed: 0 to below 1"),
         ("x_clip", {"tau": 0.0}, "tau=0 given"),
+        ("ts2_net", {"sigma": 0.0}, "sigma more than 0"),
         ("ju", {"layers": 0}, "'layers': 0 given, allowed: 1 or more"),
     ],
 )
@@ -385,3 +405,30 @@ def test_x_clip_refuses_more_words_or_frames_than_it_was_built_for(features):
     score = similarity.build("x_clip", {}, E, frames=F, words=W - 1)
     with pytest.raises(PetvrError, match="texts of 7 words, built for 6"):
         score(**features)
+
+
+def test_ts2_net_selection_by_perturbation_is_the_gradient_of_its_mean():
+    """With all noise known: the mean indicator, and Stein's estimate of how it changes with the scores."""
+    generator = torch.Generator().manual_seed(0)
+    scores = (torch.randn(2, 5, generator=generator) * 0.05).double().requires_grad_()
+    noise = torch.randn(2, 4000, 5, generator=generator).double()
+    mean = ts2_net_file.Best.apply(scores, noise, 2, 0.1)
+    by_hand = torch.zeros(2, 2, 5, dtype=torch.float64)
+    slope = torch.zeros(2, 2, 5, 5, dtype=torch.float64)
+    for row in range(2):
+        for drawn in noise[row]:
+            best = sorted((scores[row] + 0.1 * drawn).argsort(descending=True)[:2].tolist())
+            for k, place in enumerate(best):
+                by_hand[row, k, place] += 1 / 4000
+                slope[row, k, place] += drawn / 4000 / 0.1
+    torch.testing.assert_close(mean, by_hand)
+    weight = torch.randn(2, 2, 5, generator=generator).double()
+    (mean * weight).sum().backward()
+    torch.testing.assert_close(scores.grad, torch.einsum("rkp,rkpq->rq", weight, slope))
+
+
+def test_ts2_net_selects_the_same_without_noise_and_with_little(features):
+    score = built("ts2_net", {"sigma": 1e-7, "samples": 3})
+    with torch.no_grad():
+        still = score(**features)
+        torch.testing.assert_close(score.train()(**features), still, atol=1e-5, rtol=0)

@@ -22,6 +22,11 @@ def quick_gelu(x: Tensor) -> Tensor:
 ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": functional.gelu}
 
 
+def placed(x: Tensor, positions: Tensor) -> Tensor:
+    """x + positions; in an fp16 tower the sum is fp16 too, as OpenAI's code has it."""
+    return x + (positions.half() if x.dtype == torch.float16 else positions)
+
+
 class Attention(nn.Module):
     def __init__(self, config: Tower):
         super().__init__()
@@ -104,7 +109,7 @@ class VisionTower(nn.Module):
         patches = self.embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
         patches = flow.at("embedded", patches)
         cls = self.embeddings.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
-        x = torch.cat([cls, patches], dim=1) + self.embeddings.position_embedding.weight
+        x = placed(torch.cat([cls, patches], dim=1), self.embeddings.position_embedding.weight)
         return self.pre_layrnorm(flow.at("tokens_in", x))
 
     def pooled(self, x: Tensor, flow: Flow) -> Tensor:
@@ -133,7 +138,7 @@ class TextTower(nn.Module):
         positions = self.embeddings.position_embedding.weight
         if x.shape[1] > positions.shape[0]:
             raise PetvrError(f"text of {x.shape[1]} tokens with prompts: this CLIP has {positions.shape[0]} positions")
-        return flow.at("tokens_in", x + positions[: x.shape[1]])
+        return flow.at("tokens_in", placed(x, positions[: x.shape[1]]))
 
 
 class Clip(nn.Module):
@@ -181,6 +186,28 @@ class Clip(nn.Module):
 
         texts [C, E]: features of candidate sentences, for methods that look at them while they read a video.
         """
+        return self._features(*self._look(pixels, mask, inserts, texts))
+
+    def encode_patches(
+        self,
+        pixels: Tensor,
+        mask: Tensor | None = None,
+        inserts: Inserts | None = None,
+        texts: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As encode_frames -> [B, F, E], and every patch after the last LayerNorm and the projection, without prompts,
+        [B, F, P, E]."""
+        x, flow, chosen = self._look(pixels, mask, inserts, texts)
+        patches = x[:, flow.leading :]
+        if flow.joined:
+            patches = patches.unflatten(1, (flow.frames, -1)).flatten(0, 1)
+        patches = self.visual_projection(self.vision_model.post_layernorm(patches))
+        return self._features(x, flow, chosen), self._by_frame(patches, flow, chosen)
+
+    def _look(
+        self, pixels: Tensor, mask: Tensor | None, inserts: Inserts | None, texts: Tensor | None
+    ) -> tuple[Tensor, Flow, Tensor | None]:
+        """The vision tower's last stream, and which frames its rows are (None: all)."""
         inserts = Inserts(self.config) if inserts is None else inserts
         videos, frames = pixels.shape[:2]
         if pixels.shape[2:] != (3, self.config.image, self.config.image):
@@ -194,13 +221,20 @@ class Clip(nn.Module):
         frame = frame.flatten() if chosen is None else frame[chosen]
         flow = Flow("vision", inserts, videos=videos, frames=frames, mask=mask, frame=frame, texts=texts)
         x = self.vision_model.tokens(rows if rows.is_floating_point() else self.normalise(rows), flow)
-        x = self.vision_model.encoder(x, flow)
+        return self.vision_model.encoder(x, flow), flow, chosen
+
+    def _features(self, x: Tensor, flow: Flow, chosen: Tensor | None) -> Tensor:
         out = flow.at("projected", self.visual_projection(self.vision_model.pooled(x, flow)))
+        return self._by_frame(out, flow, chosen)
+
+    def _by_frame(self, out: Tensor, flow: Flow, chosen: Tensor | None) -> Tensor:
+        """Rows [R, ...] -> [B, F, ...], masked frames 0."""
+        wide = (...,) + (None,) * (out.dim() - 1)
         if chosen is not None:
-            full = out.new_zeros(videos, frames, out.shape[-1])
-            return full.masked_scatter(chosen[..., None], out)
-        out = out.unflatten(0, (videos, frames))
-        return out if mask is None else out.masked_fill(~mask[..., None], 0)
+            full = out.new_zeros(flow.videos, flow.frames, *out.shape[1:])
+            return full.masked_scatter(chosen[wide], out)
+        out = out.unflatten(0, (flow.videos, flow.frames))
+        return out if flow.mask is None else out.masked_fill(~flow.mask[wide], 0)
 
     def encode_texts(self, ids: Tensor, inserts: Inserts | None = None) -> Tensor:
         """ids [B, W] -> [B, E], read at each text's first EOT, not normalised. What follows EOT changes nothing.

@@ -95,6 +95,12 @@ class Adapted(nn.Module):
         """pixels [B, F, 3, H, W], mask [B, F], texts [C, E] -> [B, F, E], as Clip.encode_frames."""
         return self.clip.encode_frames(pixels, mask, self.inserts, texts)
 
+    def encode_patches(
+        self, pixels: Tensor, mask: Tensor | None = None, texts: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """pixels [B, F, 3, H, W], mask [B, F], texts [C, E] -> [B, F, E], [B, F, P, E], as Clip.encode_patches."""
+        return self.clip.encode_patches(pixels, mask, self.inserts, texts)
+
     def encode_texts(self, ids: Tensor) -> Tensor:
         """ids [B, W] -> [B, E], as Clip.encode_texts."""
         return self.clip.encode_texts(ids, self.inserts)

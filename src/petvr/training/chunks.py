@@ -58,8 +58,10 @@ def backward(model: Model, inputs: Inputs, size: int) -> Tensor:
     sentences = texts["text"].detach()
 
     def encode_videos(part: slice) -> Features:
-        with AsWhole(video_places(model, inputs.mask, part)):
-            return model.frames(inputs.pixels[part], inputs.mask[part], sentences)
+        with AsWhole(row_places(model, inputs.mask, part)):
+            seen = model.look(inputs.pixels[part], inputs.mask[part], sentences)
+        with AsWhole(Places({length(part): (videos, part.start)})):
+            return model.similarity.videos(seen)
 
     video_start = replay.now()
     frames = leaves(encoded(encode_videos, videos, size, replay, video_start))
@@ -146,8 +148,8 @@ def whole_texts(model: Model) -> Iterator[None]:
         clip.crop_texts = before
 
 
-def video_places(model: Model, mask: Tensor, part: slice) -> Places:
-    """Where a chunk's videos, and the rows of the vision tower (its frames), stand in those of the batch."""
+def row_places(model: Model, mask: Tensor, part: slice) -> Places:
+    """Where a chunk's videos, and their frames that are rows of the vision tower, stand in those of the batch."""
     videos, per_video = mask.shape
     skipped = model.adapted.clip.skip_masked and not model.adapted.inserts.temporal and not bool(mask.all())
     first = {length(part): (videos, part.start)}

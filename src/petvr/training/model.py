@@ -65,12 +65,18 @@ class Model:
 
         sentences [C, E] are the candidates for methods whose vision tower looks at some; they get no gradient.
         """
+        return self.similarity.videos(self.look(pixels, mask, sentences))
+
+    def look(self, pixels: Tensor, mask: Tensor, sentences: Tensor | None = None) -> Features:
+        """As `frames`, but what the vision tower gives and the similarity's video side needs."""
         if not pixels.is_floating_point():
             pixels = self.adapted.clip.normalise(pixels)
         with precision.forward(self.mode, self.device):
             given = sentences.detach() if self.adapted.pool and sentences is not None else None
-            features = {"frames": self.adapted.encode_frames(pixels, mask, given)}
-        return self.similarity.videos(features | {"mask": mask})
+            if "patches" in self.similarity.NEEDS:
+                frames, patches = self.adapted.encode_patches(pixels, mask, given)
+                return {"frames": frames, "patches": patches, "mask": mask}
+            return {"frames": self.adapted.encode_frames(pixels, mask, given), "mask": mask}
 
     def scores(self, texts: Features, videos: Features) -> Tensor:
         """Both sides -> [N, M], before the logit scale"""

@@ -1,0 +1,45 @@
+"""TS2-Net's token shift in the vision tower [Liu et al. 2022, section 3.2], CLIP tuned by CLIP4Clip's rule.
+
+In the last two blocks the attention of frame t reads LN1(x) in which whole patches come from its neighbours: with n
+tokens (CLS included) and fold = n // 7, tokens 1, 1 + fold, .. come from frame t - 1, tokens 4, 4 + fold, .. from frame
+t + 1; CLS stays. In ViT-B/32 that is columns 0 and 3 of the 7 x 7 grid. The residual stream is not shifted, nothing is
+learned. At either end of a video a frame keeps its own tokens, also where the next frame is padding (the released code
+takes them from padding there).
+
+What trains of CLIP: `full` with rule=clip4clip [released code]. Token selection and the rest are the similarity of the
+same name.
+"""
+
+from types import SimpleNamespace
+
+import torch
+
+from petvr.methods import full
+from petvr.methods._adapted import Declaration, Insert
+
+VERSION = 1
+DEFAULTS = {"blocks": 2}
+IDENTITY = {"vision": "none", "text": "exact"}
+SIMILARITY = "ts2_net"
+
+FOLDS, AHEAD = 7, 4  # the first token from the next frame is the fourth, whatever the fold [released code]
+
+
+def shift(h, here):
+    """h [B F, n, D] -> the same with tokens from the frames before and behind."""
+    flow = here.flow
+    x = h.unflatten(0, (flow.videos, flow.frames))
+    fold = max(1, x.shape[2] // FOLDS)
+    real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if flow.mask is None else flow.mask
+    both = (real[:, 1:] & real[:, :-1])[:, :, None, None]
+    out = x.clone()
+    out[:, 1:, 1::fold] = torch.where(both, x[:, :-1, 1::fold], x[:, 1:, 1::fold])
+    out[:, :-1, AHEAD::fold] = torch.where(both, x[:, 1:, AHEAD::fold], out[:, :-1, AHEAD::fold])
+    return out.flatten(0, 1)
+
+
+def build(clip, setting, made):
+    layers = clip.config.vision.layers
+    tuned = full.build(clip, SimpleNamespace(rule="clip4clip", freeze=0), made)
+    insert = Insert("vision", "attn_in", shift, range(max(0, layers - setting.blocks), layers))
+    return Declaration(train=tuned.train, insert=[insert], temporal=True)

@@ -1,0 +1,113 @@
+"""TS2-Net's token selection and its pooling by text [Liu et al. 2022, sections 3.3 and 3.4].
+
+Of every frame's patches, all projected into the joint space, the k = 3 that score best stay beside its CLS:
+
+    score(x) = tanh( GELU( [GELU(LN(x) A), GELU(LN(cls) A)] B ) c )      A [E, E/2], B [E, E/2], c [E/2, 1], no biases
+
+The choice is made differentiable by perturbation [Berthet et al. 2020]: S = 500 times noise N(0, 1) times 0.05 is added
+to the scores, the indicators of the best k, in the order of their places, are averaged, and their gradient is the mean
+of (indicator . noise) / 0.05. Training only: the released code draws in evaluation too, so that its scores vary.
+
+The 4 F tokens, frame by frame, pass seqTransf's blocks with its positions (as many rows as tokens, 77 at least) and its
+residual; each frame's CLS comes out as r_j. With text t and s_j = cosine(t, r_j):
+
+    score = sum_j w_j s_j,   w = softmax_j( 4 s_j / |s| ),   |s| over the valid frames
+
+The mask of a frame holds for its four tokens (the released code tiles it, which is right only without padding).
+12,912,384 numbers with E = 512 and up to 19 frames.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from petvr.errors import PetvrError
+from petvr.similarity._blocks import drawn
+from petvr.similarity._head import Features, Similarity, attended, unit
+from petvr.similarity.seq_transf import Sequence
+
+VERSION = 1
+DEFAULTS = {"layers": 4, "tokens": 3, "samples": 500, "sigma": 0.05, "sharpness": 4.0}
+
+
+class Best(torch.autograd.Function):
+    """scores [R, P], noise [R, S, P] -> mean indicator of the k best in the order of their places [R, k, P]."""
+
+    @staticmethod
+    def forward(ctx, scores: Tensor, noise: Tensor, k: int, sigma: float) -> Tensor:
+        places = (scores[:, None] + sigma * noise).topk(k, dim=-1).indices.sort(dim=-1).values.transpose(1, 2)
+        ctx.save_for_backward(places, noise)
+        ctx.sigma = sigma
+        found = scores.new_zeros(len(scores), k, scores.shape[1])
+        return found.scatter_add_(2, places, torch.full_like(places, 1 / noise.shape[1], dtype=scores.dtype))
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        places, noise = ctx.saved_tensors
+        along = grad.gather(2, places).sum(dim=1)  # [R, S]
+        return torch.einsum("rs,rsp->rp", along, noise) / (noise.shape[1] * ctx.sigma), None, None, None
+
+
+class Selection(nn.Module):
+    """cls [M, F, E], patches [M, F, P, E] -> the chosen patches [M, F, k, E]."""
+
+    def __init__(self, width: int, setting):
+        super().__init__()
+        half = width // 2
+        self.norm = nn.LayerNorm(width)
+        self.each, self.joined = nn.Linear(width, half, bias=False), nn.Linear(2 * half, half, bias=False)
+        self.score = nn.Linear(half, 1, bias=False)
+        self.setting = setting
+        drawn(self)
+
+    def scores(self, cls: Tensor, patches: Tensor) -> Tensor:
+        x, c = (functional.gelu(self.each(self.norm(part))) for part in (patches, cls))
+        both = torch.cat([x, c[..., None, :].expand_as(x)], dim=-1)
+        return torch.tanh(self.score(functional.gelu(self.joined(both)))).squeeze(-1)
+
+    def forward(self, cls: Tensor, patches: Tensor) -> Tensor:
+        scores, k = self.scores(cls, patches), min(self.setting.tokens, patches.shape[2])
+        if not self.training:
+            places = scores.topk(k, dim=-1).indices.sort(dim=-1).values
+            return patches.gather(2, places[..., None].expand(*places.shape, patches.shape[3]))
+        videos, frames, count = scores.shape
+        noise = torch.randn(videos, frames, self.setting.samples, count, device=scores.device)
+        best = Best.apply(scores.flatten(0, 1), noise.flatten(0, 1), k, self.setting.sigma)
+        return best.unflatten(0, (videos, frames)) @ patches
+
+
+class TS2Net(Similarity):
+    NEEDS = ("patches",)
+    RANDOM = True
+
+    def __init__(self, made, setting):
+        super().__init__()
+        self.sharpness = setting.sharpness
+        self.selection = Selection(made.embed, setting)
+        self.sequence = Sequence(made, setting.layers, made.frames * (1 + setting.tokens))
+
+    def text_side(self, features: Features) -> Features:
+        return {"text": unit(features["text"])}
+
+    def video_side(self, features: Features) -> Features:
+        frames, mask = features["frames"], features["mask"]
+        tokens = torch.cat([frames[:, :, None], self.selection(frames, features["patches"])], dim=2)  # [M, F, 1 + k, E]
+        each = tokens.shape[2]
+        out = self.sequence(tokens.flatten(1, 2), mask.repeat_interleave(each, dim=1))
+        return {"frames": unit(out[:, ::each]).masked_fill(~mask[..., None], 0), "mask": mask}
+
+    def pair_cost(self, texts: Features, videos: Features) -> int:
+        return 4 * videos["mask"].shape[1]
+
+    def pairs(self, texts: Features, videos: Features) -> Tensor:
+        scores = torch.tensordot(texts["text"], videos["frames"], dims=([1], [2]))  # [n, m, F]
+        length = scores.square().sum(dim=-1, keepdim=True).clamp(min=1e-24).sqrt()
+        return (scores * attended(self.sharpness * scores / length, videos["mask"])).sum(dim=-1)
+
+
+def build(setting, made):
+    if min(setting.layers, setting.tokens, setting.samples) < 1 or setting.sigma <= 0:
+        raise PetvrError("similarity 'ts2_net': allowed: layers, tokens and samples 1 or more, sigma more than 0")
+    return TS2Net(made, setting)
