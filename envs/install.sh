@@ -16,15 +16,17 @@ torch=$(grep '^torch==' envs/constraints.txt)
 
 if ! "$venv/bin/python" -c "import importlib.metadata as m, sys; sys.exit(m.version('torch').split('+')[0] != '${torch#torch==}')" 2>/dev/null; then
   build=${PETVR_TORCH:-$(nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)}
+  echo "petvr: installing $torch, $build build"
   case $build in
-    cuda) pip install "$torch" ;;
+    cuda) pip install --quiet "$torch" ;;
     cpu)
       if pip install --quiet --dry-run --ignore-installed --report - "$torch" | grep -q '"name": "nvidia-'; then
-        pip install --index-url https://download.pytorch.org/whl/cpu "$torch"
+        pip install --quiet --index-url https://download.pytorch.org/whl/cpu "$torch"
       else
-        pip install "$torch"
+        pip install --quiet "$torch"
       fi ;;
     *) echo "PETVR_TORCH is '$build'; allowed: cpu, cuda" >&2; exit 2 ;;
   esac
 fi
-pip install --constraint envs/constraints.txt --editable ".[test]"
+echo "petvr: installing the pinned packages (about 1 GB)"
+pip install --quiet --constraint envs/constraints.txt --editable ".[test]"
