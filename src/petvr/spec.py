@@ -43,7 +43,7 @@ class Recipe(BaseModel):
     epochs: int
     batch: int
     drop_last: bool
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "clip4clip_fp16", "mv_adapter_fp16", "cma_fp16"]  # petvr.training.precision
     # data
     frames: int
     words: int

@@ -61,6 +61,19 @@ def test_longer_texts_and_precision_count():
     assert slow.total.gpu_hours > 3 * fast.total.gpu_hours
 
 
+@pytest.mark.parametrize(
+    ("paper", "mode"),
+    [("rap", "clip4clip_fp16"), ("mv_adapter", "mv_adapter_fp16"), ("cross_modal_adapter", "cma_fp16")],
+)
+def test_the_papers_own_fp16_is_one_override_away(paper, mode):
+    table = {"rap": "table_4", "mv_adapter": "table_6a", "cross_modal_adapter": "table_2"}[paper]
+    plain = expand(tables=[f"{paper}/{table}"], seeds=[0])
+    plan = expand(tables=[f"{paper}/{table}"], seeds=[0], overrides={"papers": {paper: {"precision": mode}}})
+    assert {run.recipe.precision for run in plan.runs.values()} == {mode}
+    assert all(mode in run.sources["recipe.precision"].where for run in plain.runs.values() if run.paper == paper)
+    assert estimate(plan).total.gpu_hours == pytest.approx(estimate(plain).total.gpu_hours)
+
+
 def test_a_backbone_without_figures_is_named_and_not_guessed():
     found = estimate(expand(tables=["vop/table_3"], backbones={"vit-b-32": "tiny"}))
     assert found.unknown == ("tiny",) and found.total.gpu_hours == 0

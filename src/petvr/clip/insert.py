@@ -75,6 +75,10 @@ class Inserts:
         for layer in wanted:
             self._at.setdefault((tower, place, layer), []).append(fn)
 
+    def wrap(self, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Put `around` every function that is here."""
+        self._at = {key: [around(function) for function in functions] for key, functions in self._at.items()}
+
     def get(self, tower: str, place: str, layer: int | None) -> list[Callable[..., Any]]:
         return self._at.get((tower, place, layer), [])
 

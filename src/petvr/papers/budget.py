@@ -130,7 +130,8 @@ def _hours(run: RunSpec, assumed: Assumptions) -> float:
         step = flops_per_pair(run.backbone, recipe.frames, recipe.words) * _step(run, assumed)
         pairs = split.pairs if recipe.captions == "all_pairs" else split.train_videos
         flops += recipe.epochs * (pairs * step + recipe.evaluations_per_epoch * test)
-    speed = assumed.tflops[recipe.precision] * 1e12 * assumed.share[recipe.precision]
+    kind = "bf16" if recipe.precision.endswith("_fp16") else recipe.precision  # of the same speed
+    speed = assumed.tflops[kind] * 1e12 * assumed.share[kind]
     return flops / speed / 3600 + assumed.start_up_minutes / 60
 
 

@@ -24,7 +24,7 @@ class Model:
     """`adapted` encodes, `similarity` scores. Trained tensors have a name and the part that sets their rate."""
 
     def __init__(self, adapted: nn.Module, similarity: nn.Module, *, mode: str = "fp32") -> None:
-        precision.check(mode)
+        precision.prepare(adapted, mode)
         self.adapted, self.similarity, self.mode = adapted, similarity, mode
         self.trained: dict[str, tuple[nn.Parameter, str]] = {
             name: (parameter, adapted.part(name)) for name, parameter in adapted.trainable().items()

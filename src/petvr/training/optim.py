@@ -14,7 +14,7 @@ from torch import Tensor
 
 from petvr.errors import unknown
 from petvr.spec import Recipe
-from petvr.training import schedule
+from petvr.training import bert_adam_fp16, schedule
 from petvr.training.groups import Group
 
 
@@ -72,12 +72,12 @@ class Optimizer:
         self.taken = counters[""]
 
     def _by_updates(self, group: Group) -> Iterator[tuple[int, list[str], list[Tensor], list[Tensor]]]:
-        """Parameters that have a gradient, together with those that were updated as often."""
+        """Parameters that have a gradient, together with those of their type that were updated as often."""
         found = defaultdict(list)
         for name, parameter in zip(group.names, group.parameters, strict=True):
             if parameter.grad is not None:
-                found[self.updates[name]].append((name, parameter))
-        for updates, pairs in found.items():
+                found[self.updates[name], parameter.dtype].append((name, parameter))
+        for (updates, _), pairs in found.items():
             names, parameters = [name for name, _ in pairs], [parameter for _, parameter in pairs]
             yield updates, names, parameters, [parameter.grad for parameter in parameters]
 
@@ -100,12 +100,22 @@ class BertAdam(Optimizer):
     """
 
     def _update(self, group: Group, updates: int, parameters: list, m: list[Tensor], v: list[Tensor]) -> None:
+        lr = group.lr * self.factor(updates)
+        if parameters[0].dtype == torch.float16:
+            bert_adam_fp16.update(parameters, m, v, lr, self.eps, group.weight_decay)
+            return
         update = torch._foreach_sqrt(v)
         torch._foreach_add_(update, self.eps)
         update = torch._foreach_div(m, update)
         if group.weight_decay > 0:
             torch._foreach_add_(update, parameters, alpha=group.weight_decay)
-        torch._foreach_add_(parameters, update, alpha=-group.lr * self.factor(updates))
+        torch._foreach_add_(parameters, update, alpha=-lr)
+
+    def _moments(self, m: list[Tensor], v: list[Tensor], grads: list[Tensor]) -> None:
+        if m[0].dtype == torch.float16:
+            bert_adam_fp16.moments(m, v, grads, self.betas)
+        else:
+            super()._moments(m, v, grads)
 
 
 class AdamW(Optimizer):
