@@ -12,7 +12,8 @@ from petvr import methods
 from petvr.errors import PetvrError
 
 torch.set_num_threads(1)
-SMALL = {"width": 4, "cmt_dim": 3, "cmt_layers": 1, "sigma": 2}
+SMALL = {"width": 4, "cmt_dim": 3, "cmt_layers": 2, "sigma": 2}
+FACTORS = {"new.mv_adapter.factors.0", "new.mv_adapter.factors.1"}
 
 
 def mix(n, name, tokens, causal):
@@ -28,12 +29,12 @@ def mix(n, name, tokens, causal):
 
 
 def projections(n, name, i, setting):
-    """W_down [d', D], W_up [D, d'] and W_up for CLS; CMT is in the second block of two."""
+    """W_down [d', D], W_up [D, d'] and W_up for CLS; CMT is in the last of two blocks or in both."""
     down, up = n[f"{name}.down.weight"], n[f"{name}.up.weight"]
-    cmt = setting.get("cmt", "down_in")
-    if cmt == "none" or i == 0:
+    cmt, first = setting.get("cmt", "down_in"), 2 - setting.get("cmt_layers", 2)
+    if cmt == "none" or i < first:
         return down, up, up
-    beta = n[f"{name}.tie.project.weight"] @ n["new.mv_adapter.factors.0"]
+    beta = n[f"{name}.tie.project.weight"] @ n[f"new.mv_adapter.factors.{i - first}"]
     beta = beta + n.get(f"{name}.tie.project.bias", 0)
     by_row = np.diag(beta) @ (down if cmt == "down_out" else up) if cmt.endswith("out") else None
     by_column = (down if cmt == "down_in" else up) @ np.diag(beta) if cmt.endswith("in") else None
@@ -84,6 +85,7 @@ def text_branch(n, i, words, setting):
     "setting",
     [
         {},
+        {"cmt_layers": 1},
         {"cmt": "down_out"},
         {"cmt": "up_in"},
         {"cmt": "up_out"},
@@ -143,7 +145,7 @@ def test_a_step_on_texts_alone_moves_frames_through_the_shared_factor_alone():
         model = trained("mv_adapter", {**SMALL, "cmt": cmt, "biases": False})
         model.encode_texts(torch.tensor([IDS])).square().sum().backward()
         touched = {name for name, parameter in model.trainable().items() if parameter.grad is not None}
-        assert {name for name in touched if ".text." not in name} == ({"new.mv_adapter.factors.0"} if tied else set())
+        assert {name for name in touched if ".text." not in name} == (FACTORS if tied else set())
 
 
 def test_a_factor_stands_in_each_of_the_last_blocks_and_starts_as_released():
