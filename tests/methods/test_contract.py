@@ -36,6 +36,8 @@ CASES = [
     Case("seq_transf", count=0),  # these train the similarity of their name: tests/similarity
     Case("x_pool", count=0),
     Case("x_clip", count=0),
+    Case("hunyuan", count=0),
+    Case("clip2video", count=123_540_993),
     Case("ts2_net", count=123_540_993),
     Case("ju", count=39_424, tiny={"prefix": 4, "postfix": 3}),
     Case("ju", {"prefix": 4, "postfix": 0}, 39_424),
@@ -176,8 +178,8 @@ def base(name="tiny"):
 
 
 def plain(name="tiny"):
-    clip = weights.random(GEOMETRIES[name], 0)
-    clip.load_state_dict(base(name))
+    clip = weights.on_meta(GEOMETRIES[name])
+    clip.load_state_dict({key: value.clone() for key, value in base(name).items()}, assign=True)
     return clip
 
 
@@ -345,7 +347,7 @@ def test_one_seed_gives_one_model_and_another_seed_another(case):
     one, again, other = made(case, 0), made(case, 0), made(case, 1)
     same = [torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True)]
     assert all(same)
-    bare = {"zero_shot", "full", "bias", "proj", "partial", "seq_transf", "x_pool", "x_clip", "ts2_net"}
+    bare = {"zero_shot", "full", "bias", "proj", "partial", "seq_transf", "x_pool", "x_clip", "ts2_net", "clip2video", "hunyuan"}
     if set(case.method.split("+")) <= bare:
         assert not one.new
     else:
@@ -388,7 +390,7 @@ def test_unknown_settings_wrong_types_and_negative_numbers_are_refused(method):
         with pytest.raises(PetvrError, match=f"setting '{key}'"):
             methods.settings(method, {key: [value]})
         if isinstance(value, int | float) and not isinstance(value, bool):
-            with pytest.raises(PetvrError, match="allowed: (0 or more|1, 2)"):
+            with pytest.raises(PetvrError, match=r"allowed: (0 or more|1, 2)"):
                 methods.settings(method, {key: -1})
         if isinstance(value, str):
             with pytest.raises(PetvrError, match="allowed:"):
