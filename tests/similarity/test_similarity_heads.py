@@ -1,5 +1,6 @@
 """Similarities with parameters, against numpy one pair at a time from the papers' formulas, and what all promise."""
 
+import itertools
 import math
 
 import numpy as np
@@ -17,7 +18,15 @@ torch.set_num_threads(1)
 N, M, F, W, P, E = 5, 4, 6, 7, 9, 16
 CLIP = ClipConfig(Tower(32, 2, 4, 64), Tower(E, 5, 2, 48), image=24, patch=8, positions=20, vocab=60, eot=59, embed=E)
 PLAIN = [("mean_pool", {}), ("query_aware", {"tau": 0.5})]
-HEADS = [("seq_transf", {}), ("x_pool", {}), ("x_clip", {}), ("ju", {"positions": F}), ("ts2_net", {})]
+HEADS = [
+    ("seq_transf", {}),
+    ("x_pool", {}),
+    ("x_clip", {}),
+    ("ju", {"positions": F}),
+    ("ts2_net", {}),
+    ("clip2video", {}),
+    ("hunyuan", {}),
+]
 each = pytest.mark.parametrize(("name", "setting"), PLAIN + HEADS)
 heads = pytest.mark.parametrize(("name", "setting"), HEADS)
 
@@ -161,6 +170,62 @@ def ts2_net(n, setting, t, words, frames, patches):
     return softmax(4 * cosines / np.sqrt((cosines**2).sum())) @ cosines
 
 
+def described(n, tokens):
+    found = []
+    for centre in range(len(n["centre"])):
+        shares = [softmax(n["assign"] @ x)[centre] for x in tokens]
+        found.append(unit(sum(s * (x - n["centre"][centre]) for s, x in zip(shares, tokens, strict=True))))
+    return unit(np.mean(found, axis=0))
+
+
+def clip2video(n, setting, t, words, frames, patches):
+    def mixed(frames, name, count):
+        where, types = n["positions"], n["types"]
+        steps = [b - a + where[i + 1] for i, (a, b) in enumerate(itertools.pairwise(frames))]
+        steps = block(n, "difference.0", steps, 2) if steps else []
+        steps = [2 / (1 + np.exp(-norm(n, "norm", x))) - 1 + where[i] + types[0] for i, x in enumerate(steps)]
+        tokens = [f + where[i] + types[1] for i, f in enumerate(frames)]
+        for i, step in enumerate(steps):
+            tokens.insert(2 * i + 1, step)
+        for i in range(count):
+            tokens = block(n, f"{name}.{i}", tokens, 2)
+        return [f + x for f, x in zip(frames, tokens[::2], strict=True)]
+
+    everything = unit(t) @ pooled(mixed(frames, "sequence", 4))
+    local = described(n, words[1:]) @ described(n, frames + mixed(frames[::2], "action", 1))
+    return (everything + local) / 2
+
+
+def hunyuan(n, setting, t, words, frames, patches):
+    def aggregation(name, tokens):
+        normed = [norm(n, f"{name}.norm1", x) for x in tokens]
+        q, k, v = ([layer(n, f"{name}.{part}", x) for x in normed] for part in ("query", "key", "value"))
+        out = []
+        for x, query in zip(tokens, q, strict=True):
+            shares = softmax([query @ key / np.sqrt(E) for key in k])
+            y = x + layer(n, f"{name}.out", sum(s * value for s, value in zip(shares, v, strict=True)))
+            out.append(y + layer(n, f"{name}.linear", norm(n, f"{name}.norm2", y)))
+        return out
+
+    def up(tokens, first, second):
+        seen = aggregation(first, tokens)
+        groups = []
+        for number in range(3):
+            seed = seen[number * len(seen) // 3]
+            shares = softmax([seed @ x / np.sqrt(E) for x in seen])
+            groups.append(sum(s * x for s, x in zip(shares, seen, strict=True)))
+        return groups, np.mean(aggregation(second, groups), axis=0)
+
+    def sets(left, right):
+        cosines = np.array([[unit(a) @ unit(b) for b in right] for a in left])
+        return (cosines.max(axis=1).mean() + cosines.max(axis=0).mean()) / 2
+
+    frames = sequence(n, "sequence", frames)
+    clips, video = up(frames, "to_clips", "to_video")
+    phrases, sentence = up(words, "to_phrases", "to_sentence")
+    return (sets(words, frames) + sets(phrases, clips) + unit(sentence) @ unit(video)) / 3
+
+
 @heads
 def test_scores_are_the_formulas(name, setting, features):
     source = clip()
@@ -178,7 +243,15 @@ def test_scores_are_the_formulas(name, setting, features):
             assert found[text, video].item() == pytest.approx(np.float64(by_hand), abs=2e-5)
 
 
-COUNTS = {"seq_transf": 12_648_960, "x_pool": 1_316_352, "x_clip": 13_176_752, "ju": 6_312_960, "ts2_net": 12_912_384}
+COUNTS = {
+    "seq_transf": 12_648_960,
+    "x_pool": 1_316_352,
+    "x_clip": 13_176_752,
+    "ju": 6_312_960,
+    "ts2_net": 12_912_384,
+    "clip2video": 18_960_896,
+}
+COUNTS["hunyuan"] = 17_910_272
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -390,6 +463,8 @@ def test_x_clip_with_one_word_and_one_frame_is_four_cosines(features):
         ("x_pool", {"dropout": 1.0}, "'dropout': 1 given, allowed: 0 to below 1"),
         ("x_clip", {"tau": 0.0}, "tau=0 given"),
         ("ts2_net", {"sigma": 0.0}, "sigma more than 0"),
+        ("clip2video", {"centres": 0}, "centres 1 or more"),
+        ("hunyuan", {"clips": 0}, "clips and phrases 1 or more"),
         ("ju", {"layers": 0}, "'layers': 0 given, allowed: 1 or more"),
     ],
 )

@@ -1,0 +1,16 @@
+"""Hunyuan_tvr's head on a frozen CLIP [MV-Adapter, section 5.1, "Hunyuan*"]. An approximation: no code is public.
+
+Nothing is inserted and nothing of CLIP trains; what is known and what is chosen stands in the similarity of the same
+name.
+"""
+
+from petvr.methods._adapted import Declaration
+
+VERSION = 1
+DEFAULTS = {}
+IDENTITY = "exact"
+SIMILARITY = "hunyuan"
+
+
+def build(clip, setting, made):
+    return Declaration()

@@ -1,0 +1,116 @@
+"""Hunyuan_tvr [Min et al. 2022], an APPROXIMATION: three levels on either side, each compared with its counterpart.
+
+Known [abstract, the authors' own description]: frames -> clips -> video and words -> phrases -> sentence, each step an
+aggregation layer of self-attention and a feed-forward layer; contrast of frames with words, clips with phrases, video
+with sentence. Known of MV-Adapter's "Hunyuan*": CLIP is frozen, its 11.97 % are the same for 12 and 64 frames, and part
+of it is drawn at random. seqTransf and four layers of attention and ONE linear layer have 17,910,272 numbers, 11.97 %:
+
+    frames r = f + Blocks(f + p)                                    CLIP4Clip's seqTransf
+    Agg(x) = y + Linear(LN(y)),  y = x + MHA(LN(x))                 8 heads
+    clips  = sums of Agg1(r) over frames with weights softmax( Agg1(r) . s_k / sqrt(E) ), s_k = K of Agg1(r), evenly
+    video  = mean of Agg2(clips);  phrases, sentence: Agg3, Agg4 likewise from the words, SOT and EOT included
+
+Chosen, and open: the layer itself (residuals, weights N(0, 0.02)), how tokens are grouped, K = 3 clips and phrases, the
+comparison of sets (mean over either side of the best counterpart, both directions averaged), equal weights of the three
+levels, and that each has its own contrastive loss. Left out, for lack of what they need (two draws of frames, margins):
+adaptive label denoising and marginal sample enhancement, which change the loss alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from petvr.errors import PetvrError
+from petvr.similarity._blocks import drawn
+from petvr.similarity._head import Features, Similarity, attended, unit
+from petvr.similarity.seq_transf import Sequence
+
+VERSION = 1
+DEFAULTS = {"layers": 4, "clips": 3, "phrases": 3}
+
+
+class Aggregation(nn.Module):
+    """x [B, S, E], mask [B, S] -> the same, every token having seen all valid ones."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.heads = max(1, width // 64)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query, self.key, self.value, self.out, self.linear = (nn.Linear(width, width) for _ in range(5))
+        drawn(self)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        h = self.norm1(x)
+        q, k, v = (
+            part(h).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
+        )
+        seen = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None]
+        y = x + self.out(functional.scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(1, 2).flatten(2))
+        return y + self.linear(self.norm2(y))
+
+
+def grouped(x: Tensor, mask: Tensor, groups: int) -> Tensor:
+    """x [B, S, E] -> [B, K, E]: a group is what resembles its seed; seeds stand evenly among the valid tokens."""
+    order = mask.int().argsort(dim=1, descending=True, stable=True)  # the valid places first, in their order
+    numbers = torch.arange(groups, device=x.device) * mask.sum(dim=1, keepdim=True) // groups
+    seeds = x.gather(1, order.gather(1, numbers)[..., None].expand(-1, -1, x.shape[2]))
+    shares = attended(seeds @ x.transpose(1, 2) * x.shape[2] ** -0.5, mask[:, None])
+    return shares @ x
+
+
+class Hunyuan(Similarity):
+    NEEDS = ("words",)
+    LEVELS = (1 / 3, 1 / 3, 1 / 3)
+
+    def __init__(self, made, setting):
+        super().__init__()
+        self.setting = setting
+        self.sequence = Sequence(made, setting.layers, made.frames)
+        self.to_clips, self.to_video, self.to_phrases, self.to_sentence = (Aggregation(made.embed) for _ in range(4))
+
+    def text_side(self, features: Features) -> Features:
+        words, mask = features["words"], features["word_mask"]
+        phrases, sentence = self.levels_of(words, mask, self.to_phrases, self.to_sentence, self.setting.phrases)
+        return {"text": sentence, "words": unit(words), "mask": mask, "phrases": phrases}
+
+    def video_side(self, features: Features) -> Features:
+        mask = features["mask"]
+        frames = self.sequence(features["frames"], mask)
+        clips, video = self.levels_of(frames, mask, self.to_clips, self.to_video, self.setting.clips)
+        frames = unit(frames).masked_fill(~mask[..., None], 0)
+        return {"video": video, "frames": frames, "mask": mask, "clips": clips}
+
+    def levels_of(self, x: Tensor, mask: Tensor, first: nn.Module, second: nn.Module, groups: int):
+        """Normalised groups [B, K, E] and the whole [B, E] of tokens [B, S, E]."""
+        found = grouped(first(x, mask), mask, groups)
+        everything = torch.ones(found.shape[:2], dtype=torch.bool, device=x.device)
+        return unit(found), unit(second(found, everything).mean(dim=1))
+
+    def pair_cost(self, texts: Features, videos: Features) -> int:
+        return 4 * texts["words"].shape[1] * videos["frames"].shape[1]
+
+    def pairs(self, texts: Features, videos: Features) -> Tensor:
+        phrases, clips = texts["phrases"], videos["clips"]
+        all_phrases, all_clips = (torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) for x in (phrases, clips))
+        fine = between(texts["words"], texts["mask"], videos["frames"], videos["mask"])
+        middle = between(phrases, all_phrases, clips, all_clips)
+        return torch.stack([fine, middle, texts["text"] @ videos["video"].T])
+
+
+def between(left: Tensor, left_mask: Tensor, right: Tensor, right_mask: Tensor) -> Tensor:
+    """Two kinds of sets, [n, A, E] and [m, B, E] -> [n, m]: the best counterpart of each, averaged on either side."""
+    scores = torch.tensordot(left, right, dims=([2], [2])).transpose(1, 2)  # [n, m, A, B]
+    here, there = left_mask[:, None], right_mask[None]  # [n, 1, A], [1, m, B]
+    lowest = torch.finfo(scores.dtype).min
+    best_left = scores.masked_fill(~there[:, :, None], lowest).amax(dim=3).masked_fill(~here, 0).sum(dim=2)
+    best_right = scores.masked_fill(~here[..., None], lowest).amax(dim=2).masked_fill(~there, 0).sum(dim=2)
+    counts = here.sum(dim=2).clamp(min=1), there.sum(dim=2).clamp(min=1)
+    return (best_left / counts[0] + best_right / counts[1]) / 2
+
+
+def build(setting, made):
+    if min(setting.layers, setting.clips, setting.phrases) < 1:
+        raise PetvrError("similarity 'hunyuan': allowed: layers, clips and phrases 1 or more")
+    return Hunyuan(made, setting)
