@@ -232,12 +232,13 @@ def test_a_video_without_any_frame_gives_zeros_and_harms_no_gradient(method):
     assert all(p.grad.isfinite().all() for p in model.trainable().values() if p.grad is not None)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("method", ["vop_c", "vop_f", "vop_f+vop_c"])
-def test_the_video_variants_run_and_train_under_bf16_autocast(method):
+def test_the_video_variants_run_and_train_under_autocast(method, dtype):
     model = adapted(method, {"shallow": 2} if "vop_f" in method else {})
     mask = torch.tensor([[True, True, False]])
     for given in (None, mask):
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", dtype):
             features = model.encode_frames(video(), given)
         features.float().square().sum().backward()
     for name, parameter in model.trainable().items():

@@ -35,12 +35,13 @@ class Context(nn.Module):
         self.tokens = tokens
 
     def forward(self, cls, lengths=None):
-        cls = cls.to(self.fc.weight.dtype)
-        if lengths is None:
-            context, _ = self.lstm(cls)
-        else:
-            packed = pack_padded_sequence(cls, lengths, batch_first=True, enforce_sorted=False)
-            context, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=cls.shape[1])
+        cls = cls.to(self.lstm.weight_hh_l0.dtype)
+        with torch.autocast("cpu", enabled=False):  # torch has no fp16 LSTM there; on a GPU autocast stays as it is
+            if lengths is None:
+                context, _ = self.lstm(cls)
+            else:
+                packed = pack_padded_sequence(cls, lengths, batch_first=True, enforce_sorted=False)
+                context, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=cls.shape[1])
         return self.fc(context).unflatten(-1, (self.tokens, -1))
 
 
