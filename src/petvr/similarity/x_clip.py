@@ -44,20 +44,16 @@ class XClip(Similarity):
         if words.shape[1] > limit:
             raise PetvrError(f"similarity 'x_clip': texts of {words.shape[1]} words, built for {limit}")
         text = unit(features["text"])
-        return {
-            "text": text,
-            "coarse": text @ self.coarse,
-            "words": words,
-            "fine": words @ self.fine,
-            "mask": features["word_mask"],
-        }
+        return {"text": text, "coarse": text @ self.coarse, "words": words, "mask": features["word_mask"]}
 
     def video_side(self, features: Features) -> Features:
         frames, mask = features["frames"], features["mask"]
         if frames.shape[1] > len(self.frames_first):
             limit = len(self.frames_first)
             raise PetvrError(f"similarity 'x_clip': videos of {frames.shape[1]} frames, built for {limit}")
-        return {"video": mean_of(self.sequence(frames, mask), mask), "frames": unit(frames), "mask": mask}
+        video = mean_of(self.sequence(frames, mask), mask)
+        frames = unit(frames)
+        return {"video": video, "frames": frames, "fine": frames @ self.fine.T, "mask": mask}  # L on the smaller side
 
     def pair_cost(self, texts: Features, videos: Features) -> int:
         return 8 * texts["words"].shape[1] * videos["frames"].shape[1]
@@ -68,7 +64,7 @@ class XClip(Similarity):
         together = texts["coarse"] @ video.T
         by_word = (texts["words"] @ video.T).transpose(1, 2)  # [n, m, W]
         by_frame = torch.tensordot(texts["text"], frames, dims=([1], [2]))  # [n, m, F]
-        fine = torch.tensordot(texts["fine"], frames, dims=([2], [2])).transpose(1, 2)  # [n, m, W, F]
+        fine = torch.tensordot(texts["words"], videos["fine"], dims=([2], [2])).transpose(1, 2)  # [n, m, W, F]
         over_words = self.over(fine.transpose(2, 3), self.words_first, words[:, :, None])  # [n, m, F]
         over_frames = self.over(fine, self.frames_first, frame_mask[:, :, None])  # [n, m, W]
         pair = self.over(over_words, self.frames_last, frame_mask) + self.over(over_frames, self.words_last, words)
