@@ -146,6 +146,8 @@ class Executor(RemoteExecutor):
         # not `active_jobs`: that list is empty while a round of checks is under way
         if self.workflow.executor_settings.keep_jobs:
             self.desk.closing = True
+            # on its way out Snakemake removes folders that are still empty, and with them the jobs' output folders
+            self.workflow.dag.cleanup_workdir = lambda: None
             self.logger.info("Jobs stay in the queue; started again, Snakemake attaches to them.")
         else:
             self.desk.cancel()

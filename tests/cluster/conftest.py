@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,10 @@ def _borrow(cluster, monkeypatch):
     if ids:
         cluster.run("scancel", *sorted(set(ids)), check=False)
     wait(lambda: not cluster.run("squeue", "-h", check=False), 60)
-    wait(lambda: not cluster.processes(), 30)
+    deadline = time.monotonic() + 30
+    while (orphans := cluster.processes()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not orphans, [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in orphans]
     assert not left or "COMPLETING" in left, f"jobs were left in the queue: {left}"
 
 

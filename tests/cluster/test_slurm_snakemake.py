@@ -1,0 +1,199 @@
+"""Snakemake itself on a real Slurm: whole workflows, heads that are killed, Ctrl-C, retries with more memory."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from desk_driver import wait
+
+from snakemake_executor_plugin_submitit.ledger import Ledger
+
+pytestmark = pytest.mark.slurm
+
+WORKFLOW = """
+import os
+N, SECONDS = int(config.get("count", 3)), config.get("nap", 1)
+rule all:
+    input: "table.txt"
+    localrule: True
+rule table:
+    input: [f"out/{i}.txt" for i in range(N)]
+    output: "table.txt"
+    localrule: True
+    shell: "cat {input} > {output}"
+rule work:
+    output: "out/{i}.txt"
+    resources: mem_mb=500, runtime=10
+    shell: "echo start >> starts-{wildcards.i}; sleep {SECONDS}; echo {wildcards.i} > {output}"
+"""
+
+
+class Folder:
+    def __init__(self, path: Path, workflow: str = WORKFLOW):
+        self.path = path
+        (path / "Snakefile").write_text(workflow)
+        self.heads: list[subprocess.Popen] = []
+
+    def head(self, *arguments: str, **config) -> subprocess.Popen:
+        pairs = [f"{name}={value}" for name, value in config.items()]
+        command = [sys.executable, "-m", "snakemake", "--executor", "submitit", "--jobs", "100", "--nolock"]
+        command += ["--rerun-incomplete", "--scheduler", "greedy", "--latency-wait", "5", "--keep-going", *arguments]
+        command += ["--config", *pairs] if pairs else []
+        self.log = self.path / f"head-{len(self.heads)}.txt"
+        with open(self.log, "w") as log:
+            head = subprocess.Popen(command, cwd=self.path, stdout=log, stderr=log, start_new_session=True)
+        self.heads.append(head)
+        return head
+
+    def run(self, *arguments: str, code: int = 0, seconds: float = 150, **config) -> str:
+        head = self.head(*arguments, **config)
+        got = head.wait(seconds)
+        assert got == code, self.log.read_text()[-3000:]
+        return self.log.read_text()
+
+    def starts(self, name: str | int) -> int:
+        path = self.path / f"starts-{name}"
+        return len(path.read_text().split()) if path.exists() else 0
+
+    def ledger(self) -> Ledger:
+        return Ledger(self.path / ".snakemake" / "submitit" / "ledger.jsonl")
+
+    def batches(self) -> int:
+        return len(list((self.path / ".snakemake" / "submitit" / "batches").iterdir()))
+
+    def started(self, count: int) -> bool:
+        return all(self.starts(i) for i in range(count))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    yield (one := Folder(tmp_path))
+    for head in one.heads:
+        if head.poll() is None:
+            head.kill()
+            head.wait()
+
+
+def test_forty_jobs(slurm, folder):
+    folder.run(count=40)
+    assert folder.batches() == 4  # arrays of at most 11, the MaxArraySize here
+    assert all(folder.starts(i) == 1 for i in range(40))
+    assert (folder.path / "table.txt").read_text().split() == [str(i) for i in range(40)]
+    assert all(one.outcome == "success" and one.acknowledged for one in folder.ledger().latest.values())
+    assert "Nothing to be done" in folder.run(count=40)
+
+
+SLOW = """#!/bin/bash
+touch {here}/asked; {before}
+{real} "$@"; code=$?
+{after}
+exit $code
+"""
+
+
+@pytest.mark.parametrize("moment", ["before sbatch", "after sbatch", "running", "all ended"])
+def test_the_head_is_killed_and_started_again(slurm, folder, monkeypatch, moment):
+    """At each moment: the new head attaches to what is there, and every job runs once."""
+    here = folder.path
+    if moment.endswith("sbatch"):  # an sbatch that takes its time
+        real = slurm.root / "bin" / "sbatch"
+        (here / "bin").mkdir()
+        pause = f"touch {here}/pause; sleep 3"
+        before, after = (pause, "") if moment == "before sbatch" else ("", pause)
+        (here / "bin" / "sbatch").write_text(SLOW.format(here=here, before=before, after=after, real=real))
+        (here / "bin" / "sbatch").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{here}/bin:{os.environ['PATH']}")
+    head = folder.head(nap=6)
+    wait(lambda: (here / "pause").exists() if moment.endswith("sbatch") else folder.started(3), 60)
+    if moment == "all ended":
+        head.send_signal(signal.SIGSTOP)  # it sees nothing of the end
+        wait(lambda: not slurm.run("squeue", "-h"), 60)
+        assert all((here / "out" / f"{i}.txt").exists() for i in range(3))
+    head.kill()
+    head.wait()
+    if moment == "after sbatch":  # and the process that was to note sbatch's answer
+        for path in (here / ".snakemake" / "submitit" / "batches").glob("*/helper.json"):
+            os.kill(int(path.read_text().split('"pid": ')[1].split(",")[0]), signal.SIGKILL)
+    text = folder.run(nap=6)
+    assert "Attached to 3 jobs" in text or moment == "all ended"  # then there may be nothing left to do
+    assert [folder.starts(i) for i in range(3)] == [1, 1, 1]
+    assert folder.batches() == 1 and (here / "table.txt").exists()
+
+
+def test_a_second_head_is_refused(slurm, folder):
+    first = folder.head(nap=4)
+    wait(lambda: folder.starts(0), 60)
+    text = folder.run(code=1, nap=4)
+    assert f"Another Snakemake works in this folder (process {first.pid}" in text
+    assert first.wait(60) == 0 and [folder.starts(i) for i in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_interrupted(slurm, folder, keep):
+    """Ctrl-C takes everything back, or leaves it for the next head."""
+    head = folder.head(*(["--submitit-keep-jobs"] if keep else []), nap=8, count=10)
+    wait(lambda: sum(folder.starts(i) for i in range(10)) >= 8, 60)  # eight run, two wait
+    os.killpg(head.pid, signal.SIGINT)
+    head.wait(60)
+    left = slurm.run("squeue", "-h", "--array", "-t", "PENDING,RUNNING", "-o", "%i").split()
+    assert len(left) == (10 if keep else 0)
+    if keep:
+        assert "Attached to 10 jobs" in folder.run(count=10, nap=8)
+        assert all(folder.starts(i) == 1 for i in range(10)) and folder.batches() == 1
+    else:
+        wait(lambda: not slurm.processes(), 10)
+        assert all(one.outcome == "cancelled" for one in folder.ledger().latest.values())
+
+
+GROWING = """
+rule all:
+    input: "fat.txt", "flaky.txt", "b.txt"
+    localrule: True
+rule fat:
+    output: "fat.txt"
+    retries: 1
+    resources: mem_mb=lambda w, attempt: 300 * attempt * attempt, runtime=10
+    shell:
+        "echo {resources.mem_mb} >> starts-fat; "
+        "python3 -c 'import time; x = b\\"x\\" * (400 << 20); time.sleep(3)'; touch {output}"
+rule flaky:
+    output: "flaky.txt"
+    retries: 2
+    resources: mem_mb=500, runtime=10
+    shell: "echo start >> starts-flaky; echo sorry; test $(wc -l < starts-flaky) = 3; touch {output}"
+rule a:
+    output: temp("a.txt")
+    group: "pair"
+    resources: mem_mb=500, runtime=10
+    shell: "echo start >> starts-a; touch {output}"
+rule b:
+    input: "a.txt"
+    output: "b.txt"
+    group: "pair"
+    resources: mem_mb=500, runtime=10
+    shell: "echo start >> starts-b; cp {input} {output}"
+"""
+
+
+def test_retries_with_more_memory_and_groups(slurm, tmp_path):
+    """Each attempt is a job of its own with its own resources; a rule's retries are not made inside of a job."""
+    folder = Folder(tmp_path, GROWING)
+    text = folder.run()
+    assert (tmp_path / "starts-fat").read_text().split() == ["300", "1200"] and "memory limit" in text
+    assert folder.starts("flaky") == 3 and folder.ledger().latest["flaky/_"].attempt == 3
+    assert "sorry" in text and "exit code 1" in text and "flaky/_/1/log.txt" in text
+    assert folder.starts("a") == folder.starts("b") == 1
+    assert len([one for one in folder.ledger().latest.values() if one.work.startswith("group/")]) == 1
+
+
+def test_changed_work_is_taken_back_not_attached_to(slurm, folder):
+    head = folder.head(nap=60, count=1)
+    wait(lambda: folder.starts(0), 60)
+    head.kill()
+    head.wait()
+    (folder.path / "Snakefile").write_text(WORKFLOW.replace("echo {wildcards.i} >", "echo new >"))
+    assert "changed since" in folder.run(nap=1, count=1)
+    assert (folder.path / "table.txt").read_text() == "new\n" and folder.batches() == 2
