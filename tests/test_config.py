@@ -82,3 +82,14 @@ def test_schema_file_is_in_step():
     """workflow/schemas/config.schema.json serves editors; the models are the truth."""
     written = json.loads((ROOT / "workflow" / "schemas" / "config.schema.json").read_text())
     assert written == config.Config.model_json_schema(), "write it anew: python -m petvr.config"
+
+
+def test_quoted_rows_are_run_on_request_and_keep_what_was_printed():
+    from petvr import planning
+
+    given = config.load()
+    plain, more = (planning.plan(given.model_copy(update={"quoted": wish})) for wish in (False, True))
+    name, row = "cross_modal_adapter/table_1", "X-Pool [MSVD]"
+    cells = [next(r for r in plan.tables[name].rows if r.key == row).cells["msvd"] for plan in (plain, more)]
+    assert [cell.status for cell in cells] == ["reported only", "run"]
+    assert cells[1].quoted is not None and cells[1].runs and not cells[0].runs

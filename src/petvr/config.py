@@ -75,6 +75,7 @@ class Config(_Section):
     methods: Names = "all"
     seeds: list[int] = Field(min_length=1)
     optional: bool = False
+    quoted: bool = False
     rule: Literal["paper", "best_on_test", "last"] = "paper"
     missing: Literal["record", "strict"] = "record"
     results: Path = Path("results")

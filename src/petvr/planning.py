@@ -52,6 +52,7 @@ def plan(config: Config, everything: bool = False) -> Plan:
         seeds=config.seeds,
         backbones=config.backbones,
         optional=config.optional,
+        quoted=config.quoted,
         overrides=config.recipe.model_dump(),
         known=None if everything else known(),
     )
