@@ -36,13 +36,37 @@ OVERLAPS = ["{a} while {b}", "while {b}, {a}", "{a} as {b}", "at the same time {
 GROUNDS = ["on a {g} background", "in front of a {g} background", "on {g}"]
 
 
+# Who describes clips has words of their own, which no sentence about a still holds: the gap between captions from the
+# web and those of a video data set. Zero-shot meets them unprepared; whatever trains the text tower can learn them.
+OTHER_NAMES = {
+    "red": "crimson",
+    "green": "emerald",
+    "blue": "azure",
+    "yellow": "golden",
+    "purple": "violet",
+    "orange": "amber",
+    "pink": "rosy",
+    "cyan": "teal",
+    "circle": "disk",
+    "square": "box",
+    "triangle": "wedge",
+    "ring": "hoop",
+    "bar": "plank",
+}
+
+
 def pick(rng: np.random.Generator, options: list[str]) -> str:
     return options[int(rng.integers(len(options)))]
 
 
-def name(who: Who) -> str:
-    """`a red square`, `an orange shape`, `something`."""
-    noun = " ".join(filter(None, [who.colour, who.shape or "shape"]))
+def word(of: str, rng: np.random.Generator | None) -> str:
+    """A name of a colour or shape: the plain one, or where a clip is told (`rng` given) as often its other one."""
+    return pick(rng, [of, OTHER_NAMES[of]]) if rng is not None else of
+
+
+def name(who: Who, rng: np.random.Generator | None = None) -> str:
+    """`a red square`, `an amber hoop`."""
+    noun = f"{word(who.colour, rng)} {word(who.shape, rng)}"
     return ("an " if noun[0] in "aeiou" else "a ") + noun
 
 
@@ -56,18 +80,18 @@ def clause(
 ) -> tuple[str, Does]:
     """`a red square slides to the left` and its claim; not `exact`: the direction or the new colour is left out."""
     subject = who(scene, event)
-    noun = "it" if it else name(subject)
+    noun = "it" if it else name(subject, rng)
     if event.kind == "move" and exact:
         return f"{noun} {pick(rng, MOVES[event.detail])}", Does(subject, "move", event.detail)
     if event.kind == "turn" and exact:
-        new = event.detail
-        verb = pick(rng, [f"turns {new}", f"becomes {new}", f"changes from {event.origin} to {new}"])
-        return f"{noun} {verb}", Does(subject, "turn", new)
+        new = word(event.detail, rng)
+        verb = pick(rng, [f"turns {new}", f"becomes {new}", f"changes from {word(event.origin, rng)} to {new}"])
+        return f"{noun} {verb}", Does(subject, "turn", event.detail)
     return f"{noun} {pick(rng, VERBS[event.kind])}", Does(subject, event.kind)
 
 
 def story(
-    scene: Scene, rng: np.random.Generator, ground: float = 0.4, events: tuple[Event, ...] | None = None
+    scene: Scene, rng: np.random.Generator, ground: float = 0.6, events: tuple[Event, ...] | None = None
 ) -> Caption:
     """All events of a scene (or these alone) in one sentence, with the background by chance `ground`."""
     events = scene.events if events is None else events
@@ -87,7 +111,7 @@ def story(
     return _grounded(text, claims, scene, rng, ground)
 
 
-def glimpse(scene: Scene, rng: np.random.Generator, ground: float = 0.4) -> Caption:
+def glimpse(scene: Scene, rng: np.random.Generator, ground: float = 0.6) -> Caption:
     """A part of a scene: one event, with or without its direction, what is to be seen, what stands still."""
     kind = int(rng.integers(5))
     event = scene.events[int(rng.integers(len(scene.events)))]
@@ -100,10 +124,10 @@ def glimpse(scene: Scene, rng: np.random.Generator, ground: float = 0.4) -> Capt
             text, claim = clause(scene, event, rng, exact=True)
             other = Who(idle[0].shape, idle[0].colour)
             verb = pick(rng, ["stays where it is", "does not move", "rests"])
-            return Caption(f"{text} while {name(other)} {verb}", (claim, Stays(other)))
+            return Caption(f"{text} while {name(other, rng)} {verb}", (claim, Stays(other)))
     seen = list(dict.fromkeys(_looks(scene)))
     chosen = [seen[i] for i in rng.permutation(len(seen))[: 1 + int(rng.integers(2))]]
-    listed = " and ".join(name(look) for look in chosen)
+    listed = " and ".join(name(look, rng) for look in chosen)
     text = pick(rng, ["there is {x}", "{x}", "a video of {x}", "we see {x}"]).format(x=listed)
     return _grounded(text, [Shows(look) for look in chosen], scene, rng, max(ground, 0.5))
 

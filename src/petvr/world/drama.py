@@ -13,7 +13,7 @@ from petvr.world.scene import (
     COLOURS,
     DIRECTIONS,
     HEIGHT,
-    RADII,
+    RADIUS,
     SHAPES,
     SWELL,
     WIDTH,
@@ -63,7 +63,7 @@ def apart(scene: Scene) -> bool:
             if not (margin + r <= one.x <= WIDTH - margin - r and r <= one.y <= HEIGHT - r):
                 return False
             for two in now[:index]:
-                if one.opacity and two.opacity and np.hypot(one.x - two.x, one.y - two.y) < 1.1 * (r + two.radius):
+                if one.opacity and two.opacity and np.hypot(one.x - two.x, one.y - two.y) < 1.2 * (r + two.radius):
                     return False
     return True
 
@@ -83,16 +83,15 @@ def _attempt(style: Style, rng: np.random.Generator) -> Scene | None:
     frames = round(seconds * rate)
     seconds = float(frames / rate)  # a whole number of frames, so that file and scene agree
 
-    people = int(rng.choice([1, 2, 3], p=[0.25, 0.6, 0.15]))
+    people = int(rng.choice([1, 2, 3], p=[0.4, 0.55, 0.05]))
     shapes = [str(name) for name in rng.choice(SHAPES, size=people, replace=False)]
     colours = [str(name) for name in rng.permutation(list(COLOURS))]
     spare = colours[people:]
     actors = []
     for index in range(people):
-        radius = RADII[str(rng.choice(list(RADII)))]
-        x = rng.uniform(WIDTH / 2 - HEIGHT / 2 + radius, WIDTH / 2 + HEIGHT / 2 - radius)
-        y = rng.uniform(radius, HEIGHT - radius)
-        actors.append(Actor(shapes[index], colours[index], round(x, 2), round(y, 2), radius))
+        x = rng.uniform(WIDTH / 2 - HEIGHT / 2 + RADIUS, WIDTH / 2 + HEIGHT / 2 - RADIUS)
+        y = rng.uniform(RADIUS, HEIGHT - RADIUS)
+        actors.append(Actor(shapes[index], colours[index], round(x, 2), round(y, 2), RADIUS))
 
     events: list[Event] = []
     used: set[tuple[int, str]] = set()
@@ -131,13 +130,9 @@ def _attempt(style: Style, rng: np.random.Generator) -> Scene | None:
 
 
 def _start_radius(actor: Actor, index: int, events: list[Event]) -> float:
-    """A shape that will change its size begins small or big enough for the change to be seen and to fit."""
-    for event in events:
-        if event.actor == index and event.kind == "grow":
-            return RADII["small"]
-        if event.actor == index and event.kind == "shrink":
-            return RADII["small"] * SWELL
-    return actor.radius
+    """A shape that will shrink begins bigger, so that small and large look the same in both directions of time."""
+    shrinks = any(event.actor == index and event.kind == "shrink" for event in events)
+    return actor.radius * SWELL if shrinks else actor.radius
 
 
 def _event(kind, actor, begin, finish, colour, spare, rng) -> Event:

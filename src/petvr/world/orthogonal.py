@@ -27,15 +27,20 @@ class OrthogonalMomentum:
         self.momentum, self.weight_decay = momentum, weight_decay
         self.groups: dict[tuple[int, int], list[torch.nn.Parameter]] = defaultdict(list)
         for matrix in matrices:
-            self.groups[min(matrix.shape), max(matrix.shape)].append(matrix)
+            rows, columns = matrix.flatten(1).shape
+            self.groups[min(rows, columns), max(rows, columns)].append(matrix)
         self.moving = {shape: torch.zeros(len(group), *shape) for shape, group in self.groups.items()}
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
+        """One step; a matrix k times as long as wide takes one sqrt(k) times as large."""
         for shape, group in self.groups.items():
-            gradient = torch.stack([p.grad if tuple(p.shape) == shape else p.grad.T for p in group])
+            lying = [matrix.flatten(1).shape == shape for matrix in group]
+            gradients = [p.grad.flatten(1) if is_lying else p.grad.T for p, is_lying in zip(group, lying, strict=True)]
+            gradient = torch.stack(gradients)
             moving = self.moving[shape].mul_(self.momentum).add_(gradient)
-            update = nearly_orthogonal(gradient + self.momentum * moving)
-            for matrix, its in zip(group, update, strict=True):
+            updates = nearly_orthogonal(gradient + self.momentum * moving)
+            for matrix, its, is_lying in zip(group, updates, lying, strict=True):
                 matrix.mul_(1 - lr * self.weight_decay)
-                matrix.sub_(its if tuple(matrix.shape) == shape else its.T, alpha=lr)
+                its = its.reshape(matrix.shape) if is_lying else its.T
+                matrix.sub_(its, alpha=lr * (shape[1] / shape[0]) ** 0.5)

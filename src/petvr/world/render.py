@@ -12,20 +12,15 @@ from petvr.world.scene import BACKGROUNDS, COLOURS, HEIGHT, WIDTH, Scene, State,
 def distance(shape: str, x: np.ndarray, y: np.ndarray, r: float) -> np.ndarray:
     """Pixels from the edge of a shape of radius `r` at the origin, negative inside; y points down."""
     if shape == "circle":
-        return np.hypot(x, y) - r
+        return np.hypot(x, y) - 0.85 * r
     if shape == "square":
-        return np.maximum(np.abs(x), np.abs(y)) - 0.85 * r
-    if shape == "diamond":
-        return (np.abs(x) + np.abs(y)) / np.sqrt(2) - 0.75 * r
+        return np.maximum(np.abs(x), np.abs(y)) - r
     if shape == "triangle":
-        side = (np.abs(x) * 1.9 - (y + r)) / np.hypot(1.9, 1.0)
-        return np.maximum(side, y - 0.8 * r)
+        return np.maximum((np.abs(x) * 2 - (y + r)) / np.hypot(2.0, 1.0), y - r)
     if shape == "ring":
-        return np.abs(np.hypot(x, y) - 0.75 * r) - 0.25 * r
-    if shape == "cross":
-        arm, width = r, 0.32 * r
-        upright = np.maximum(np.abs(x) - width, np.abs(y) - arm)
-        return np.minimum(upright, np.maximum(np.abs(x) - arm, np.abs(y) - width))
+        return np.abs(np.hypot(x, y) - 0.9 * r) - 0.15 * r
+    if shape == "bar":
+        return np.maximum(np.abs(x) - 1.05 * r, np.abs(y) - 0.3 * r)
     raise ValueError(shape)
 
 

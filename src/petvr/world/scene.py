@@ -21,8 +21,8 @@ COLOURS = {
     "cyan": (40, 205, 225),
 }
 BACKGROUNDS = {"black": (8, 8, 8), "white": (248, 248, 248), "gray": (128, 128, 128), "brown": (92, 58, 28)}
-SHAPES = ("circle", "square", "triangle", "diamond", "ring", "cross")
-RADII = {"small": 8.0, "big": 12.0}
+SHAPES = ("circle", "square", "triangle", "ring", "bar")
+RADIUS = 11.5
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 OPPOSITE = {
     "left": "right",
@@ -37,7 +37,7 @@ OPPOSITE = {
     "turn": "turn",
 }
 EVENT_KINDS = ("move", "appear", "disappear", "turn", "grow", "shrink")
-SWELL = 1.6  # a grown shape's radius over what it was
+SWELL = 1.4  # a grown shape's radius over what it was
 
 
 @dataclass(frozen=True)

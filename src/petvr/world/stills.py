@@ -9,9 +9,9 @@ import numpy as np
 from petvr.world import render
 from petvr.world.captions import GROUNDS, name, pick
 from petvr.world.meaning import Who
-from petvr.world.scene import BACKGROUNDS, COLOURS, HEIGHT, SHAPES, WIDTH, State
+from petvr.world.scene import BACKGROUNDS, COLOURS, HEIGHT, RADIUS, SHAPES, WIDTH, State
 
-FRAMES_OF_SPEECH = ["{x}", "{x}", "there is {x}", "a picture of {x}", "we see {x}"]
+FRAMES_OF_SPEECH = ["{x}", "{x}", "{x}", "there is {x}", "we see {x}"]
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Still:
 
 def draw(rng: np.random.Generator) -> Still:
     """None to three shapes that do not touch, all in the central square."""
-    count = int(rng.choice([0, 1, 2, 3], p=[0.03, 0.4, 0.47, 0.1]))
+    count = int(rng.choice([0, 1, 2, 3], p=[0.03, 0.6, 0.35, 0.02]))
     colours, shapes = rng.permutation(list(COLOURS)), rng.permutation(list(SHAPES))
     placed: list[tuple[str, State]] = []
     while len(placed) < count:
-        r = float(rng.uniform(7.5, 13.0))
+        r = RADIUS * float(rng.uniform(0.95, 1.05))
         x = float(rng.uniform(WIDTH / 2 - HEIGHT / 2 + r, WIDTH / 2 + HEIGHT / 2 - r))
         y = float(rng.uniform(r, HEIGHT - r))
-        if all(np.hypot(x - other.x, y - other.y) > 1.1 * (r + other.radius) for _, other in placed):
+        if all(np.hypot(x - other.x, y - other.y) > 1.2 * (r + other.radius) for _, other in placed):
             placed.append((str(shapes[len(placed)]), State(x, y, r, str(colours[len(placed)]), 1.0)))
         elif rng.random() < 0.02:  # a corner from which the last shape finds no place
             placed.clear()
@@ -55,14 +55,14 @@ def tell(still: Still, rng: np.random.Generator) -> str:
     some = [still.shapes[k] for k in rng.permutation(len(still.shapes))]
     names = [name(Who(shape, now.colour)) for shape, now in some]
     how = rng.random()
-    if len(some) >= 2 and how < 0.2:
+    if len(some) >= 2 and how < 0.15:
         (_, one), (_, two) = some[:2]
         if abs(one.x - two.x) > abs(one.y - two.y):
             relation = "left of" if one.x < two.x else "right of"
         else:
             relation = "above" if one.y < two.y else "below"
         text = f"{names[0]} {relation} {names[1]}"
-    elif how < 0.5:
+    elif how < 0.3:
         text = f"{names[0]} at the {place(some[0][1])}"
         if len(some) >= 2 and rng.random() < 0.5:
             text += f" and {names[1]} at the {place(some[1][1])}"

@@ -165,8 +165,12 @@ def _fit(model, vocabulary, merges, seed, steps, batch, rates, pool, progress) -
     std = 255 * torch.tensor(STD).view(3, 1, 1)
     inner, outer, vectors = [], [], []
     for key, parameter in model.named_parameters():
-        if key != "logit_scale":
-            (vectors if parameter.ndim < 2 else inner if ".layers." in key else outer).append(parameter)
+        if key == "logit_scale":
+            continue
+        if parameter.ndim < 2:
+            vectors.append(parameter)
+        else:
+            (inner if ".layers." in key or "patch_embedding" in key else outer).append(parameter)
     groups = [
         {"params": outer, "weight_decay": 0.05, "times": 1.0},
         {"params": vectors, "weight_decay": 0.0, "times": 1.0},
