@@ -14,6 +14,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,10 +42,17 @@ class Cluster:
     it are cancelled). Nodes n1, n2, ... have `cpus` CPUs and `gpus` pretended GPUs each, whatever the machine has."""
 
     def __init__(
-        self, root: Path, nodes: int = 2, cpus: int = 4, gpus: int = 2, grace: int = 3, accounting=True, extra=""
+        self,
+        root: Path,
+        nodes: int = 2,
+        cpus: int = 4,
+        gpus: int = 2,
+        grace: int = 3,
+        accounting=True,
+        array_size: int = 11,
     ):
         self.root, self.cpus, self.gpus, self.grace = Path(root), cpus, gpus, grace
-        self.accounting, self.extra = accounting, extra
+        self.accounting, self.array_size = accounting, array_size
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
         self.daemons: dict[str, subprocess.Popen] = {}
         self.ports = dict(zip(["ctld", "dbd", "sql", *self.nodes], free_ports(3 + nodes), strict=True))
@@ -101,6 +109,11 @@ class Cluster:
     def start_dbd(self) -> None:
         self._launch("slurmdbd", "slurmdbd", "-D")
         self.wait(lambda: self.run("sacctmgr", "-n", "show", "cluster"), "slurmdbd")
+
+    def calls(self) -> dict[str, int]:
+        """How often each client command was called."""
+        path = self.root / "run" / "calls"
+        return dict(Counter(path.read_text().split() if path.exists() else []))
 
     def idle(self) -> int:
         states = self.run("sinfo", "-h", "-N", "-p", "main", "-o", "%t").split()
@@ -219,7 +232,8 @@ class Cluster:
         for name in "srun sbatch scontrol scancel squeue sinfo sacct sacctmgr".split():  # noqa: SIM905
             real = shutil.which(name, path=SBIN)
             path = self.root / "bin" / name
-            path.write_text(f'#!/bin/sh\nexport SLURM_CONF={self.conf}\nexec {real} "$@"\n')
+            count = f"echo {name} >> {self.root}/run/calls"
+            path.write_text(f'#!/bin/sh\nexport SLURM_CONF={self.conf}\n{count}\nexec {real} "$@"\n')
             path.chmod(0o755)
 
     def _configure(self) -> None:
@@ -255,7 +269,7 @@ class Cluster:
             SelectTypeParameters=CR_Core_Memory
             GresTypes=gpu
             DefMemPerCPU=200
-            MaxArraySize=11
+            MaxArraySize={self.array_size}
             SchedulerType=sched/backfill
             SchedulerParameters=bf_interval=1,bf_min_age_reserve=0,sched_interval=2,batch_sched_delay=0,sched_min_interval=0
             PriorityType=priority/basic
@@ -291,7 +305,7 @@ class Cluster:
         lines += f"PartitionName=main Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime={self.grace} {common}\n"
         lines += f"PartitionName=abrupt PriorityTier=1 PreemptMode=REQUEUE GraceTime=0 {common}\n"
         lines += f"PartitionName=cancel PriorityTier=1 PreemptMode=CANCEL GraceTime=0 {common}\n"
-        lines += f"PartitionName=high PriorityTier=10 PreemptMode=OFF {common}\n{self.extra}\n"
+        lines += f"PartitionName=high PriorityTier=10 PreemptMode=OFF {common}\n"
         self.conf.write_text("\n".join(line.strip() for line in lines.splitlines() if line.strip()) + "\n")
         devices = []
         for node in self.nodes:

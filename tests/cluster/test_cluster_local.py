@@ -104,7 +104,8 @@ def test_snakemake_and_petvr_jobs(tmp_path, monkeypatch, capsys):
     assert jobs_command.listing(jobs_command.FOLDER)[1]["state"] == "done"
     from petvr.cli import main
 
-    assert main(["-c", str(ROOT / "config.yaml"), "jobs", "done"]) == 0
+    monkeypatch.chdir(ROOT)
+    assert main(["jobs", "done", "--folder", str(tmp_path / jobs_command.FOLDER)]) == 0
     assert "2 done" in capsys.readouterr().out
 
 
