@@ -16,6 +16,7 @@ LOOK = {
     "plan": "what would run: runs, GPU hours and disk before anything is launched",
     "cells": "every run with its paper, tables, data set, backbone, method, setting, seed and status",
     "params": "trainable parameters of every row next to the printed figure, with a verdict",
+    "costs": "FLOPs and activations of a step of every model, and on request its time and memory here",
     "show": "one run: metrics per epoch, recipe with the source of each value, cost, data, provenance",
     "summary": "where the tables are, how complete they are, and one of them on the screen",
     "jobs": "what the Slurm profile submitted: state, Slurm id, node, time, log",

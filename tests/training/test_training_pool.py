@@ -33,7 +33,7 @@ def test_training_gives_the_batchs_sentences_and_evaluation_the_pools(bench, mon
 
     monkeypatch.setattr(model.Model, "frames", frames)
     result = training.run(spec(pool=name), **bench)
-    assert result.cost.trainable_by_part["new"] > 0
+    assert result.cost.trainable_by_part["new"] > 0 and result.cost.flops_per_pair > 1e6
     trained = [sentences for training_, sentences, _ in given if training_]
     assert len(trained) == 6 and all(len(sentences) == 8 for sentences in trained)
     _, sentences, made = given[-1]  # of the last evaluation, with the weights that are still there

@@ -16,6 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from petvr import atomic
+from petvr.costs.compute import compute
 from petvr.result import Cost, Evaluation, Provenance, Result
 from petvr.spec import RunSpec
 from petvr.training import model, select
@@ -39,11 +40,24 @@ def result(
 
 def cost(loop: Loop, memory: int) -> Cost:
     by_part, total = loop.model.counts()
-    progress = loop.progress
+    progress, spec = loop.progress, loop.spec
+    flops = compute(
+        loop.model.adapted.clip.config,
+        spec.method,
+        spec.setting,
+        memory=False,
+        similarity=spec.recipe.similarity,
+        similarity_setting=spec.recipe.similarity_setting,
+        frames=spec.recipe.frames,
+        words=spec.recipe.words,
+        train=spec.train,
+        train_logit_scale=spec.train and spec.recipe.logit_scale == "train",
+    )
     return Cost(
         trainable=sum(by_part.values()),
         total=total,
         trainable_by_part=by_part,
+        flops_per_pair=flops.step,
         peak_memory_bytes=memory,
         train_seconds=progress.train_seconds,
         eval_seconds=progress.eval_seconds,

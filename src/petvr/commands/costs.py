@@ -1,0 +1,75 @@
+"""`petvr costs --format csv`: FLOPs, activations and, on request, time and memory of a step of every model."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from petvr import planning
+from petvr.config import Config
+from petvr.errors import PetvrError, unknown
+from petvr.layout import Layout
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=("text", "csv"), default="text")
+    parser.add_argument("--table", action="append", default=[], metavar="PAPER/TABLE", help="only this table's rows")
+    parser.add_argument("--measure", action="store_true", help="run steps of each on this machine: minutes")
+    parser.add_argument("--batch", type=int, default=4, help="pairs per measured step (default 4)")
+    parser.add_argument("--steps", type=int, default=3, help="measured steps (default 3)")
+    parser.add_argument("--device", default="cpu", help="of the measurement: cpu, cuda (default cpu)")
+    parser.add_argument("--bf16", action="store_true", help="measure under bf16 autocast, not in fp32")
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    if min(args.batch, args.steps) < 1:
+        raise PetvrError(f"--batch {args.batch}, --steps {args.steps}: allowed: 1 or more")
+    plan = planning.plan(config)
+    for table in args.table:
+        if table not in plan.tables:
+            raise unknown("table", table, plan.tables)
+    wanted = {run for table in args.table for run in plan.tables[table].runs} if args.table else set(plan.runs)
+    lines = _lines(args, [spec for id, spec in plan.runs.items() if id in wanted], Layout(config.results))
+    if args.format == "csv":
+        writer = None
+        for line in lines:
+            if writer is None:
+                writer = csv.DictWriter(sys.stdout, line, lineterminator="\n")
+                writer.writeheader()
+            writer.writerow(line)
+            sys.stdout.flush()
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    found = list(lines)
+    grid = Table(*(found[0] if found else []), box=None, pad_edge=False, header_style="bold")
+    for line in found:
+        grid.add_row(*map(str, line.values()))
+    Console().print(grid)
+
+
+def _lines(args: argparse.Namespace, runs: Iterable, layout: Layout) -> Iterator[dict[str, Any]]:
+    from petvr.clip import config as clip
+    from petvr.costs import measure, rows
+
+    def geometry(backbone: str) -> clip.ClipConfig:
+        folder = layout.weights(backbone)
+        return clip.read(folder) if (folder / "config.json").exists() else clip.geometry(backbone)
+
+    for line, spec in rows.lines(runs, geometry):
+        if args.measure:
+            given = {"batch": args.batch, "steps": args.steps, "device": args.device, "bf16": args.bf16}
+            try:
+                found = measure.measure(
+                    geometry(spec.backbone), spec.method, spec.setting, **given, **rows.choices(spec)
+                )
+                told = {"step_ms": f"{found.seconds * 1e3:.1f}", "peak_mb": f"{found.peak / 1e6:.0f}"}
+            except PetvrError as error:
+                print(f"petvr: warning: {error}", file=sys.stderr)
+                told = {"step_ms": "", "peak_mb": ""}
+            line |= told | {"batch": args.batch, "device": args.device}
+        yield line

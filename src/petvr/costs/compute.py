@@ -1,0 +1,169 @@
+"""Floating point operations and activations of one training step, counted on the meta device: no weights, no memory.
+
+Counted are matrix products, convolutions and attention (torch's FlopCounterMode), a multiply-add as 2; element-wise
+work is not. A step is the forward pass of one (video, caption) with all F frames and W words and, where something
+trains, its backward pass; scores are formed in a batch of two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from petvr import methods
+from petvr import similarity as similarities
+from petvr.clip import weights
+from petvr.clip.config import ClipConfig
+from petvr.clip.towers import Clip
+
+BATCH = 2
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Per (video, caption). saved: bytes of fp32 activations kept for the backward pass, with fused attention;
+    bf16 autocast keeps between half of it and all of it. 0 where nothing trains. trainable: numbers, not bytes."""
+
+    trainable: int
+    forward: float
+    step: float
+    saved: float
+
+
+def compute(
+    config: ClipConfig, method: str, setting: Mapping[str, Any] | None = None, *, memory: bool = True, **choices: Any
+) -> Compute:
+    """What a step of these choices costs; `choices` as `build` takes them. PetvrError for unknown names.
+
+    memory: False leaves `saved` at 0, in half the time.
+    """
+    frames, words = choices.get("frames", 12), choices.get("words", 32)
+    adapted, head = build(weights.on_meta(config), method, setting, **choices)
+    pixels, ids = inputs(config, frames, words, device="meta")
+    mapping = {torch.ops.aten.convolution_backward: convolution_backward}
+    with uncast(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        with Products():
+            score = scores(adapted, head, pixels, ids).sum()
+        forward = counter.get_total_flops()
+        if score.requires_grad:
+            score.backward()
+        step = counter.get_total_flops()
+    with uncast():
+        kept = saved_bytes(adapted, head, pixels, ids) if memory else 0
+    trained = [part for module in (adapted, head) for part in module.parameters() if part.requires_grad]
+    return Compute(sum(part.numel() for part in trained), forward / BATCH, step / BATCH, kept / BATCH)
+
+
+def build(
+    clip: Clip,
+    method: str,
+    setting: Mapping[str, Any] | None = None,
+    similarity: str = "mean_pool",
+    similarity_setting: Mapping[str, Any] | None = None,
+    frames: int = 12,
+    words: int = 32,
+    train: bool = True,
+    train_logit_scale: bool | None = None,
+) -> tuple[nn.Module, nn.Module]:
+    """CLIP under the method, and the similarity; in training, or with nothing trained."""
+    drawn, made = torch.Generator().manual_seed(0), {"frames": frames, "words": words}
+    clip.crop_texts = False  # the texts of the count are as long as they may be
+    adapted = methods.adapt(
+        clip, method, dict(setting or {}), generator=drawn, train_logit_scale=train_logit_scale, **made
+    )
+    with clip.logit_scale.device:
+        head = similarities.build(similarity, dict(similarity_setting or {}), clip.embed_dim, drawn, clip=clip, **made)
+    for part in (adapted, head):
+        part.train(train)
+        if not train:
+            part.requires_grad_(False)
+    return adapted, head
+
+
+def convolution_backward(grad: Any, x: Any, weight: Any, *args: Any, **kwargs: Any) -> int:
+    """From shapes: as many operations as forward for each of x and weight that has a gradient.
+
+    torch's own formula forgets that groups (depthwise convolutions) read few channels.
+    """
+    wanted = args[-1]  # of x, of the weight, of the bias
+    forward = 2 * math.prod(grad) // grad[1] * math.prod(weight)
+    return forward * sum(wanted[:2])
+
+
+@contextlib.contextmanager
+def uncast() -> Iterator[None]:
+    """torch.autocast knows no meta device: while it counts, nothing is cast."""
+    before = torch.autocast
+    torch.autocast = lambda *args, **kwargs: contextlib.nullcontext()
+    try:
+        yield
+    finally:
+        torch.autocast = before
+
+
+def inputs(config: ClipConfig, frames: int, words: int, batch: int = BATCH, device: str = "cpu") -> tuple:
+    """Pixels [B, F, 3, H, W] and ids [B, W]."""
+    pixels = torch.zeros(batch, frames, 3, config.image, config.image, device=device)
+    return pixels, torch.full((batch, words), config.eot, dtype=torch.int64, device=device)
+
+
+def scores(adapted: nn.Module, head: nn.Module, pixels: Tensor, ids: Tensor) -> Tensor:
+    """Both towers and the similarity: [B, B] times the logit scale."""
+    if "words" in head.NEEDS:
+        texts = dict(zip(("text", "words", "word_mask"), adapted.encode_all_words(ids), strict=True))
+    else:
+        texts = {"text": adapted.encode_texts(ids)}
+    given = texts["text"].detach() if adapted.pool else None
+    if "patches" in head.NEEDS:
+        videos = dict(zip(("frames", "patches"), adapted.encode_patches(pixels, None, given), strict=True))
+    else:
+        videos = {"frames": adapted.encode_frames(pixels, None, given)}
+    return head.score(head.texts(texts), head.videos(videos)) * adapted.logit_scale.exp()
+
+
+def saved_bytes(adapted: nn.Module, head: nn.Module, pixels: Tensor, ids: Tensor) -> int:
+    """Bytes of distinct storages kept for the backward pass, without parameters and inputs."""
+    own = [*adapted.parameters(), *head.parameters(), pixels, ids]
+    known = {tensor.untyped_storage()._cdata for tensor in own}
+    kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their identities apart
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in known:
+            kept[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), Fused():
+        out = scores(adapted, head, pixels, ids)
+    del out
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+class Products(TorchFunctionMode):
+    """Attention as the two products it is, for the counter; kernels that form one of them twice do not cost more."""
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if function is functional.scaled_dot_product_attention:
+            q, k, v = args[:3]
+            return (q @ k.transpose(-2, -1)).softmax(dim=-1) @ v
+        return function(*args, **(kwargs or {}))
+
+
+class Fused(TorchFunctionMode):
+    """Attention as fused kernels have it: q, k, v, the output and one number per query are kept, no S x S matrix."""
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if function is functional.scaled_dot_product_attention:
+            attend = torch.ops.aten._scaled_dot_product_efficient_attention
+            return attend(*args[:3], None, True, 0.0, kwargs.get("is_causal", False))[0]
+        return function(*args, **kwargs)

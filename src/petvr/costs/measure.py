@@ -1,0 +1,99 @@
+"""Time and peak memory of training steps on this machine, on random weights and pictures of noise.
+
+Every method is measured in a process of its own, so that one's peak is not another's. A step is what a run does: both
+towers, all B x B scores, the symmetric loss, its gradients, and AdamW on what trains.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+from petvr.clip.config import ClipConfig
+from petvr.errors import PetvrError
+
+
+@dataclass(frozen=True)
+class Measured:
+    """seconds: median of the steps after the first; peak: bytes, allocated on a GPU, resident on a CPU."""
+
+    seconds: float
+    peak: int
+
+
+def measure(
+    config: ClipConfig,
+    method: str,
+    setting: Mapping[str, Any] | None = None,
+    *,
+    batch: int,
+    steps: int = 3,
+    device: str = "cpu",
+    bf16: bool = False,
+    threads: int | None = None,
+    **choices: Any,
+) -> Measured:
+    """`choices` as petvr.costs.compute.build takes them. PetvrError where a step does not fit or cannot run."""
+    job = (config, method, dict(setting or {}), batch, steps, device, bf16, threads, choices)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(_measure, *job).result()
+        except PetvrError:
+            raise
+        except Exception as error:  # out of memory, a killed process, an unusable device
+            raise PetvrError(
+                f"{method}: not measured: {(str(error) or type(error).__name__).splitlines()[0]}"
+            ) from error
+
+
+def _measure(
+    config: ClipConfig,
+    method: str,
+    setting: dict,
+    batch: int,
+    steps: int,
+    device: str,
+    bf16: bool,
+    threads: int | None,
+    choices: dict,
+) -> Measured:
+    import torch
+    from torch.nn import functional
+
+    from petvr.clip import weights
+    from petvr.costs import compute
+
+    if threads:
+        torch.set_num_threads(threads)
+    adapted, head = compute.build(weights.random(config, 0), method, setting, **choices)
+    adapted.to(device), head.to(device)
+    pixels, ids = compute.inputs(config, choices.get("frames", 12), choices.get("words", 32), batch, device)
+    pixels.normal_()
+    trained = [part for module in (adapted, head) for part in module.parameters() if part.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-6) if trained else None
+    target = torch.arange(batch, device=device)
+
+    def step() -> None:
+        with torch.set_grad_enabled(bool(trained)):
+            with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bf16):
+                scores = compute.scores(adapted, head, pixels, ids).float()
+            loss = functional.cross_entropy(scores, target) + functional.cross_entropy(scores.T, target)
+        if optimizer is not None:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    times = []
+    for _ in range(1 + steps):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Measured(sorted(times[1:])[steps // 2], peak if device == "cpu" else torch.cuda.max_memory_allocated())
