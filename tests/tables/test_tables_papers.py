@@ -69,3 +69,11 @@ def test_methods_that_do_not_exist_stand_as_not_implemented(tmp_path):
 def test_an_unknown_table_is_named(plan):
     with pytest.raises(PetvrError, match=r"unknown table 'vop/table_33'.*vop/table_3"):
         from_plan(plan, "vop/table_33")
+
+
+def test_a_row_built_from_a_description_says_so_in_every_table_and_format(plan, tmp_path):
+    with_it = [f"mv_adapter/table_{number}" for number in range(1, 6)]
+    for name in with_it:
+        built = build(from_plan(plan, name), tmp_path)
+        assert all("approximation: no code is public" in render(built, suffix) for suffix in FORMATS), name
+    assert "approximation" not in render(build(from_plan(plan, "vop/table_3"), tmp_path), "md")

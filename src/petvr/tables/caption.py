@@ -143,10 +143,12 @@ def _results(line: Line) -> list[Result]:
 
 
 def notes(table: Table) -> list[str]:
-    """One per row that needs a word: not run here, failed, missing, dual-softmax, doubtful printed values."""
+    """One per row that needs a word: approximated, not run here, failed, missing, dual-softmax, doubtful figures."""
     said = []
     for line in table.lines:
         name = _name(table, line)
+        if line.row.note.startswith("approximation"):
+            said.append(f"{name}: {line.row.note}.")
         for status, (note, datasets) in _not_run(line).items():
             if status == "not selected" and not note:
                 continue  # the row itself says so
