@@ -151,6 +151,7 @@ def test_what_is_kept_by_hand():
     )
 
 
+@pytest.mark.slow
 def test_steps_are_measured_in_a_process_of_their_own():
     found = measure.measure(TINY, "vop", {"tokens": 2}, batch=2, steps=1, threads=1, **SIZES)
     assert 0 < found.seconds < 60 and found.peak > 10e6
