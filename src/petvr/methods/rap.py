@@ -1,7 +1,7 @@
 """RAP [Cao et al. 2024]: LoRM on both towers and ASA in the vision tower, petvr.methods.lorm and petvr.methods.asa.
 
 The attention's q, k and v are modulated first; ASA then moves the modulated k and v. RAP_light (table 3) is last=4;
-RAP* is the same model with dual-softmax scores. What is a guess stands in the two files.
+RAP* is the same model with dual-softmax scores. What is a guess stands in the two files; VERSION goes up with theirs.
 """
 
 from torch import nn
