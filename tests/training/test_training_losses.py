@@ -44,3 +44,10 @@ def test_the_logit_scale_learns_and_is_clamped():
     low = nn.Parameter(torch.tensor(1.0))
     losses.clamp_logit_scale(low, 100.0)
     assert low.item() == 1.0
+
+
+def test_every_level_has_a_loss_of_its_own():
+    levels = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0))
+    loss = losses.contrastive(levels, (0.25, 0.75), torch.tensor(math.log(3.0)))
+    expected = 0.25 * by_hand(levels[0].tolist(), 3.0) + 0.75 * by_hand(levels[1].tolist(), 3.0)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
