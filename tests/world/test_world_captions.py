@@ -63,10 +63,13 @@ def onset(clause: str, before: str | None, seen: dict[str, np.ndarray]) -> tuple
         axis, sign = AXES[kind]
         way = sign * (x, y)[axis]
         across = (y, x)[axis]
-        steps = np.flatnonzero(np.diff(way) > 0.4)
-        assert np.nanmax(way) - way[steps[0]] > 20, (clause, "too short a way")
-        assert abs(across[steps[0]] - across[steps[-1] // 2 + steps[0] // 2]) < 3, (clause, "not along one axis")
-        return steps[0], colour
+        seen_first = np.flatnonzero(there)[0]
+        gone = way - way[seen_first]
+        middle = np.nanargmin(np.abs(gone - np.nanmax(gone) / 2))
+        assert np.nanmax(gone) > 20, (clause, "too short a way")
+        on_the_way = (gone > 3) & (gone < np.nanmax(gone) - 3)
+        assert np.nanmax(np.abs(across[on_the_way] - across[middle])) < 3, (clause, "not along one axis")
+        return np.argmax(gone > 3), colour
     if kind == "appear":
         assert not there[0] and there.any(), clause
         return np.argmax(there), colour
@@ -82,9 +85,13 @@ def onset(clause: str, before: str | None, seen: dict[str, np.ndarray]) -> tuple
     if kind == "stay":
         assert np.ptp(x) < 1 and np.ptp(y) < 1 and there.all(), clause
         return 0.0, colour
-    change = np.diff(area[there]) * (1 if kind == "grow" else -1)
-    begin = np.flatnonzero(there)[0] + int(np.argmax(change > 8))
-    assert change.max() > 8, clause
+    first = np.flatnonzero(there)[0]
+    first += 3 if first else 0  # a shape that appears needs half a second for it
+    before = np.median(area[first : first + 3])
+    changed = area > 1.25 * before if kind == "grow" else there & (area < before / 1.25)
+    assert changed[-1] or not there[-1], clause
+    begin = np.argmax(changed & (np.arange(len(area)) > first))
+    assert changed[begin], clause
     return begin, colour
 
 
@@ -125,15 +132,16 @@ def test_a_clip_played_backwards_shows_the_same_pictures_and_makes_temporal_capt
         assert true_of(story, scene) and temporal(story, scene) and not true_of(story, back)
 
 
-def test_captions_differ_are_true_and_some_need_no_time():
+def test_captions_differ_are_true_and_most_but_not_all_need_time():
+    need = []
     for number in range(20):
         rng = generator(5, "captions", number)
         scene = drama.draw(drama.STYLES["msvd"], rng)
         told = captions.captions(scene, rng, 20)
         assert len({caption.text for caption in told}) == 20
         assert all(true_of(caption, scene) for caption in told)
-        need = [temporal(caption, scene) for caption in told]
-        assert any(need) and not all(need)
+        need += [temporal(caption, scene) for caption in told]
+    assert 0.5 < np.mean(need) < 0.8
 
 
 def test_a_false_word_makes_a_caption_false():

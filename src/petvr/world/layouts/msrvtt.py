@@ -35,7 +35,7 @@ def tell(scene: Scene, rng: np.random.Generator) -> list[Caption]:
 def tested(clip: Clip, seed: int) -> Caption:
     """The sentence by which a test clip is searched: the whole story, for a single clip now and then only a part."""
     rng = generator(seed, "msrvtt", clip.id, "tested")
-    part = not clip.twin and rng.random() < 0.25
+    part = not clip.twin and rng.random() < 0.1
     return clip.captions[int(2 * rng.integers(SENTENCES // 2)) + part] if part else clip.captions[0]
 
 
