@@ -188,9 +188,18 @@ class Runner:
         if not left:
             sys.exit(1)
         files.write(self.folder / "owner.json", {**self.me, "starts": self.starts, "left": time.time()})
-        if self.told != "term":  # SIGTERM alone is preemption or scancel: what follows is not for the job to say
+        if self.told != "term" or self._preempted():
             self._requeue()
         sys.exit(75)
+
+    def _preempted(self) -> bool:
+        """SIGTERM alone announces preemption or follows scancel; only in the first case the job still counts as running."""
+        try:
+            command = ["squeue", "--noheader", "-j", self.me["job"], "-o", "%T"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.stdout.split() == ["RUNNING"]
 
     def _status(self, code: int) -> int:
         """Exit code of the rule's own command: the inner Snakemake turns every failure into 1 and prints the code."""
@@ -210,6 +219,7 @@ class Runner:
         """Ask Slurm for another start. Refused or impossible is no failure: the head submits it again."""
         if not self.me["job"]:
             return
+        print(f"left with a checkpoint, told by {self.told}", file=sys.stderr, flush=True)
         try:
             done = subprocess.run(["scontrol", "requeue", self.me["job"]], capture_output=True, text=True, timeout=60)
         except (OSError, subprocess.TimeoutExpired) as error:

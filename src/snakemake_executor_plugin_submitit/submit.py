@@ -53,7 +53,7 @@ def parameters(batch: dict[str, Any]) -> dict[str, Any]:
     """What submitit is told, from the batch's needs."""
     needs = batch["needs"]
     seconds = needs["runtime"] * 60
-    more: dict[str, Any] = {"requeue": True}
+    more: dict[str, Any] = {"requeue": True, "ntasks": 1}
     for option in shlex.split(needs["extra"] or ""):
         key, _, value = option.removeprefix("--").partition("=")
         more[key] = value or True
@@ -71,8 +71,9 @@ def parameters(batch: dict[str, Any]) -> dict[str, Any]:
         "stderr_to_stdout": True,
         "wckey": None,
         "setup": [batch["setup"]] if batch["setup"] else None,
-        # sbatch's export settings and, since Slurm 22.05, the CPUs per task are not srun's unless it is told
-        "srun_args": ["--export=ALL", f"--cpus-per-task={needs['threads']}"],
+        # sbatch's export settings and, since Slurm 22.05, the CPUs per task are not srun's unless it is told; told
+        # these and no number of tasks, it starts as many as fit into what the job was given
+        "srun_args": ["--export=ALL", "--nodes=1", "--ntasks=1", f"--cpus-per-task={needs['threads']}"],
         "additional_parameters": more,
     }
     if needs["mem_mb_per_cpu"]:

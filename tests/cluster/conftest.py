@@ -1,5 +1,7 @@
 """A private Slurm for these tests, one per session; everything that asks for it is skipped where Slurm is not there."""
 
+import contextlib
+import getpass
 import shutil
 import tempfile
 import time
@@ -30,7 +32,7 @@ def _full():
 
 @pytest.fixture(scope="session")
 def _bare():
-    yield from _cluster(accounting=False, nodes=1)
+    yield from _cluster(accounting=False, nodes=6)
 
 
 def _borrow(cluster, monkeypatch):
@@ -42,7 +44,10 @@ def _borrow(cluster, monkeypatch):
     for name, value in cluster.env.items():
         monkeypatch.setenv(name, value)
     yield cluster
-    left = cluster.run("squeue", "-h", "-u", "root", "-o", "%i %T", check=False)
+    mine = ("squeue", "-h", "-u", getpass.getuser(), "-t", "PENDING,RUNNING,SUSPENDED", "-o", "%i %T")
+    with contextlib.suppress(AssertionError):  # the controller hears of a job's end a little after its result is there
+        wait(lambda: not cluster.run(*mine, check=False), 10)
+    left = cluster.run(*mine, check=False)
     ids = cluster.run("squeue", "-h", "-o", "%A", check=False).split()
     if ids:
         cluster.run("scancel", *sorted(set(ids)), check=False)
@@ -51,7 +56,7 @@ def _borrow(cluster, monkeypatch):
     while (orphans := cluster.processes()) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not orphans, [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in orphans]
-    assert not left or "COMPLETING" in left, f"jobs were left in the queue: {left}"
+    assert not left, f"jobs were left in the queue: {left}"
 
 
 @pytest.fixture
@@ -62,5 +67,5 @@ def slurm(_full, monkeypatch):
 
 @pytest.fixture
 def bare(_bare, monkeypatch):
-    """One node, no accounting: no slurmdbd, no sacct."""
+    """Six nodes, no accounting: no slurmdbd, no sacct."""
     yield from _borrow(_bare, monkeypatch)

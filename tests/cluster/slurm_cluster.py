@@ -139,6 +139,12 @@ class Cluster:
         for pid in self.processes(node):
             self._kill(pid)
 
+    def cut_off(self, node: str) -> None:
+        """The node's daemons are gone, the processes of its jobs run on."""
+        self.kill(node)
+        for pid in self._steps(node):
+            self._kill(pid)
+
     def stop(self) -> None:
         with contextlib.suppress(Exception):
             ids = self.run("squeue", "-h", "-o", "%A").split()

@@ -61,7 +61,7 @@ def test_needs_come_from_the_rule_then_the_profile():
             "signal_seconds": 120,
         }
     )
-    assert told["additional_parameters"] == {"requeue": True, "exclude": "n7", "nice": "3"}
+    assert told["additional_parameters"] == {"requeue": True, "ntasks": 1, "exclude": "n7", "nice": "3"}
     assert (told["mem"], told["gpus_per_node"], told["array_parallelism"]) == ("5MB", 2, 3)
 
 

@@ -7,6 +7,8 @@ import pytest
 from counting import metric_after
 from desk_driver import Bench, done, wait, why
 
+from snakemake_executor_plugin_submitit import files
+
 pytestmark = pytest.mark.slurm
 
 TRAIN = Path(__file__).with_name("counting.py")
@@ -81,49 +83,31 @@ def test_held_for_too_long_is_a_failure(slurm, bench):
 
 
 @pytest.mark.slow
-def test_a_node_dies(slurm, bench):
-    """Its job starts again on the other node, from its last periodic checkpoint, under the same number."""
+def test_dead_nodes_and_time_limits(bare, bench):
+    """Four jobs on nodes of their own. Slurm notices a dead node after half a minute, and a time limit, in whole
+    minutes, just as late; so all four run side by side."""
     desk = bench.desk()
-    (job,) = bench.take(desk, train(bench, "j", 24))
-    bench.rounds(desk, lambda: (bench.folder / "state-j").exists())
-    node = slurm.run("squeue", "-h", "-j", job.id, "-o", "%N")
-    number = job.id
-    slurm.kill_node(node)
-    with slurm.hurry():
-        bench.finish(desk, [job], 150)
-    assert done(job) and job.id == number
-    assert bench.starts("j") == 2 and bench.ends("j") == 1
-    assert (bench.folder / "metric-j").read_text() == expected(24)
-
-
-@pytest.mark.slow
-def test_a_node_is_cut_off_and_its_job_runs_on(slurm, bench):
-    """Slurm gives the job to the other node while the first process lives: that one ends when it learns of it."""
-    desk = bench.desk()
-    (job,) = bench.take(desk, bench.item("j", "sleep 90"))
-    bench.rounds(desk, lambda: bench.starts("j"))
-    first = int((bench.folder / "starts" / "j").read_text())
-    node = slurm.run("squeue", "-h", "-j", job.id, "-o", "%N")
-    slurm.kill(node)
-    for pid in slurm._steps(node):
-        slurm._kill(pid)
-    with slurm.hurry():
-        bench.rounds(desk, lambda: bench.starts("j") == 2, 150)
-    from snakemake_executor_plugin_submitit import files
-
-    wait(lambda: not files.alive(files.process(first)), 5)
-    desk.cancel()
-
-
-@pytest.mark.slow
-def test_time_limit_with_and_without_a_checkpoint(slurm, bench):
-    """Slurm counts in minutes and looks every half minute: this takes one and a half."""
-    desk = bench.desk()
-    trained = train(bench, "trained", 150, runtime=1)
-    deaf = bench.item("deaf", "sleep 200", runtime=1)
-    bench.take(desk, trained, deaf)
-    with slurm.hurry():
-        bench.finish(desk, [trained, deaf], 240)
-    assert done(trained) and bench.ends("trained") == 1
-    assert bench.starts("trained") >= 2 and (bench.folder / "metric-trained").read_text() == expected(150)
-    assert "TIMEOUT" in why(deaf) and bench.starts("deaf") == 1
+    own = {"slurm_extra": "--exclusive"}
+    dies = train(bench, "dies", 24, **own)  # its node is gone at once
+    cut = bench.item("cut", "sleep 60", **own)  # its node is cut off, the process runs on
+    limited = train(bench, "limited", 130, runtime=1, **own)  # longer than its limit, with checkpoints
+    deaf = bench.item("deaf", "sleep 200", runtime=1, **own)  # longer than its limit, without
+    jobs = bench.take(desk, dies, cut, limited, deaf)
+    bench.rounds(desk, lambda: (bench.folder / "state-dies").exists() and bench.starts("cut"), 60)
+    numbers = [job.id for job in jobs]
+    first = int((bench.folder / "starts" / "cut").read_text())
+    bare.kill_node(bare.run("squeue", "-h", "-j", dies.id, "-o", "%N"))
+    bare.cut_off(bare.run("squeue", "-h", "-j", cut.id, "-o", "%N"))
+    with bare.hurry():
+        bench.finish(desk, jobs, 240)
+    assert done(dies, cut, limited), [job.fate for job in jobs]
+    assert [job.id for job in jobs] == numbers  # Slurm's own requeue every time, nothing was sent twice
+    # from its last periodic checkpoint, on another node
+    assert bench.starts("dies") == 2 and bench.ends("dies") == 1
+    assert (bench.folder / "metric-dies").read_text() == expected(24)
+    # the first process ended when it learned of the second
+    assert bench.starts("cut") == 2 and bench.ends("cut") == 1
+    assert not files.alive(files.process(first))
+    assert bench.starts("limited") >= 2 and bench.ends("limited") == 1
+    assert (bench.folder / "metric-limited").read_text() == expected(130)
+    assert "TIMEOUT" in why(deaf) and bench.starts("deaf") == 1 and bench.ends("deaf") == 0

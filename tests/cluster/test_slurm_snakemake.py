@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from counting import metric_after
 from desk_driver import wait
 
 from snakemake_executor_plugin_submitit.ledger import Ledger
@@ -197,3 +198,39 @@ def test_changed_work_is_taken_back_not_attached_to(slurm, folder):
     (folder.path / "Snakefile").write_text(WORKFLOW.replace("echo {wildcards.i} >", "echo new >"))
     assert "changed since" in folder.run(nap=1, count=1)
     assert (folder.path / "table.txt").read_text() == "new\n" and folder.batches() == 2
+
+
+COUNTING = Path(__file__).with_name("counting.py")
+TRAINING = f"""
+rule train:
+    output: "metric.txt"
+    resources: mem_mb=500, runtime=10
+    shell: "echo start >> starts-train; {sys.executable} {COUNTING} 30 x; cp metric-x {{output}}"
+"""
+
+
+def test_a_training_that_is_disturbed_three_times_ends_as_if_it_were_not(slurm, tmp_path):
+    """Told to leave twice, once with a preempting job behind it, and killed outright once."""
+    folder = Folder(tmp_path, TRAINING)
+    head = folder.head()
+    state = tmp_path / "state-x"
+
+    def job() -> str:
+        return slurm.run("squeue", "-h", "-t", "RUNNING", "-p", "main", "-o", "%A")
+
+    def ready(start: int) -> None:
+        wait(lambda: folder.starts("train") == start and state.exists(), 90)
+        steps = int(state.read_text().split()[0])
+        wait(lambda: int(state.read_text().split()[0]) > steps, 30)
+
+    with slurm.hurry():
+        ready(1)
+        slurm.run("scancel", "--signal=USR2", job())  # what comes before the time limit
+        ready(2)
+        slurm.run("sbatch", "-p", "high", "--exclusive", "-N2", "--output=/dev/null", "--wrap=sleep 1")
+        ready(3)
+        slurm.run("scontrol", "requeue", job())  # no signal that could be heard
+        assert head.wait(120) == 0, folder.log.read_text()[-3000:]
+    assert (tmp_path / "metric.txt").read_text() == str(metric_after(30))
+    one = folder.ledger().latest["train/_"]
+    assert folder.starts("train") == 4 and one.folder == "train/_/1" and one.attempt == 1  # one submission all along
