@@ -9,7 +9,7 @@ rule weights:
         LAYOUT.results / "logs" / "weights" / "{backbone}.log",
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: 1  # the tiny CLIP is too small to gain from a second one
     params:
         source=lambda w: (
             CONFIG.world.tiny_clip.model_dump() | {"seed": CONFIG.world.seed}

@@ -9,7 +9,7 @@ rule world:
         LAYOUT.results / "logs" / "world" / "{folder}.log",
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: 1
     params:
         sizes=lambda w: CONFIG.world.sizes[w.folder].model_dump(),
         seed=CONFIG.world.seed,

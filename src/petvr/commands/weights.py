@@ -11,7 +11,7 @@ from petvr.layout import Layout
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backbone", help="vit-b-32, vit-b-16, vit-l-14, tiny, or another key of `weights`")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads for training the tiny CLIP (default 2)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads for training the tiny CLIP (default 1)")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
