@@ -37,7 +37,7 @@ def train(
     image: int = IMAGE_SIZE,
     patch: int = 16,
     pool: int = 6000,
-    threads: int = 2,
+    threads: int = 1,
     progress: bool = True,
 ) -> dict:
     """Train on `pool` stills and save a CLIPModel folder at `out`; returns what `training.json` in it holds.
