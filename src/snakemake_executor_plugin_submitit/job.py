@@ -78,7 +78,7 @@ class Runner:
             for number in (self.signal, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
 
-        script = f"read line || kill -KILL -- -{self.child.pid}"
+        script = f"read line || kill -KILL -- -{self.child.pid} 2> /dev/null"
         return subprocess.Popen(["bash", "-c", script], stdin=subprocess.PIPE, start_new_session=True, preexec_fn=deaf)
 
     def _before_exec(self) -> None:
@@ -193,7 +193,7 @@ class Runner:
         sys.exit(75)
 
     def _preempted(self) -> bool:
-        """SIGTERM alone announces preemption or follows scancel; only in the first case the job still counts as running."""
+        """SIGTERM alone announces preemption or follows scancel: only then does the job no longer count as running."""
         try:
             command = ["squeue", "--noheader", "-j", self.me["job"], "-o", "%T"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -229,6 +229,9 @@ class Runner:
             print(f"scontrol requeue {self.me['job']}: {done.stderr.strip()}", file=sys.stderr, flush=True)
             return
         print(f"requeued {self.me['job']}", file=sys.stderr, flush=True)
+        # Slurm ends this process. Were it to end by itself first, its exit code would beat the requeue now and then
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(120)
 
 
 def slurm() -> dict[str, Any]:

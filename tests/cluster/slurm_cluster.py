@@ -216,11 +216,14 @@ class Cluster:
         stop = threading.Event()
 
         def loop() -> None:
+            seen: dict[str, float] = {}
             while not stop.wait(0.5):
                 with contextlib.suppress(Exception):
-                    for line in self.run("squeue", "-h", "--array", "-o", "%i %T %r").splitlines():
-                        job, state, reason = line.split(maxsplit=2)
-                        if state == "PENDING" and reason == "BeginTime":
+                    lines = self.run("squeue", "-h", "--array", "-o", "%i %T %r").splitlines()
+                    waiting = [line.split()[0] for line in lines if line.endswith(" PENDING BeginTime")]
+                    seen = {job: seen.get(job, time.monotonic()) for job in waiting}
+                    for job, since in seen.items():
+                        if time.monotonic() > since + 3:  # at once, its node would refuse it: "credential revoked"
                             self.run("scontrol", "update", f"jobid={job}", "starttime=now", check=False)
 
         thread = threading.Thread(target=loop, daemon=True)
