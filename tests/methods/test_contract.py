@@ -347,7 +347,19 @@ def test_one_seed_gives_one_model_and_another_seed_another(case):
     one, again, other = made(case, 0), made(case, 0), made(case, 1)
     same = [torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True)]
     assert all(same)
-    bare = {"zero_shot", "full", "bias", "proj", "partial", "seq_transf", "x_pool", "x_clip", "ts2_net", "clip2video", "hunyuan"}
+    bare = {
+        "zero_shot",
+        "full",
+        "bias",
+        "proj",
+        "partial",
+        "seq_transf",
+        "x_pool",
+        "x_clip",
+        "ts2_net",
+        "clip2video",
+        "hunyuan",
+    }
     if set(case.method.split("+")) <= bare:
         assert not one.new
     else:
