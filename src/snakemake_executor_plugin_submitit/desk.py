@@ -45,7 +45,7 @@ class Desk:
     settings: Any
     limits: Limits
     cwd: str
-    backend: Any  # batches.SlurmBackend or batches.LocalBackend
+    backend: Any  # batches.SlurmBackend or local.LocalBackend
     say: Callable[[str], None]
     ledger: Ledger = field(init=False)
     items: dict[str, Item] = field(default_factory=dict)  # by folder; those without a fate

@@ -16,7 +16,7 @@ from snakemake_interface_executor_plugins.settings import CommonSettings
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from snakemake_executor_plugin_submitit import local, work
-from snakemake_executor_plugin_submitit.batches import LocalBackend, SlurmBackend
+from snakemake_executor_plugin_submitit.batches import SlurmBackend
 from snakemake_executor_plugin_submitit.desk import Desk, Item
 from snakemake_executor_plugin_submitit.environment import chosen
 from snakemake_executor_plugin_submitit.ledger import HeadLock, Taken
@@ -46,7 +46,7 @@ class Executor(RemoteExecutor):
             cores = settings.local_cores or local.cores()
             env = chosen(os.environ, more, declared)
             machine = local.Machine(base / "jobs", cores, local.gpus(settings.local_gpus, os.environ), env)
-            backend: Any = LocalBackend(machine)
+            backend: Any = local.LocalBackend(machine)
         else:
             backend = SlurmBackend(base, settings, chosen(os.environ, settings.env, declared), self.logger.info)
         limits = Limits(

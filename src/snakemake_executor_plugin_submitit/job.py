@@ -23,9 +23,10 @@ from typing import Any
 from snakemake_executor_plugin_submitit import files
 
 TICK = float(os.environ.get("SUBMITIT_JOB_TICK", 10.0))  # seconds between looks at the owner file
-KILL_AFTER = 5.0  # from SIGTERM to SIGKILL for what is cancelled
+KILL_AFTER = 2.0  # from SIGTERM to SIGKILL for what is cancelled; less than what Slurm gives this process
 STOP_WAIT = 25.0  # for stragglers of the process group, once the child itself has left as told
-EXIT_STATUS = re.compile(r"non-zero exit status (\d+)")
+HEARSAY = 3.0  # for a signal to reach this process too, where it has ended the child
+EXIT_STATUS = re.compile(r"non-zero exit status (\d+)|died with <Signals\.\w+: (\d+)>")
 
 
 class Runner:
@@ -68,8 +69,8 @@ class Runner:
             try:
                 return self._watch(wake_read)
             finally:
-                with contextlib.suppress(BrokenPipeError):
-                    guard.communicate(b"\n")
+                with contextlib.suppress(BrokenPipeError), guard.stdin as line:
+                    line.write(b"\n")
 
     def _guard(self) -> subprocess.Popen:
         """A shell that ends the child's group should this process be killed: its pipe then closes without a line."""
@@ -78,8 +79,12 @@ class Runner:
             for number in (self.signal, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
 
-        script = f"read line || kill -KILL -- -{self.child.pid} 2> /dev/null"
-        return subprocess.Popen(["bash", "-c", script], stdin=subprocess.PIPE, start_new_session=True, preexec_fn=deaf)
+        # in the background of a shell that leaves at once: no child of this process, it is not found with its children
+        script = f"exec 3<&0; (read line <&3 || kill -KILL -- -{self.child.pid} 2> /dev/null) &"
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        guard = subprocess.Popen(["bash", "-c", script], stdin=subprocess.PIPE, preexec_fn=deaf, **quiet)
+        guard.wait()
+        return guard
 
     def _before_exec(self) -> None:
         # whoever does not know the signal must not die of it: only a process with a handler of its own hears it
@@ -92,6 +97,8 @@ class Runner:
         name into the owner file and waits for the older one to see that and to end its child.
         """
         latest = files.read(self.folder.parent / "latest.json") or {}
+        if (self.folder / "cancel").exists():
+            return False
         if files.read(self.folder / "result.json") or latest.get("folder", self.folder.name) != self.folder.name:
             return False
         before = files.read(self.folder / "owner.json") or {}
@@ -168,14 +175,21 @@ class Runner:
 
     def _finish(self, code: int) -> str:
         """The child has left: a result, or a note that it will continue."""
+        self._clear(STOP_WAIT if self.told else 0.5)
+        status = self._status(code)
+        if code and not self.told and status not in self.spec["requeue_codes"]:
+            # what Slurm sends to all processes may have ended the child before it reaches this one
+            deadline = time.monotonic() + (HEARSAY if code < 0 or status > 128 else HEARSAY / 6)
+            while not self.told and time.monotonic() < deadline:
+                time.sleep(0.05)
+        if self.told == "cancel":
+            return self._end("cancelled")
         asked = self.told is not None
-        self._clear(STOP_WAIT if asked else 0.5)
         if not self._mine():
             (self.folder / f"left-{self.me['token']}").touch()
             return "superseded"
         if code == 0:
             return self._result("success", 0, "")
-        status = self._status(code)
         left = status in self.spec["requeue_codes"]  # with a checkpoint, to go on later
         if not asked and not left:
             self._result("failed", status, f"exit code {status}" if code > 0 else f"killed by signal {-code}")
@@ -208,7 +222,10 @@ class Runner:
         with open(self.folder / "log.txt", "rb") as log:
             log.seek(max(self.offset, os.fstat(log.fileno()).st_size - 65536))
             found = EXIT_STATUS.findall(log.read().decode(errors="replace"))
-        return int(found[-1]) if found else code
+        if not found:
+            return code
+        exited, killed = found[-1]
+        return int(exited) if exited else 128 + int(killed)
 
     def _result(self, outcome: str, code: int | None, reason: str) -> str:
         value = {**self.me, "outcome": outcome, "code": code, "reason": reason, "ended": time.time()}

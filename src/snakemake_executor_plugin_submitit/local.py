@@ -7,12 +7,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from snakemake_executor_plugin_submitit import files
+from snakemake_executor_plugin_submitit.ledger import Ledger, Submission
 from snakemake_executor_plugin_submitit.truth import Seen
 
 
@@ -124,3 +127,66 @@ class Machine:
                 process.terminate()
             elif files.alive(owner):  # started by an earlier head
                 os.kill(owner["pid"], signal.SIGTERM)
+
+
+@dataclass
+class LocalBackend:
+    """What batches.SlurmBackend is for a cluster, for this machine."""
+
+    machine: Machine
+    ledger: Ledger = None
+    jobs: Path = None
+    fresh: list[Any] = field(default_factory=list)
+    sent: int = 0
+
+    def put(self, item: Any) -> None:
+        self.fresh.append(item)
+
+    def adopt(self, item: Any) -> None:
+        one = item.submission
+        result = files.read(self.jobs / item.folder / "result.json")
+        if one.outcome is None and not result:
+            self.machine.adopt(item.folder, item.needs)
+            if item.folder not in self.machine.running:
+                self.fresh.append(item)  # it waited in a queue that died with its head, or died itself
+
+    def busy(self) -> bool:
+        return bool(self.fresh)
+
+    async def send(self) -> list[tuple[Any, str]]:
+        refused = []
+        for item in self.fresh:
+            if error := self.machine.check(item.needs):
+                refused.append((item, error))
+                continue
+            if item.submission is None:
+                line = {"folder": item.folder, "work": item.info["work"], "name": item.info["name"]}
+                line |= {"digest": item.info["digest"], "attempt": item.attempt, "needs": dict(item.needs)}
+                line |= {"wildcards": item.info["wildcards"], "outputs": item.info["outputs"]}
+                name = f"local.{uuid.uuid4().hex[:10]}"
+                item.submission = self.ledger.prepared(name, [line])[0]
+                self.ledger.submitted(name, item.folder)
+            self.machine.put(item.folder, dict(item.needs))
+        self.fresh.clear()
+        self.machine.step()
+        return refused
+
+    async def look(self, ids: list[str]) -> dict[str, Seen]:
+        return self.machine.look(ids)
+
+    def words(self, one: Submission) -> list[str]:
+        return files.tail(self.jobs / one.folder / "runner.txt", 6).splitlines()
+
+    def abandon(self, one: Submission) -> None:
+        self.machine.cancel([one.folder])
+
+    def cancel(self, items: list[Any], patience: float) -> None:
+        self.machine.waiting.clear()
+        folders = [item.folder for item in items]
+        self.machine.cancel(folders)
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            self.machine.step()
+            if not any(folder in self.machine.running for folder in folders):
+                return
+            time.sleep(0.1)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from snakemake_executor_plugin_submitit import local
-from snakemake_executor_plugin_submitit.batches import LocalBackend, SlurmBackend
+from snakemake_executor_plugin_submitit.batches import SlurmBackend
 from snakemake_executor_plugin_submitit.desk import Desk, Item
 from snakemake_executor_plugin_submitit.environment import chosen
 from snakemake_executor_plugin_submitit.settings import ExecutorSettings
@@ -34,7 +34,7 @@ class Bench:
         base = self.folder / "ledger"
         env = chosen(env or os.environ, self.settings.env, {})
         if self.settings.cluster == "local":
-            backend = LocalBackend(
+            backend = local.LocalBackend(
                 local.Machine(base / "jobs", cores, local.gpus(gpus, {"CUDA_VISIBLE_DEVICES": ""}), env)
             )
         else:
