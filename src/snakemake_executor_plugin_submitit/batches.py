@@ -83,7 +83,9 @@ class SlurmBackend:
         now = time.monotonic()
         quiet, age = now - self.changed, now - self.oldest
         if self.waiting and (quiet >= self.settings.batch_seconds or age >= 10 * self.settings.batch_seconds):
-            due, self.waiting = self.waiting, []
+            due = []
+            while self.waiting:  # one by one: another thread may be adding to the list
+                due.append(self.waiting.pop(0))
             for group in arrays(due, await self._largest(len(due))):
                 self._submit(group, 1, now)
         for entry in [entry for entry in self.later if entry[0] <= now]:

@@ -118,8 +118,10 @@ class Desk:
         for item, error in await self.backend.send():
             self._end(item, Fate.FAILED, error)
         results = {folder: self._result(folder) for folder in list(self.items)}
-        await self._look([item for folder, item in self.items.items() if not results[folder]])
-        for folder, item in list(self.items.items()):
+        # Snakemake's own thread may put further items on the desk meanwhile: they wait for the next round
+        round_ = [(folder, item) for folder in results if (item := self.items.get(folder)) is not None]
+        await self._look([item for folder, item in round_ if not results[folder]])
+        for folder, item in round_:
             fate, why = judge(self._evidence(item, results[folder]), self.limits)
             if fate is Fate.WAIT:
                 self._mention(item, why)
@@ -207,7 +209,7 @@ class Desk:
     def cancel(self, patience: float = 30.0) -> None:
         """Take back everything that has not ended, and wait until it is gone."""
         self.closing = True
-        gone = [item for item in self.items.values() if self._result(item.folder).get("outcome") is None]
+        gone = [item for item in list(self.items.values()) if self._result(item.folder).get("outcome") is None]
         for item in gone:
             self._notice(item.folder)
         self.backend.cancel(gone, patience)

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -55,12 +56,16 @@ class Ledger:
         self.submissions: dict[str, Submission] = {}
         self.latest: dict[str, Submission] = {}
         self._batches: dict[str, list[Submission]] = {}
+        self._lock = threading.Lock()  # the thread that looks after jobs and the one that schedules both write
         for event in _events(self.path):
             self._apply(event)
 
     def add(self, *events: dict[str, Any]) -> None:
         """Append events and force them to disk before anything else happens."""
-        events = tuple({"time": round(time.time(), 3), **event} for event in events)
+        with self._lock:
+            self._add(tuple({"time": round(time.time(), 3), **event} for event in events))
+
+    def _add(self, events: tuple[dict[str, Any], ...]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         data = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events).encode()
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)

@@ -79,8 +79,8 @@ class Machine:
         for item in list(self.waiting):
             folder, needs = item
             threads = min(needs["threads"], self.cores)
-            free = [gpu for gpu in self.gpus if not any(gpu in one.gpus for one in self.running.values())]
-            if sum(one.threads for one in self.running.values()) + threads > self.cores:
+            free = [gpu for gpu in self.gpus if not any(gpu in one.gpus for one in list(self.running.values()))]
+            if sum(one.threads for one in list(self.running.values())) + threads > self.cores:
                 break  # in order: a wide job is not overtaken for ever
             if needs["gpu"] > len(free):
                 continue
@@ -155,7 +155,8 @@ class LocalBackend:
 
     async def send(self) -> list[tuple[Any, str]]:
         refused = []
-        for item in self.fresh:
+        while self.fresh:  # one by one: another thread may be adding to the list
+            item = self.fresh.pop(0)
             if error := self.machine.check(item.needs):
                 refused.append((item, error))
                 continue
@@ -167,7 +168,6 @@ class LocalBackend:
                 item.submission = self.ledger.prepared(name, [line])[0]
                 self.ledger.submitted(name, item.folder)
             self.machine.put(item.folder, dict(item.needs))
-        self.fresh.clear()
         self.machine.step()
         return refused
 

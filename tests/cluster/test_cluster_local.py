@@ -90,6 +90,7 @@ def snakemake(folder, *arguments):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
 
 
+@pytest.mark.slow
 def test_snakemake_and_petvr_jobs(tmp_path, monkeypatch, capsys):
     (tmp_path / "Snakefile").write_text(WORKFLOW)
     local = ["--executor", "submitit", "--submitit-cluster", "local", "--jobs", "9", "--latency-wait", "1"]
@@ -131,6 +132,7 @@ def test_a_dry_run_of_the_profile_needs_no_slurm(tmp_path):
     assert run.returncode == 0, run.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_local_mode_leaves_nothing(tmp_path):
     (tmp_path / "Snakefile").write_text(WORKFLOW)
     command = [sys.executable, "-m", "snakemake", "--nolock", "--executor", "submitit", "--submitit-cluster", "local"]

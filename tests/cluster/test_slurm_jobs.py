@@ -71,6 +71,7 @@ def test_over_its_memory(slurm, bench):
     assert "memory" in why(hog)
 
 
+@pytest.mark.slow
 def test_killed_without_a_last_word(slurm, bench):
     """No result will ever come: the queue says so, and nobody waits for ever."""
     desk = bench.desk()
@@ -90,6 +91,7 @@ def test_killed_without_a_last_word_and_without_accounting(bare, bench):
     assert "FAILED" in why(job) and done(other)
 
 
+@pytest.mark.slow
 def test_a_waiting_task_of_an_array_cancelled_by_somebody(slurm, bench):
     """It vanishes from accounting, and is a failure all the same, not a wait without end."""
     desk = bench.desk()
@@ -130,6 +132,7 @@ def test_another_users_jobs_are_nothing_to_us(slurm, bench):
     assert done(quick) and slurm.run("squeue", "-h", "-o", "%A %T") == f"{theirs} RUNNING"
 
 
+@pytest.mark.slow
 def test_the_controller_is_away_at_submission(slurm, bench):
     slurm.terminate("slurmctld")
     desk = bench.desk()
@@ -162,6 +165,7 @@ echo "sbatch: error: Batch job submission failed: Unable to contact slurm contro
     assert any("trying again" in line for line in bench.said) is not accepted
 
 
+@pytest.mark.slow
 def test_the_controller_is_restarted_while_jobs_run(slurm, bench):
     desk = bench.desk()
     jobs = bench.take(desk, *(bench.item(f"j{i}", "sleep 6") for i in range(3)))
@@ -175,6 +179,7 @@ def test_the_controller_is_restarted_while_jobs_run(slurm, bench):
     assert all(bench.starts(f"j{i}") == bench.ends(f"j{i}") == 1 for i in range(3))
 
 
+@pytest.mark.slow
 def test_accounting_is_down(slurm, bench):
     """Success, failure and death without a word are all told apart without it."""
     slurm.terminate("slurmdbd")

@@ -9,7 +9,7 @@ from desk_driver import Bench, done, wait, why
 
 from snakemake_executor_plugin_submitit import files
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 TRAIN = Path(__file__).with_name("counting.py")
 
@@ -82,7 +82,6 @@ def test_held_for_too_long_is_a_failure(slurm, bench):
     wait(lambda: not slurm.run("squeue", "-h"), 30)
 
 
-@pytest.mark.slow
 def test_dead_nodes_and_time_limits(bare, bench):
     """Four jobs on nodes of their own. Slurm notices a dead node after half a minute, and a time limit, in whole
     minutes, just as late; so all four run side by side."""

@@ -12,7 +12,7 @@ from desk_driver import wait
 
 from snakemake_executor_plugin_submitit.ledger import Ledger
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 WORKFLOW = """
 import os
