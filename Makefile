@@ -3,7 +3,7 @@
 # make mlflow browse the runs;  make check  lint and format;  make clean-demo  forget the demo's results
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick check mlflow clean-demo
+.PHONY: help install demo test quick test-slurm check mlflow clean-demo
 VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
@@ -23,11 +23,14 @@ demo: $(STAMP) ## generate the synthetic world, train, and print the tables
 	$(BIN)/snakemake --profile demo --cores $(CORES) all_tables all_figures
 	@$(BIN)/petvr -c demo summary
 
-test: $(STAMP) ## all tests
-	$(BIN)/python -m pytest $(SCHED)
+test: $(STAMP) ## all tests but those on a private Slurm
+	$(BIN)/python -m pytest $(SCHED) -m "not slurm"
 
-quick: $(STAMP) ## the tests that take under two minutes
-	$(BIN)/python -m pytest $(SCHED) -m "not slow"
+quick: $(STAMP) ## the tests that take about two minutes
+	$(BIN)/python -m pytest $(SCHED) -m "not slow and not slurm"
+
+test-slurm: $(STAMP) ## the executor on a private Slurm (tests/cluster/install.sh brings Debian's packages)
+	$(BIN)/python -m pytest tests/cluster -m slurm
 
 check: $(STAMP) ## ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

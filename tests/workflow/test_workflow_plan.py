@@ -84,6 +84,7 @@ def test_a_method_that_does_not_exist_is_named_with_the_nearest(folder):
 
 
 def test_demo_profile_plans_the_demo(folder):
-    done = snakemake("--profile", "demo", "-n", "--", "all_tables", "all_figures")
+    done = snakemake("--profile", "demo", "-n", "--", "all_tables", "all_figures", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert "world" in done.stdout + done.stderr
+    found = jobs(done.stdout + done.stderr)
+    assert (found["world"], found["weights"]) == (3, 1) and found["table"] == found["figure"] >= 4

@@ -144,7 +144,7 @@ def test_a_comment_trains_nothing_and_a_version_everything_that_uses_it(project,
 
 def test_a_changed_recipe_value_runs_what_depends_on_it(project, edited):
     recipe = "src/petvr/papers/cross_modal_adapter/recipe.yaml"
-    edited(recipe, "lr_new: {value: 1.0e-5", "lr_new: {value: 2.0e-5")
+    edited(recipe, "weight_decay: {value: 0.2", "weight_decay: {value: 0.1")
     assert project.snakemake(dry=True)["train"] == 4
     stale = project.petvr("cells").stdout
     assert stale.count(",stale") == 4

@@ -128,6 +128,8 @@ def _take(worker: _Worker, seconds: float) -> tuple[Outcome | None, bool]:
         worker.process.join(10)
     if not worker.ready:
         raise PetvrError("a decoding process could not be started (it ended or hung before its first video)")
+    if time.monotonic() < worker.deadline:
+        worker.process.join(10)  # a dying process closes its files a moment before it can be reaped
     if worker.process.is_alive():
         return Outcome(worker.key, error=f"decoding did not end within {seconds:g} s", lost=True), True
     code = worker.process.exitcode
