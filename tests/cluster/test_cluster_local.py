@@ -25,7 +25,7 @@ def test_no_more_jobs_at_a_time_than_cores_and_each_gpu_has_one(bench):
     (bench.folder / "running").mkdir()
     jobs = bench.run(*(bench.item(f"j{i}", body, gpu=1) for i in range(5)), cores=3, gpus=2)
     assert done(*jobs) and all(bench.starts(f"j{i}") == 1 for i in range(5))
-    assert max(map(int, (bench.folder / "most").read_text().split())) == 1  # one other at most: two GPUs
+    assert max(map(int, (bench.folder / "most").read_text().split())) <= 1  # one other at most: two GPUs
     assert set((bench.folder / "gpu").read_text().split()) == {"0", "1"}
 
 
