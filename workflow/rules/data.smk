@@ -1,6 +1,11 @@
 # From what lies on disk to what training reads: weights, manifests, frames.
 
 
+localrules:
+    data,
+    weights,  # from the hub, which compute nodes often cannot reach
+
+
 rule weights:
     """A backbone as a canonical folder; the demo trains its tiny CLIP on still images of its world."""
     output:
@@ -48,8 +53,8 @@ rule frames:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=lambda w, attempt: attempt * 8000,
+        runtime=lambda w, attempt: attempt * 720,
     params:
         versions=planning.frame_versions(),
     shell:

@@ -17,8 +17,9 @@ rule train:
     threads: 1 if CONFIG.world is not None else 8
     resources:
         gpu=0 if CONFIG.world is not None else 1,
-        mem_mb=2000 if CONFIG.world is not None else 64000,
-        runtime=720,
+        mem_mb=lambda w, attempt: attempt
+        * (2000 if CONFIG.world is not None else 64000),
+        runtime=lambda w, attempt: attempt * 720,
     params:
         run=lambda w: run_of(w).id,
         spec=lambda w: run_of(w).digest(),
