@@ -26,8 +26,8 @@ demo: $(STAMP) ## generate the synthetic world, train, and print the tables
 test: $(STAMP) ## all tests but those on a private Slurm
 	$(BIN)/python -m pytest $(SCHED) -m "not slurm"
 
-quick: $(STAMP) ## the tests that take about two minutes
-	$(BIN)/python -m pytest $(SCHED) -m "not slow and not slurm"
+quick: $(STAMP) ## a subset under two minutes: no whole workflows, not the contract of every method
+	$(BIN)/python -m pytest $(SCHED) -m "not slow and not slurm" --ignore tests/methods --ignore tests/workflow
 
 test-slurm: $(STAMP) ## the executor on a private Slurm (tests/cluster/install.sh brings Debian's packages)
 	$(BIN)/python -m pytest tests/cluster -m slurm
