@@ -137,7 +137,11 @@ def _std(name: str, part: geometry.Tower) -> float:
 
 def _empty(config: ClipConfig) -> Clip:
     """Memory without the cost of an initialisation that would be overwritten; the caller fills every parameter."""
-    return on_meta(config).to_empty(device="cpu")
+    clip = on_meta(config)
+    clip.load_state_dict(  # to_empty() would do, and import the compiler
+        {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in clip.state_dict().items()}, assign=True
+    )
+    return clip
 
 
 def _file(folder: Path) -> Path:

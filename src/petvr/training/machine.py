@@ -22,7 +22,7 @@ def prepare(device: str | None, threads: int | None) -> torch.device:
         if not str(count).isdecimal() or int(count) < 1:
             raise PetvrError(f"threads: '{count}' given, allowed: 1 or more")
         torch.set_num_threads(int(count))
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports the compiler: a second
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what it did not write
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
