@@ -2,7 +2,7 @@
 
 Counted are matrix products, convolutions and attention (torch's FlopCounterMode), a multiply-add as 2; element-wise
 work is not. A step is the forward pass of one (video, caption) with all F frames and W words and, where something
-trains, its backward pass; scores are formed in a batch of two.
+trains, its backward pass; scores are formed in a batch of two unless more are asked for.
 """
 
 from __future__ import annotations
@@ -40,15 +40,21 @@ class Compute:
 
 
 def compute(
-    config: ClipConfig, method: str, setting: Mapping[str, Any] | None = None, *, memory: bool = True, **choices: Any
+    config: ClipConfig,
+    method: str,
+    setting: Mapping[str, Any] | None = None,
+    *,
+    memory: bool = True,
+    batch: int = BATCH,
+    **choices: Any,
 ) -> Compute:
     """What a step of these choices costs; `choices` as `build` takes them. PetvrError for unknown names.
 
-    memory: False leaves `saved` at 0, in half the time.
+    memory: False leaves `saved` at 0, in half the time. batch: B, where scores among B x B pairs are to count.
     """
     frames, words = choices.get("frames", 12), choices.get("words", 32)
     adapted, head = build(weights.on_meta(config), method, setting, **choices)
-    pixels, ids = inputs(config, frames, words, device="meta")
+    pixels, ids = inputs(config, frames, words, batch, device="meta")
     mapping = {torch.ops.aten.convolution_backward: convolution_backward}
     with uncast(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         with Products():
@@ -60,7 +66,7 @@ def compute(
     with uncast():
         kept = saved_bytes(adapted, head, pixels, ids) if memory else 0
     trained = [part for module in (adapted, head) for part in module.parameters() if part.requires_grad]
-    return Compute(sum(part.numel() for part in trained), forward / BATCH, step / BATCH, kept / BATCH)
+    return Compute(sum(part.numel() for part in trained), forward / batch, step / batch, kept / batch)
 
 
 def build(

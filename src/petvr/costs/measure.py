@@ -63,7 +63,6 @@ def _measure(
     choices: dict,
 ) -> Measured:
     import torch
-    from torch.nn import functional
 
     from petvr.clip import weights
     from petvr.costs import compute
@@ -71,25 +70,8 @@ def _measure(
     if threads:
         torch.set_num_threads(threads)
     adapted, head = compute.build(weights.random(config, 0), method, setting, **choices)
-    adapted.to(device), head.to(device)
-    pixels, ids = compute.inputs(config, choices.get("frames", 12), choices.get("words", 32), batch, device)
-    pixels.normal_()
-    trained = [part for module in (adapted, head) for part in module.parameters() if part.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-6) if trained else None
-    target = torch.arange(batch, device=device)
-
-    def step() -> None:
-        with torch.set_grad_enabled(bool(trained)):
-            with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bf16):
-                scores = compute.scores(adapted, head, pixels, ids).float()
-            loss = functional.cross_entropy(scores, target) + functional.cross_entropy(scores.T, target)
-        if optimizer is not None:
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        if device != "cpu":
-            torch.cuda.synchronize()
-
+    sizes = (choices.get("frames", 12), choices.get("words", 32), batch, device)
+    step = Step(adapted.to(device), head.to(device), *compute.inputs(config, *sizes), bf16)
     times = []
     for _ in range(1 + steps):
         start = time.perf_counter()
@@ -97,3 +79,36 @@ def _measure(
         times.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Measured(sorted(times[1:])[steps // 2], peak if device == "cpu" else torch.cuda.max_memory_allocated())
+
+
+class Step:
+    """One training step of a model on the same pictures of noise [B, F, 3, H, W] and texts [B, W] in every call.
+
+    Returns when the device has finished. Where nothing trains it is the forward pass alone.
+    """
+
+    def __init__(self, adapted: Any, head: Any, pixels: Any, ids: Any, bf16: bool = False):
+        import torch
+
+        self.adapted, self.head, self.pixels, self.ids, self.bf16 = adapted, head, pixels.normal_(), ids, bf16
+        trained = [part for module in (adapted, head) for part in module.parameters() if part.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-6) if trained else None
+        self.target = torch.arange(len(pixels), device=pixels.device)
+
+    def __call__(self) -> None:
+        import torch
+        from torch.nn import functional
+
+        from petvr.costs import compute
+
+        device = self.pixels.device
+        with torch.set_grad_enabled(self.optimizer is not None):
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16):
+                scores = compute.scores(self.adapted, self.head, self.pixels, self.ids).float()
+            loss = functional.cross_entropy(scores, self.target) + functional.cross_entropy(scores.T, self.target)
+        if self.optimizer is not None:
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
