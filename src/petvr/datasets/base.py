@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from petvr.datasets.source import Source, Watch
 from petvr.errors import PetvrError, unknown
 
 EXTENSIONS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".3gp", ".flv")
@@ -63,6 +64,7 @@ class Dataset(abc.ABC):
     counts: ClassVar[dict[str, tuple[int, int]]]
     options: ClassVar[dict[str, tuple[str, ...]]] = {}
     extensions: ClassVar[tuple[str, ...]] = EXTENSIONS
+    sources: ClassVar[tuple[Source, ...]] = ()
 
     def __init__(self, root: Path, **options: Any):
         self.root = Path(root)
@@ -106,6 +108,16 @@ class Dataset(abc.ABC):
 
     def window(self, video: str) -> tuple[float, float] | None:
         """The seconds of the video to use; None is all of it."""
+        return None
+
+    def links(self, source: str) -> Iterable[tuple[str, str]]:
+        """(file name below `videos`, address) of each video of a source of kind `links`; the annotation files are
+        there when this is called. A data set that declares such a source has to say.
+        """
+        raise PetvrError(f"data set '{self.name}' does not say where the videos of its source '{source}' are")
+
+    def youtube(self, video: str) -> Watch | None:
+        """The YouTube video a clip is from, and its seconds; None where the data set is not from YouTube."""
         return None
 
     @abc.abstractmethod
