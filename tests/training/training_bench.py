@@ -34,7 +34,7 @@ class Colours(Dataset):
     def synthetic(self) -> bool:
         return False
 
-    def annotation_files(self) -> list[Path]:
+    def files(self, which: str) -> list[Path]:
         return []
 
     def _read(self, which: str) -> Split:

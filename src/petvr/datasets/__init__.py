@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr.datasets.base import Dataset, Split
-from petvr.errors import PetvrError, unknown
+from petvr.errors import unknown
 
 OFFICIAL = ("msrvtt-9k", "msrvtt-7k", "msvd", "lsmdc", "didemo", "activitynet", "vatex")
 """The data sets of the four papers."""
@@ -20,31 +20,32 @@ _CLASSES = {
     "msrvtt-9k": ("msrvtt", "Msrvtt9k"),
     "msrvtt-7k": ("msrvtt", "Msrvtt7k"),
     "msvd": ("msvd", "Msvd"),
+    "lsmdc": ("lsmdc", "Lsmdc"),
     "didemo": ("didemo", "Didemo"),
+    "activitynet": ("activitynet", "Activitynet"),
+    "vatex": ("vatex", "Vatex"),
 }
 NAMES = tuple(_CLASSES)
-"""Those that `load` can read today."""
+"""Those that `load` can read: the official ones. A user's own are in petvr.catalogue."""
 
 __all__ = ["NAMES", "OFFICIAL", "Dataset", "Split", "folder", "load"]
 
 
 def dataset_class(name: str) -> type[Dataset]:
-    """The class of a data set. PetvrError for an unknown name and for one that is not implemented yet."""
-    if name in OFFICIAL and name not in _CLASSES:
-        raise PetvrError(f"data set '{name}' is not implemented yet; implemented: {', '.join(NAMES)}")
+    """The class of a data set. PetvrError for an unknown name."""
     if name not in _CLASSES:
         raise unknown("data set", name, OFFICIAL)
     module, attribute = _CLASSES[name]
     return getattr(importlib.import_module(f"petvr.datasets.{module}"), attribute)
 
 
-def load(name: str, root: str | Path, **options: Any) -> Dataset:
-    """The data set `name` whose annotation files lie directly in `root` and whose videos lie in `root/videos`.
+def load(name: str, root: str | Path, videos: str | Path | None = None, **options: Any) -> Dataset:
+    """The data set `name` whose annotation files lie directly in `root`, its videos in `videos` (root/videos).
 
     Nothing is read before a split is asked for. Options are the data set's own (`Dataset.options`), e.g. DiDeMo's
     `paragraph_order`. Raises PetvrError for an unknown name, option or value.
     """
-    return dataset_class(name)(Path(root), **options)
+    return dataset_class(name)(Path(root), Path(videos) if videos else None, **options)
 
 
 def folder(name: str) -> str:

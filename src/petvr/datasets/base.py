@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from petvr.datasets.source import Source, Watch
 from petvr.errors import PetvrError, unknown
+from petvr.spec import Origin
 
 EXTENSIONS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".3gp", ".flv")
 WORLD_MARK = "world.json"  # written by the synthetic world beside the annotation files
@@ -53,9 +55,11 @@ class Split:
 class Dataset(abc.ABC):
     """A data set on disk. Subclasses say which files they need and read one split.
 
-    root: the folder with the annotation files under their official names and `videos/`.
+    root: the folder with the annotation files under their official names.
+    videos: the folder with the video files; root/videos unless told otherwise.
     official: (videos, captions) per split that the real data must have (DATASETS §0.1); None where `root` holds a
     synthetic world (marked by a file world.json), whose sizes are the demo's own.
+    options: choices that change what is read, each with its values, the default first; `why` says who made the default.
     """
 
     name: ClassVar[str]
@@ -63,11 +67,14 @@ class Dataset(abc.ABC):
     kind: ClassVar[Literal["single", "multi", "paragraph"]]
     counts: ClassVar[dict[str, tuple[int, int]]]
     options: ClassVar[dict[str, tuple[str, ...]]] = {}
+    why: ClassVar[dict[str, tuple[Origin, str]]] = {}  # option -> where its default comes from
+    uncertain: ClassVar[frozenset[str]] = frozenset()  # splits whose number of videos only one user reported
     extensions: ClassVar[tuple[str, ...]] = EXTENSIONS
     sources: ClassVar[tuple[Source, ...]] = ()
 
-    def __init__(self, root: Path, **options: Any):
+    def __init__(self, root: Path, videos: Path | None = None, **options: Any):
         self.root = Path(root)
+        self.videos = self.root / "videos" if videos is None else Path(videos)
         for key, value in options.items():
             if key not in self.options:
                 raise unknown(f"option of data set {self.name}", key, self.options)
@@ -90,20 +97,44 @@ class Dataset(abc.ABC):
 
     def split(self, which: Literal["train", "val", "test"]) -> Split:
         """Read one split. Raises PetvrError naming the annotation file and key that is missing or malformed."""
-        if which not in self.counts:
-            raise unknown(f"split of {self.name}", which, self.counts)
+        if which not in self.splits:
+            raise unknown(f"split of {self.name}", which, self.splits)
         return self._read(which)
 
+    def complete(self, which: Literal["train", "val", "test"]) -> Split:
+        """The split, which for real data must have exactly the official numbers of videos and captions.
+
+        Raises PetvrError with the file and both numbers. A lack here is a wrong annotation file, never a lost video.
+        """
+        split = self.split(which)
+        if self.official is None or which not in self.official:
+            return split
+        listed, told = self.files(which)[0], self.files(which)[-1]
+        videos, captions = self.official[which]
+        for path, found, wanted, what in (
+            (listed, len(split.videos), videos, "videos"),
+            (told, len(split.captions), captions, "captions"),
+        ):
+            if found != wanted and not (what == "videos" and which in self.uncertain):
+                raise PetvrError(
+                    f"{path}: the {which} split of {self.name} has {found:,} {what} here, officially it has {wanted:,}"
+                )
+        return split
+
     def video_file(self, video: str) -> Path:
-        """The file of `video` under root/videos; where none exists, the path that is expected first."""
-        present = listing(str(self.root / "videos"))
+        """The file of `video` below `videos`; where none exists, the path that is expected first."""
         for name in self.file_names(video):
-            if name in present:
-                return self.root / "videos" / name
-        return self.root / "videos" / next(iter(self.file_names(video)))
+            if self.holds(name):
+                return self.videos / name
+        return self.videos / next(iter(self.file_names(video)))
+
+    def holds(self, name: str) -> bool:
+        """Whether the file `name`, as it may come from `file_names`, lies below `videos`."""
+        inner, _, leaf = name.rpartition("/")
+        return leaf in listing(os.path.join(self.videos, inner))
 
     def file_names(self, video: str) -> Iterable[str]:
-        """File names this video may have, the expected one first."""
+        """File names this video may have below `videos`, the expected one first."""
         return (video + extension for extension in self.extensions)
 
     def window(self, video: str) -> tuple[float, float] | None:
@@ -120,9 +151,13 @@ class Dataset(abc.ABC):
         """The YouTube video a clip is from, and its seconds; None where the data set is not from YouTube."""
         return None
 
-    @abc.abstractmethod
     def annotation_files(self) -> list[Path]:
         """Every annotation file that some split needs."""
+        return list(dict.fromkeys(path for which in self.splits for path in self.files(which)))
+
+    @abc.abstractmethod
+    def files(self, which: str) -> list[Path]:
+        """The annotation files of one split: the one that lists its videos first, the one with the captions last."""
 
     @abc.abstractmethod
     def _read(self, which: str) -> Split:
@@ -138,7 +173,7 @@ def listing(folder: str) -> frozenset[str]:
     return _names(folder, stamp)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=512)  # LSMDC has a folder per film
 def _names(folder: str, stamp: int) -> frozenset[str]:
     return frozenset(os.listdir(folder))
 
@@ -149,18 +184,31 @@ def from_lists(name: str, videos: Sequence[str], captions: dict[str, list[str]])
     return Split(name, tuple(videos), tuple(text for text, _ in texts), tuple(index for _, index in texts))
 
 
-def squeeze(text: str) -> str:
-    """Runs of white space, newlines included, become one blank; none at the edges."""
-    return " ".join(text.split())
+def tidy(text: str) -> str:
+    """Runs of white space, newlines included, become one blank, none at the edges; accents composed (Unicode NFC).
+
+    NFC because copies of a file that passed through some file systems and tools come back decomposed: the words, and
+    so a split's digest, must not depend on that. It changes no character of the published files; curly quotes and
+    other signs stay, since CLIP's own text cleaning (petvr.clip.tokenizer) is the one place that turns them.
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def distinct(values: Sequence[str], path: Path) -> Sequence[str]:
-    """`values`, or PetvrError where one occurs twice: an index into them would then mean two videos."""
+    """`values`, or PetvrError where one occurs twice (an index into them would then mean two videos) or is no name."""
     seen: set[str] = set()
     for value in values:
+        plain(value, path)
         if value in seen:
             raise PetvrError(f"{path}: video '{value}' is listed twice")
         seen.add(value)
     if not values:
         raise PetvrError(f"{path}: lists no video")
     return values
+
+
+def plain(video: str, path: Path) -> str:
+    """`video`, or PetvrError where an annotation file names a video that would lie outside its folder."""
+    if "/" in video or "\\" in video or not video.isprintable() or video in (".", ".."):
+        raise PetvrError(f"{path}: {video!r} cannot be the name of a video: it holds a path or unprintable characters")
+    return video

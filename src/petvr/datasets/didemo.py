@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr.datasets import readers
-from petvr.datasets.base import EXTENSIONS, Dataset, Split, distinct, from_lists, listing, squeeze
+from petvr.datasets.base import EXTENSIONS, Dataset, Split, distinct, from_lists, listing, tidy
 from petvr.errors import PetvrError
 
 WINDOW = (0.0, 31.0)
@@ -34,9 +34,10 @@ class Didemo(Dataset):
     kind = "paragraph"
     counts = {"train": (8_392, 8_392), "val": (1_065, 1_065), "test": (1_004, 1_004)}  # noqa: RUF012
     options = {"paragraph_order": ("file", "time"), "didemo_key": ("exact", "flickr_id")}  # noqa: RUF012
+    why = dict.fromkeys(options, ("code", "CLIP4Clip's loader; no paper says"))
 
-    def annotation_files(self) -> list[Path]:
-        return [self.root / f"{which}_{end}" for which in self.counts for end in ("data.json", "list.txt")]
+    def files(self, which: str) -> list[Path]:
+        return [self.root / f"{which}_list.txt", self.root / f"{which}_data.json"]
 
     def window(self, video: str) -> tuple[float, float]:
         return WINDOW
@@ -44,10 +45,10 @@ class Didemo(Dataset):
     def video_file(self, video: str) -> Path:
         """By the listed name, the name with .mp4 behind it, the Flickr id, or any other name of the same Flickr id."""
         path = super().video_file(video)
-        if path.name in (present := listing(str(self.root / "videos"))):
+        if path.name in (present := listing(str(self.videos))):
             return path
         other = _by_flickr_id(present).get(flickr_id(video))
-        return self.root / "videos" / other if other else path
+        return self.videos / other if other else path
 
     def file_names(self, video: str) -> Iterable[str]:
         if self.chosen["didemo_key"] == "exact":
@@ -72,7 +73,7 @@ class Didemo(Dataset):
         found = collections.defaultdict(list)
         for number, record in enumerate(readers.json_file(source, list)):
             where = f"record {number}"
-            text = squeeze(readers.field(record, "description", source, where))
+            text = tidy(readers.field(record, "description", source, where))
             if not text:
                 continue
             order: tuple[int, ...] = ()

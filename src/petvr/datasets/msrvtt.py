@@ -10,7 +10,7 @@ import collections
 from pathlib import Path
 
 from petvr.datasets import readers
-from petvr.datasets.base import Dataset, Split, distinct, from_lists, squeeze
+from petvr.datasets.base import Dataset, Split, distinct, from_lists, tidy
 from petvr.errors import PetvrError
 
 
@@ -21,8 +21,8 @@ class Msrvtt9k(Dataset):
     train_list = "MSRVTT_train.9k.csv"
     counts = {"train": (9_000, 180_000), "test": (1_000, 1_000)}  # noqa: RUF012
 
-    def annotation_files(self) -> list[Path]:
-        names = ("MSRVTT_data.json", self.train_list, "MSRVTT_JSFUSION_test.csv")
+    def files(self, which: str) -> list[Path]:
+        names = (self.train_list, "MSRVTT_data.json") if which == "train" else ("MSRVTT_JSFUSION_test.csv",)
         return [self.root / name for name in names]
 
     def _read(self, which: str) -> Split:
@@ -41,7 +41,7 @@ class Msrvtt9k(Dataset):
         path = self.root / "MSRVTT_JSFUSION_test.csv"
         rows = readers.csv_rows(path, ("video_id", "sentence"))
         videos = distinct([row["video_id"].strip() for row in rows], path)
-        sentences = tuple(squeeze(row["sentence"]) for row in rows)
+        sentences = tuple(tidy(row["sentence"]) for row in rows)
         return Split("test", tuple(videos), sentences, tuple(range(len(videos))))
 
     def _captions(self) -> dict[str, list[str]]:
@@ -50,7 +50,7 @@ class Msrvtt9k(Dataset):
         found: dict[str, list[str]] = collections.defaultdict(list)
         for number, sentence in enumerate(readers.field(data, "sentences", path, "top level", list)):
             where = f"sentences[{number}]"
-            caption = squeeze(readers.field(sentence, "caption", path, where))
+            caption = tidy(readers.field(sentence, "caption", path, where))
             if not caption:
                 raise PetvrError(f"{path}: {where}: 'caption' is empty")
             found[readers.field(sentence, "video_id", path, where)].append(caption)

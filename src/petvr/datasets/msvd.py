@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from petvr.datasets import readers
-from petvr.datasets.base import EXTENSIONS, Dataset, Split, distinct, from_lists, squeeze
+from petvr.datasets.base import EXTENSIONS, Dataset, Split, distinct, from_lists, tidy
 from petvr.errors import PetvrError
 
 
@@ -19,8 +19,8 @@ class Msvd(Dataset):
     counts = {"train": (1_200, 48_774), "val": (100, 4_290), "test": (670, 27_763)}  # noqa: RUF012
     extensions = (".avi", ".mp4", *(e for e in EXTENSIONS if e not in (".avi", ".mp4")))
 
-    def annotation_files(self) -> list[Path]:
-        return [self.root / name for name in ("train_list.txt", "val_list.txt", "test_list.txt", "captions_msvd.json")]
+    def files(self, which: str) -> list[Path]:
+        return [self.root / f"{which}_list.txt", self.root / "captions_msvd.json"]
 
     def _read(self, which: str) -> Split:
         path = self.root / f"{which}_list.txt"
@@ -39,4 +39,4 @@ class Msvd(Dataset):
     def _text(caption: object, source: Path, video: str) -> str:
         if not isinstance(caption, str) or not caption.strip():
             raise PetvrError(f"{source}: '{video}': a caption is empty or no text")
-        return squeeze(caption)
+        return tidy(caption)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,20 @@ def lines(path: Path) -> list[str]:
     return [line.strip() for line in text(path).splitlines() if line.strip()]
 
 
+def numbered(path: Path) -> list[tuple[int, str]]:
+    """(line number from 1, line) of every line that holds something; only newlines end a line, blanks stay."""
+    found = enumerate(text(path).replace("\r\n", "\n").split("\n"), start=1)
+    return [(number, line) for number, line in found if line.strip()]
+
+
 def json_file(path: Path, shape: type) -> Any:
     """The parsed file, whose outermost value must be a `shape` (dict or list)."""
     try:
         value = json.loads(text(path))
     except json.JSONDecodeError as error:
         raise PetvrError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
+    except RecursionError as error:
+        raise PetvrError(f"{path}: nested too deeply") from error
     if not isinstance(value, shape):
         raise PetvrError(f"{path}: holds a {type(value).__name__}, expected a {shape.__name__}")
     return value
@@ -37,16 +46,18 @@ def json_file(path: Path, shape: type) -> Any:
 
 def csv_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """The rows as dicts; every one of `columns` must be in the header and filled in every row."""
-    reader = csv.DictReader(text(path).splitlines())
-    header = reader.fieldnames or []
+    reader = csv.DictReader(io.StringIO(text(path), newline=""))
+    try:
+        header, rows = reader.fieldnames or [], list(reader)
+    except csv.Error as error:
+        raise PetvrError(f"{path}: line {reader.line_num}: no CSV ({error})") from error
     for column in columns:
         if column not in header:
             raise PetvrError(f"{path}: no column '{column}'; columns: {', '.join(header) or 'none'}")
-    rows = list(reader)
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
         for column in columns:
             if not (row[column] or "").strip():
-                raise PetvrError(f"{path}: '{column}' is empty in data row {rows.index(row) + 1}")
+                raise PetvrError(f"{path}: '{column}' is empty in data row {number}")
     return rows
 
 
