@@ -48,6 +48,8 @@ def test_overlay_merges_mappings_and_replaces_lists(folder):
         ({"tables": 3}, ["mine.yaml", "tables", "must be all or a list"]),
         ({"rule": "best"}, ["mine.yaml", "rule", "'best_on_test'"]),
         ({"world": {"sizes": {}}}, ["mine.yaml", "world.tiny_clip", "required"]),
+        ({"paths": {"msvd": {"video": "x"}}}, ["mine.yaml", "'paths.msvd.video'", "did you mean 'paths.msvd.videos'"]),
+        ({"download": {"archives": "burn"}}, ["mine.yaml", "download.archives", "'delete' or 'keep'", "'burn'"]),
     ],
 )
 def test_errors_name_file_and_key(folder, values, parts):
@@ -55,6 +57,21 @@ def test_errors_name_file_and_key(folder, values, parts):
         overlay(folder, values)
     message = str(caught.value)
     assert "\n" not in message and all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize(
+    ("paths", "annotations", "videos", "given"),
+    [
+        ({}, "data/msvd", "data/msvd/videos", (False, False)),
+        ({"msvd": "/d"}, "/d", "/d/videos", (True, True)),
+        ({"msvd": {"videos": "/clips"}}, "data/msvd", "/clips", (False, True)),
+        ({"msvd": {"annotations": "/lists"}}, "/lists", "data/msvd/videos", (True, False)),
+    ],
+)
+def test_a_data_set_lies_where_paths_says(folder, paths, annotations, videos, given):
+    loaded = overlay(folder, {"paths": paths})
+    assert (loaded.folder("msvd"), loaded.videos("msvd")) == (Path(annotations), Path(videos))
+    assert loaded.given("msvd") == given
 
 
 def test_error_in_the_base_file_names_the_base_file(folder):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from petvr.errors import PetvrError, unknown
 
@@ -42,6 +42,35 @@ class Overrides(_Section):
 class Tracking(_Section):
     uri: str = "default"
     experiment: str = "petvr"
+
+
+class Places(_Section):
+    """Where the two halves of a data set lie; a half that is not named lies below `data` and may be downloaded.
+
+    A path alone stands for {annotations: PATH, videos: PATH/videos}.
+    """
+
+    annotations: Path | None = None
+    videos: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_path(cls, value: Any) -> Any:
+        return {"annotations": value, "videos": Path(value) / "videos"} if isinstance(value, str | Path) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(core)]}
+
+
+class Downloads(_Section):
+    """How data sets are brought (`petvr download`)."""
+
+    parallel: int = Field(default=4, gt=0, le=32)  # transfers at once
+    archives: Literal["delete", "keep"] = "delete"  # what happens to an archive once it is unpacked
+    youtube_parallel: int = Field(default=2, gt=0, le=8)  # more gets an address blocked sooner
+    youtube_cookies: Path | None = None  # a cookie file in Netscape's format, used only where it is named here
+    youtube_height: int = Field(default=480, ge=224)  # tallest picture taken, in pixels
 
 
 class Sizes(_Section):
@@ -80,7 +109,8 @@ class Config(_Section):
     missing: Literal["record", "strict"] = "record"
     results: Path = Path("results")
     data: Path = Path("data")
-    paths: dict[str, Path] = {}
+    paths: dict[str, Places] = {}
+    download: Downloads = Downloads()
     weights: dict[str, str]
     backbones: dict[str, str] = {}  # paper's backbone -> the one that is used (the demo: all -> tiny)
     recipe: Overrides = Overrides()
@@ -91,8 +121,20 @@ class Config(_Section):
     world: World | None = None
 
     def folder(self, dataset_folder: str) -> Path:
-        """Where a data set lies: `paths` first, else below `data`."""
-        return self.paths.get(dataset_folder, self.data / dataset_folder)
+        """Where a data set's annotation files lie: `paths` first, else below `data`."""
+        return self._place(dataset_folder).annotations or self.data / dataset_folder
+
+    def videos(self, dataset_folder: str) -> Path:
+        """Where a data set's videos lie: `paths` first, else in `videos/` below `data`."""
+        return self._place(dataset_folder).videos or self.data / dataset_folder / "videos"
+
+    def given(self, dataset_folder: str) -> tuple[bool, bool]:
+        """Whether the user says where the annotation files and where the videos are: those are never downloaded."""
+        place = self._place(dataset_folder)
+        return place.annotations is not None, place.videos is not None
+
+    def _place(self, dataset_folder: str) -> Places:
+        return self.paths.get(dataset_folder, Places())
 
     @property
     def tracking_uri(self) -> str:
