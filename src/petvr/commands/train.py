@@ -28,12 +28,13 @@ def run(args: argparse.Namespace, config: Config) -> int:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(args.threads)
     from petvr import training
 
+    folder = datasets.folder(spec.dataset)
     try:
         result = training.run(
             spec,
             weights=layout.weights(spec.backbone),
             store=planning.store(config, spec),
-            dataset=datasets.load(spec.dataset, config.folder(datasets.folder(spec.dataset))),
+            dataset=datasets.load(spec.dataset, config.folder(folder), config.videos(folder)),
             out=layout.run(spec),
             state=layout.state(spec),
             world="synthetic" if config.world else "real",
