@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from petvr.errors import PetvrError
-from petvr.frames import decode, index, pool, preprocess, samplers
+from petvr.frames import decode, index, pool, preprocess, samplers, shards
 from petvr.frames.index import Index, Problem, Record, Settings, Stamp
 from petvr.frames.partial import Partial, write_index
+from petvr.frames.pictures import Pictures
 from petvr.frames.progress import watching
 
 SECONDS = 300.0  # for one video; a sound one of some minutes takes a second
@@ -64,30 +65,37 @@ def build(
     workers: processes, None for one per core. progress: a bar on a terminal, plain lines elsewhere, on stderr.
     seconds: time limit per video; a video over it is tried once more without decord and then listed as a problem.
     A complete store of the same settings and unchanged sources is left as it is; after an interruption, and when
-    videos were added or changed, only what is missing is decoded. A video that cannot be read is in `problems` with
-    its reason and has no frames. Raises PetvrError when nothing can be read or written, and for a repeated video.
+    videos were added or changed, only what is missing is decoded; what the same store cut into other shards already
+    has is copied (petvr.frames.shards). A video that cannot be read is in `problems` with its reason and has no frames.
+    Raises PetvrError when nothing can be read (but for a shard, whose videos may all be bad ones), when nothing can be
+    written, and for a repeated video.
     """
     started = time.monotonic()
     out, settings = Path(out), settings_of(sampler, frames, size)
     stamps = {item.video: Stamp.of(Path(item.path)) for item in items}
     if len(stamps) != len(items):
         raise PetvrError(f"{out}: a video is given twice: {_repeated(items)}")
-    complete = _complete(out, settings)
-    if complete is not None and _covers(complete, items, stamps):
+    found = _complete(out, settings)
+    if found is not None and _covers(found, items, stamps):
         if not (out / index.INDEX).exists():
-            write_index(out, complete)
-        return _report(complete, 0, started)
+            write_index(out, found)
+        return _report(found, 0, started)
     with Partial(out, settings) as store:
         _forget(store, items, stamps)
-        if complete is not None:
-            _take_over(store, complete, out, items, stamps)
+        for place in shards.related(out):
+            _take_over(store, place, items, stamps)
         todo = [item for item in items if item.video not in store.index.videos]
-        _decode_all(store, todo, stamps, workers or os.cpu_count() or 1, seconds, watching(progress, out.name))
-        if items and not store.index.videos:
-            video, problem = next(iter(store.index.problems.items()))
-            raise PetvrError(f"{out}: none of {len(items)} videos can be read; the first: {video}: {problem.reason}")
-        store.finish()
+        _decode_all(store, todo, stamps, workers or cores(), seconds, watching(progress, shards.label(out)))
+        if items and not shards.is_one(out):
+            store.index.insist(out)
+        store.finish(before=lambda: shards.forget_joined(out))
+        shards.tidy(out)
         return _report(store.index, len(todo) - len(store.index.problems), started)
+
+
+def cores() -> int:
+    """Those this process may use, which on a cluster are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def prepared(item: Item, sampler: str, frames: int, size: int, use_decord: bool) -> tuple[dict, np.ndarray]:
@@ -150,11 +158,10 @@ def _complete(out: Path, settings: Settings) -> Index | None:
     """The finished store at `out`, if there is a sound one with these settings."""
     try:
         found = Index.read(out, index.KEPT)
-        present = (out / index.PIXELS).stat().st_size
-    except (PetvrError, OSError):
+        Pictures(out, found)
+    except PetvrError:
         return None
-    needed = max((entry.offset + entry.count for entry in found.videos.values()), default=0) * 3 * settings.size**2
-    return found if found.settings == settings and present >= needed else None
+    return found if found.settings == settings else None
 
 
 def _covers(found: Index, items: Sequence[Item], stamps: dict[str, Stamp]) -> bool:
@@ -180,18 +187,20 @@ def _forget(store: Partial, items: Sequence[Item], stamps: dict[str, Stamp]) -> 
             store.drop(video)
 
 
-def _take_over(store: Partial, old: Index, out: Path, items: Sequence[Item], stamps: dict[str, Stamp]) -> None:
+def _take_over(store: Partial, place: Path, items: Sequence[Item], stamps: dict[str, Stamp]) -> None:
     """Copy what a finished store already has, so that adding videos decodes only those."""
-    size = old.settings.size
-    pixels = np.memmap(out / index.PIXELS, np.uint8, "r").reshape(-1, 3, size, size)
+    old = _complete(place, store.settings)
+    if old is None:
+        return
+    pictures = Pictures(place, old)
     for item in items:
         entry = old.videos.get(item.video)
         if item.video in store.index.videos or not _valid(entry, item, stamps):
             continue
-        pictures = pixels[entry.offset : entry.offset + entry.count]
-        if index.checksum(pictures) == entry.checksum:
+        taken = pictures[entry.offset : entry.end]
+        if index.checksum(taken) == entry.checksum:
             facts = {name: getattr(entry, name) for name in entry.__dataclass_fields__ if name != "offset"}
-            store.add(item.video, pictures, **facts)
+            store.add(item.video, taken, **facts)
 
 
 def _repeated(items: Sequence[Item]) -> str:

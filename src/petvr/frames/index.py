@@ -3,13 +3,16 @@
 <store>/frames.bin   uint8 pictures [3, size, size], one after the other, unpadded
 <store>/index.json   settings, digest, one record per video, the problems; written last: it makes a store complete
 <store>/.kept.json   the same once more: Snakemake deletes index.json, its declared output, before it asks again
+
+A store built in shards (petvr.frames.shards) has no pictures of its own: its index names each shard's frames.bin, and
+counts offsets through all of them in that order.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,15 @@ class Record:
     def count(self) -> int:
         return len(self.indices)
 
+    @property
+    def end(self) -> int:
+        """Pictures up to its last one."""
+        return self.offset + self.count
+
+    def moved(self, pictures: int) -> Record:
+        """The same, behind so many other pictures."""
+        return replace(self, offset=self.offset + pictures)
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -74,14 +86,31 @@ class Settings:
     versions: dict[str, int]  # sampler, decode, preprocess, format
 
 
+@dataclass(frozen=True)
+class Shard:
+    """One file of pictures, below the store's folder, and how many of them the index uses."""
+
+    file: str
+    pictures: int
+
+
 @dataclass
 class Index:
     settings: Settings
     videos: dict[str, Record]
     problems: dict[str, Problem]
+    shards: tuple[Shard, ...] = ()  # none: all pictures lie in the store's own frames.bin
+
+    @property
+    def files(self) -> tuple[Shard, ...]:
+        """Where the pictures lie, in the order in which offsets count them."""
+        return self.shards or (Shard(PIXELS, max((entry.end for entry in self.videos.values()), default=0)),)
 
     def digest(self) -> str:
-        """Equal exactly when the settings, the pictures of every video and the list of unreadable videos are equal."""
+        """Equal exactly when the settings, the pictures of every video and the list of unreadable videos are equal.
+
+        Where the pictures lie, and in how many shards, does not count.
+        """
         content = {
             "settings": asdict(self.settings),
             "videos": [[v, r.checksum, r.indices] for v, r in sorted(self.videos.items())],
@@ -89,8 +118,17 @@ class Index:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
+    def insist(self, where: Path) -> None:
+        """Raises PetvrError where there are videos and not one can be read."""
+        if self.problems and not self.videos:
+            video, problem = next(iter(self.problems.items()))
+            count = len(self.problems)
+            raise PetvrError(f"{where}: none of {count} videos can be read; the first: {video}: {problem.reason}")
+
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
+        if not self.shards:
+            del data["shards"]
         return {"format": FORMAT, "digest": self.digest(), **data}
 
     @classmethod
@@ -112,6 +150,7 @@ class Index:
                 Settings(**data["settings"]),
                 {video: record(value) for video, value in data["videos"].items()},
                 {video: problem(value) for video, value in data["problems"].items()},
+                tuple(Shard(**shard) for shard in data.get("shards", ())),
             )
         except (KeyError, TypeError) as error:
             raise PetvrError(f"{path}: not a frame store's index ({type(error).__name__}: {error})") from error

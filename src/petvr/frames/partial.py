@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class Partial:
                     entry = record(data)
                 except (ValueError, KeyError, TypeError):
                     break  # torn by a full disk; everything after it is decoded again
-                end = (entry.offset + entry.count) * self._picture
+                end = entry.end * self._picture
                 if end > size:
                     break
                 self.index.videos[video], self._end = entry, end
@@ -101,11 +102,15 @@ class Partial:
         """Forget a video whose source changed; its bytes stay unused in the file."""
         self.index.videos.pop(video, None)
 
-    def finish(self) -> None:
-        """Put the pixels in their place, then the index, which makes the store complete; remove the partial folder."""
+    def finish(self, before: Callable[[], None] = lambda: None) -> None:
+        """Put the pixels in their place, then the index, which makes the store complete; remove the partial folder.
+
+        `before` is called when everything is written, just before anything of an older store is replaced.
+        """
         try:
             os.fsync(self._pixels.fileno())
             self.store.mkdir(parents=True, exist_ok=True)
+            before()
             for name in (INDEX, KEPT):  # never an old index beside new pixels
                 (self.store / name).unlink(missing_ok=True)
             os.replace(self.folder / PIXELS, self.store / PIXELS)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from petvr.errors import PetvrError
 from petvr.frames.build import Item, Report, build
-from petvr.frames.index import INDEX, PIXELS, Index, checksum
+from petvr.frames.index import Index, checksum
+from petvr.frames.pictures import Pictures
 
 __all__ = ["FrameStore", "Item", "Report", "build"]
 
 
 class FrameStore:
-    """A complete store. It may be pickled and sent to other processes, which map the file for themselves.
+    """A complete store, in one piece or in shards. It may be pickled: another process maps the files for itself.
 
     ids: videos that have frames, in alphabetical order. problems: video -> why it has none. digest: changes with the
     settings, any picture, and the list of unreadable videos. sampler, frames, size: as it was built.
@@ -34,31 +34,14 @@ class FrameStore:
         self._row = {video: row for row, video in enumerate(self.ids)}
         self._offset = np.array([index.videos[video].offset for video in self.ids], np.int64)
         self._count = np.array([index.videos[video].count for video in self.ids], np.int64)
-        self._open()
-
-    def _open(self) -> None:
-        path = self.path / PIXELS
-        needed = int((self._offset + self._count).max(initial=0)) * 3 * self.size**2
-        try:
-            present = path.stat().st_size
-        except OSError as error:
-            raise PetvrError(f"{path}: the pictures of the frame store are missing") from error
-        if present < needed:
-            raise PetvrError(f"{path}: truncated: {present} of {needed} bytes; delete {INDEX} and build it again")
-        self._pixels = np.memmap(path, np.uint8, "r").reshape(-1, 3, self.size, self.size)
+        self._pictures = Pictures(self.path, index)
+        self._file, self._first = self._pictures.places(self._offset)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __contains__(self, video: str) -> bool:
         return video in self._row
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_pixels"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._open()
 
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         """Positions of videos in `ids` (int64), for `get_rows`. Raises PetvrError for one without frames."""
@@ -93,18 +76,18 @@ class FrameStore:
         pixels, mask = out if out is not None else (np.empty(shape, np.uint8), np.empty(shape[:2], bool))
         if pixels.shape != shape or mask.shape != shape[:2]:
             raise ValueError(f"buffers of shapes {pixels.shape} and {mask.shape} for {shape} and {shape[:2]}")
+        numbers = np.arange(self.frames)
         for place, row in enumerate(rows):
-            start, count = self._offset[row], self._count[row]
-            pixels[place, :count] = self._pixels[start : start + count]
+            start, count = self._first[row], self._count[row]
+            pixels[place, :count] = self._pictures.files[self._file[row]][start : start + count]
             pixels[place, count:] = 0
-            mask[place] = np.arange(self.frames) < count
+            mask[place] = numbers < count
         return pixels, mask
 
     def verify(self) -> dict[str, str]:
         """Read everything again: videos whose pictures do not fit their checksum, with a reason; empty if sound."""
         bad = {}
-        for video, row in self._row.items():
-            start, count = self._offset[row], self._count[row]
-            if checksum(self._pixels[start : start + count]) != self.records[video].checksum:
-                bad[video] = f"pictures {start} to {start + count - 1} of {PIXELS} differ from their checksum"
+        for video, entry in self.records.items():
+            if checksum(self._pictures[entry.offset : entry.end]) != entry.checksum:
+                bad[video] = f"pictures {entry.offset} to {entry.end - 1} of the store differ from their checksum"
         return bad
