@@ -107,6 +107,8 @@ class Config(_Section):
     quoted: bool = False
     rule: Literal["paper", "best_on_test", "last"] = "paper"
     missing: Literal["record", "strict"] = "record"
+    unavailable: Literal["skip", "stop"] = "skip"
+    locks: Path = Path("locks")
     results: Path = Path("results")
     data: Path = Path("data")
     paths: dict[str, Places] = {}

@@ -18,6 +18,10 @@ class Layout:
     def manifest(self, dataset: str) -> Path:
         return self.results / "manifests" / f"{dataset}.json"
 
+    def manifest_rows(self, dataset: str, split: str) -> Path:
+        """Beside the manifest, one line per video; not asked for by any rule."""
+        return self.results / "manifests" / f"{dataset}.{split}.parquet"
+
     def frames(self, folder: str, sampler: str, frames: int | str, size: int | str) -> Path:
         """One store serves all splits of a data set and all runs with the same sampler: nothing is decoded twice."""
         return self.results / "frames" / folder / f"{sampler}-{frames}f-{size}px"

@@ -108,6 +108,12 @@ def image_size(backbone: str) -> int:
     return CLIP_IMAGE
 
 
+def dataset(config: Config, name: str) -> datasets.Dataset:
+    """A data set where the configuration says that it lies. Nothing is read yet."""
+    folder = datasets.folder(name)
+    return datasets.load(name, config.folder(folder), config.videos(folder))
+
+
 def store(config: Config, run: RunSpec):
     """The folder of the frame store a run reads."""
     folder = datasets.folder(run.dataset)
