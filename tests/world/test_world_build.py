@@ -19,8 +19,13 @@ from petvr.world.scene import HEIGHT, WIDTH
 SIZES = {
     "msrvtt": {"train": 7, "val": 0, "test": 6},
     "msvd": {"train": 5, "val": 1, "test": 5},
+    "lsmdc": {"train": 4, "val": 1, "test": 5},
     "didemo": {"train": 4, "val": 1, "test": 5},
+    "activitynet": {"train": 2, "val": 0, "test": 3},
+    "vatex": {"train": 3, "val": 1, "test": 3},
 }
+SECONDS = {"lsmdc": (4, 6), "activitynet": (28, 40), "vatex": (9.95, 10.05)}
+CAPTIONS = {"vatex": {10}, "lsmdc": {1}, "didemo": {1}, "activitynet": {1}}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,7 @@ def folders(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("name", ["msrvtt-9k", "msrvtt-7k", "msvd", "didemo"])
+@pytest.mark.parametrize("name", datasets.NAMES)
 def test_the_readers_of_the_real_data_sets_read_it(folders, name):
     folder = datasets.folder(name)
     dataset, sizes = datasets.load(name, folders / folder), SIZES[folder]
@@ -46,7 +51,7 @@ def test_the_readers_of_the_real_data_sets_read_it(folders, name):
             assert counts.min() >= 10 and (which == "val" or len(set(counts)) > 1)
             assert all(text.replace(" ", "").isalnum() for text in split.captions)
         else:
-            assert set(counts) == {20 if which == "train" and name != "didemo" else 1}
+            assert set(counts) == CAPTIONS.get(name, {20 if which == "train" else 1})
 
 
 def test_seven_k_is_a_part_of_nine_k_in_alphabetical_order(folders):
@@ -62,14 +67,16 @@ def test_every_file_decodes_with_the_declared_size_rate_and_length(folders):
             path = folders / kind / "videos" / clip["file"]
             with av.open(str(path)) as container:
                 stream = container.streams.video[0]
-                assert stream.codec_context.name == "h264" and stream.average_rate == Fraction(clip["fps"])
+                assert stream.codec_context.name == ("mpeg4" if kind == "lsmdc" else "h264")
+                assert stream.average_rate == Fraction(clip["fps"])
                 assert float(stream.duration * stream.time_base) == pytest.approx(clip["seconds"], abs=1e-3)
                 pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
             reader = decord.VideoReader(str(path))
             assert len(pictures) == len(reader) == clip["frames"]
             assert reader[0].shape == (HEIGHT, WIDTH, 3)
             np.testing.assert_array_equal(reader[len(pictures) - 1].asnumpy(), pictures[-1])
-            assert 10 <= clip["seconds"] <= 30 and 8 <= Fraction(clip["fps"]) <= 30
+            shortest, longest = SECONDS.get(kind, (10, 30))
+            assert shortest <= clip["seconds"] <= longest and 8 <= Fraction(clip["fps"]) <= 30
 
 
 def test_didemo_descriptions_name_the_chunk_in_which_it_happens(folders):
@@ -83,6 +90,34 @@ def test_didemo_descriptions_name_the_chunk_in_which_it_happens(folders):
         marked = [tuple(pair) for pair in record["times"]]
         assert len(marked) == 4 and max(set(marked), key=marked.count)[0] in chunks
     assert {len(clip["captions"]) for clip in clips.values()} <= {3, 4, 5}
+
+
+def test_lsmdc_has_a_folder_of_avi_files_per_film_and_tabs_without_a_header(folders):
+    rows = (folders / "lsmdc/LSMDC16_annos_training.csv").read_text().splitlines()
+    assert len(rows) == 4 and {row.count("\t") for row in rows} == {5}
+    clip, start, end = rows[0].split("\t")[:3]
+    film = clip.removesuffix(f"_{start}-{end}")
+    assert film != clip and (folders / "lsmdc/videos" / film / f"{clip}.avi").is_file()
+    test = (folders / "lsmdc/LSMDC16_challenge_1000_publictect.csv").read_text()
+    assert film not in test, "films of the test are not trained on"
+
+
+def test_activitynet_sentences_carry_the_times_of_what_they_tell(folders):
+    clips = json.loads((folders / "activitynet/world.json").read_text())["clips"]
+    for name, entry in json.loads((folders / "activitynet/val_1.json").read_text()).items():
+        events = clips[name]["scene"]["events"]
+        assert len(entry["timestamps"]) == len(entry["sentences"]) and name.startswith("v_")
+        for start, end in entry["timestamps"]:
+            assert 0 <= start < end <= entry["duration"]
+            assert any(start <= event["start"] + 0.01 and event["end"] <= end + 0.01 for event in events)
+        assert all(text.startswith(" ") for text in entry["sentences"][1:])
+
+
+def test_both_vatex_test_lists_are_of_one_size_and_name_clips_that_have_captions(folders):
+    hgr, other = (datasets.load("vatex", folders / "vatex", split=split) for split in ("hgr", "random1k5"))
+    assert len(hgr.split("test").videos) == len(other.split("test").videos) == 3
+    assert set(other.split("test").videos) <= set(hgr.split("val").videos + hgr.split("test").videos)
+    assert other.splits == ("train", "test")
 
 
 def test_hard_pairs_can_be_told_apart_by_time_alone():

@@ -9,7 +9,7 @@ from petvr.errors import PetvrError, unknown
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", help="the data set's folder: msrvtt, msvd, didemo")
+    parser.add_argument("folder", help="the data set's folder: msrvtt, msvd, lsmdc, didemo, activitynet, vatex")
     parser.add_argument("--workers", type=int, default=2, help="processes that render (default 2)")
 
 

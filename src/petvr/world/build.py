@@ -39,7 +39,7 @@ def generate(
     if not _is(mine, order):  # what lies here belongs to another order: nothing of it is reused
         finished.unlink(missing_ok=True)
         _clear(out / "videos", mine)
-        write_json(mine, {**order, "files": [path.name for _, path in files]})
+        write_json(mine, {**order, "files": [layout.file_name(clip.id) for clip in clips]})
     _render([(scene, path) for scene, path in files if not path.exists()], workers, f"world {kind}", progress)
     for name, text in layout.annotate(clips, seed).items():
         write_text(out / name, text)

@@ -64,6 +64,11 @@ def word(of: str, rng: np.random.Generator | None) -> str:
     return pick(rng, [of, OTHER_NAMES[of]]) if rng is not None else of
 
 
+def sentence(text: str) -> str:
+    """With a capital and a full stop, as the describers of some data sets write."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def name(who: Who, rng: np.random.Generator | None = None) -> str:
     """`a red square`, `an amber hoop`."""
     noun = f"{word(who.colour, rng)} {word(who.shape, rng)}"

@@ -34,7 +34,7 @@ def cast(kind: str, names: list[tuple[str, str]], seed: int) -> list[Clip]:
         pairs = int(TWINS[split] * len(ids) / 2)
         for number in range(pairs):
             one, two = ids[2 * number], ids[2 * number + 1]
-            how = "swapped" if number % 3 == 2 and kind != "didemo" else "reversed"
+            how = "swapped" if number % 3 == 2 and 2 in style.stages else "reversed"
             first, second = _twins(style, how, told, generator(seed, kind, split, "pair", number))
             clips += [Clip(one, split, first, (), two, how), Clip(two, split, second, (), one, how)]
         for number, name in enumerate(ids[2 * pairs :]):

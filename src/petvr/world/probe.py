@@ -30,7 +30,7 @@ def about_time(
     world: dict[str, Any], videos: Sequence[str], owner: Sequence[int], captions: Sequence[str]
 ) -> np.ndarray:
     """bool [captions]: false of the clip played backwards; a paragraph is where any of its descriptions is."""
-    paragraphs = world["kind"] == "didemo"
+    paragraphs = world["kind"] in ("didemo", "activitynet")
     found = []
     for text, index in zip(captions, owner, strict=True):
         told = world["clips"][videos[index]]["captions"]

@@ -1,4 +1,4 @@
-"""A scene as an H.264 mp4 file."""
+"""A scene as an H.264 mp4 file, or MPEG-4 in an avi file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ from petvr.atomic import replacing
 from petvr.world import render
 from petvr.world.scene import HEIGHT, WIDTH, Scene
 
+CODECS = {
+    ".mp4": ("mp4", "libx264", {"preset": "veryfast", "crf": "18", "threads": "1", "g": "48"}),  # with B-frames
+    ".avi": ("avi", "mpeg4", {"qmin": "2", "qmax": "3", "bf": "0", "threads": "1", "g": "48"}),
+}
+
 
 def write(scene: Scene, path: Path) -> None:
-    """Encode with x264 (yuv420p, B-frames, one thread, so that the bytes do not depend on the machine's cores)."""
+    """Encode as the file's ending says (yuv420p; one thread: the bytes must not depend on the number of cores)."""
     import av
 
-    with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=scene.fps)
+    form, codec, options = CODECS[path.suffix]
+    with replacing(path) as temporary, av.open(str(temporary), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=scene.fps)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.options = {"preset": "veryfast", "crf": "18", "threads": "1", "g": "48"}
+        stream.options = dict(options)
+        if form == "avi":
+            stream.bit_rate = 2_000_000  # MPEG-4 aims at a rate; qmax keeps pictures this small good
         for picture in render.frames(scene):
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                 container.mux(packet)
