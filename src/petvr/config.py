@@ -73,6 +73,13 @@ class Downloads(_Section):
     youtube_height: int = Field(default=480, ge=224)  # tallest picture taken, in pixels
 
 
+class Frames(_Section):
+    """How frame stores are built: a folder of more videos than one job should decode is cut into shards."""
+
+    videos_per_shard: int = Field(default=1000, gt=0)
+    shards: dict[str, Annotated[int, Field(gt=0)]] = {}  # folder -> jobs, where the number of videos does not say
+
+
 class Sizes(_Section):
     """Videos per split of a generated data set."""
 
@@ -113,6 +120,7 @@ class Config(_Section):
     data: Path = Path("data")
     paths: dict[str, Places] = {}
     download: Downloads = Downloads()
+    frames: Frames = Frames()
     weights: dict[str, str]
     backbones: dict[str, str] = {}  # paper's backbone -> the one that is used (the demo: all -> tiny)
     recipe: Overrides = Overrides()

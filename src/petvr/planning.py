@@ -120,6 +120,19 @@ def store(config: Config, run: RunSpec):
     return Layout(config.results).frames(folder, run.recipe.sampler, run.recipe.frames, image_size(run.backbone))
 
 
+def frame_shards(config: Config, folder: str) -> int:
+    """In how many jobs a folder's videos are decoded: told by official or generated counts, never by files."""
+    if folder in config.frames.shards:
+        return config.frames.shards[folder]
+    counts = [0]  # of a user's own videos nobody knows before they are read
+    if config.world is not None:
+        counts += [sizes.train + sizes.test for name, sizes in config.world.sizes.items() if name == folder]
+    else:
+        classes = [datasets.dataset_class(name) for name in datasets.NAMES if datasets.folder(name) == folder]
+        counts += [sum(one.counts[split][0] for split in ("train", "test")) for one in classes]
+    return max(1, -(-max(counts) // config.frames.videos_per_shard))
+
+
 def table(planned: Plan, name: str) -> TableView:
     if name not in planned.tables:
         raise unknown("table", name, planned.tables)
