@@ -1,9 +1,9 @@
-# make demo   the synthetic world, from mp4 files to tables, in minutes on two CPU cores
+# make demo   the synthetic world, from mp4 files to tables, in minutes on two CPU cores; make demo-all: all 33 tables
 # make test   everything the tests check (make quick: the part that takes under two minutes)
 # make mlflow browse the runs;  make check  lint and format;  make clean-demo  forget the demo's results
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick test-slurm check mlflow clean-demo
+.PHONY: help install demo demo-all test quick test-slurm check mlflow clean-demo
 VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
@@ -20,8 +20,13 @@ $(STAMP): pyproject.toml envs/constraints.txt envs/install.sh
 install: $(STAMP) ## create .venv with the pinned packages
 
 demo: $(STAMP) ## generate the synthetic world, train, and print the tables
-	$(BIN)/snakemake --profile demo --cores $(CORES) all_tables all_figures
+	$(BIN)/petvr warm $(BIN)/snakemake --profile demo --cores $(CORES) all_tables all_figures
 	@$(BIN)/petvr -c demo summary
+
+demo-all: $(STAMP) ## all tables of the four papers on the synthetic world, every implemented row
+	$(BIN)/petvr warm $(BIN)/snakemake --profile demo --cores $(CORES) \
+		--configfile workflow/demo.yaml workflow/demo_all.yaml -- all_tables all_figures
+	@$(BIN)/petvr -c demo -c workflow/demo_all.yaml summary
 
 test: $(STAMP) ## all tests but those on a private Slurm
 	$(BIN)/python -m pytest $(SCHED) -m "not slurm"

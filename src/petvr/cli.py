@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from petvr import __version__
+from petvr import __version__, warm
 from petvr.errors import PetvrError, unknown
 
 # command -> what it does; torch, MLflow and matplotlib are imported by the commands that need them
@@ -20,6 +20,7 @@ LOOK = {
     "show": "one run: metrics per epoch, recipe with the source of each value, cost, data, provenance",
     "summary": "where the tables are, how complete they are, and one of them on the screen",
     "jobs": "what the Slurm profile submitted: state, Slurm id, node, time, log",
+    "warm": "run a command, e.g. snakemake, whose petvr jobs share one started process",
     "mlflow": "open MLflow on loopback, rebuilding its store from the results first",
 }
 DO = {
@@ -37,8 +38,11 @@ DO = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 1 the command says no (a failed check), 2 bad input, 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(list(sys.argv[1:] if arguments is None else arguments))
+        if warm.wanted(words) and (code := warm.ask(words)) is not None:
+            return code
+        return _run(words)
     except PetvrError as error:
         print(f"petvr: error: {error}", file=sys.stderr)
         return 2
