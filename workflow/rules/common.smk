@@ -8,6 +8,7 @@ sys.path.insert(0, str(SOURCE))
 from petvr import datasets, environment, planning
 from petvr.config import check
 from petvr.errors import PetvrError
+from petvr.frames import shards
 from petvr.layout import Layout
 
 try:
@@ -48,6 +49,15 @@ def run_of(wildcards):
 def sharing(folder):
     """The data sets that lie in one folder: both MSR-VTT splits read one store of frames."""
     return [name for name in datasets.NAMES if datasets.folder(name) == folder]
+
+
+def frame_shards(wildcards):
+    """The indexes a folder's store is joined from; none where one job decodes all of it."""
+    w = wildcards
+    count = planning.frame_shards(CONFIG, w.folder)
+    store = LAYOUT.frames(w.folder, w.sampler, w.frames, w.size)
+    places = [shards.folder(store, n, count) for n in range(1, count + 1)]
+    return [place / "index.json" for place in places if count > 1]
 
 
 def annotations(wildcards):

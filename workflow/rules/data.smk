@@ -6,6 +6,9 @@ localrules:
     weights,  # from the hub, which compute nodes often cannot reach
 
 
+FRAME_THREADS = 2 if CONFIG.world is not None else 8
+
+
 rule weights:
     """A backbone as a canonical folder; the demo trains its tiny CLIP on still images of its world."""
     output:
@@ -42,21 +45,57 @@ rule data:
 
 
 rule frames:
-    """Decode each video of a folder once. Only the index is declared: a killed job continues where it stopped."""
+    """Decode each video of a folder once. Only the index is declared: a killed job continues where it stopped.
+
+    A large folder is decoded in shards, one job each; what is left to do here is then one index over them.
+    """
     input:
         lambda w: [LAYOUT.manifest(name) for name in sharing(w.folder)],
+        lambda w: frame_shards(w),
     output:
         LAYOUT.frames("{folder}", "{sampler}", "{frames}", "{size}") / "index.json",
     log:
         LAYOUT.results / "logs" / "frames" / "{folder}-{sampler}-{frames}f-{size}px.log",
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: lambda w: 1 if frame_shards(w) else FRAME_THREADS
     resources:
         mem_mb=lambda w, attempt: attempt * 8000,
-        runtime=lambda w, attempt: attempt * 720,
+        runtime=lambda w, attempt: attempt * (60 if frame_shards(w) else 720),
     params:
         versions=planning.frame_versions(),
     shell:
         "python -m petvr frames {wildcards.folder} --sampler {wildcards.sampler} --frames {wildcards.frames}"
         " --size {wildcards.size} --workers {threads} > {log} 2>&1"
+
+
+rule frames_shard:
+    """Decode one shard of a folder's videos, next to the others; a killed one continues where it stopped."""
+    input:
+        lambda w: [LAYOUT.manifest(name) for name in sharing(w.folder)],
+    output:
+        shards.folder(
+            LAYOUT.frames("{folder}", "{sampler}", "{frames}", "{size}"),
+            "{shard}",
+            "{shards}",
+        )
+        / "index.json",
+    log:
+        LAYOUT.results
+        / "logs"
+        / "frames"
+        / "{folder}-{sampler}-{frames}f-{size}px-{shard}-of-{shards}.log",
+    wildcard_constraints:
+        shard="[0-9]+",
+        shards="[0-9]+",
+    conda:
+        ENVIRONMENT
+    threads: FRAME_THREADS
+    resources:
+        mem_mb=lambda w, attempt: attempt * 16000,
+        runtime=lambda w, attempt: attempt * 240,
+    params:
+        versions=planning.frame_versions(),
+    shell:
+        "python -m petvr frames {wildcards.folder} --sampler {wildcards.sampler} --frames {wildcards.frames}"
+        " --size {wildcards.size} --workers {threads} --shard {wildcards.shard}/{wildcards.shards} > {log} 2>&1"
