@@ -24,7 +24,11 @@ class Layout:
 
     def frames(self, folder: str, sampler: str, frames: int | str, size: int | str) -> Path:
         """One store serves all splits of a data set and all runs with the same sampler: nothing is decoded twice."""
-        return self.results / "frames" / folder / f"{sampler}-{frames}f-{size}px"
+        return self.frames_of(folder) / f"{sampler}-{frames}f-{size}px"
+
+    def frames_of(self, folder: str) -> Path:
+        """All frame stores of one folder of videos."""
+        return self.results / "frames" / folder
 
     @property
     def runs(self) -> Path:

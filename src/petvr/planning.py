@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -112,6 +113,16 @@ def dataset(config: Config, name: str) -> datasets.Dataset:
     """A data set where the configuration says that it lies. Nothing is read yet."""
     folder = datasets.folder(name)
     return datasets.load(name, config.folder(folder), config.videos(folder))
+
+
+def dataset_names(config: Config) -> list[str]:
+    """The data sets the configuration asks for, of those that exist."""
+    return [name for name in datasets.NAMES if config.datasets == "all" or name in config.datasets]
+
+
+def lock(config: Config, name: str) -> Path:
+    """Where a data set's frozen state lies; it need not be there."""
+    return config.locks / f"{name}.json"
 
 
 def store(config: Config, run: RunSpec):

@@ -1,44 +1,114 @@
-"""`petvr data msvd`: check annotation files and videos, and write the manifest that training depends on."""
+"""`petvr data msvd`: check a data set and write its manifest; `freeze` it to a lock; `status` of all of them."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import sys
 
-from petvr import atomic, datasets
+from petvr import datasets, planning
 from petvr.config import Config
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
+
+ACTIONS = {
+    "check": "count videos and captions, look at every file, compare with the lock, write the manifest",
+    "freeze": "check, and write the lock locks/<dataset>.json, to be committed (default: all that are there)",
+    "status": "what is there of every data set, what is missing, and what to do next",
+}
+SHOWN = 30  # differences printed before the rest is only counted
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", help=f"one of {', '.join(datasets.NAMES)}")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.usage = "petvr data [check] DATASET | freeze [DATASET ...] | status [DATASET ...]"
+    lines = [f"  {name:<7} {text}" for name, text in ACTIONS.items()]
+    parser.epilog = "actions:\n" + "\n".join(lines) + f"\n\ndata sets: {', '.join(datasets.NAMES)}"
+    parser.add_argument("words", nargs="+", metavar="ACTION or DATASET", help="without an action: check")
+    parser.add_argument("--accept", action="store_true", help="take what differs from the lock as the new truth")
+    parser.add_argument("--checksum", action="store_true", help="sha256 of whole files (default: size and both ends)")
+    parser.add_argument("--all", action="store_true", help="print every difference from a lock")
 
 
-def run(args: argparse.Namespace, config: Config) -> None:
-    root = config.folder(datasets.folder(args.dataset))
-    dataset = datasets.load(args.dataset, root)
-    if not root.is_dir():
-        files = ", ".join(file.name for file in dataset.annotation_files())
+def run(args: argparse.Namespace, config: Config) -> int:
+    first, *rest = args.words
+    action, names = (first, rest) if first in ACTIONS else ("check", args.words)
+    for name in names:
+        if name not in datasets.NAMES:
+            raise unknown(
+                "data set", name, datasets.NAMES if action != "check" or rest else [*datasets.NAMES, *ACTIONS]
+            )
+    if action == "status":
+        from petvr.manifest import report
+
+        report.show(config, names or planning.dataset_names(config))
+        return 0
+    if action == "check" and not names:
+        raise PetvrError(f"name a data set: petvr data check {' | '.join(datasets.NAMES)}")
+    refused = 0
+    for name in names or _there(config):
+        try:
+            _check(name, config, freeze=action == "freeze", accept=args.accept, checksum=args.checksum, every=args.all)
+        except PetvrError as error:
+            if len(names) == 1:
+                raise
+            print(f"petvr: error: {error}", file=sys.stderr)
+            refused += 1
+    return 2 if refused else 0
+
+
+def _check(name: str, config: Config, *, freeze: bool, accept: bool, checksum: bool, every: bool) -> None:
+    from petvr import manifest
+    from petvr.manifest import files, lock
+
+    layout, path = Layout(config.results), planning.lock(config, name)
+    dataset = planning.dataset(config, name)
+    _present(dataset)
+    with manifest.watching(name) as step:
+        found = manifest.check(dataset, layout, path, checksum=checksum, step=step)
+    for split, counts in found.summary.splits.items():
+        print(f"{name} {split}: {manifest.line(split, counts, found.rows)}")
+    if found.changes and not accept:
+        shown = found.changes if every else found.changes[:SHOWN]
+        print(f"{name}: not as it was frozen in {path}:", file=sys.stderr)
+        for change in shown:
+            print(f"  {change}", file=sys.stderr)
+        if len(found.changes) > len(shown):
+            print(f"  and {len(found.changes) - len(shown):,} more (--all prints them)", file=sys.stderr)
         raise PetvrError(
-            f"{root}: data set '{args.dataset}' is not there; put {files} and the folder videos/ into it, "
-            f"or name another place with paths.{dataset.folder} in config.yaml"
+            f"{path}: {len(found.changes):,} difference(s) between the frozen data and the disk, listed above; put the "
+            f"files back, or accept them: petvr data freeze {name} --accept"
         )
-    splits: dict[str, Any] = {}
-    absent: list[str] = []
-    for name in dataset.splits:
-        split = dataset.complete(name)
-        found = (len(split.videos), len(split.captions))
-        gone = [video for video in split.videos if not dataset.video_file(video).exists()]
-        absent += gone
-        splits[name] = {"videos": found[0], "captions": found[1], "digest": split.digest(), "absent": len(gone)}
-        print(f"{args.dataset} {name}: {found[0]} videos, {found[1]} captions, {len(gone)} video files absent")
-    total = sum(split["videos"] for split in splits.values())
-    if len(absent) == total:
-        raise PetvrError(f"{root / 'videos'}: holds none of the {total} videos of {args.dataset}")
-    if absent and config.missing == "strict":
+    left = [row for row in found.rows if not row.ok]
+    if left and config.missing == "strict":
         raise PetvrError(
-            f"{root / 'videos'}: {len(absent)} videos are absent ({absent[0]}, ...), and missing is strict"
+            f"{dataset.videos}: {len(left):,} videos cannot be used ({left[0].video}: {left[0].status}, "
+            f"{left[0].reason}), and missing is strict"
         )
-    manifest = {"dataset": args.dataset, "root": str(root), "splits": splits, "absent": sorted(absent)}
-    atomic.write_json(Layout(config.results).manifest(args.dataset), manifest)
+    files.write(layout, name, found.rows, found.summary)
+    if freeze or (accept and found.changes):
+        lock.write(path, found.now)
+        print(f"{name}: frozen as {found.now.hash} in {path}; commit this file")
+    elif found.frozen:
+        print(f"{name}: as frozen, {found.frozen.hash}")
+
+
+def _present(dataset: datasets.Dataset) -> None:
+    """A data set that is not there at all is told in one line, with where it belongs and how it is had."""
+    absent = [path for path in dataset.annotation_files() if not path.exists()]
+    if absent and (len(absent) == len(dataset.annotation_files()) or not dataset.videos.is_dir()):
+        raise PetvrError(
+            f"{dataset.root}: data set '{dataset.name}' is not there: {', '.join(path.name for path in absent)} and "
+            f"the videos in {dataset.videos}; `petvr data status {dataset.name}` says how to get them, "
+            f"paths.{dataset.folder} in config.yaml names another place"
+        )
+
+
+def _there(config: Config) -> list[str]:
+    found = []
+    for name in planning.dataset_names(config):
+        dataset = planning.dataset(config, name)
+        if dataset.videos.is_dir() and all(path.exists() for path in dataset.annotation_files()):
+            found.append(name)
+    if not found:
+        raise PetvrError(f"{config.data}: none of the data sets is there; see petvr data status")
+    return found
