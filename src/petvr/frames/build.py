@@ -101,11 +101,13 @@ def cores() -> int:
 def prepared(item: Item, sampler: str, frames: int, size: int, use_decord: bool) -> tuple[dict, np.ndarray]:
     """Decode one video: facts for its record, and uint8 [n, 3, size, size]. Runs in a worker process."""
     source = Stamp.of(Path(item.path))
+    length = item.window[1] - item.window[0] if item.window else None
     found = decode.read(
         item.path,
-        lambda n, fps: samplers.pick(sampler, n_frames=n, fps=fps, frames=frames, window=item.window),
+        lambda n, fps: samplers.pick(sampler, n_frames=n, fps=fps, frames=frames, seconds=length),
         transform=bind(preprocess.prepare, size=size),
         use_decord=use_decord,
+        window=item.window,
     )
     facts = {
         "indices": tuple(found.indices.tolist()),

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from petvr.frames.probe import Probe, Unreadable, container_error, is_cover, probe
-from petvr.frames.sniff import ENOUGH
+from petvr.frames import timeline
+from petvr.frames.inorder import Transform, in_order, rgb, video
+from petvr.frames.probe import Probe, Unreadable, container_error, open_video, probe
 
-VERSION = 1
-Transform = Callable[[np.ndarray], np.ndarray]
+VERSION = 2  # raised when another frame or another picture comes than before: stores built before are then stale
+Pick = Callable[[int, float], np.ndarray]
 CHUNK = 16  # pictures in native size that are held at a time
 
 
@@ -42,45 +43,55 @@ def decode(path: Path | str, indices: Sequence[int] | np.ndarray, *, use_decord:
 
 def read(
     path: Path | str,
-    pick: Callable[[int, float], np.ndarray],
+    pick: Pick,
     *,
     transform: Transform | None = None,
     use_decord: bool = True,
+    window: timeline.Window | None = None,
 ) -> Decoded:
     """Decode the frames that `pick(n_frames, fps)` chooses. Raises Unreadable.
 
-    Where only decoding tells how many frames there are (AVI, MPEG, WMV, VP8) and it contradicts the packets, `pick` is
-    asked again with the true number.
+    window: seconds (start, end); `pick` is then asked as though the frames shown from start to end, both included, were
+    a file of their own. The indices of the result are those of the whole file.
+    Where only decoding tells how many frames there are and when they are shown (AVI, MPEG, WMV, VP8), and it
+    contradicts the packets, `pick` is asked again with the truth.
     """
     facts = probe(path)
-    indices = _checked(facts, pick)
+    indices = _picked(facts, facts.times(), window, pick)
     against = facts.against_decord() if use_decord else "not asked for"
     if against is None and importlib.util.find_spec("decord") is None:
         against = "decord is not installed"
     if against is None:
         pictures, against = _decord(facts, indices, transform)
         if pictures is not None:
-            return _decoded(facts, indices, pictures, _version("decord"), "")
-    pictures, count, note = _sequential(facts, indices, transform)
-    if count is not None and count != facts.n_frames:
-        facts = replace(facts, shown=count)
-        indices = _checked(facts, pick)
-        pictures, _, note = _sequential(facts, indices, transform)
-    return _decoded(facts, indices, pictures, _version("av"), "; ".join(filter(None, (against, note))))
+            note = timeline.short_of(facts.times(), facts.fps, window)
+            return _result(facts, indices, pictures, _version("decord"), note)
+    for _ in range(3):  # to learn how many frames there are, where each is, and to read them
+        found = in_order(facts, indices, transform)
+        times = found.facts.times(found.stamps)
+        truth = _picked(found.facts, times, window, pick)
+        if found.facts == facts and np.array_equal(truth, indices):
+            notes = against, found.note, timeline.short_of(times, facts.fps, window)
+            return _result(facts, indices, found.pictures, _version("av"), "; ".join(filter(None, notes)))
+        facts, indices = found.facts, truth
+        against = "; ".join(filter(None, (against, found.note)))
+    raise Unreadable(facts.path, "gives another number of frames each time it is read")
 
 
-def _decoded(facts: Probe, indices: np.ndarray, pictures: dict[int, np.ndarray], decoder: str, note: str) -> Decoded:
+def _result(facts: Probe, indices: np.ndarray, pictures: dict[int, np.ndarray], decoder: str, note: str) -> Decoded:
     stacked = np.stack([pictures[index] for index in indices.tolist()])
     return Decoded(stacked, indices, facts.n_frames, facts.fps, decoder, note)
 
 
-def _checked(facts: Probe, pick: Callable[[int, float], np.ndarray]) -> np.ndarray:
-    indices = np.asarray(pick(facts.n_frames, facts.fps), np.int64)
+def _picked(facts: Probe, times: np.ndarray, window: timeline.Window | None, pick: Pick) -> np.ndarray:
+    first, end = timeline.part(facts.path, times, window)
+    indices = np.asarray(pick(end - first, facts.fps), np.int64)
     if not len(indices):
         raise Unreadable(facts.path, "no frame was asked for")
-    if indices.min() < 0 or indices.max() >= facts.n_frames:
-        raise Unreadable(facts.path, f"frame {indices.max()} was asked for, it has {facts.n_frames}")
-    return indices
+    if indices.min() < 0 or indices.max() >= end - first:
+        wrong = indices.min() if indices.min() < 0 else indices.max()
+        raise Unreadable(facts.path, f"frame {wrong} was asked for, it has {end - first}")
+    return indices + first
 
 
 def _version(package: str) -> str:
@@ -90,13 +101,13 @@ def _version(package: str) -> str:
 
 
 def _decord(facts: Probe, indices: np.ndarray, transform: Transform | None):
-    """Pictures by index, or None and why not. Two of them, where drift would show most, are compared with PyAV."""
+    """Pictures by index, or None and why not. The first, the middle and the last are compared with PyAV."""
     # DECORD_EOF_RETRY_MAX is left alone: lower limits end its endless loops early (STACK §4) but make it fail now and
     # then on sound files too (measured: up to 256 at 381 frames). Files it loops on do not come here.
     import decord
 
     wanted = sorted(set(indices.tolist()))
-    witnesses: dict[int, np.ndarray | None] = dict.fromkeys((wanted[len(wanted) // 2], wanted[-1]))
+    witnesses: dict[int, np.ndarray | None] = dict.fromkeys((wanted[0], wanted[len(wanted) // 2], wanted[-1]))
     pictures = {}
     try:
         reader = decord.VideoReader(str(facts.path), num_threads=1)
@@ -123,12 +134,10 @@ def _said(error: Exception) -> str:
 
 def _confirmed(facts: Probe, witnesses: dict[int, np.ndarray]) -> bool:
     """Whether PyAV, going to each of these frames from the keyframe before, decodes exactly these pictures."""
-    import av
-
     assert facts.stamps is not None
     try:
-        with av.open(str(facts.path)) as container:
-            stream = _video(container)
+        with open_video(facts.path) as container:
+            stream = video(container)
             frames, place = iter(()), None
             for index, picture in sorted(witnesses.items()):
                 stamp = facts.stamps[index]
@@ -137,84 +146,9 @@ def _confirmed(facts: Probe, witnesses: dict[int, np.ndarray]) -> bool:
                     container.seek(key, stream=stream)
                     frames = container.decode(stream)
                 frame = next((frame for frame in frames if frame.pts is not None and frame.pts >= stamp), None)
-                if frame is None or frame.pts != stamp or not np.array_equal(_rgb(frame, facts), picture):
+                if frame is None or frame.pts != stamp or not np.array_equal(rgb(frame, facts), picture):
                     return False
                 place = stamp
     except container_error():
         return False
     return True
-
-
-def _sequential(facts: Probe, indices: np.ndarray, transform: Transform | None):
-    """Decode in order. Returns pictures by index, the number of frames where only decoding can tell, and a note.
-
-    Where every packet is one frame, time stamps say which frame this is, a damaged packet shifts nothing, and reading
-    stops after the last wanted frame. Elsewhere frames are counted to the end, and one undecodable packet is an error.
-    """
-    import av
-
-    wanted = set(indices.tolist())
-    by_stamp = facts.one_frame_a_packet
-    pictures: dict[int, np.ndarray] = {}
-    count = damaged = 0
-    with av.open(str(facts.path)) as container:
-        for frames in _frames(container, facts):
-            if frames is None:
-                damaged += 1
-                if not by_stamp:
-                    raise Unreadable(facts.path, f"damaged after frame {count} of {facts.n_frames}")
-                continue
-            for frame in frames:
-                index = facts.rank.get(frame.pts) if by_stamp else count
-                count += 1
-                if index in wanted and index not in pictures:
-                    if frame.is_corrupt:
-                        raise Unreadable(facts.path, f"damaged at frame {index} of {facts.n_frames}")
-                    picture = _rgb(frame, facts)
-                    pictures[index] = transform(picture) if transform else picture
-            if by_stamp and len(pictures) == len(wanted):
-                break
-    if by_stamp:
-        if missing := sorted(wanted - set(pictures)):
-            raise Unreadable(facts.path, f"damaged: frame {missing[0]} of {facts.n_frames} cannot be decoded")
-        return pictures, None, f"{damaged} damaged packets" if damaged else ""
-    if count < ENOUGH * (facts.expected or 1):
-        raise Unreadable(facts.path, f"truncated: {count} of {round(facts.expected or 1)} frames can be decoded")
-    return pictures, count, ""
-
-
-def _frames(container, facts: Probe) -> Iterator[list | None]:
-    """What each packet the probe counted decodes to, None for a damaged one; last, what the decoder held back."""
-    stream = _video(container)
-    packets = container.demux(stream)
-    left = facts.packets
-    while left:
-        try:
-            packet = next(packets)
-        except (StopIteration, container_error()):
-            break
-        if packet.size:  # empty ones show nothing; the probe did not count them either
-            left -= 1
-            yield _try(packet.decode)
-    yield _try(lambda: stream.codec_context.decode(None))
-
-
-def _try(decode: Callable[[], list]) -> list | None:
-    try:
-        return decode()
-    except container_error():
-        return None
-
-
-def _video(container):
-    """The stream the probe looked at, decoded by one thread: videos are decoded in parallel, not frames."""
-    stream = next(s for s in container.streams.video if not is_cover(s))
-    stream.codec_context.thread_count = 1
-    return stream
-
-
-def _rgb(frame, facts: Probe) -> np.ndarray:
-    """uint8 [H, W, 3], all of one size even if the stream changes it, turned upright as the file says."""
-    picture = frame.to_ndarray(format="rgb24", width=facts.width, height=facts.height)
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture

@@ -7,14 +7,21 @@ announces frames that are not there. The packets say so (STACK §4).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from petvr.frames import sniff
+import numpy as np
+
+from petvr.frames import ends, sniff
+from petvr.frames.ends import Packet
 from petvr.frames.sniff import ENOUGH, Unreadable
 
-__all__ = ["Probe", "Unreadable", "container_error", "is_cover", "probe"]
+__all__ = ["Probe", "Unreadable", "container_error", "is_cover", "open_video", "probe"]
+
+# nothing in these says how long they are; what FFmpeg gives as duration is what it found in the file
+UNANNOUNCED = ("mpeg", "mpegts", "mpegvideo", "h264", "hevc", "m4v", "dv", "gif", "obu")
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,17 @@ class Probe:
     stamps: tuple[int, ...] | None  # sorted pts of what is shown; None where some are missing or equal
     keys: tuple[int, ...]  # sorted pts from which decoding can start
     leading: bool  # pictures shown before the keyframe they follow in the file (open GOP)
+    order: tuple[tuple[int | None, bool], ...] = field(repr=False)  # (pts, keyframe) of each packet as they lie
+    tick: float = 1.0  # seconds of one unit of pts
+    start: float = 0.0  # seconds on the stream's clock at which the file begins to play
+    secure: int | None = None  # pictures after this pts are not used: the file was cut off, others lie before them
+    loose: int = 0  # how many those are
     shown: int | None = None  # how many frames decoding gave, where that is known and another number than the packets'
 
     @property
     def n_frames(self) -> int:
         """Frames that can be shown."""
-        return self.packets - self.discarded if self.shown is None else self.shown
+        return self.packets - self.discarded - self.loose if self.shown is None else self.shown
 
     @property
     def family(self) -> str:
@@ -60,6 +72,16 @@ class Probe:
         """Time stamp -> index of the frame."""
         return {stamp: index for index, stamp in enumerate(self.stamps or ())}
 
+    def times(self, stamps: Sequence[int | None] | None = None) -> np.ndarray:
+        """Seconds from the beginning at which each frame is shown; by number and rate where time stamps say nothing.
+
+        stamps: pts of the frames as they were decoded, better known than the packets' where only decoding counts.
+        """
+        stamps = self.stamps if stamps is None else stamps
+        if stamps is None or len(stamps) != self.n_frames or None in stamps or list(stamps) != sorted(stamps):
+            return np.arange(self.n_frames) / self.fps
+        return np.array(stamps, np.float64) * self.tick - self.start
+
     def against_decord(self) -> str | None:
         """Why decord's random access is not trusted with this file; None where it is right (measured, DATASETS §0.3).
 
@@ -73,7 +95,8 @@ class Probe:
             return "time stamps missing or repeated"
         if self.discarded:
             return f"{self.discarded} frames that are never shown (cut without re-encoding)"
-        if self.corrupt or self.torn or (self.family == "mov" and self.packets != (self.expected or self.packets)):
+        missing = self.family == "mov" and self.packets != (self.expected or self.packets)
+        if self.corrupt or self.torn or self.loose or missing:
             return "damaged or truncated"
         if self.leading:
             return "open GOP"
@@ -87,10 +110,18 @@ def probe(path: Path | str) -> Probe:
     path = Path(path)
     sniff.sniff(path)
     try:
-        with av.open(str(path)) as container:
+        with open_video(path) as container:
             return _probe(path, container)
     except av.error.FFmpegError as error:
         raise Unreadable(path, f"not a readable video ({_words(error)}){sniff.no_moov(path)}") from error
+
+
+def open_video(path: Path):
+    """PyAV's container; only formats of videos, and titles in any encoding (they are not looked at)."""
+    import av
+
+    allowed = {"format_whitelist": ",".join(sniff.CONTAINERS)}
+    return av.open(str(path), container_options=allowed, metadata_errors="replace")
 
 
 def _probe(path: Path, container) -> Probe:
@@ -101,19 +132,13 @@ def _probe(path: Path, container) -> Probe:
     stream = streams[0]
     if stream.codec_context is None:
         raise Unreadable(path, "unknown video codec")
-    found, reason = [], ""  # (keyframe, discarded, corrupt, pts) of each packet
-    try:
-        for packet in container.demux(stream):
-            if packet.size:
-                found.append((packet.is_keyframe, packet.is_discard, packet.is_corrupt, packet.pts))
-    except container_error() as error:
-        reason = f" ({_words(error)})"  # what was read before may still be enough
+    found, reason = _packets(container, stream)
     torn = 0
-    while found and found[-1][2]:
+    while found and found[-1].corrupt:
         found.pop()
         torn += 1
-    discarded = sum(packet[1] for packet in found)
-    average = float(stream.average_rate or stream.guessed_rate or 0)
+    discarded = sum(packet.discard for packet in found)
+    average = float(stream.average_rate or 0) or _sane(stream.guessed_rate)
     expected = _expected(stream, container, average, discarded)
     if expected is not None and len(found) < ENOUGH * expected:
         raise Unreadable(path, f"truncated: {len(found)} of {round(expected)} frames{reason}")
@@ -121,8 +146,12 @@ def _probe(path: Path, container) -> Probe:
         sniff.asf_size(path)
     if len(found) == discarded:
         raise Unreadable(path, f"no frame in the video stream{reason}")
-    shown = [stamp for _, discard, _, stamp in found if not discard]
+    if torn and expected is None:
+        raise Unreadable(path, f"truncated: cut off after {len(found)} frames, and nothing says how many are missing")
+    secure = None if stream.frames and len(found) >= stream.frames else ends.secure(found)
+    shown = [packet.pts for packet in found if not packet.discard]
     complete = None not in shown and len(set(shown)) == len(shown)
+    kept = [stamp for stamp in shown if secure is None or stamp is None or stamp <= secure]
     return Probe(
         path=path,
         container=container.format.name,
@@ -133,12 +162,29 @@ def _probe(path: Path, container) -> Probe:
         expected=expected,
         packets=len(found),
         discarded=discarded,
-        corrupt=sum(packet[2] for packet in found),
+        corrupt=sum(packet.corrupt for packet in found),
         torn=torn,
-        stamps=tuple(sorted(shown)) if complete else None,
-        keys=tuple(sorted(stamp for key, _, _, stamp in found if key and stamp is not None)),
-        leading=_leading([(key, stamp) for key, _, _, stamp in found]),
+        stamps=tuple(sorted(kept)) if complete else None,
+        keys=tuple(sorted(packet.pts for packet in found if packet.key and packet.pts is not None)),
+        leading=_leading([(packet.key, packet.pts) for packet in found]),
+        order=tuple((packet.pts, packet.key) for packet in found),
+        tick=float(stream.time_base or 0) or 1.0,
+        start=(container.start_time or 0) / 1e6,
+        secure=secure,
+        loose=len(shown) - len(kept),
     )
+
+
+def _packets(container, stream) -> tuple[list[Packet], str]:
+    """What the file holds of the stream, and why reading ended early; what was read before may still be enough."""
+    found: list[Packet] = []
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                found.append(Packet(packet.is_keyframe, packet.is_discard, packet.is_corrupt, packet.pts, packet.dts))
+    except container_error() as error:
+        return found, f" ({_words(error)})"
+    return found, ""
 
 
 def container_error() -> type[Exception]:
@@ -158,7 +204,9 @@ def _expected(stream, container, average: float, discarded: int) -> float | None
     """Packets the header announces: its own count, else duration times rate (plus those never shown)."""
     if stream.frames:
         return float(stream.frames)
-    seconds = None
+    seconds, kinds = None, container.format.name.split(",")
+    if "mov" in kinds or kinds[0] in UNANNOUNCED:  # an MP4 without a count is fragmented and has no duration either
+        return None
     if stream.duration is not None and stream.time_base is not None:
         seconds = float(stream.duration * stream.time_base)
     elif "DURATION" in stream.metadata:
@@ -171,14 +219,18 @@ def _expected(stream, container, average: float, discarded: int) -> float | None
 
 def _rate(stream, average: float, packets: int) -> float:
     """Frames per second as OpenCV gives it to the papers' code; the average where that is absurd or absent."""
-    guessed = float(stream.guessed_rate or 0)
-    if 0 < guessed <= 240:
+    if guessed := _sane(stream.guessed_rate):
         return guessed
     if average > 0:
         return average
     if stream.duration and stream.time_base:
         return packets / float(stream.duration * stream.time_base)
     return 25.0  # nothing says; what FFmpeg itself assumes
+
+
+def _sane(rate) -> float:
+    """Frames per second; 0 for what is a clock's rate and no video's (1000 in WMV files of one frame)."""
+    return float(rate) if rate and 0 < rate <= 240 else 0.0
 
 
 def _leading(keys: list[tuple[bool, int | None]]) -> bool:

@@ -8,6 +8,29 @@ from petvr.errors import PetvrError
 
 ENOUGH = 0.9  # share of the announced frames that must be there (DATASETS §8 rule 8)
 
+# Containers of videos, by FFmpeg's names; an allow list, because FFmpeg also takes a JPEG for a video of one frame, and
+# playlists, which make it open other files and addresses.
+CONTAINERS = (
+    "mov", "matroska", "webm", "avi", "flv", "live_flv", "asf", "mpeg", "mpegts", "mpegvideo", "m4v", "h264", "hevc",
+    "ogg", "rm", "mxf", "wtv", "dv", "nut", "ivf", "obu", "gif", "swf", "amv", "vc1",
+)  # fmt: skip
+OTHER = {  # how files begin that are often saved in a video's place
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"\x89PNG": "a PNG picture",
+    b"BM": "a BMP picture",
+    b"II*\0": "a TIFF picture",
+    b"MM\0*": "a TIFF picture",
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"Rar!": "a rar archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"%PDF": "a PDF document",
+    b"{": "JSON text",
+    b"#EXTM3U": "a playlist",
+    b"ffconcat": "a playlist",
+    b"version https://git-lfs": "a Git LFS pointer",
+}
+
 
 class Unreadable(PetvrError):
     """A video that cannot be used; `reason` is the message without the path."""
@@ -34,6 +57,32 @@ def sniff(path: Path) -> None:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")):
         raise Unreadable(path, "an HTML page saved as a video (quota or login page?)")
+    for magic, what in OTHER.items():
+        if head.startswith(magic) or start.startswith(magic.lower()):
+            raise Unreadable(path, f"{what}, not a video")
+    if head[8:12] == b"WEBP":
+        raise Unreadable(path, "a WebP picture, not a video")
+    _whole_packets(path, head)
+    if head.startswith(b"GIF8") and _tail(path, 1) != b";":
+        raise Unreadable(path, "truncated: the end mark of the GIF is missing")
+
+
+def _whole_packets(path: Path, head: bytes) -> None:
+    """MPEG transport streams announce no length; that one was cut off shows only where a packet is torn."""
+    for size, place in ((188, 0), (192, 4)):
+        if [head[place + size * i : place + size * i + 1] for i in range(2)] != [b"G", b"G"]:
+            continue
+        rest = path.stat().st_size % size
+        last = _tail(path, rest + size)[place : place + 1]
+        if rest or last != b"G":
+            what = "ends within a packet" if rest else "does not end in a packet"
+            raise Unreadable(path, f"truncated: the transport stream {what}; how much is missing is not known")
+
+
+def _tail(path: Path, size: int) -> bytes:
+    with open(path, "rb") as stream:
+        stream.seek(-min(size, path.stat().st_size), 2)
+        return stream.read()
 
 
 def no_moov(path: Path) -> str:
