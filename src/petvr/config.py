@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from petvr.errors import PetvrError, unknown
 
@@ -61,6 +62,37 @@ class Places(_Section):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
         return {"anyOf": [{"type": "string"}, handler(core)]}
+
+
+# untrained, fully trained, and the method of each paper
+OWN_METHODS = ["zero_shot", "full", "vop", "rap", "mv_adapter", "cross_modal_adapter"]
+
+
+class Own(_Section):
+    """A user's data set: a csv file with the columns video, caption, split, and what is trained on it.
+
+    A path alone stands for {captions: PATH}.
+    """
+
+    captions: Path
+    paper: str = "rap"  # the one whose recipe trains the methods
+    methods: list[str] = Field(default=OWN_METHODS, min_length=1)
+    backbone: str = "vit-b-32"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_path(cls, value: Any) -> Any:
+        return {"captions": value} if isinstance(value, str | Path) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(core)]}
+
+
+def _own_name(value: str) -> str:
+    if re.fullmatch("[a-z][a-z0-9]*", value):
+        return value
+    raise ValueError("the name of a data set must be lower-case letters and digits, a letter first")
 
 
 class Downloads(_Section):
@@ -119,6 +151,8 @@ class Config(_Section):
     results: Path = Path("results")
     data: Path = Path("data")
     paths: dict[str, Places] = {}
+    options: dict[str, dict[str, str]] = {}  # data set -> option -> value (petvr.catalogue)
+    own: dict[Annotated[str, AfterValidator(_own_name)], Own] = {}
     download: Downloads = Downloads()
     frames: Frames = Frames()
     weights: dict[str, str]

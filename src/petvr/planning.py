@@ -13,27 +13,30 @@ from typing import Any
 
 import yaml
 
-from petvr import datasets, methods, papers, similarity, training
+from petvr import catalogue, datasets, methods, papers, similarity, training
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.frames import decode, preprocess, samplers
 from petvr.layout import Layout
+from petvr.papers import own
 from petvr.papers.cells import parse_id
 from petvr.papers.plan import Known, Plan, TableView, expand
+from petvr.papers.table import Table
 from petvr.spec import Recipe, RunSpec
 
 CLIP_IMAGE = 224  # side of the pictures the public backbones read, in pixels
 
 
-def known() -> Known:
-    """What exists today, and the versions a result depends on."""
+def known(config: Config) -> Known:
+    """What exists today, the options of the data sets, and the versions a result depends on."""
     return Known(
         methods=methods.NAMES(),
         similarities=similarity.NAMES(),
-        datasets=datasets.NAMES,
+        datasets=catalogue.names(config),
         method_version=methods.version,
         similarity_version=similarity.version,
         parts={"training": training.VERSION, **frame_versions()},
+        options=catalogue.all_options(config),
     )
 
 
@@ -55,8 +58,25 @@ def plan(config: Config, everything: bool = False) -> Plan:
         optional=config.optional,
         quoted=config.quoted,
         overrides=config.recipe.model_dump(),
-        known=None if everything else known(),
+        known=None if everything else known(config),
+        own=[own_table(config, name) for name in config.own],
     )
+
+
+def own_table(config: Config, name: str) -> Table:
+    """The table own/<name>. Raises PetvrError, with the key of the configuration, for what does not exist."""
+    given, where = config.own[name], f"own.{name}"
+    if given.paper not in papers.NAMES:
+        raise unknown("paper", given.paper, papers.NAMES, where)
+    if given.backbone not in {*config.weights, *config.backbones}:
+        raise unknown("backbone", given.backbone, {*config.weights, *config.backbones}, where)
+    found = own.table(name, given.methods, given.paper, papers.load(given.paper).title, given.backbone)
+    for row in found.rows:
+        try:
+            methods.settings(row.cells[name].method or "", row.cells[name].setting)
+        except PetvrError as error:
+            raise PetvrError(f"{where}.methods: {error}") from error
+    return found
 
 
 def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
@@ -73,8 +93,8 @@ def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
     cell = planned.cells.get(parts.cell)
     if cell is not None and cell.runs:
         return planned.runs[cell.runs[0]].model_copy(update={"seed": parts.seed})
-    if parts.dataset not in datasets.NAMES:
-        raise unknown("data set", parts.dataset, datasets.NAMES, run_id)
+    if parts.dataset not in catalogue.names(config):
+        raise unknown("data set", parts.dataset, catalogue.names(config), run_id)
     backbones = {*config.weights, *config.backbones.values()}
     if parts.backbone not in backbones:
         raise unknown("backbone", parts.backbone, backbones, run_id)
@@ -85,6 +105,7 @@ def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
     recipe, sources = papers.load(parts.paper).recipe(
         parts.dataset, parts.method, setting, config.recipe.model_dump(), variant, "the run's id"
     )
+    options = catalogue.options(config, parts.dataset)
     return RunSpec(
         paper=parts.paper,
         dataset=parts.dataset,
@@ -94,9 +115,10 @@ def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
         variant=variant,
         seed=parts.seed,
         train=parts.method != "zero_shot",
+        options={key: value for key, (value, _) in options.items()},
         recipe=recipe,
-        sources=sources,
-        versions=known().versions(parts.method, recipe.similarity),
+        sources=sources | {f"options.{key}": source for key, (_, source) in options.items()},
+        versions=known(config).versions(parts.method, recipe.similarity),
     )
 
 
@@ -110,14 +132,13 @@ def image_size(backbone: str) -> int:
 
 
 def dataset(config: Config, name: str) -> datasets.Dataset:
-    """A data set where the configuration says that it lies. Nothing is read yet."""
-    folder = datasets.folder(name)
-    return datasets.load(name, config.folder(folder), config.videos(folder))
+    """A data set where the configuration says that it lies, with its options. Nothing is read yet."""
+    return catalogue.load(config, name)
 
 
 def dataset_names(config: Config) -> list[str]:
     """The data sets the configuration asks for, of those that exist."""
-    return [name for name in datasets.NAMES if config.datasets == "all" or name in config.datasets]
+    return [name for name in catalogue.names(config) if config.datasets == "all" or name in config.datasets]
 
 
 def lock(config: Config, name: str) -> Path:
@@ -127,7 +148,7 @@ def lock(config: Config, name: str) -> Path:
 
 def store(config: Config, run: RunSpec):
     """The folder of the frame store a run reads."""
-    folder = datasets.folder(run.dataset)
+    folder = catalogue.folder(config, run.dataset)
     return Layout(config.results).frames(folder, run.recipe.sampler, run.recipe.frames, image_size(run.backbone))
 
 
@@ -156,7 +177,7 @@ def digest(value: Any) -> str:
 
 def table_digest(view: TableView, rule: str) -> str:
     """Changes when a table's rows, cells, printed values or selection rule change: then it is built anew."""
-    printed = papers.load(view.paper).printed(view.name)
+    printed = papers.load(view.paper).printed(view.name) if view.paper in papers.NAMES else {}
     return digest([repr(view), sorted((key, tuple(cell)) for key, cell in printed.items()), rule, _template_version()])
 
 

@@ -77,8 +77,9 @@ class RunSpec(BaseModel):
     variant: dict[str, str | int | float | bool] = {}  # recipe fields this cell alone sets; part of the id
     seed: int
     train: bool  # False: evaluated as it is, nothing is trained
+    options: dict[str, str] = {}  # of the data set, e.g. {"didemo_key": "exact"}
     recipe: Recipe
-    sources: dict[str, Source]  # "recipe.lr_new", "setting.tokens" -> Source
+    sources: dict[str, Source]  # "recipe.lr_new", "setting.tokens", "options.split" -> Source
     versions: dict[str, int]  # method file or part of petvr -> VERSION; a new VERSION makes old results stale
 
     @property
@@ -94,7 +95,7 @@ class RunSpec(BaseModel):
 
     def digest(self) -> str:
         """Changes exactly when something changes that a result depends on (not with sources or their wording)."""
-        data = self.model_dump(mode="json", exclude={"sources"})
+        data = self.model_dump(mode="json", exclude={"sources"} if self.options else {"sources", "options"})
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 
-from petvr import datasets, environment, planning
+from petvr import catalogue, environment, planning
 from petvr.config import check
 from petvr.errors import PetvrError
 from petvr.frames import shards
@@ -48,7 +48,7 @@ def run_of(wildcards):
 
 def sharing(folder):
     """The data sets that lie in one folder: both MSR-VTT splits read one store of frames."""
-    return [name for name in datasets.NAMES if datasets.folder(name) == folder]
+    return catalogue.sharing(CONFIG, folder)
 
 
 def frame_shards(wildcards):
@@ -62,14 +62,10 @@ def frame_shards(wildcards):
 
 def annotations(wildcards):
     """What a manifest depends on: the world's mark, or those annotation files of the real data that are there."""
-    root = CONFIG.folder(datasets.folder(wildcards.dataset))
-    if CONFIG.world is not None:
-        return [root / "world.json"]
-    return [
-        file
-        for file in datasets.load(wildcards.dataset, root).annotation_files()
-        if file.exists()
-    ]
+    dataset = catalogue.load(CONFIG, wildcards.dataset)
+    if CONFIG.world is not None and wildcards.dataset not in CONFIG.own:
+        return [dataset.root / "world.json"]
+    return [file for file in dataset.annotation_files() if file.exists()]
 
 
 def table_files(name):

@@ -40,6 +40,7 @@ rule data:
         ENVIRONMENT
     params:
         missing=CONFIG.missing,
+        options=lambda w: CONFIG.options.get(w.dataset),
     shell:
         "python -m petvr data {wildcards.dataset} > {log} 2>&1"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from petvr import datasets, planning
+from petvr import catalogue, datasets, planning
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
@@ -32,18 +32,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> int:
     first, *rest = args.words
     action, names = (first, rest) if first in ACTIONS else ("check", args.words)
+    known = catalogue.names(config)
     for name in names:
-        if name not in datasets.NAMES:
-            raise unknown(
-                "data set", name, datasets.NAMES if action != "check" or rest else [*datasets.NAMES, *ACTIONS]
-            )
+        if name not in known:
+            raise unknown("data set", name, known if action != "check" or rest else [*known, *ACTIONS])
     if action == "status":
         from petvr.manifest import report
 
         report.show(config, names or planning.dataset_names(config))
         return 0
     if action == "check" and not names:
-        raise PetvrError(f"name a data set: petvr data check {' | '.join(datasets.NAMES)}")
+        raise PetvrError(f"name a data set: petvr data check {' | '.join(known)}")
     refused = 0
     for name in names or _there(config):
         try:

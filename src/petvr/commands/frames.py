@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from petvr import datasets, planning
+from petvr import catalogue, planning
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.frames.samplers import SAMPLERS
@@ -61,12 +61,12 @@ def _items(folder: str, config: Config) -> list:
     """The videos of all data sets that lie in one folder, each once."""
     from petvr.frames.store import Item
 
-    names = [name for name in datasets.NAMES if datasets.folder(name) == folder]
+    names = catalogue.sharing(config, folder)
     if not names:
-        raise unknown("folder", folder, {datasets.folder(name) for name in datasets.NAMES})
+        raise unknown("folder", folder, {catalogue.folder(config, name) for name in catalogue.names(config)})
     items: dict[str, Item] = {}
     for name in names:
-        dataset = datasets.load(name, config.folder(folder), config.videos(folder))
+        dataset = catalogue.load(config, name)
         for split in ("train", "test"):
             for video in dataset.split(split).videos:
                 items[video] = Item(video, dataset.video_file(video), dataset.window(video))

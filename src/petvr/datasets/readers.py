@@ -46,18 +46,26 @@ def json_file(path: Path, shape: type) -> Any:
 
 def csv_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """The rows as dicts; every one of `columns` must be in the header and filled in every row."""
-    reader = csv.DictReader(io.StringIO(text(path), newline=""))
-    try:
-        header, rows = reader.fieldnames or [], list(reader)
-    except csv.Error as error:
-        raise PetvrError(f"{path}: line {reader.line_num}: no CSV ({error})") from error
-    for column in columns:
-        if column not in header:
-            raise PetvrError(f"{path}: no column '{column}'; columns: {', '.join(header) or 'none'}")
+    rows = csv_table(path, columns)
     for number, row in enumerate(rows, start=1):
         for column in columns:
             if not (row[column] or "").strip():
                 raise PetvrError(f"{path}: '{column}' is empty in data row {number}")
+    return rows
+
+
+def csv_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows as dicts; every one of `columns` must be in the header, a short row has None in the last ones."""
+    reader = csv.DictReader(io.StringIO(text(path), newline=""))
+    try:
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
+        rows = list(reader)
+    except csv.Error as error:
+        raise PetvrError(f"{path}: line {reader.line_num}: not CSV ({error})") from error
+    for column in columns:
+        if column not in reader.fieldnames:
+            found = ", ".join(reader.fieldnames) or "none"
+            raise PetvrError(f"{path}: no column '{column}'; columns: {found} (separated by commas, in the first line)")
     return rows
 
 

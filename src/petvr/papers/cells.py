@@ -36,16 +36,23 @@ def parse_id(text: str) -> RunId:
         seed = int(parts.pop()[5:])
     if len(parts) != 4 or not all(parts):
         raise PetvrError(f"'{text}' is not an id of the form {form}")
-    method, at, written = parts[3].partition("@")
+    method, setting = split_method(parts[3], f"'{text}' is not an id of the form {form}")
+    return RunId(parts[0], parts[1], parts[2], method, setting, seed)
+
+
+def split_method(text: str, complaint: str = "") -> tuple[str, dict[str, str]]:
+    """`vop@tokens=8` -> ("vop", {"tokens": "8"}). Raises PetvrError, with `complaint` in front, if it is not so."""
+    complaint = complaint or f"'{text}' is not of the form method[@key=value,...]"
+    method, at, written = text.partition("@")
     setting = {}
     for item in written.split(",") if at else []:
         key, equals, value = item.partition("=")
         if not (key and equals and value) or key in setting:
-            raise PetvrError(f"'{text}' is not an id of the form {form}: '{item}'")
+            raise PetvrError(f"{complaint}: '{item}'")
         setting[key] = value
     if not method:
-        raise PetvrError(f"'{text}' is not an id of the form {form}")
-    return RunId(parts[0], parts[1], parts[2], method, setting, seed)
+        raise PetvrError(complaint)
+    return method, setting
 
 
 CELL_COLUMNS = ("id", "paper", "tables", "dataset", "backbone", "method", "setting", "seed", "status")

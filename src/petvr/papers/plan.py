@@ -8,7 +8,7 @@ from typing import Any
 from petvr import errors
 from petvr.errors import PetvrError
 from petvr.papers import NAMES, load
-from petvr.papers.table import Cell, Table
+from petvr.papers.table import OWN, Cell, Table
 from petvr.papers.views import CellView, Known, Plan, PlannedCell, RowView, TableView
 from petvr.spec import Recipe, RunSpec, Source
 
@@ -26,6 +26,7 @@ def expand(
     quoted: bool = False,
     overrides: Mapping[str, Any] | None = None,
     known: Known | None = None,
+    own: Sequence[Table] = (),
 ) -> Plan:
     """All cells and runs the chosen tables need.
 
@@ -34,16 +35,18 @@ def expand(
     backbones: the paper's backbone -> the one used; what is not named stays.
     optional: also the cells only figures show. quoted: also run the rows that papers only report, where a method
     is named. overrides: see Paper.recipe. A cell without training runs with the first seed alone, since nothing is
-    drawn. A cell that several rows, tables or papers share is one run. Raises PetvrError for unknown names, empty
-    or repeated seeds, bad overrides, and cells of one id with different recipes.
+    drawn. own: tables of a user's data sets (petvr.papers.own), which name their methods themselves. A cell that
+    several rows, tables or papers share is one run. Raises PetvrError for unknown names, empty or repeated seeds, bad
+    overrides, and cells of one id with different recipes.
     """
     names = _chosen("paper", papers, NAMES)
-    chosen = _chosen_tables(names, tables)
+    chosen = _chosen_tables(names, tables, own)
     if not seeds or len(set(seeds)) != len(seeds):
         raise PetvrError(f"seeds: needs at least one seed and each only once, given {list(seeds)}")
     known = known or Known()
-    allowed = None if datasets == "all" else set(_chosen("data set", datasets, _all_datasets(known)))
-    _check_override_names(overrides or {}, known)
+    existing = sorted({*_all_datasets(known), *(name for table in own for name in table.datasets)})
+    allowed = None if datasets == "all" else set(_chosen("data set", datasets, existing))
+    _check_override_names(overrides or {}, known, existing)
     wanted = None if methods == "all" else set(_chosen("method", methods, _all_methods(known)))
     builder = _Builder(tuple(seeds), dict(backbones or {}), quoted, overrides or {}, known, allowed, wanted)
     views = {table.id: builder.table(table) for table in chosen}
@@ -110,7 +113,8 @@ class _Builder:
             cell.dataset, cell.method, cell.setting, self.overrides, cell.variant, table or used_in
         )
         status = self.known.missing(cell.dataset, cell.method, recipe.similarity)
-        if not status and self.wanted is not None and cell.method not in self.wanted:
+        listed = table.startswith(f"{OWN}/")  # its methods are listed by the user already
+        if not status and self.wanted is not None and not listed and cell.method not in self.wanted:
             status = "not selected"
         first = self._run(cell, self.seeds[0], recipe, sources, with_versions=not status)
         if table and table not in self.tables_of.setdefault(first.cell, []):
@@ -144,6 +148,8 @@ class _Builder:
         self, cell: Cell, seed: int, recipe: Recipe, sources: dict[str, Source], *, with_versions: bool
     ) -> RunSpec:
         assert cell.method is not None
+        options = self.known.options.get(cell.dataset, {})
+        chosen_by = {f"options.{key}": source for key, (_, source) in options.items()}
         return RunSpec(
             paper=cell.paper,
             dataset=cell.dataset,
@@ -154,7 +160,8 @@ class _Builder:
             seed=seed,
             train=cell.train,
             recipe=recipe,
-            sources=sources,
+            options={key: value for key, (value, _) in options.items()},
+            sources=sources | chosen_by,
             versions=self.known.versions(cell.method, recipe.similarity) if with_versions else {},
         )
 
@@ -170,8 +177,9 @@ def _chosen(what: str, given: str | Sequence[str], allowed: Collection[str]) -> 
     return list(dict.fromkeys(names))
 
 
-def _chosen_tables(papers: Sequence[str], given: str | Sequence[str]) -> list[Table]:
+def _chosen_tables(papers: Sequence[str], given: str | Sequence[str], own: Sequence[Table]) -> list[Table]:
     tables = {table.id: table for name in papers for table in load(name).tables.values()}
+    tables |= {table.id: table for table in own}
     return [tables[id] for id in _chosen("table", given, tables)]
 
 
@@ -191,9 +199,9 @@ def _all_methods(known: Known) -> list[str]:
     return sorted(found)
 
 
-def _check_override_names(overrides: Mapping[str, Any], known: Known) -> None:
+def _check_override_names(overrides: Mapping[str, Any], known: Known, datasets: Sequence[str]) -> None:
     """A misspelt paper, data set or method would silently override nothing."""
-    allowed = {"papers": NAMES, "datasets": _all_datasets(known), "methods": _all_methods(known)}
+    allowed = {"papers": NAMES, "datasets": datasets, "methods": _all_methods(known)}
     for level, names in allowed.items():
         for name in overrides.get(level) or {}:
             if name not in names:

@@ -13,6 +13,7 @@ from petvr.papers.printed import PrintedKey
 from petvr.papers.recipe import known_field
 from petvr.papers.schema import CellSpec, Copied, OptionalSpec, RowSpec, TableSpec, Value
 
+OWN = "own"  # stands in place of a paper in the table of a user's data set: own/<data set>
 LOW_IS_GOOD = ("MnR", "MdR")
 COSTS = ("params_M", "params_percent", "memory_G", "gflops")  # columns that belong to no direction
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from petvr.papers.schema import Copied, Value
 from petvr.papers.table import Column
-from petvr.spec import RunSpec
+from petvr.spec import RunSpec, Source
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Known:
     method_version: Callable[[str], int] = lambda name: 1
     similarity_version: Callable[[str], int] = lambda name: 1
     parts: Mapping[str, int] = field(default_factory=dict)  # e.g. {"training": 2}: versions every run depends on
+    # data set -> option -> (chosen value, who chose it)
+    options: Mapping[str, Mapping[str, tuple[str, Source]]] = field(default_factory=dict)
 
     def missing(self, dataset: str, method: str, similarity: str) -> str:
         """Why a cell cannot run: "not implemented: vop_f", "no data set: lsmdc", or "" if it can."""

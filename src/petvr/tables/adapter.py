@@ -32,8 +32,8 @@ def from_plan(plan: Any, table: str) -> TableModel:
     if table not in plan.tables:
         raise unknown("table", table, plan.tables)
     view = plan.tables[table]
-    paper = papers.load(view.paper)
-    lookup = paper.printed(view.name)
+    paper = papers.load(view.paper) if view.paper in papers.NAMES else None  # a user's own table has none
+    lookup = paper.printed(view.name) if paper else {}
     columns = tuple(_column(column) for column in view.columns)
     rows, printed = [], {}
     for index, row in enumerate(view.rows):
@@ -44,7 +44,7 @@ def from_plan(plan: Any, table: str) -> TableModel:
                 found = lookup.get((row.key, dataset, source.direction, source.metric))
                 if found is not None:
                     printed[index, column.key] = Printed(found.value, found.std, digits(found), found.remark)
-    whole: dict[str, float] = dict(paper.percent_of)
+    whole: dict[str, float] = dict(paper.percent_of) if paper else {}
     return TableModel(view.paper, view.name, view.title, columns, tuple(rows), printed, whole, (), DATASET_TITLES)
 
 

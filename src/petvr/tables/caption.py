@@ -11,6 +11,7 @@ PAPER_TITLES = {
     "rap": "RAP",
     "mv_adapter": "MV-Adapter",
     "cross_modal_adapter": "Cross-Modal Adapter",
+    "own": "Own data",
 }
 CLASSES = {
     "A": "exact",
