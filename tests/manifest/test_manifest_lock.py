@@ -12,7 +12,7 @@ from petvr import cli
 from petvr.datasets import load
 from petvr.frames.index import Index, Problem, Record, Settings, Stamp
 from petvr.layout import Layout
-from petvr.manifest import files, lock
+from petvr.manifest import files, identity, lock
 
 SPLITS = {"train": ["a1", "a2", "a3"], "val": ["v1"], "test": ["t1", "t2"]}
 BIG = 60_000  # bytes: more than a fingerprint's two ends
@@ -116,7 +116,7 @@ def test_the_summary_does_not_change_when_nothing_did(project, data):
 def test_freezing_gives_the_hash_that_runs_carried_before(project, data):
     store(project, problems=["t1"])
     data("msvd")
-    carried = files.read(Layout(project / "results"), "msvd").identity(["t1"])
+    carried = identity.identity(files.read(Layout(project / "results"), "msvd").presence, ["t1"])
     code, out, _ = data("freeze", "msvd")
     assert code == 0 and carried in out
     frozen = lock.read(project / "locks" / "msvd.json")

@@ -183,7 +183,7 @@ def test_missing_videos_stop_the_run_and_are_named(bench):
 
 def test_missing_videos_are_recorded_on_request(bench):
     result = training.run(tiny.spec(epochs=1), **missing_some(bench, ["test3", "train5"]), missing="record")
-    assert result.data.missing == ["train5", "test3"]
+    assert result.data.missing == ["test3", "train5"]
     assert (result.data.train_videos, result.data.train_videos_official) == (23, 24)
     assert (result.data.test_videos, result.data.test_videos_official, result.data.test_captions) == (15, 16, 15)
     assert result.data.data_class == "D"

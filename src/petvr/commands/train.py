@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+from typing import TYPE_CHECKING
 
-from petvr import atomic, datasets, planning
+from petvr import atomic, planning
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+
+if TYPE_CHECKING:
+    from petvr.training.splits import Checked
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,17 +32,17 @@ def run(args: argparse.Namespace, config: Config) -> int:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(args.threads)
     from petvr import training
 
-    folder = datasets.folder(spec.dataset)
     try:
         result = training.run(
             spec,
             weights=layout.weights(spec.backbone),
             store=planning.store(config, spec),
-            dataset=datasets.load(spec.dataset, config.folder(folder), config.videos(folder)),
+            dataset=planning.dataset(config, spec.dataset),
             out=layout.run(spec),
             state=layout.state(spec),
-            world="synthetic" if config.world else "real",
+            world="synthetic" if config.world and spec.dataset not in config.own else "real",
             missing=config.missing,
+            checked=_checked(config, layout, spec.dataset),
             device=None if config.device == "auto" else config.device,
             threads=args.threads,
             checkpoint_every=config.checkpoint_minutes * 60,
@@ -52,6 +56,27 @@ def run(args: argparse.Namespace, config: Config) -> int:
     best = result.at(spec.recipe.selection).plain
     print(f"{args.run}: t2v R@1 {best['t2v']['R@1']:.1f}, v2t R@1 {best['v2t']['R@1']:.1f} ({spec.recipe.selection})")
     return 0
+
+
+def _checked(config: Config, layout: Layout, name: str) -> Checked:
+    """What `petvr data` found and what was frozen of it. A run by hand may do without; a lock is never ignored."""
+    from petvr.manifest import files, identity, lock
+    from petvr.training.splits import Checked
+
+    path = planning.lock(config, name)
+    found, frozen = files.read(layout, name), lock.read(path)
+    if frozen is not None and found is None:
+        raise PetvrError(f"{path}: {name} is frozen, but was not compared with it here: petvr data check {name}")
+    if found is None:
+        return Checked()
+    used = ("train", "test")
+    return Checked(
+        identity=lambda left_out: identity.identity(found.presence, left_out),
+        lock=frozen.hash if frozen else "",
+        captions={split: found.splits[split]["digest"] for split in used},
+        usable={split: frozen.usable(split) for split in used} if frozen else {},
+        status={video: status for split in used for video, status in found.left_out[split].items()},
+    )
 
 
 def _record(layout: Layout, run: str, error: Exception) -> None:

@@ -30,11 +30,6 @@ class Summary:
     splits: dict[str, dict[str, Any]]  # name -> videos, official, captions, digest, ok
     left_out: dict[str, dict[str, str]]  # split -> video -> status, of those that are absent or plainly no video
 
-    def identity(self, problems: Iterable[str] = ()) -> str:
-        """The hash of the data with the videos of the used splits that turned out to be unreadable."""
-        known = [video for split in identity.USED for video in self.left_out.get(split, {})]
-        return identity.identity(self.presence, [*known, *problems])
-
 
 def summary(name: str, splits: Mapping[str, str], official: Mapping[str, tuple[int, int]], rows: list[Row]) -> Summary:
     """splits: name -> `Split.digest()`; official: name -> (videos, captions), what is listed where it is silent."""

@@ -124,7 +124,8 @@ def _look(
         if checksum and not row.sha256:
             with open(path, "rb") as stream:
                 row = replace(row, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
-        sniff(path)
+        if not (same and old is not None and old.ok):
+            sniff(path)
     except Unreadable as error:
         return replace(row, status="undecodable", reason=error.reason)
     except OSError as error:

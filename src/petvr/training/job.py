@@ -22,7 +22,7 @@ from petvr.training.machine import locked, memory, prepare
 from petvr.training.reader import Ahead, Reader
 from petvr.training.report import Report
 from petvr.training.saver import Saver, take_up
-from petvr.training.splits import Splits, open_splits
+from petvr.training.splits import Checked, Splits, open_splits
 from petvr.training.stop import Checkpointed, Interrupted, Stop, listening
 from petvr.training.texts import Texts
 
@@ -40,6 +40,7 @@ def run(
     world: Literal["real", "synthetic"] = "real",
     resume: bool = True,
     missing: Literal["strict", "record"] = "strict",
+    checked: Checked | None = None,
     device: str | None = None,
     threads: int | None = None,
     progress: bool | None = None,
@@ -51,7 +52,8 @@ def run(
     """Train and evaluate `spec`, or only evaluate it where `spec.train` is False; write result.json into `out` last.
 
     weights: canonical CLIP folder; store: frame store; state: folder of checkpoints, emptied once the result exists.
-    missing: what to do about videos that the store lacks. device: "cpu", "cuda", ...; None takes a GPU if there is one.
+    missing: what to do about videos that the store lacks. checked: what manifest and lock say of the data set.
+    device: "cpu", "cuda", ...; None takes a GPU if there is one.
     threads: CPU threads; None takes PETVR_THREADS or torch's choice. progress: None draws a bar on a terminal only.
     A checkpoint is written every `checkpoint_every` seconds (and every `checkpoint_steps` steps, where given), and when
     SIGTERM or SIGUSR2 asks the run to stop; the process then ends with EXIT_CHECKPOINTED.
@@ -66,7 +68,7 @@ def run(
         raise PetvrError(f"chunk: {chunk} given, allowed: 1 or more")
     place = prepare(device, threads)
     frames = FrameStore(store)
-    splits = open_splits(spec, dataset, frames, missing)
+    splits = open_splits(spec, dataset, frames, missing, checked)
     identity = {
         "spec": spec.digest(),
         "weights": clip_weights.digest(weights),
