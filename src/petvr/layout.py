@@ -50,6 +50,10 @@ class Layout:
     def log(self, run_id: str | RunSpec) -> Path:
         return self.results / "logs" / f"{_id(run_id)}.log"
 
+    def search(self, run_id: str | RunSpec) -> Path:
+        """Features that `petvr search` keeps for the next query; may be deleted at any time."""
+        return self.results / "search" / _id(run_id)
+
     @property
     def tables(self) -> Path:
         return self.results / "tables"

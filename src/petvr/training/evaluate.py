@@ -37,9 +37,9 @@ def rank(
     """
     model.mode_of(training=False)
     batch = pictures or PICTURES[model.device.type]
-    text = _texts(model, texts, batch, pause)
-    sentences = (text if pool is None else _texts(model, pool, batch, pause))["text"]
-    videos = _videos(model, reader, pictures, pause, sentences)
+    text = text_sides(model, texts, batch, pause)
+    sentences = (text if pool is None else text_sides(model, pool, batch, pause))["text"]
+    videos = video_sides(model, reader, pictures, pause, sentences)
     scores = Scores(model, text, videos, texts.place, pause)
     return ranking.evaluate(
         scores,
@@ -79,7 +79,7 @@ class Scores:
         return torch.cat(parts)
 
 
-def _texts(model: Model, texts: Texts, batch: int, pause: Callable[[], None]) -> Features:
+def text_sides(model: Model, texts: Texts, batch: int, pause: Callable[[], None]) -> Features:
     """Text sides of the distinct captions; those of like length go together, the longest first."""
     order = torch.argsort(texts.lengths, stable=True, descending=True)
     found: Features = {}
@@ -89,7 +89,7 @@ def _texts(model: Model, texts: Texts, batch: int, pause: Callable[[], None]) ->
     return found
 
 
-def _videos(
+def video_sides(
     model: Model, reader: Reader, pictures: int | None, pause: Callable[[], None], sentences: Tensor
 ) -> Features:
     """Video sides of all the reader's videos, each video read and encoded once."""
