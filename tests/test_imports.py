@@ -20,6 +20,7 @@ ARROWS = {
     "manifest": {"datasets", "frames", "layout"},
     "costs": {"clip", "methods", "similarity", "papers"},
     "training": {"methods", "similarity", "clip", "frames", "retrieval", "costs", "datasets"},
+    "search": {"training", "clip", "frames", "datasets"},
     "tables": {"papers", "layout"},
     "figures": {"papers", "tables", "layout"},
     "tracking": {"papers", "layout"},
