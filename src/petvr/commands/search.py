@@ -1,0 +1,151 @@
+"""`petvr search --run RUN "a dog runs"`: the best videos for a sentence, or with --video FILE the best captions."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from petvr import planning
+from petvr.config import Config
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+from petvr.result import Result
+from petvr.status import STATES, failure, status
+
+SHOWN = 3  # captions a video is described with
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sentence", nargs="?", help='what to look for, e.g. "a dog runs"')
+    parser.add_argument("--run", required=True, help="a finished run's id, its folder, or its result.json")
+    parser.add_argument("--video", metavar="FILE", help="list the best captions for this video file (or video id)")
+    parser.add_argument("--seconds", nargs=2, type=float, metavar=("START", "END"), help="look at this part of FILE")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="how many to list (default: %(default)s)")
+    parser.add_argument("--split", default="test", help="whose videos or captions are searched (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, for programs")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.epilog = (
+        "Scores are the plain ones behind the run's ranks, before dual-softmax. What the videos and captions of a "
+        "split look like to the run is kept below results/search/ for the next query."
+    )
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    if (args.sentence is None) == (args.video is None):
+        raise PetvrError('search: give either a sentence ("a dog runs") or --video FILE')
+    if args.top < 1:
+        raise PetvrError(f"--top: {args.top} given, allowed: 1 or more")
+    if args.seconds and not 0 <= args.seconds[0] < args.seconds[1]:
+        raise PetvrError(f"--seconds: {args.seconds[0]:g} {args.seconds[1]:g} given, allowed: 0 <= START < END")
+    layout = Layout(config.results)
+    folder = _folder(args.run, layout, config)
+    result = Result.read(folder / "result.json")
+    if args.threads:
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(args.threads)
+    from petvr.search import opened, rank
+
+    spec = result.spec
+    found = opened.open_run(
+        folder,
+        weights=layout.weights(spec.backbone),
+        store=planning.store(config, spec),
+        dataset=planning.dataset(config, spec.dataset),
+        device=None if config.device == "auto" else config.device,
+        threads=args.threads,
+    )
+    split, keep = found.split(args.split), layout.search(spec)
+    answer: dict[str, Any] = {"run": result.id, "dataset": spec.dataset, "split": args.split}
+    if args.video is None:
+        hits = rank.best_videos(found, args.sentence, split, top=args.top, keep=keep)
+        answer |= {"sentence": args.sentence, "of": len(split.videos)}
+        rows = [_video(hit, split.videos[hit.place], found.dataset, split) for hit in hits]
+    else:
+        window = tuple(args.seconds) if args.seconds else None
+        captions, hits = rank.best_captions(found, args.video, split, top=args.top, keep=keep, window=window)
+        answer |= {"video": args.video, "of": len(captions)}
+        rows = [_caption(hit, captions[hit.place], found.dataset, split) for hit in hits]
+    answer |= {"selection": spec.recipe.selection, "notes": found.notes, "results": rows}
+    if args.json:
+        json.dump(answer, sys.stdout, indent=1, ensure_ascii=False)
+        print()
+    else:
+        _show(answer, result)
+
+
+def _folder(name: str, layout: Layout, config: Config) -> Path:
+    """Where the run's result lies. Raises PetvrError saying how far an unfinished run is, or which names are near."""
+    path = Path(name)
+    if path.name == "result.json" or (path / "result.json").is_file():
+        return path.parent if path.name == "result.json" else path
+    run_id = name.strip("/")
+    folder = layout.runs / run_id
+    if (folder / "result.json").is_file():
+        return folder
+    done = [str(path.parent.relative_to(layout.runs)) for path in sorted(layout.runs.rglob("result.json"))]
+    try:
+        state = status(layout, planning.spec(config, run_id))
+    except PetvrError:
+        state = "unknown"
+    if state in ("started", "failed"):
+        raise PetvrError(f"{run_id}: {state}: {failure(layout, run_id) or STATES[state]}; log: {layout.log(run_id)}")
+    if not done:
+        raise PetvrError(f"run '{run_id}': no result; there is no finished run below {layout.runs} yet")
+    near = difflib.get_close_matches(run_id, done, n=3, cutoff=0.3) or done[:3]
+    raise PetvrError(
+        f"run '{run_id}': no result; the nearest of {len(done)} finished: {', '.join(near)} (`petvr cells` lists all)"
+    )
+
+
+def _video(hit: Any, video: str, dataset: Any, split: Any) -> dict[str, Any]:
+    file = dataset.video_file(video)
+    return {"rank": hit.rank, "score": hit.score, "video": video, "file": str(file), "seconds": dataset.window(video),
+            "captions": list(split.captions_of(video))}  # fmt: skip
+
+
+def _caption(hit: Any, caption: str, dataset: Any, split: Any) -> dict[str, Any]:
+    owners = sorted({owner for text, owner in zip(split.captions, split.owner, strict=True) if text == caption})
+    videos = [split.videos[owner] for owner in owners]
+    files = [str(dataset.video_file(video)) for video in videos]
+    return {"rank": hit.rank, "score": hit.score, "caption": caption, "videos": videos, "files": files}
+
+
+def _show(answer: dict[str, Any], result: Result) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    text = "sentence" in answer
+    asked = f"“{answer['sentence']}”" if text else answer["video"]
+    what = "videos" if text else "captions"
+    console.print(
+        Text.assemble((asked, "bold"), f"  among {answer['of']} {what} of {answer['dataset']} {answer['split']}")
+    )
+    chosen = result.at(answer["selection"])
+    recall = chosen.plain["t2v" if text else "v2t"]["R@1"]
+    console.print(
+        Text(
+            f"{answer['run']}: epoch {chosen.epoch} ({answer['selection']}), R@1 {recall:.1f} on its test split", "dim"
+        )
+    )
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("", "score", "video", "file", "captions") if text else ("", "score", "caption", "of video"):
+        table.add_column(name, justify="right" if name in ("", "score") else "left", overflow="fold")
+    for row in answer["results"]:
+        start = (str(row["rank"]), f"{row['score']:.4f}")
+        if text:
+            rest = len(row["captions"]) - SHOWN
+            shown = "\n".join([*row["captions"][:SHOWN], *([f"... {rest} more"] if rest > 0 else [])])
+            window = row["seconds"]
+            file = row["file"] + (f" ({window[0]:g}-{window[1]:g} s)" if window else "")
+            table.add_row(*start, Text(row["video"], "bold"), Text(file), Text(shown))
+        else:
+            table.add_row(*start, Text(row["caption"], "bold"), Text(", ".join(row["videos"])))
+    console.print(table)
+    for note in answer["notes"]:
+        print(f"note: {note}", file=sys.stderr)

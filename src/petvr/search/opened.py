@@ -1,0 +1,126 @@
+"""A finished run brought back to life."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from petvr.clip import tokenizer
+from petvr.clip import weights as clip_weights
+from petvr.datasets import Dataset, Split
+from petvr.errors import PetvrError, unknown
+from petvr.frames.index import Stamp
+from petvr.frames.store import FrameStore
+from petvr.result import Result
+from petvr.training import model, pool
+from petvr.training.machine import prepare
+from petvr.training.reader import Reader
+from petvr.training.texts import Texts
+
+ADAPTER = "adapter.safetensors"
+
+
+@dataclass
+class Opened:
+    """The model in evaluation mode on `place`, and what it was evaluated with. `notes`: what a person should know."""
+
+    result: Result
+    model: model.Model
+    tokenize: tokenizer.Tokenizer
+    frames: FrameStore
+    dataset: Dataset
+    place: torch.device
+    made_of: dict[str, str]  # what features depend on, beside the videos or captions themselves
+    notes: list[str]
+
+    def split(self, name: str) -> Split:
+        """One split without the videos that have no frames. Raises PetvrError where that leaves nothing."""
+        if name not in self.dataset.splits:
+            raise unknown(f"split of {self.dataset.name}", name, self.dataset.splits)
+        official = self.dataset.split(name)
+        found = official.keep(self.frames.ids)
+        if not found.videos:
+            raise PetvrError(
+                f"{self.frames.path}: holds none of the {len(official.videos)} videos of split '{name}'; "
+                "frames are made of the splits train and test"
+            )
+        return found
+
+    def texts(self, captions: tuple[str, ...] | list[str]) -> Texts:
+        return Texts.of(captions, self.tokenize, self.result.spec.recipe.words)
+
+    def reader(self, videos: tuple[str, ...]) -> Reader:
+        return Reader(self.frames, videos, self.place)
+
+    @cached_property
+    def sentences(self) -> tuple[str, ...]:
+        """What the method looks at while it reads a video, as in the run's evaluation; empty for most methods."""
+        which = self.model.adapted.pool
+        if not which:
+            return ()
+        training = self.split("train").captions if which != "gallery" else ()
+        chosen = pool.captions(which, training)
+        return tuple(dict.fromkeys(self.split("test").captions if chosen is None else chosen))
+
+
+def open_run(
+    folder: Path, *, weights: Path, store: Path, dataset: Dataset, device: str | None = None, threads: int | None = None
+) -> Opened:
+    """The run whose result.json and adapter.safetensors lie in `folder`.
+
+    Raises PetvrError where one of these files is missing or does not belong to the run: weights of another digest, a
+    store of other frames, trained tensors of other names.
+    """
+    result = Result.read(folder / "result.json")
+    spec, notes = result.spec, []
+    place = prepare(device, threads)
+    digest = clip_weights.digest(weights)
+    if digest != result.provenance.weights_digest:
+        raise PetvrError(f"{weights}: other weights than the run was trained on ({result.provenance.weights_digest})")
+    frames = FrameStore(store)
+    for key in ("sampler", "frames"):
+        if getattr(frames, key) != getattr(spec.recipe, key):
+            raise PetvrError(
+                f"{store}: {key} {getattr(frames, key)}, the run was made with {getattr(spec.recipe, key)}"
+            )
+    if frames.digest != result.data.frames_digest:
+        notes.append("the frame store has changed since the run: scores may differ from those behind its ranks")
+    built = model.build(spec, weights, place)
+    if spec.train:
+        _restore(built, folder / ADAPTER, place)
+    built.mode_of(training=False)
+    made_of = {
+        "spec": result.provenance.spec_digest,
+        "adapter": repr(Stamp.of(folder / ADAPTER)),
+        "weights": digest,
+        "frames": frames.digest,
+        "device": place.type,
+    }
+    return Opened(result, built, tokenizer.load(weights), frames, dataset, place, made_of, notes)
+
+
+def _restore(built: model.Model, path: Path, place: torch.device) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path, device=str(place))
+    except FileNotFoundError as error:
+        raise PetvrError(f"{path}: no such file: the run's trained tensors are gone; train it again") from error
+    except (OSError, SafetensorError) as error:
+        raise PetvrError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+    wanted = {name: tuple(parameter.shape) for name, (parameter, _) in built.trained.items()}
+    given = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if wanted != given:
+        name = sorted(wanted.items() ^ given.items())[0][0]
+        raise PetvrError(f"{path}: '{name}' does not fit the method as it is today; train the run again")
+    built.restore(state)
+
+
+def mark(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,80 @@
+"""The best videos for a sentence, and the best captions for a video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from petvr.datasets import Split
+from petvr.errors import PetvrError
+from petvr.frames import single
+from petvr.search import features
+from petvr.search.opened import Opened
+
+
+@dataclass(frozen=True)
+class Hit:
+    """rank from 1; score before CLIP's logit scale, for most similarities a cosine."""
+
+    rank: int
+    score: float
+    place: int  # which video or caption
+
+
+@torch.inference_mode()
+def best_videos(run: Opened, query: str, split: Split, *, top: int, keep: Path, progress: bool = True) -> list[Hit]:
+    """Videos of the split for a sentence, `place` counting its videos. Raises PetvrError for an empty sentence."""
+    if not query.strip():
+        raise PetvrError("the sentence to search for is empty")
+    words = run.result.spec.recipe.words
+    needed = len(run.tokenize.tokens([query])[0]) + 2  # with the tokens that start and end it
+    if needed > words:
+        run.notes.append(f"the run reads {words} tokens of a sentence, this one has {needed}: its end is cut off")
+    gallery = features.videos(run, split, keep, progress)
+    texts = run.texts([query])
+    text = run.model.texts(texts.rows(torch.arange(1)).to(run.place))
+    return _best(run.model.scores(text, gallery)[0], top)
+
+
+@torch.inference_mode()
+def best_captions(
+    run: Opened,
+    video: str,
+    split: Split,
+    *,
+    top: int,
+    keep: Path,
+    window: tuple[float, float] | None = None,
+    progress: bool = True,
+) -> tuple[list[str], list[Hit]]:
+    """The split's distinct captions, and the best of them for a video file (or a video of the data set, by its id).
+
+    window: the part of the file to look at, in seconds (start, end). Raises PetvrError for a file that cannot be read.
+    """
+    pixels, mask = _pixels(run, video, window)
+    distinct, texts = features.captions(run, split, keep, progress)
+    side = run.model.frames(pixels.to(run.place), mask.to(run.place), features.sentences(run, keep, progress))
+    return distinct, _best(run.model.scores(texts, side)[:, 0], top)
+
+
+def _pixels(run: Opened, video: str, window: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
+    """uint8 [1, F, 3, S, S] and its mask [1, F]"""
+    store = run.frames
+    if not Path(video).exists() and video in store:
+        pixels, mask = store.get([video])
+        return torch.from_numpy(pixels), torch.from_numpy(mask)
+    pictures = single.read(Path(video), sampler=store.sampler, frames=store.frames, size=store.size, window=window)
+    pixels = torch.zeros((1, store.frames, *pictures.shape[1:]), dtype=torch.uint8)
+    mask = torch.zeros((1, store.frames), dtype=torch.bool)
+    pixels[0, : len(pictures)] = torch.from_numpy(pictures)
+    mask[0, : len(pictures)] = True
+    return pixels, mask
+
+
+def _best(scores: Tensor, top: int) -> list[Hit]:
+    order = torch.argsort(scores, descending=True, stable=True)[:top].tolist()
+    values = scores.tolist()
+    return [Hit(rank, values[place], place) for rank, place in enumerate(order, 1)]
