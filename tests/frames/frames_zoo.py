@@ -42,13 +42,19 @@ def read(picture: np.ndarray) -> int | None:
 def write(
     path: Path, *, codec: str, frames: int = 100, fps: Fraction | int = 25, size: tuple[int, int] = (96, 64),
     gop: int = 12, b_frames: int = 0, audio: bool = False, options: dict[str, str] | None = None,
-    first: int = 0, format: str | None = None, skip: tuple[int, ...] = (),
+    first: int = 0, format: str | None = None, skip: tuple[int, ...] = (), delay: int = 0, pixels: str = "yuv420p",
+    mux: dict[str, str] | None = None, title: bytes = b"",
 ) -> Path:  # fmt: skip
-    """A video of `frames` numbered frames; `skip` leaves time stamps out (variable frame rate), not numbers."""
-    with av.open(str(path), "w", format=format) as container:
+    """A video of `frames` numbered frames; `skip` leaves time stamps out (variable frame rate), not numbers.
+
+    delay: frames by which the picture starts later than the sound (or than 0); mux: options of the container.
+    """
+    with av.open(str(path), "w", format=format, options=mux or {}) as container:
+        if title:
+            container.metadata["title"] = title.decode()
         stream = container.add_stream(codec, rate=Fraction(fps))
         stream.width, stream.height = size
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else pixels
         stream.gop_size = gop
         stream.bit_rate = 2_000_000
         if b_frames:
@@ -56,7 +62,7 @@ def write(
         stream.codec_context.options = options or {}
         stream.codec_context.time_base = 1 / Fraction(fps)
         sound = container.add_stream("aac", rate=44100) if audio else None
-        stamp = 0
+        stamp = delay
         for number in range(first, first + frames):
             frame = av.VideoFrame.from_ndarray(draw(number, *size), format="rgb24")
             while stamp in skip:
@@ -66,7 +72,7 @@ def write(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if sound is not None:
-            _silence(container, sound, float(frames / Fraction(fps)))
+            _silence(container, sound, float((frames + delay) / Fraction(fps)))
     return path
 
 

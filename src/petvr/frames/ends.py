@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from petvr.frames.sniff import ENOUGH
+
 
 @dataclass(frozen=True)
 class Packet:
@@ -35,6 +37,16 @@ def secure(packets: Sequence[Packet]) -> int | None:
         if after > last and after - before > 1.5 * usual:
             return before
     return None
+
+
+def fills(times: Sequence[float], rate: float, end: float) -> bool:
+    """Whether pictures at these seconds (ascending) reach the announced end of the file without a great hole between.
+
+    Fewer pictures than duration times rate are no sign of a cut where the rate is variable, nor where the picture
+    begins later than the sound; a tenth may be missing, as with counts.
+    """
+    hole = max((after - before for before, after in itertools.pairwise(times)), default=0.0)
+    return times[-1] + 1 / rate >= ENOUGH * end and hole <= max((1 - ENOUGH) * end, 2.5 / rate)
 
 
 def affected(order: Sequence[tuple[int | None, bool]], bad: set[int]) -> set[int]:

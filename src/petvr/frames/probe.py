@@ -23,6 +23,8 @@ __all__ = ["Probe", "Unreadable", "container_error", "is_cover", "open_video", "
 # nothing in these says how long they are; what FFmpeg gives as duration is what it found in the file
 UNANNOUNCED = ("mpeg", "mpegts", "mpegvideo", "h264", "hevc", "m4v", "dv", "gif", "obu")
 
+LATE = 0.25  # seconds; a picture that begins less late does so for a muxer's reasons: its clock is zero there (guess)
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -77,10 +79,11 @@ class Probe:
 
         stamps: pts of the frames as they were decoded, better known than the packets' where only decoding counts.
         """
-        stamps = self.stamps if stamps is None else stamps
+        stamps = self.stamps if stamps is None or self.family == "avi" else stamps
         if stamps is None or len(stamps) != self.n_frames or None in stamps or list(stamps) != sorted(stamps):
             return np.arange(self.n_frames) / self.fps
-        return np.array(stamps, np.float64) * self.tick - self.start
+        times = np.array(stamps, np.float64) * self.tick - self.start
+        return times - times[0] if 0 < abs(times[0]) < LATE else times
 
     def against_decord(self) -> str | None:
         """Why decord's random access is not trusted with this file; None where it is right (measured, DATASETS §0.3).
@@ -139,7 +142,7 @@ def _probe(path: Path, container) -> Probe:
         torn += 1
     discarded = sum(packet.discard for packet in found)
     average = float(stream.average_rate or 0) or _sane(stream.guessed_rate)
-    expected = _expected(stream, container, average, discarded)
+    expected = _expected(stream, container, average, found)
     if expected is not None and len(found) < ENOUGH * expected:
         raise Unreadable(path, f"truncated: {len(found)} of {round(expected)} frames{reason}")
     if container.format.name == "asf":
@@ -148,8 +151,9 @@ def _probe(path: Path, container) -> Probe:
         raise Unreadable(path, f"no frame in the video stream{reason}")
     if torn and expected is None:
         raise Unreadable(path, f"truncated: cut off after {len(found)} frames, and nothing says how many are missing")
-    secure = None if stream.frames and len(found) >= stream.frames else ends.secure(found)
-    shown = [packet.pts for packet in found if not packet.discard]
+    avi = container.format.name == "avi"  # knows no pts; FFmpeg makes some up that are neither in order nor complete
+    secure = None if avi or (stream.frames and len(found) >= stream.frames) else ends.secure(found)
+    shown = [packet.dts if avi else packet.pts for packet in found if not packet.discard]
     complete = None not in shown and len(set(shown)) == len(shown)
     kept = [stamp for stamp in shown if secure is None or stamp is None or stamp <= secure]
     return Probe(
@@ -200,21 +204,38 @@ def is_cover(stream) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _expected(stream, container, average: float, discarded: int) -> float | None:
-    """Packets the header announces: its own count, else duration times rate (plus those never shown)."""
+def _expected(stream, container, average: float, found: Sequence[Packet]) -> float | None:
+    """Packets the header announces: its own count, else duration times rate (plus those never shown).
+
+    Where a rate is only an upper bound, the packets themselves may fill the duration: then they are what was announced.
+    """
+    kinds = container.format.name.split(",")
     if stream.frames:
-        return float(stream.frames)
-    seconds, kinds = None, container.format.name.split(",")
-    if "mov" in kinds or kinds[0] in UNANNOUNCED:  # an MP4 without a count is fragmented and has no duration either
+        seconds = stream.frames / average if average and kinds == ["avi"] else None
+        expected = float(stream.frames)
+    elif "mov" in kinds or kinds[0] in UNANNOUNCED:  # an MP4 without a count is fragmented and has no duration either
         return None
+    else:
+        seconds = _duration(stream, container)
+        expected = seconds * average + sum(packet.discard for packet in found) if seconds and average else None
+    # an AVI file counts pictures that it leaves out to show the one before longer; the clock of its dts goes on
+    clock = [packet.dts if kinds == ["avi"] else packet.pts for packet in found if not packet.discard]
+    if seconds and average and clock and None not in clock:
+        times = sorted(float(tick * stream.time_base) for tick in clock)
+        zero = 0.0 if {"matroska", "flv"} & set(kinds) else times[0]  # those announce an end and not a length
+        if ends.fills([time - zero for time in times], average, seconds):
+            return float(len(found))
+    return expected
+
+
+def _duration(stream, container) -> float | None:
+    """Seconds, as the header has it."""
     if stream.duration is not None and stream.time_base is not None:
-        seconds = float(stream.duration * stream.time_base)
-    elif "DURATION" in stream.metadata:
+        return float(stream.duration * stream.time_base)
+    if "DURATION" in stream.metadata:
         hours, minutes, rest = stream.metadata["DURATION"].split(":")
-        seconds = int(hours) * 3600 + int(minutes) * 60 + float(rest)
-    elif container.duration is not None:
-        seconds = container.duration / 1e6
-    return seconds * average + discarded if seconds and average else None
+        return int(hours) * 3600 + int(minutes) * 60 + float(rest)
+    return container.duration / 1e6 if container.duration is not None else None
 
 
 def _rate(stream, average: float, packets: int) -> float:
