@@ -17,6 +17,7 @@ ARROWS = {
     "methods": {"clip"},
     "similarity": {"clip"},
     "frames": {"datasets"},
+    "download": {"datasets"},
     "manifest": {"datasets", "frames", "layout"},
     "costs": {"clip", "methods", "similarity", "papers"},
     "training": {"methods", "similarity", "clip", "frames", "retrieval", "costs", "datasets"},

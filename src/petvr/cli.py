@@ -27,6 +27,7 @@ LOOK = {
 DO = {
     "world": "generate one data set of the synthetic world, in the file format of the real one",
     "weights": "bring a backbone's weights into results/weights (the demo: train its tiny CLIP)",
+    "download": "bring a data set's annotation files and videos; --list says from where",
     "data": "check a data set's annotation files and videos, and write its manifest",
     "frames": "decode each video once into the frame store",
     "train": "train and evaluate one run; resumes where a killed one stopped",

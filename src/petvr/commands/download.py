@@ -1,0 +1,120 @@
+"""`petvr download msvd`: bring a data set's annotation files and videos; `--list` says where they come from."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from petvr import datasets
+from petvr.config import Config
+from petvr.errors import PetvrError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = (
+        "Bring what is not there of a data set, from the first of its mirrors that works. A killed call continues\n"
+        "where it stopped; what could not be had for now is tried again by the next one. Nothing is downloaded or\n"
+        "written where `paths` in the configuration names a folder."
+    )
+    parser.epilog = (
+        "Names and passwords (LSMDC) are read from environment variables or ~/.netrc, and from nowhere else.\n"
+        "YouTube's videos need the extra: pip install 'petvr[youtube]'. Settings: `download` in config.yaml.\n"
+        "exit code: 0 everything is there, 1 something is not (with --record: 0), 2 bad input"
+    )
+    parser.add_argument("dataset", nargs="*", help=f"{', '.join(datasets.NAMES)} (with --list: none means all)")
+    parser.add_argument("--list", action="store_true", help="print every source with its state and addresses, and stop")
+    parser.add_argument("--annotations-only", action="store_true", help="leave the videos")
+    parser.add_argument("--optional", action="store_true", help="also what no split needs")
+    parser.add_argument(
+        "--fill", action="store_true", help="also add videos to a folder that somebody else filled in part"
+    )
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="the workflow's way: what cannot be had is written down, and an error only where `missing` is strict",
+    )
+
+
+def run(args: argparse.Namespace, config: Config) -> int:
+    from petvr.download import place
+
+    if not args.dataset and not args.list:
+        raise PetvrError(f"which data set? one of {', '.join(datasets.NAMES)}")
+    places = [
+        place.Place(
+            folder,
+            [datasets.load(name, config.folder(folder), config.videos(folder)) for name in names],
+            config.folder(folder),
+            config.videos(folder),
+            config.data / folder,
+            config.given(folder),
+        )
+        for folder, names in place.folders(args.dataset).items()
+    ]
+    if args.list:
+        for one in places:
+            _list(one, args.fill)
+        return 0
+    if config.world is not None:
+        raise PetvrError(f"this configuration uses a generated world: `petvr world {places[0].folder}` makes it")
+    return _bring(places, args, config)
+
+
+def _bring(places: list, args: argparse.Namespace, config: Config) -> int:
+    from petvr.download import bring, progress
+    from petvr.download.place import GOOD
+
+    wishes = bring.Wishes(
+        **config.download.model_dump(),
+        annotations_only=args.annotations_only,
+        optional=args.optional,
+        fill=args.fill,
+    )
+    complete = True
+    for place in places:
+        with progress.watching() as watch:
+            states = bring.bring(place, wishes, watch=watch)
+        for state in states:
+            asked = not state.optional and not (args.annotations_only and state.gives == "videos")
+            complete &= state.status in GOOD or not asked
+            print(_line(place.folder, state))
+    if not complete and args.record and config.missing == "record":
+        print("petvr: what is not there was written down; the tables that need it will say so", file=sys.stderr)
+        return 0
+    return 0 if complete else 1
+
+
+def _line(folder: str, state) -> str:
+    detail = "; ".join(text for text in (state.reason, state.next and f"next: {state.next}") if text)
+    return f"{folder} {state.key}: {state.status}" + (f" ({detail})" if detail else "")
+
+
+def _list(place, fill: bool) -> None:
+    from petvr.download.place import look, name_of
+
+    print(f"{place.folder}: annotation files in {place.root}, videos in {place.videos}")
+    for source in place.sources:
+        state = look(place, source, fill)
+        size = next((mirror.size for mirror in source.mirrors if mirror.size), source.about_bytes)
+        facts = [text for text in ("optional" if source.optional else "", _size(size)) if text]
+        print(f"  {source.key}: {state.status}" + (f" ({', '.join(facts)})" if facts else ""))
+        for text in filter(None, (state.reason, state.next and f"next: {state.next}")):
+            print(f"    {text}")
+        for number, mirror in enumerate(source.mirrors, 1):
+            login = f", login at {mirror.login.machine}" if mirror.login else ""
+            parts = f", {len(mirror.parts) + 1} parts" if mirror.parts else ""
+            note = f" - {mirror.note}" if mirror.note else ""
+            print(f"    {number}. {mirror.kind}{parts}{login}: {name_of(mirror)}{note}")
+        if source.by_hand:
+            print(f"    by hand: {source.by_hand}")
+        for page in source.pages:
+            print(f"    page: {page}")
+    if not place.sources:
+        print("  no sources are declared")
+
+
+def _size(count: int | None) -> str:
+    if not count:
+        return ""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count:,} bytes"

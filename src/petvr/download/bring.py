@@ -1,0 +1,276 @@
+"""A whole data set: each source from the first mirror that gives it, annotation files before videos."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from petvr.datasets.source import Mirror, Source
+from petvr.download import archives, clips
+from petvr.download.failures import Changed, Full, Gated, Halted, Refused, Temporary
+from petvr.download.patience import Patience
+from petvr.download.place import WORK, Place, State, look, name_of
+from petvr.download.progress import Quiet
+from petvr.download.transfer import SPARE, fetch
+from petvr.download.untar import untar
+from petvr.download.unzip import unzip
+from petvr.download.web import Web, shown
+from petvr.errors import PetvrError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a call asks for; the fields of `download` in config.yaml and the command's options."""
+
+    parallel: int = 4
+    archives: str = "delete"
+    youtube_parallel: int = 2
+    youtube_cookies: Path | None = None
+    youtube_height: int = 480
+    annotations_only: bool = False
+    optional: bool = False
+    fill: bool = False
+
+
+def bring(place: Place, wishes: Wishes, patience: Patience | None = None, watch: Quiet | None = None) -> list[State]:
+    """Bring what is not there and write the mark. Returns the state of every source.
+
+    Raises PetvrError only where nothing could be done at all: another call is at work, a state file is damaged.
+    """
+    return Bringing(place, wishes, patience or Patience(), watch or Quiet()).all()
+
+
+class Bringing:
+    def __init__(self, place: Place, wishes: Wishes, patience: Patience, watch: Quiet):
+        self.place, self.wishes, self.patience, self.watch = place, wishes, patience, watch
+        self.web = Web(patience)
+
+    def all(self) -> list[State]:
+        states: dict[str, State] = {}
+        with _alone(self.place.state), contextlib.closing(self.web):
+            try:
+                self._appeared()
+                early = [source for source in self.place.sources if source.gives == "annotations"]
+                for state in self.parallel(self._one, early, self.wishes.parallel):
+                    states[state.key] = state
+                for source in self.place.sources:
+                    if source.gives == "videos":
+                        states[source.key] = self._one(source)
+                self._unmatched(states)
+            finally:
+                self.place.lock.flush()
+                self.place.missing.flush()
+                for home in (self.place.root, self.place.videos):
+                    with contextlib.suppress(OSError):  # it still holds something, or is the user's
+                        (home / WORK).rmdir()
+            ordered = [states[source.key] for source in self.place.sources]
+            self.place.write(ordered)
+        return ordered
+
+    def parallel(self, act: Callable[[Source], T], items: Iterable[Source], workers: int) -> list[T]:
+        """`act` on every item, in threads. An interruption or error stops the others at their next block of bytes."""
+        with ThreadPoolExecutor(workers) as pool:
+            futures = [pool.submit(act, item) for item in items]
+            try:
+                for done in as_completed(futures):
+                    done.result()
+            except BaseException as error:
+                self.patience.halt.set()
+                pool.shutdown(cancel_futures=True)
+                if isinstance(error, PetvrError) and not isinstance(error, Halted):
+                    self.patience.halt.clear()  # this mirror is done with, the call is not
+                raise
+            return [future.result() for future in futures]
+
+    def _one(self, source: Source) -> State:
+        """One source, whatever becomes of it."""
+        state = look(self.place, source, self.wishes.fill)
+        if state.status != "absent" or (source.optional and not self.wishes.optional):
+            return state
+        if source.gives == "videos" and self.wishes.annotations_only:
+            return state
+        if not source.mirrors:
+            state.status = "gated"
+            state.reason = state.reason or "cannot be downloaded"
+            return state
+        if source.gives == "videos":
+            try:
+                _ = self.place.wanted
+            except PetvrError as error:
+                state.status, state.reason = "deferred", f"waits for the annotation files ({error})"
+                return state
+        return self._mirrors(source, state)
+
+    def _mirrors(self, source: Source, state: State) -> State:
+        """The first mirror that gives it; a source whose videos began to come from one mirror stays with it."""
+        begun = self.place.lock.came_from(source.key)
+        mirrors = [mirror for mirror in source.mirrors if begun in (None, name_of(mirror))]
+        problems: list[PetvrError] = []
+        for mirror in mirrors:
+            self.watch.say(f"{self.place.folder}: {source.key} from {name_of(mirror)}")
+            try:
+                self._from(source, mirror)
+            except Halted:
+                raise
+            except (Changed, Full) as error:
+                problems = [error]
+                break
+            except (Refused, Temporary, Gated) as error:
+                self.watch.say(f"{self.place.folder}: {source.key}: {error}")
+                problems.append(error)
+            else:
+                return self._brought(source, state, name_of(mirror))
+        state.status = _status(problems)
+        state.reason = "; ".join(map(str, problems)) or f"mirror {begun} is no longer among the sources"
+        state.next = _next(self.place, source, state.status)
+        return state
+
+    def _brought(self, source: Source, state: State, mirror: str) -> State:
+        fresh = look(self.place, source, self.wishes.fill)
+        if source.gives == "annotations":
+            state.status, state.reason, state.next, state.mirror = "brought", "", "", mirror
+            return state
+        if fresh.status == "absent":  # some videos were put off
+            again = self.place.missing.count("missing_deferred", source.key)
+            fresh.status, fresh.reason = "partly", f"{fresh.reason}, {again:,} put off"
+            fresh.next = f"petvr download {self.place.folder} tries them again"
+        fresh.mirror = mirror
+        return fresh
+
+    def _from(self, source: Source, mirror: Mirror) -> None:
+        """All that `source` gives from this mirror, in its final place. Raises what transfer and archives raise."""
+        if mirror.kind in ("links", "youtube"):
+            clips.bring(self, source, mirror)
+            return
+        home = self.place.root if source.gives == "annotations" else self.place.videos
+        work = home / WORK
+        work.mkdir(parents=True, exist_ok=True)
+        files = self._files(source, mirror, work)
+        if mirror.kind == "file":
+            leaf = source.names[0] if source.names else mirror.url.rpartition("/")[2]
+            os.replace(files[0], home / leaf)
+        else:
+            self._unpack(source, mirror, files, home, work)
+        if source.gives == "videos":
+            self.place.lock.gives(source.key, name_of(mirror), complete=True)
+
+    def _files(self, source: Source, mirror: Mirror, work: Path) -> list[Path]:
+        """The file at the mirror, or all parts of the archive there; those that a killed call finished stay."""
+        if source.about_bytes and mirror.size is None and source.gives == "videos":
+            need = source.about_bytes * (2 if mirror.kind != "file" else 1)  # the archive and what comes out of it
+            free = shutil.disk_usage(work).free
+            there = sum(file.stat().st_size for file in work.rglob("*") if file.is_file())
+            if need - there + SPARE > free:
+                raise Full(
+                    f"{work.parent}: about {need / 1e9:.1f} GB are needed while it is unpacked, "
+                    f"{free / 1e9:.1f} GB are free"
+                )
+        pieces = [mirror]
+        pieces += [Mirror(url, login=mirror.login) for url in mirror.parts]
+
+        def piece(number: int) -> Path:
+            one = pieces[number]
+            leaf = re.sub(r"[^\w.-]", "_", one.url.partition("?")[0].rpartition("/")[2])[-100:] or "file"
+            target = work / f"{re.sub(r'[^A-Za-z0-9.-]', '_', source.key)[:60]}.{number:03d}.{leaf}"
+            if not target.exists():
+                with self.watch.bytes(leaf) as told:
+                    fetch(self.web, one, target, self.place.lock, told)
+            return target
+
+        if len(pieces) == 1:
+            return [piece(0)]
+        return self.parallel(piece, range(len(pieces)), self.wishes.parallel)  # type: ignore[arg-type]
+
+    def _unpack(self, source: Source, mirror: Mirror, files: list[Path], home: Path, work: Path) -> None:
+        wanted = set(source.names).__contains__ if source.names else archives.is_video
+        size = sum(file.stat().st_size for file in files)
+        with self.watch.bytes(f"unpacking {source.key}") as told:
+            unpacking = archives.Unpacking(
+                shown(mirror.url),
+                home,
+                work / f"{re.sub(r'[^A-Za-z0-9.-]', '_', source.key)[:60]}.unpacking",
+                wanted,
+                told=lambda done: (self.patience.check(), told(done, size))[0],
+            )
+            try:
+                unzip(files[0], unpacking) if mirror.kind == "zip" else untar(files, unpacking)
+                lacking = [name for name in source.names if not (home / name).is_file()]
+                if lacking:
+                    raise Refused(f"{shown(mirror.url)}: holds no {', '.join(lacking)}")
+            except Refused:
+                shutil.rmtree(unpacking.staging, ignore_errors=True)
+                for file in files:
+                    file.unlink()
+                raise
+        for file in files:
+            if self.wishes.archives == "keep":
+                kept = self.place.state / "archives" / file.name
+                kept.parent.mkdir(exist_ok=True)
+                shutil.move(file, kept)
+            else:
+                file.unlink()
+
+    def _appeared(self) -> None:
+        """Videos that someone put there since."""
+        if self.place.missing.videos:
+            with contextlib.suppress(PetvrError):  # no annotation files yet
+                absent = set(self.place.absent())
+                for video in list(self.place.missing.videos):
+                    if video not in absent:
+                        self.place.missing.found(video)
+
+    def _unmatched(self, states: dict[str, State]) -> None:
+        """Once every source of videos gave what it has, a video without a file is in none of them."""
+        videos = [state for state in states.values() if state.gives == "videos" and not state.optional]
+        if not videos or any(state.status != "brought" for state in videos):
+            return
+        where = ", ".join(state.mirror or "what is there" for state in videos)
+        for video in self.place.absent():
+            if not self.place.missing.permanent(video):
+                self.place.missing.note(video, "missing_permanent", f"not in {where}", videos[-1].key)
+        for state in videos:
+            state.reason = look(self.place, next(s for s in self.place.sources if s.key == state.key)).reason
+
+
+def _status(problems: list[PetvrError]) -> str:
+    """The kindest view: what may pass or can be opened with a key comes before what is lost."""
+    if any(isinstance(problem, Changed) for problem in problems):
+        return "failed"
+    if any(isinstance(problem, Temporary | Full) for problem in problems):
+        return "deferred"
+    return "gated" if any(isinstance(problem, Gated) for problem in problems) else "failed"
+
+
+def _next(place: Place, source: Source, status: str) -> str:
+    steps = [f"petvr download {place.folder} tries again"] if status == "deferred" else []
+    if source.by_hand:
+        steps.append(source.by_hand)
+    if source.pages:
+        steps.append(f"see {', '.join(source.pages)}")
+    if not source.by_hand and status != "deferred":
+        what = ", ".join(source.names) or "the videos"
+        where = place.root if source.gives == "annotations" else place.videos
+        steps.append(f"put {what} into {where} by hand")
+    return "; ".join(steps)
+
+
+@contextlib.contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Two calls on one folder would write into each other's files."""
+    state.mkdir(parents=True, exist_ok=True)
+    with open(state / ".download.busy", "w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PetvrError(f"{state}: another `petvr download` is at work there") from None
+        yield
