@@ -94,10 +94,10 @@ def test_msvd_every_caption_is_a_query(msvd):
     assert dataset.kind == "multi"
     assert (split.videos, split.captions, split.owner) == (("-aaaaaaaaaa_1_5",), ("x y", "z"), (0, 0))
     put(msvd / "test_list.txt", "ccccccccccc_1_2\n")
-    with pytest.raises(PetvrError, match=r"captions_msvd.json: top level: no key 'ccccccccccc_1_2'"):
+    with pytest.raises(PetvrError, match=r"captions_msvd.json: no caption of 'ccccccccccc_1_2'"):
         dataset.split("test")
     put(msvd / "test_list.txt", "other\n")
-    with pytest.raises(PetvrError, match="'other' has no caption"):
+    with pytest.raises(PetvrError, match="no caption of 'other', which test_list.txt lists"):
         dataset.split("test")
 
 

@@ -1,15 +1,29 @@
 """MSVD: 1,970 short clips with 18 to 81 captions each; every caption is a query of its own (DATASETS §2).
 
-Captions come from the JSON twin of the original pickle (captions_msvd.json), so that no foreign pickle is opened.
+The captions are had in two files, either of which will do: captions_msvd.json (X-Pool's copy: lower case, no signs),
+and raw-captions.pkl, the pickle in CLIP4Clip's archive, which is read without ever being unpickled (petvr.datasets.
+plainpickle). Where both lie there the JSON is read, and the two must hold the same words for every video.
+
+Videos are `<YouTube id>_<start>_<end>.avi`. Where the usual table youtube_mapping.txt lies beside the captions, files
+named `vid<number>` after it are found as well.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
-from petvr.datasets import readers
-from petvr.datasets.base import EXTENSIONS, Dataset, Split, distinct, from_lists, tidy
+from petvr.datasets import plainpickle, readers
+from petvr.datasets.base import EXTENSIONS, Dataset, Split, distinct, from_lists, plain, tidy
 from petvr.errors import PetvrError
+
+JSON, PICKLE, MAPPING = "captions_msvd.json", "raw-captions.pkl", "youtube_mapping.txt"
+LARGEST = 50_000_000  # letters of all captions together; the published ones have three million
+Captions = dict[str, list[str]]
 
 
 class Msvd(Dataset):
@@ -20,23 +34,93 @@ class Msvd(Dataset):
     extensions = (".avi", ".mp4", *(e for e in EXTENSIONS if e not in (".avi", ".mp4")))
 
     def files(self, which: str) -> list[Path]:
-        return [self.root / f"{which}_list.txt", self.root / "captions_msvd.json"]
+        """Of the two caption files those that are there, the one that is read last; the JSON where none is."""
+        there = [self.root / name for name in (PICKLE, JSON) if (self.root / name).exists()]
+        return [self.root / f"{which}_list.txt", *(there or [self.root / JSON])]
+
+    def file_names(self, video: str) -> Iterable[str]:
+        yield from super().file_names(video)
+        if other := self._numbers().get(video):
+            yield from super().file_names(other)
 
     def _read(self, which: str) -> Split:
-        path = self.root / f"{which}_list.txt"
+        path, *sources = self.files(which)
         videos = distinct(readers.lines(path), path)
-        source = self.root / "captions_msvd.json"
-        data = readers.json_file(source, dict)
-        captions = {}
-        for video in videos:
-            texts = [self._text(t, source, video) for t in readers.field(data, video, source, "top level", list)]
-            if not texts:
-                raise PetvrError(f"{source}: '{video}' has no caption")
-            captions[video] = texts
-        return from_lists(which, videos, captions)
+        told = [(source, _captions(source, _hash(source))) for source in sources]
+        for source, captions in told:
+            for video in videos:
+                if not captions.get(video):
+                    raise PetvrError(f"{source}: no caption of '{video}', which {path.name} lists")
+        if len(told) == 2:
+            _agree(videos, *told)
+        return from_lists(which, videos, told[-1][1])
 
-    @staticmethod
-    def _text(caption: object, source: Path, video: str) -> str:
-        if not isinstance(caption, str) or not caption.strip():
-            raise PetvrError(f"{source}: '{video}': a caption is empty or no text")
-        return tidy(caption)
+    def _numbers(self) -> dict[str, str]:
+        path = self.root / MAPPING
+        return _mapping(path, path.stat().st_mtime_ns) if path.exists() else {}
+
+
+def _hash(source: Path) -> str:
+    try:
+        with open(source, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""  # reading it says what is wrong
+
+
+@functools.lru_cache(maxsize=4)
+def _captions(source: Path, content: str) -> Captions:
+    """id -> captions of either file; kept, because all three splits read the same one."""
+    if source.suffix == ".json":
+        data = readers.json_file(source, dict)
+    else:
+        data = plainpickle.read(source)
+        if not isinstance(data, dict):
+            raise PetvrError(f"{source}: holds a {type(data).__name__}, expected a dict of ids")
+    budget = LARGEST
+    found: Captions = {}
+    for video, told in data.items():
+        if not isinstance(told, list):
+            raise PetvrError(f"{source}: '{video!s:.40}' holds a {type(told).__name__}, expected a list of captions")
+        texts = found[str(video)] = []
+        for caption in told:
+            words = [caption] if isinstance(caption, str) else caption  # the pickle has a list of words
+            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+                raise PetvrError(f"{source}: '{video!s:.40}': a caption is neither text nor a list of words")
+            budget -= 1 + sum(1 + len(word) for word in words)
+            if budget < 0:  # a small pickle may repeat one list without end
+                raise PetvrError(f"{source}: more than {LARGEST:,} letters of captions, which is no caption file")
+            text = tidy(" ".join(words))
+            if not text:
+                raise PetvrError(f"{source}: '{video!s:.40}': a caption is empty")
+            texts.append(text)
+    return found
+
+
+def _agree(videos: Iterable[str], one: tuple[Path, Captions], other: tuple[Path, Captions]) -> None:
+    """Same words, in any order of captions; case and signs do not count, because the JSON has none."""
+    for video in videos:
+        first, second = (Counter(_letters(text) for text in captions[video]) for _, captions in (one, other))
+        if first != second:
+            text = next(iter((first - second) + (second - first)))
+            raise PetvrError(
+                f"{one[0]}: disagrees with {other[0].name} on '{video}' ({len(one[1][video])} and "
+                f"{len(other[1][video])} captions, '{text:.40}' is in one alone); keep the one you trust"
+            )
+
+
+def _letters(text: str) -> str:
+    return re.sub("[^a-z0-9]+", "", text.lower())
+
+
+@functools.lru_cache(maxsize=4)
+def _mapping(path: Path, stamp: int) -> dict[str, str]:
+    """`<id> vid<number>` per line."""
+    found = {}
+    for number, line in readers.numbered(path):
+        match line.split():
+            case [video, other]:
+                found[video] = plain(other, path)
+            case parts:
+                raise PetvrError(f"{path}: line {number} has {len(parts)} columns, expected 2 (id, other name)")
+    return found
