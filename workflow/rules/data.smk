@@ -3,6 +3,7 @@
 
 localrules:
     data,
+    download,  # compute nodes often reach no network
     weights,  # from the hub, which compute nodes often cannot reach
 
 
@@ -26,6 +27,25 @@ rule weights:
         ),
     shell:
         "python -m petvr weights {wildcards.backbone} --threads {threads} > {log} 2>&1"
+
+
+rule download:
+    """Bring what is not there of a data set. Nothing happens where `paths` names it or its files are there already."""
+    output:
+        touch(DATA / "{folder}" / "download.done"),
+    log:
+        LAYOUT.results / "logs" / "download" / "{folder}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        # download.json tells what could not be had; it is no output, which Snakemake would delete after a failure
+        paths=lambda w: [
+            str(CONFIG.folder(w.folder)),
+            str(CONFIG.videos(w.folder)),
+            CONFIG.given(w.folder),
+        ],
+    shell:
+        "python -m petvr download {wildcards.folder} --record > {log} 2>&1"
 
 
 rule data:

@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Names and passwords (LSMDC) are read from environment variables or ~/.netrc, and from nowhere else.\n"
         "YouTube's videos need the extra: pip install 'petvr[youtube]'. Settings: `download` in config.yaml.\n"
-        "exit code: 0 everything is there, 1 something is not (with --record: 0), 2 bad input"
+        "exit code: 0 everything is there, 1 something is not, 2 bad input"
     )
     parser.add_argument("dataset", nargs="*", help=f"{', '.join(datasets.NAMES)} (with --list: none means all)")
     parser.add_argument("--list", action="store_true", help="print every source with its state and addresses, and stop")
@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record",
         action="store_true",
-        help="the workflow's way: what cannot be had is written down, and an error only where `missing` is strict",
+        help="the workflow's way: success as soon as there is something to work with, unless `missing` is strict",
     )
 
 
@@ -71,7 +71,7 @@ def _bring(places: list, args: argparse.Namespace, config: Config) -> int:
         optional=args.optional,
         fill=args.fill,
     )
-    complete = True
+    complete = usable = True
     for place in places:
         with progress.watching() as watch:
             states = bring.bring(place, wishes, watch=watch)
@@ -79,8 +79,11 @@ def _bring(places: list, args: argparse.Namespace, config: Config) -> int:
             asked = not state.optional and not (args.annotations_only and state.gives == "videos")
             complete &= state.status in GOOD or not asked
             print(_line(place.folder, state))
-    if not complete and args.record and config.missing == "record":
-        print("petvr: what is not there was written down; the tables that need it will say so", file=sys.stderr)
+        usable &= place.any_video() and all(
+            state.status in GOOD or state.optional for state in states if state.gives == "annotations"
+        )
+    if not complete and usable and args.record and config.missing == "record":
+        print("petvr: the manifest will say what is not there", file=sys.stderr)
         return 0
     return 0 if complete else 1
 

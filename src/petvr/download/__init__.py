@@ -18,6 +18,10 @@ STATE/download.json       the mark: what the last `petvr download` left behind, 
              failed    no mirror has it any more, or what came was wrong; trying again will not help
     complete  every source that is not optional is given, there or brought
 
+The workflow's rule `download` has the output STATE/download.done, an empty file; download.json is not an output, since
+Snakemake deletes the outputs of a failed job. With --record a call succeeds as soon as all annotation files and some
+video are there (`missing: strict`: everything), and fails otherwise; what is lacking then stands in download.json.
+
 STATE/missing.json        videos that some source should have given and did not; a video that is there is not listed
     {"format": 1, "videos": {"v_abc": {"status": "missing_permanent", "reason": "private video", "source": "videos",
                                        "attempts": 1, "last_try": "2026-11-21T16:40:00+00:00"}}}
