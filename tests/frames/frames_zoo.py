@@ -5,6 +5,7 @@ The number can be read back from any picture that shows the frame, so that a wro
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -118,3 +119,87 @@ def rotate(source: Path, path: Path, degrees: int) -> Path:
     data[place : place + 36] = a + b + zero + c + d + zero + zero + zero + w
     path.write_bytes(data)
     return path
+
+
+def write_packed(path: Path, frames: int = 60, size: tuple[int, int] = (64, 64)) -> Path:
+    """MPEG-4 as DivX 5 wrote it into AVI: a P and the B picture before it in one chunk, then an empty one."""
+    skipped = bytes.fromhex("000001b650007f")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = *size, "yuv420p", 12
+        stream.bit_rate = 2_000_000
+        stream.codec_context.max_b_frames = 1
+        stream.codec_context.options = {"b_strategy": "0"}
+        coded = []
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(draw(number, *size), format="rgb24")
+            frame.pts = number
+            coded += stream.encode(frame)
+        coded += stream.encode(None)
+        chunks: list[tuple[bool, bytes]] = []
+        for before, packet in zip([None, *coded], coded, strict=False):
+            # what names the encoder also announces the packing
+            data = re.sub(rb"Lavc\d+\.\d+\.\d+", b"DivX503b1393p", bytes(packet))
+            if before is not None and packet.pts < before.pts:
+                chunks[-1] = (chunks[-1][0], chunks[-1][1] + data)
+                chunks.append((False, skipped))
+            else:
+                chunks.append((packet.is_keyframe, data))
+        for place, (key, data) in enumerate(chunks):
+            packet = av.Packet(data)
+            packet.stream, packet.pts, packet.dts, packet.is_keyframe = stream, place, place, key
+            packet.time_base = Fraction(1, 25)
+            container.mux(packet)
+    return path
+
+
+def remux(source: Path, path: Path, options: dict[str, str] | None = None) -> Path:
+    """The same packets in another container, or in the same one written with `options`."""
+    with av.open(str(source)) as taken, av.open(str(path), "w", options=options or {}) as container:
+        copy = container.add_stream_from_template(taken.streams.video[0])
+        for packet in taken.demux(taken.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = copy
+                container.mux(packet)
+    return path
+
+
+X264 = {"codec": "libx264", "b_frames": 2}
+VPX = {"auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8"}
+CONTAINERS = {
+    "h264.mp4": X264,
+    "pyramid.mp4": {**X264, "b_frames": 4, "gop": 60},
+    "open_gop.mp4": {**X264, "options": {"x264-params": "open-gop=1:log-level=none"}},
+    "intra_refresh.mp4": {"codec": "libx264", "options": {"x264-params": "intra-refresh=1:log-level=none"}},
+    "interlaced.mp4": {**X264, "options": {"x264-params": "interlaced=1:log-level=none"}},
+    "no_edit_list.mp4": {**X264, "mux": {"use_editlist": "0"}},
+    "fragments.mp4": {**X264, "mux": {"movflags": "frag_keyframe+empty_moov"}},
+    "variable.mp4": {**X264, "skip": tuple(range(5, 60, 3))},
+    "odd.mp4": {**X264, "size": (67, 65), "pixels": "yuv444p"},
+    "ten_bit.mp4": {**X264, "pixels": "yuv420p10le"},
+    "h265.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none"}, "b_frames": 3},
+    "av1.mp4": {"codec": "libsvtav1"},
+    "h264.mov": X264,
+    "mpeg4_b.mov": {"codec": "mpeg4", "b_frames": 2},
+    "mpeg2.mov": {"codec": "mpeg2video", "b_frames": 2},
+    "h264.mkv": X264,
+    "vp9.webm": {"codec": "libvpx-vp9", "options": VPX},
+    "vp8.webm": {"codec": "libvpx", "options": VPX},
+    "h264.avi": X264,
+    "xvid_b.avi": {"codec": "mpeg4", "b_frames": 2},
+    "msmpeg4.avi": {"codec": "msmpeg4"},
+    "left_out.avi": {"codec": "mpeg4", "skip": tuple(range(5, 60, 3))},
+    "mpeg1.mpg": {"codec": "mpeg1video", "b_frames": 2},
+    "mpeg2.mpg": {"codec": "mpeg2video", "b_frames": 2},
+    "wmv2.wmv": {"codec": "wmv2"},
+    "h264.ts": {**X264, "format": "mpegts"},
+    "interlaced.mts": {
+        **X264, "options": {"x264-params": "interlaced=1:log-level=none"}, "format": "mpegts",
+        "mux": {"mpegts_m2ts_mode": "1"},
+    },
+    "mpeg2.ts": {"codec": "mpeg2video", "b_frames": 2, "format": "mpegts"},
+    "flv1.flv": {"codec": "flv"},
+    "h264.flv": X264,
+    "mpeg4.3gp": {"codec": "mpeg4"},
+    "avi_inside.mp4": {"codec": "mpeg4", "b_frames": 2, "format": "avi"},
+}  # fmt: skip

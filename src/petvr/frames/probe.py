@@ -65,8 +65,9 @@ class Probe:
 
     @property
     def one_frame_a_packet(self) -> bool:
-        """Whether packet counts and time stamps say exactly which frame is which (not in AVI, MPEG, WMV, VP8)."""
-        known = {"h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "flv1", "h263"}
+        """Whether packet counts and time stamps say exactly which frame is which (not in AVI, MPEG, WMV, VP8,
+        nor for MPEG-4 part 2, where DivX packed two pictures into one packet)."""
+        known = {"h264", "hevc", "vp9", "av1", "mjpeg", "flv1", "h263"}
         return self.family in ("mov", "matroska", "flv") and self.codec in known and self.stamps is not None
 
     @cached_property

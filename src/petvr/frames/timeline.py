@@ -26,6 +26,8 @@ def part(path, times: Sequence[float] | np.ndarray, window: Window | None) -> tu
     if window is None:
         return 0, len(times)
     start, end = window
+    if not 0 <= start <= end:
+        raise Unreadable(path, f"window {window} must be 0 <= start <= end seconds")
     first = int(np.searchsorted(times, start - ROUNDING))
     last = int(np.searchsorted(times, end + ROUNDING, side="right"))
     if first >= last:
