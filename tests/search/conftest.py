@@ -1,0 +1,17 @@
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "frames"))
+import training_bench
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """The arguments of `training.run` for a fresh small world."""
+    return training_bench.everything(tmp_path)
