@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from petvr.datasets import readers
 from petvr.datasets.base import EXTENSIONS, Dataset, Split, distinct, plain, tidy
+from petvr.datasets.source import Login, Mirror, Source
 from petvr.errors import PetvrError
 
 FILES = {
@@ -20,6 +22,29 @@ FILES = {
     "test": "LSMDC16_challenge_1000_publictect.csv",  # the misspelling is the official name
 }
 COLUMNS = ("clip id", "start aligned", "end aligned", "start extracted", "end extracted", "sentence")
+LOGIN = Login("datasets.d2.mpi-inf.mpg.de", "LSMDC_USER", "LSMDC_PASSWORD")
+BASE = "http://datasets.d2.mpi-inf.mpg.de/movieDescription/protected/lsmdc2016/"
+REQUEST = "https://sites.google.com/site/describingmovies/download"
+BY_HAND = f"ask MPII for access at {REQUEST} (research only, no copies allowed); then set LSMDC_USER, LSMDC_PASSWORD"
+LINKS = {"videos-mpii": "MPIIMD_downloadLinks.txt", "videos-mvad": "MVADaligned_downloadLinks.txt"}
+BYTES = {"videos-mpii": 655_000_000_000, "videos-mvad": 486_000_000_000}
+SOURCES = (
+    *(
+        Source(name, "annotations", (Mirror(BASE + name, login=LOGIN),), by_hand=BY_HAND, pages=(REQUEST,))
+        for name in (*FILES.values(), *LINKS.values())
+    ),
+    *(
+        Source(
+            key,
+            "videos",
+            (Mirror(kind="links", login=LOGIN, note=f"one file per clip, from {name}"),),
+            by_hand=BY_HAND,
+            pages=(REQUEST, "https://moviedescription.mpi-inf.mpg.de"),
+            about_bytes=BYTES[key],
+        )
+        for key, name in LINKS.items()
+    ),
+)
 TIMES = re.compile(r"_\d\d\.\d\d\.\d\d\.\d{3}-\d\d\.\d\d\.\d\d\.\d{3}$")
 
 
@@ -34,6 +59,7 @@ class Lsmdc(Dataset):
     kind = "single"
     counts = {"train": (101_046, 101_079), "val": (7_408, 7_408), "test": (1_000, 1_000)}  # noqa: RUF012
     uncertain = frozenset({"train"})
+    sources = SOURCES
     extensions = (".avi", ".mp4", *(e for e in EXTENSIONS if e not in (".avi", ".mp4")))
 
     def files(self, which: str) -> list[Path]:
@@ -43,6 +69,16 @@ class Lsmdc(Dataset):
         """In the film's folder as the official script leaves it; all clips in one folder as some copies have it."""
         yield from (f"{film(video)}/{video}{extension}" for extension in self.extensions)
         yield from (video + extension for extension in self.extensions)
+
+    def links(self, source: str) -> Iterable[tuple[str, str]]:
+        """From the official lists, one address a line; a clip goes into its film's folder."""
+        path = self.root / LINKS[source]
+        for number, line in readers.numbered(path):
+            address = line.split()[0]
+            leaf = urlsplit(address).path.rpartition("/")[2]
+            if not address.startswith(("http://", "https://")) or not leaf:
+                raise PetvrError(f"{path}: line {number} is no address of a file")
+            yield f"{film(PurePosixPath(plain(leaf, path)).stem)}/{leaf}", address
 
     def _read(self, which: str) -> Split:
         path = self.root / FILES[which]

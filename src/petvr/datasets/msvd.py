@@ -19,11 +19,63 @@ from pathlib import Path
 
 from petvr.datasets import plainpickle, readers
 from petvr.datasets.base import EXTENSIONS, Dataset, Split, distinct, from_lists, plain, tidy
+from petvr.datasets.source import Mirror, Source
 from petvr.errors import PetvrError
 
 JSON, PICKLE, MAPPING = "captions_msvd.json", "raw-captions.pkl", "youtube_mapping.txt"
 LARGEST = 50_000_000  # letters of all captions together; the published ones have three million
 Captions = dict[str, list[str]]
+C4C = "https://github.com/ArrowLuo/CLIP4Clip/releases/download/v0.0/msvd_data.zip"
+CE = "https://raw.githubusercontent.com/albanie/collaborative-experts/7eb3b9d/misc/datasets/msvd/"
+XPOOL = "https://raw.githubusercontent.com/layer6ai-labs/xpool/bc88718/data/MSVD/captions_msvd.json"
+
+
+def _list(name: str, size: int, md5: str, sha256: str) -> Source:
+    """Copies elsewhere differ in the last newline alone."""
+    return Source(name, "annotations", (Mirror(CE + name, size=size, md5=md5, sha256=sha256), Mirror(C4C, "zip")))
+
+
+SOURCES = (
+    _list(
+        "train_list.txt",
+        21_852,
+        "d53bc3c66dd41aef0a39bbca083dff99",
+        "223a750f33fcec3c5fcb1894123564e67286edd1e9f9473be97930340027d659",
+    ),
+    _list(
+        "val_list.txt",
+        1_794,
+        "a22d7feb76999db7e08077fcfed05373",
+        "0e6b31c93757d25115f04e1974bcdc7962b3fce17832b397f6e83e9ff096881b",
+    ),
+    _list(
+        "test_list.txt",
+        12_186,
+        "1fb5050a4a101994ad9e44ec2fabc6f5",
+        "95eacd1fddb1d88cd7144267913ef02d0ecb8cc94a88bc484035433a2d8f9c7a",
+    ),
+    Source(
+        JSON,
+        "annotations",
+        (
+            Mirror(
+                XPOOL,
+                size=3_099_287,
+                md5="906ab119853c405c0db08fcbdeade907",
+                sha256="11bc68e8441438121c1c7321526ef1d1fc6553d3b801baef1cca1d3429e306b1",
+            ),
+        ),
+    ),
+    Source(PICKLE, "annotations", (Mirror(C4C, "zip"),), about_bytes=10_000_000, optional=True),
+    Source(
+        "videos",
+        "videos",
+        (Mirror("https://www.cs.utexas.edu/users/ml/clamp/videoDescription/YouTubeClips.tar", "tar"),),
+        by_hand="copies at the pages hold the 1,970 clips as .avi files",
+        pages=("https://huggingface.co/datasets/friedrichor/MSVD", "https://huggingface.co/datasets/VLM2Vec/MSVD"),
+        about_bytes=1_700_000_000,
+    ),
+)
 
 
 class Msvd(Dataset):
@@ -31,6 +83,7 @@ class Msvd(Dataset):
     folder = "msvd"
     kind = "multi"
     counts = {"train": (1_200, 48_774), "val": (100, 4_290), "test": (670, 27_763)}  # noqa: RUF012
+    sources = SOURCES
     extensions = (".avi", ".mp4", *(e for e in EXTENSIONS if e not in (".avi", ".mp4")))
 
     def files(self, which: str) -> list[Path]:

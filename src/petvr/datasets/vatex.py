@@ -16,11 +16,61 @@ from typing import Any
 
 from petvr.datasets import readers
 from petvr.datasets.base import Dataset, Split, distinct, from_lists, tidy
+from petvr.datasets.source import Mirror, Source, Watch
 from petvr.errors import PetvrError
 
 LISTS = {"hgr": {"train": "train_list.txt", "val": "val_list.txt", "test": "test_list.txt"}}
 LISTS["random1k5"] = {"train": "train_list.txt", "test": "test1k5_sec_list.txt"}
 TRAINING, VALIDATION = "vatex_training_v1.0.json", "vatex_validation_v1.0.json"
+SITE = "https://eric-xw.github.io/vatex-website/data/"
+C2V = "https://raw.githubusercontent.com/CryhanFang/CLIP2Video/e941318/data/vatex_data/"
+
+
+def _list(name: str, size: int, md5: str, sha256: str) -> Source:
+    return Source(name, "annotations", (Mirror(C2V + name, size=size, md5=md5, sha256=sha256),))
+
+
+SOURCES = (
+    Source(TRAINING, "annotations", (Mirror(SITE + TRAINING),), about_bytes=60_000_000),
+    Source(VALIDATION, "annotations", (Mirror(SITE + VALIDATION),), about_bytes=7_000_000),
+    _list(
+        "train_list.txt",
+        675_766,
+        "f699d0b24ab0d28702bd1408efd7b9eb",
+        "4434a6863540f638cd5c62b7497f9ac13ea5ab84da72b7928e507ee0c5f46f22",
+    ),
+    _list(
+        "val_list.txt",
+        39_000,
+        "f97e6442e9361b755cc757d77cc400af",
+        "223d6d6b0b8c88f093ac1942e1165ae6d21a982362252ba574059e1a27083066",
+    ),
+    _list(
+        "test_list.txt",
+        39_000,
+        "5ec81da338b797d7fed0e206d86114cb",
+        "652fd9bbfe53d53935b292b0e4127bc8e41cae6846b3c9faa4f502d96f160a42",
+    ),
+    _list(
+        "test1k5_sec_list.txt",
+        39_000,
+        "309dc1d8e5c3187cc1c62c3469561c14",
+        "20f22ab90daa192f17c18672bf4afc36f6a62c8edf2e55d0dce7f57fb11111dc",
+    ),
+    Source(
+        "videos",
+        "videos",
+        (Mirror(kind="youtube", note="11 % of the test clips were gone in 2023, more since"),),
+        by_hand="there is no official archive; a full copy (pages) gives tables that can be compared, YouTube does not",
+        pages=(
+            "https://huggingface.co/datasets/omni-research/Tarsier2-Recap-585K",
+            "https://huggingface.co/datasets/Blazewild/Vatex_reencoded",
+            "https://huggingface.co/datasets/34data/vatex-3",
+            "https://github.com/cvdfoundation/kinetics-dataset",
+        ),
+        about_bytes=100_000_000_000,
+    ),
+)
 ID = re.compile(r"(.{11})_(\d{6})_(\d{6})")
 
 
@@ -29,6 +79,7 @@ class Vatex(Dataset):
     folder = "vatex"
     kind = "multi"
     counts = {"train": (25_991, 259_910), "val": (1_500, 15_000), "test": (1_500, 15_000)}  # noqa: RUF012
+    sources = SOURCES
     options = {"split": ("hgr", "random1k5")}  # noqa: RUF012
     why = {"split": ("paper", "Cross-Modal Adapter says HGR, but quotes CLIP2Video's random list")}  # noqa: RUF012
 
@@ -52,6 +103,10 @@ class Vatex(Dataset):
         if not whole or self.video_file(video).stem == video:
             return None
         return start, end
+
+    def youtube(self, video: str) -> Watch | None:
+        whole, start, end = _parts(video)
+        return Watch(whole, start, end) if whole else None
 
     def _read(self, which: str) -> Split:
         path, source = self.files(which)
