@@ -20,7 +20,7 @@ rule all_tables:
     """Every table of the configuration, the page that links them, and MLflow brought up to date."""
     default_target: True
     input:
-        [LAYOUT.result(run) for run in PLAN.runs],
+        lambda w: [LAYOUT.result(run) for run in awaited(PLAN.runs)],
         [table_files(table) for table in PLAN.tables],
         LAYOUT.tables / "index.html",
         [LAYOUT.mlflow / f"{table}.synced" for table in PLAN.tables],
@@ -29,13 +29,18 @@ rule all_tables:
 rule all_figures:
     """The figures of every table that has at least one run."""
     input:
-        [figure_files(table) for table in PLAN.tables if PLAN.tables[table].runs],
+        lambda w: [
+            file
+            for name, table in PLAN.tables.items()
+            if awaited(table.runs)
+            for file in figure_files(name)
+        ],
 
 
 rule all_runs:
     """Every run, and no table."""
     input:
-        [LAYOUT.result(run) for run in PLAN.runs],
+        lambda w: [LAYOUT.result(run) for run in awaited(PLAN.runs)],
 
 
 if CONFIG.world is not None:
@@ -46,3 +51,15 @@ if CONFIG.world is not None:
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/tables.smk"
+
+
+onsuccess:
+    if lacking.cache_info().currsize:  # nothing is left out where nothing was asked
+        announce(lacking())
+
+
+onerror:
+    if unfinished():
+        shell(
+            f"python -m petvr table {' '.join(unfinished())}; python -m petvr index"
+        )

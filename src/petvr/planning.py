@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.frames import decode, preprocess, samplers
 from petvr.layout import Layout
+from petvr.manifest import available
 from petvr.papers import own
 from petvr.papers.cells import parse_id
 from petvr.papers.plan import Known, Plan, TableView, expand
@@ -138,7 +140,51 @@ def dataset(config: Config, name: str) -> datasets.Dataset:
 
 def dataset_names(config: Config) -> list[str]:
     """The data sets the configuration asks for, of those that exist."""
-    return [name for name in catalogue.names(config) if config.datasets == "all" or name in config.datasets]
+    return [n for n in catalogue.names(config) if config.datasets == "all" or n in config.datasets or n in config.own]
+
+
+def verdict(config: Config, name: str) -> available.Verdict:
+    """Whether a data set is there, and if it cannot be had, why. A few file names are looked at, nothing is read."""
+    if name in config.own:
+        return available.Verdict(config.own[name].captions.exists())  # a csv file that is named and absent is an error
+    folder = datasets.folder(name)
+    if config.world is not None:
+        if folder in config.world.sizes:
+            return available.Verdict(True)
+        return available.Verdict(False, "not in this world", f"world.sizes in the configuration has no {folder}")
+    if Layout(config.results).manifest(name).exists():
+        return available.Verdict(True)  # it was there once: the frames may have outlived the videos
+    return available.verdict(dataset(config, name), config.given(folder), state(config, name))
+
+
+def present(config: Config, name: str) -> bool:
+    """Whether its annotation files are there and its folder of videos holds anything."""
+    return available.present(dataset(config, name))
+
+
+def unavailable(config: Config, planned: Plan) -> dict[str, available.Verdict]:
+    """The data sets of a plan that cannot be had; none where the configuration says that this must stop a run."""
+    if config.unavailable == "stop":
+        return {}
+    names = dict.fromkeys(run.dataset for run in planned.runs.values())
+    found = {name: verdict(config, name) for name in names}
+    return {name: one for name, one in found.items() if one.reason}
+
+
+def not_run(config: Config, planned: Plan, lacking: Mapping[str, available.Verdict] | None = None) -> dict[str, str]:
+    """Run -> why nobody waits for it: its data set cannot be had, and no result of it is there from before."""
+    lacking = unavailable(config, planned) if lacking is None else lacking
+    layout = Layout(config.results)
+    return {
+        id: lacking[run.dataset].reason
+        for id, run in planned.runs.items()
+        if run.dataset in lacking and not layout.result(id).exists()
+    }
+
+
+def state(config: Config, name: str) -> Path:
+    """Where downloads of a data set leave their marks, also if `paths` names another place for its files."""
+    return config.data / catalogue.folder(config, name)
 
 
 def lock(config: Config, name: str) -> Path:

@@ -1,4 +1,15 @@
 # The configuration, the plan, and the few functions the rules use. Nothing here imports torch.
+#
+# Data sets that cannot be had. Most sets can be downloaded, and a set that merely is not there yet is brought by rule
+# `download` when something needs it. What cannot be had (no licence, every mirror refused for good, no such set in the
+# demo's world) is found out when Snakemake asks for inputs, from file names, the marks of earlier downloads and the
+# environment alone: `lacking`. Tables do not wait for such runs, their rows say `not run: <reason>`, and one line on
+# stderr says so before anything starts and once more at the end. That is success, exit code 0, because configuration
+# asks for it (unavailable: skip); with `unavailable: stop` the jobs stay and the first one fails with the same reason.
+# What is asked for by name (a run's path, data_lsmdc) is never left out. A download that fails meanwhile is a failure,
+# exit code 1: with --keep-going all else goes on, and tables that waited for it are built of what there is (onerror).
+# A dry-run on a machine without any data set lists every job of the configuration: that is how one plans.
+import functools
 import sys
 from pathlib import Path
 
@@ -61,11 +72,25 @@ def frame_shards(wildcards):
 
 
 def annotations(wildcards):
-    """What a manifest depends on: the world's mark, or those annotation files of the real data that are there."""
-    dataset = catalogue.load(CONFIG, wildcards.dataset)
-    if CONFIG.world is not None and wildcards.dataset not in CONFIG.own:
+    """What a manifest depends on: the world's mark; else the annotation files, or the mark of the download that brings
+    them. What came by download stays with its mark, so that a second call asks for the same inputs as the first.
+    """
+    name = wildcards.dataset
+    dataset = catalogue.load(CONFIG, name)
+    if CONFIG.world is not None and name not in CONFIG.own:
         return [dataset.root / "world.json"]
-    return [file for file in dataset.annotation_files() if file.exists()]
+    mark = planning.state(CONFIG, name) / "download.done"
+    given = (True, True) if name in CONFIG.own else CONFIG.given(dataset.folder)
+    fetched = not all(given) and (mark.exists() or not planning.present(CONFIG, name))
+    files = [file for file in dataset.annotation_files() if file.exists()]
+    return (files if given[0] or not fetched else []) + ([mark] if fetched else [])
+
+
+def needed(name):
+    """Manifest and frames of a data set: the stores its runs in this configuration read."""
+    runs = [run for run in PLAN.runs.values() if run.dataset == name]
+    stores = {planning.store(CONFIG, run) / "index.json" for run in runs}
+    return [LAYOUT.manifest(name), *sorted(stores)]
 
 
 def table_files(name):
@@ -76,15 +101,78 @@ def figure_files(name):
     return [LAYOUT.figures / f"{name}.{kind}.svg" for kind in ("scatter", "curves")]
 
 
+@functools.cache
+def lacking():
+    """Data set -> verdict of those that no table waits for; announced where a person sees it."""
+    found = planning.unavailable(CONFIG, PLAN)
+    names = planning.dataset_names(CONFIG)
+    if workflow.dryrun and not any(planning.verdict(CONFIG, n).there for n in names):
+        return {}
+    if workflow.is_main_process:
+        announce(found)
+    return found
+
+
+def announce(found):
+    for name, verdict in found.items():
+        runs = {run for run in PLAN.runs if PLAN.runs[run].dataset == name}
+        tables = [table for table in PLAN.tables.values() if runs & set(table.runs)]
+        print(
+            f"petvr: {name} cannot be had: {verdict.reason}; its runs are left out and {len(tables)} tables say `not"
+            f" run` ({len(runs)} runs; petvr data status {name} says what to do)",
+            file=sys.stderr,
+        )
+
+
+@functools.cache
+def not_run():
+    """Run -> why nobody waits for it."""
+    return planning.not_run(CONFIG, PLAN, lacking())
+
+
+def awaited(runs):
+    """The runs that can be made, in their order."""
+    without = not_run()
+    return [run for run in runs if run not in without]
+
+
+ASKED = []  # tables some job of this call builds
+
+
 def results_of(wildcards):
     """The results a table is made of. Where one is missing, also the folder it went missing from: Snakemake leaves
     a finished table alone although an input of it was deleted, but not when a folder it reads is newer.
     """
     view = planning.table(PLAN, f"{wildcards.paper}/{wildcards.table}")
-    results = [LAYOUT.result(run) for run in view.runs]
+    ASKED.append(view.id)
+    results = [LAYOUT.result(run) for run in awaited(view.runs)]
     return results + sorted(
         {closest(path) for path in results if not path.exists()} - {None}
     )
+
+
+def reasons_of(wildcards):
+    """Why rows of a table are not run, which its text depends on."""
+    view = planning.table(PLAN, f"{wildcards.paper}/{wildcards.table}")
+    without = not_run()
+    return sorted(
+        {
+            f"{PLAN.runs[run].dataset}: {without[run]}"
+            for run in view.runs
+            if run in without
+        }
+    )
+
+
+def unfinished():
+    """Tables of this call that still wait for a result."""
+    return [
+        name
+        for name in dict.fromkeys(ASKED)
+        if not all(
+            LAYOUT.result(run).exists() for run in awaited(PLAN.tables[name].runs)
+        )
+    ]
 
 
 def closest(path):

@@ -3,6 +3,7 @@
 
 localrules:
     data,
+    data_all,
     download,  # compute nodes often reach no network
     weights,  # from the hub, which compute nodes often cannot reach
 
@@ -120,3 +121,25 @@ rule frames_shard:
     shell:
         "python -m petvr frames {wildcards.folder} --sampler {wildcards.sampler} --frames {wildcards.frames}"
         " --size {wildcards.size} --workers {threads} --shard {wildcards.shard}/{wildcards.shards} > {log} 2>&1"
+
+
+rule data_all:
+    """Manifests and frames of every data set of the configuration that can be had; no run."""
+    input:
+        lambda w: [
+            file
+            for name in planning.dataset_names(CONFIG)
+            if name not in lacking()
+            for file in needed(name)
+        ],
+
+
+for name in catalogue.names(CONFIG):
+
+    rule:
+        """Manifest and frames of one data set, asked for by name: nothing is left out, it fails where it must."""
+        name:
+            f"data_{name}"
+        input:
+            needed(name),
+        localrule: True

@@ -57,13 +57,14 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 def _check(name: str, config: Config, *, freeze: bool, accept: bool, checksum: bool, every: bool) -> None:
     from petvr import manifest
-    from petvr.manifest import files, lock
+    from petvr.manifest import available, files, lock
 
     layout, path = Layout(config.results), planning.lock(config, name)
     dataset = planning.dataset(config, name)
     _present(dataset)
     with manifest.watching(name) as step:
-        found = manifest.check(dataset, layout, path, checksum=checksum, step=step)
+        told = available.read_missing(planning.state(config, name))
+        found = manifest.check(dataset, layout, path, told=told, checksum=checksum, step=step)
     for split, counts in found.summary.splits.items():
         print(f"{name} {split}: {manifest.line(split, counts, found.rows)}")
     if found.changes and not accept:
@@ -103,11 +104,7 @@ def _present(dataset: datasets.Dataset) -> None:
 
 
 def _there(config: Config) -> list[str]:
-    found = []
-    for name in planning.dataset_names(config):
-        dataset = planning.dataset(config, name)
-        if dataset.videos.is_dir() and all(path.exists() for path in dataset.annotation_files()):
-            found.append(name)
+    found = [name for name in planning.dataset_names(config) if planning.present(config, name)]
     if not found:
         raise PetvrError(f"{config.data}: none of the data sets is there; see petvr data status")
     return found

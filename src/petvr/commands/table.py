@@ -7,12 +7,17 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from petvr import planning
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.manifest import lock
 from petvr.papers.plan import Plan
+
+if TYPE_CHECKING:
+    from petvr.tables import Table
 
 RULES = ("paper", "best_on_test", "last")
 
@@ -39,10 +44,16 @@ def run(args: argparse.Namespace, config: Config) -> int:
             tables.show_table(built)
         else:
             paths = tables.write(built, Layout(config.results).tables)
-            if not all(Layout(config.results).result(run).exists() for run in plan.tables[built.model.id].runs):
+            if waited_for(config, built):
                 outdate(paths)
             print(paths[0])
     return 2 if refused else 0
+
+
+def waited_for(config: Config, built: Table) -> bool:
+    """Whether a run of the table is still to come; one whose data set cannot be had is not."""
+    runs = [seed.run for line in built.lines for seeds in line.seeds.values() for seed in seeds]
+    return not all(Layout(config.results).result(run).exists() for run in runs)
 
 
 def outdate(paths: Iterable[Path]) -> None:
@@ -58,11 +69,22 @@ def build(config: Config, plan: Plan, names: Iterable[str], rule: str | None = N
     rule = rule or config.rule
     read = tables.reader(config.results)
     profile = "--profile demo" if config.world else "--cores all"
+    lacking = planning.unavailable(config, plan)
+    not_run = planning.not_run(config, plan, lacking)
+    locks = {name: lock.hash_of(planning.lock(config, name)) for name in planning.dataset_names(config)}
     for name in names:
         planning.table(plan, name)
-        model = tables.from_plan(plan, name)
+        model = tables.from_plan(plan, name, not_run)
         chosen = None if rule == "paper" else rule
         try:
-            yield tables.build(model, config.results, rule=chosen, read=read, rerun=f"snakemake {profile}")
+            yield tables.build(
+                model,
+                config.results,
+                rule=chosen,
+                read=read,
+                rerun=f"snakemake {profile}",
+                locks={dataset: frozen for dataset, frozen in locks.items() if frozen},
+                cannot={dataset: f"{one.reason} ({one.more})" for dataset, one in lacking.items()},
+            )
         except PetvrError as error:
             yield error

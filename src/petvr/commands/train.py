@@ -69,7 +69,7 @@ def _checked(config: Config, layout: Layout, name: str) -> Checked:
         raise PetvrError(f"{path}: {name} is frozen, but was not compared with it here: petvr data check {name}")
     if found is None:
         return Checked()
-    used = ("train", "test")
+    used = [split for split in ("train", "test") if split in found.splits]
     return Checked(
         identity=lambda left_out: identity.identity(found.presence, left_out),
         lock=frozen.hash if frozen else "",

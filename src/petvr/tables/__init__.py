@@ -21,7 +21,7 @@ __all__ = [
     "write_index",
 ]  # fmt: skip
 
-VERSION = 2  # raised when a table would look different: the workflow then builds all tables anew
+VERSION = 3  # raised when a table would look different: the workflow then builds all tables anew
 FORMATS = ("md", "tex", "csv", "html")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from petvr.errors import unknown
-from petvr.tables.model import METRICS, Column, Planned, Printed, Row, TableModel, Want
+from petvr.tables.model import METRICS, NOT_RUN, Column, Planned, Printed, Row, TableModel, Want
 
 DATASET_TITLES = {
     "msrvtt-9k": "MSR-VTT-9k",
@@ -25,8 +26,11 @@ def all_from_plan(plan: Any) -> dict[str, TableModel]:
     return {name: from_plan(plan, name) for name in plan.tables}
 
 
-def from_plan(plan: Any, table: str) -> TableModel:
-    """The table `vop/table_3` of a plan. Raises PetvrError if the plan does not have it."""
+def from_plan(plan: Any, table: str, not_run: Mapping[str, str] | None = None) -> TableModel:
+    """The table `vop/table_3` of a plan. Raises PetvrError if the plan does not have it.
+
+    not_run: run -> why it cannot be made here; a cell of such runs alone says so instead of waiting for them.
+    """
     from petvr import papers
 
     if table not in plan.tables:
@@ -37,7 +41,7 @@ def from_plan(plan: Any, table: str) -> TableModel:
     columns = tuple(_column(column) for column in view.columns)
     rows, printed = [], {}
     for index, row in enumerate(view.rows):
-        wants = {dataset: _want(plan, cell) for dataset, cell in row.cells.items()}
+        wants = {dataset: _want(plan, cell, not_run or {}) for dataset, cell in row.cells.items()}
         rows.append(Row(row.name, wants, row.note, row.group, row.block))
         for source, column in zip(view.columns, columns, strict=True):
             for dataset in [source.dataset] if source.dataset else list(row.cells)[:1]:
@@ -55,7 +59,9 @@ def _column(column: Any) -> Column:
     return Column(column.metric, direction, column.dataset, BETTER.get(column.better))  # type: ignore[arg-type]
 
 
-def _want(plan: Any, cell: Any) -> Want:
+def _want(plan: Any, cell: Any, not_run: Mapping[str, str]) -> Want:
+    if cell.runs and all(run in not_run for run in cell.runs):
+        return Want({}, f"{NOT_RUN}: {not_run[cell.runs[0]]}", "", cell.evaluate)
     runs = {plan.runs[run].seed: Planned(run, plan.runs[run].digest()) for run in cell.runs}
     note = f"{cell.quoted.evidence} ({cell.quoted.certainty})" if cell.quoted else ""
     return Want(runs, "" if runs else cell.status, note, cell.evaluate)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from petvr.result import Result
-from petvr.tables import measure, text
+from petvr.tables import data, measure, text
 from petvr.tables.compute import Line, Table
+from petvr.tables.model import NOT_RUN
 
 PAPER_TITLES = {
     "vop": "VoP",
@@ -12,12 +13,6 @@ PAPER_TITLES = {
     "mv_adapter": "MV-Adapter",
     "cross_modal_adapter": "Cross-Modal Adapter",
     "own": "Own data",
-}
-CLASSES = {
-    "A": "exact",
-    "B": "comparable",
-    "C": "not comparable to the paper, only among own runs",
-    "D": "subset, not comparable",
 }
 
 
@@ -35,8 +30,13 @@ def title(table: Table) -> str:
 def caption(table: Table) -> list[str]:
     """One sentence each, in the order a reader needs them."""
     if not table.used():
-        return ["Nothing is measured yet; the paper's printed values stand alone.", *_reading(table)]
-    return [*(f"WARNING, different data in one table: {what}." for what in table.mixed), *_how(table), *_data(table)]
+        said = "Nothing is measured yet; the paper's printed values stand alone."
+        return [said, *_reading(table), *data.lacking(table)]
+    return [
+        *(f"WARNING, different data in one table: {what}." for what in table.mixed),
+        *_how(table),
+        *data.sentences(table),
+    ]
 
 
 def _how(table: Table) -> list[str]:
@@ -106,39 +106,6 @@ def _reading(table: Table) -> list[str]:
     return said
 
 
-def _data(table: Table) -> list[str]:
-    said = []
-    for dataset, result in sorted(_by_dataset(table).items()):
-        data = result.data
-        kind = data.data_class
-        note = f"class {kind} ({CLASSES[kind]})" if data.world == "real" else "synthetic"
-        mark = f" {text.CLASS_C_MARK}" if kind == "C" else ""
-        test = _part(data.test_videos, data.test_videos_official)
-        train = _part(data.train_videos, data.train_videos_official)
-        said.append(
-            f"{table.model.dataset_title(dataset)}{mark}: {test} test and {train} training videos, "
-            f"{data.test_captions:,} test captions; {note}; data {data.digest}."
-        )
-    return said
-
-
-def _part(have: int, official: int) -> str:
-    if not official or have == official:
-        return f"{have:,}" if not official else f"{have:,} of {official:,}"
-    return f"{have:,} of {official:,} ({100 * have / official:.1f} %)"
-
-
-def _by_dataset(table: Table) -> dict[str, Result]:
-    """One result per data set, the one with most missing, so that the caption never flatters."""
-    found: dict[str, Result] = {}
-    for line in table.lines:
-        for dataset in line.seeds:
-            for result in (seed.result for seed in line.used(dataset)):
-                if result and (dataset not in found or result.data.data_class > found[dataset].data.data_class):
-                    found[dataset] = result
-    return found
-
-
 def _results(line: Line) -> list[Result]:
     return [seed.result for seed in line.used() if seed.result is not None]
 
@@ -151,8 +118,8 @@ def notes(table: Table) -> list[str]:
         if line.row.note.startswith("approximation"):
             said.append(f"{name}: {line.row.note}.")
         for status, (note, datasets) in _not_run(line).items():
-            if status == "not selected" and not note:
-                continue  # the row itself says so
+            if (status == "not selected" and not note) or status.startswith(NOT_RUN):
+                continue  # the row itself says so, the caption why
             mark = f"{text.REPORTED_MARK} " if status == "reported only" else ""
             where = (
                 ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from petvr.errors import PetvrError
@@ -54,6 +54,8 @@ class Table:
     results: Path
     rerun: str  # command that makes a file of results again
     mixed: tuple[str, ...] = ()  # what differs between the data of its cells, if that was allowed
+    locks: Mapping[str, str] = field(default_factory=dict)  # data set -> identity that is frozen today
+    cannot: Mapping[str, str] = field(default_factory=dict)  # data set that cannot be had -> why, and what to do
 
     @property
     def world(self) -> str:
@@ -77,10 +79,13 @@ def build(
     mixed_data: bool = False,
     rerun: str = "snakemake --cores all",
     read: Callable[[int, Planned], Seed] | None = None,
+    locks: Mapping[str, str] | None = None,
+    cannot: Mapping[str, str] | None = None,
 ) -> Table:
     """Read every result under `results/runs` the table asks for and compute all cells.
 
     `rule`: a selection rule instead of the recipes' own. `read`: share `collect.reader(results)` between tables.
+    `locks`: data set -> frozen identity, to be compared with the results'. `cannot`: data set -> why it cannot be had.
     Raises PetvrError where cells of one data set stand on different test data, unless `mixed_data`; a result
     that is broken, missing or stale only empties its own cell.
     """
@@ -90,7 +95,7 @@ def build(
     mixed = tuple(_mixed(lines))
     if mixed and not mixed_data:
         raise PetvrError(f"table {model.id}: cells stand on different data: {'; '.join(mixed)}")
-    table = Table(model, tuple(lines), rule, results, rerun, mixed)
+    table = Table(model, tuple(lines), rule, results, rerun, mixed, locks or {}, cannot or {})
     return replace(table, lines=tuple(_placed(_compared(table))))
 
 
@@ -123,8 +128,9 @@ def _usable(seed: Seed, rule: str | None, scores: str) -> Seed:
 
 
 def _mixed(lines: Iterable[Line]) -> Iterable[str]:
-    """One sentence per data set whose cells do not share world, split digest and gallery."""
+    """One sentence per data set whose cells do not share the data's identity, world, split digest and gallery."""
     found: dict[str, dict[tuple, str]] = {}
+    states: dict[str, dict[str, str]] = {}
     for line in lines:
         for dataset in line.seeds:
             for seed in line.used(dataset):
@@ -132,8 +138,14 @@ def _mixed(lines: Iterable[Line]) -> Iterable[str]:
                 data = seed.result.data
                 key = (data.world, data.digest, data.test_videos, data.test_captions)
                 found.setdefault(dataset, {}).setdefault(key, seed.run)
-    for dataset, kinds in found.items():
+                if data.manifest:  # older results do not know theirs
+                    states.setdefault(dataset, {}).setdefault(data.manifest, seed.run)
+    for dataset, kinds in states.items():
         if len(kinds) > 1:
+            told = ", ".join(f"{run} has data {state}" for state, run in kinds.items())
+            yield f"{dataset}: {told}; train again what is not as `petvr data check {dataset}` finds it"
+    for dataset, kinds in found.items():
+        if len(kinds) > 1 and len(states.get(dataset, {})) < 2:
             told = [
                 f"{run} has {world} data {digest} with {videos} videos and {captions} captions"
                 for (world, digest, videos, captions), run in kinds.items()

@@ -21,6 +21,7 @@ METRICS: dict[str, tuple[str, int | None]] = {
     "memory_G": ("Memory (GiB)", 1),
     "gflops": ("GFLOPs", 1),
 }
+NOT_RUN = "not run"  # how the status of a cell begins whose data set cannot be had
 DEFAULT_BEST = {"R@1": "max", "R@5": "max", "R@10": "max", "RSum": "max", "MdR": "min", "MnR": "min"}
 
 
@@ -86,7 +87,7 @@ class Want:
     """What a row asks for on one data set: runs by seed, or a `status` that says why nothing is run."""
 
     runs: dict[int, Planned] = field(default_factory=dict)
-    status: str = ""  # "" is run here; else "reported only", "not implemented: ...", "not selected", ...
+    status: str = ""  # "" is run here; else "reported only", "not implemented: ...", "not run: ...", ...
     note: str = ""  # e.g. the evidence that the printed values were copied
     scores: Literal["plain", "dsl"] = "plain"  # dsl: the row shows the scores with dual-softmax
 
