@@ -40,9 +40,6 @@ class Patience:
         failures, best = 0, gained()
 
         def stop(state: tenacity.RetryCallState) -> bool:
-            nonlocal failures, best
-            now = gained()
-            failures, best = (1, now) if now > best else (failures + 1, best)
             error = state.outcome.exception()
             limit = min(error.tries or self.tries, tries or self.tries)
             return failures >= limit or (error.pause or 0) > self.asked
@@ -52,8 +49,14 @@ class Patience:
             return max(growing, state.outcome.exception().pause or 0)
 
         def tried() -> T:
+            nonlocal failures, best
             self.check()
-            return attempt()
+            try:
+                return attempt()
+            except Temporary:
+                now = gained()
+                failures, best = (1, now) if now > best else (failures + 1, best)
+                raise
 
         retry = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Temporary),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -63,17 +64,18 @@ def fetch(web: Web, mirror: Mirror, target: Path, lock: Lock, told: Told = lambd
     credentials = logins.find(mirror.login) if mirror.login else None
     part = Part(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    saved = 0
+    farthest = part.size  # an attempt that begins anew gains nothing before it is past the earlier one
+
+    def heard(have: int, total: int | None) -> None:
+        nonlocal farthest
+        farthest = max(farthest, have)
+        told(have, total)
 
     def attempt() -> dict[str, Any]:
-        def count(bytes_gained: int) -> None:
-            nonlocal saved
-            saved += bytes_gained
-
-        return _attempt(web, mirror, part, credentials, told, count)
+        return _attempt(web, mirror, part, credentials, heard)
 
     try:
-        found = web.patience.persist(attempt, lambda: saved, web.tries(mirror.url))
+        found = web.patience.persist(attempt, lambda: farthest, web.tries(mirror.url))
     except NoConnection:
         web.give_up(mirror.url)
         raise
@@ -95,7 +97,6 @@ def _attempt(
     part: Part,
     credentials: logins.Credentials | None,
     told: Told,
-    count: Callable[[int], None],
 ) -> dict[str, Any]:
     """One connection. Returns what the lock notes about the complete, checked part."""
     origin, have = part.origin(mirror.url), part.size
@@ -111,7 +112,7 @@ def _attempt(
             origin, have = _accept(response, mirror, part, origin, have)
             resumed = have > 0
             if response.status_code != 416:
-                _save(web, response, mirror, part, have, origin["length"], told, count)
+                _save(web, response, mirror, part, have, origin, told)
         if origin["length"] is not None and part.size != origin["length"]:
             raise Temporary(f"{shown(mirror.url)}: ended after {part.size:,} of {origin['length']:,} bytes")
     return _checked(mirror, part, origin, resumed)
@@ -140,11 +141,7 @@ def _accept(
         free = shutil.disk_usage(part.path.parent).free
         if total - have + SPARE > free:
             raise Full(f"{part.path.parent}: {_size(total - have)} are to come, {_size(free)} are free")
-    origin = {"url": said, **seen, "length": total}
-    if not have:
-        part.drop()
-    atomic.write_json(part.note, origin)
-    return origin, have
+    return {"url": said, **seen, "length": total}, have
 
 
 def _save(
@@ -153,27 +150,30 @@ def _save(
     mirror: Mirror,
     part: Part,
     have: int,
-    total: int | None,
+    origin: dict[str, Any],
     told: Told,
-    count: Callable[[int], None],
 ) -> None:
-    """Append the body to the part, from byte `have` on."""
-    patience = web.patience
+    """Append the body to the part, from byte `have` on; what was there of it stays where a page comes instead."""
+    patience, total = web.patience, origin["length"]
     since, since_bytes = patience.clock(), 0
+    chunks = response.iter_raw()
+    first = next(chunks, b"")
+    if not have and sniff.is_page(first[:512]):
+        raise Temporary(f"{shown(mirror.url)}: sends a web page instead of the file (quota or login?)", tries=2)
     told(have, total)
+    if not have:
+        part.drop()  # before the note: a note never stands beside bytes of another origin
+    atomic.write_json(part.note, origin)
     with open(part.path, "r+b" if have else "wb") as stream:
         stream.seek(have)
         stream.truncate()
-        for chunk in response.iter_raw():
+        for chunk in itertools.chain((first,), chunks):
             patience.check()
-            if not have and sniff.is_page(chunk[:512]):
-                raise Temporary(f"{shown(mirror.url)}: sends a web page instead of the file (quota or login?)", tries=2)
             try:
                 stream.write(chunk)
             except OSError as error:
                 raise Full(f"{part.path}: {error.strerror or error}") from error
             have, since_bytes = have + len(chunk), since_bytes + len(chunk)
-            count(len(chunk))
             told(have, total)
             if mirror.size is not None and have > mirror.size:
                 raise Refused(f"{shown(mirror.url)}: sends more than the {mirror.size:,} bytes that are published")

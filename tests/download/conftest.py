@@ -1,0 +1,53 @@
+import hashlib
+import threading
+
+import pytest
+from rogue import Rogue
+
+from petvr.download.lock import Lock
+from petvr.download.patience import Patience
+from petvr.download.web import Web
+
+
+@pytest.fixture
+def server():
+    with Rogue() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy_no_netrc(monkeypatch, tmp_path):
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+
+
+@pytest.fixture
+def pauses():
+    """The pauses a downloader would have made."""
+    return []
+
+
+@pytest.fixture
+def patience(pauses):
+    return Patience(tries=4, sleep=pauses.append, connect=5, read=5)
+
+
+@pytest.fixture
+def web(patience):
+    running = Web(patience)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def lock(tmp_path):
+    return Lock(tmp_path / "download.lock.json")
+
+
+@pytest.fixture
+def sha256():
+    return lambda data: hashlib.sha256(data).hexdigest()

@@ -1,0 +1,263 @@
+"""Hostile and broken archives: refused with one line, and nothing of them outside or inside the target."""
+
+import gzip
+import io
+import os
+import struct
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from petvr.download.archives import Limits, Unpacking, is_video
+from petvr.download.failures import Full, Refused
+from petvr.download.untar import untar
+from petvr.download.unzip import unzip
+
+CLIPS = {"MSRVTT/videos/all/video0.mp4": b"0" * 5_000, "MSRVTT/videos/all/video1.avi": b"1" * 700, "README.md": b"text"}
+
+
+def zipped(members, **more):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items() if isinstance(members, dict) else members:
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+def tarred(members, mode="w"):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode=mode) as archive:
+        for name, data in members.items() if isinstance(members, dict) else members:
+            info = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return stream.getvalue()
+
+
+@pytest.fixture
+def unpack(tmp_path):
+    """Unpack bytes as a zip or as a tar in so many parts; returns what is in the target."""
+
+    def act(data, kind, parts=1, wanted=is_video, **limits):
+        target = tmp_path / "outer" / "target"
+        order = Unpacking("http://x/a", target, tmp_path / "outer" / "staging", wanted, Limits(**limits))
+        files = []
+        step = len(data) // parts + 1
+        for number in range(parts):
+            files.append(tmp_path / f"archive.{number}")
+            files[-1].write_bytes(data[number * step : (number + 1) * step])
+        count = unzip(files[0], order) if kind == "zip" else untar(files, order)
+        found = {path.name: path.read_bytes() for path in target.iterdir()}
+        assert count == len(found) and not order.staging.exists()
+        return found
+
+    return act
+
+
+def outside(tmp_path):
+    """Everything that is neither an archive nor in the target or its staging."""
+    known = {"archive", "outer", "target", "staging"}
+    return [path for path in tmp_path.rglob("*") if path.name.split(".")[0] not in known]
+
+
+WANTED = {"video0.mp4": b"0" * 5_000, "video1.avi": b"1" * 700}
+
+
+def test_videos_are_laid_flat_and_the_rest_is_left(unpack):
+    assert unpack(zipped(CLIPS), "zip") == WANTED
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("parts", [1, 3, 7])
+def test_tars_of_any_compression_and_in_any_parts(unpack, mode, parts):
+    assert unpack(tarred(CLIPS, mode), "tar", parts) == WANTED
+
+
+def test_resource_forks_of_a_mac_are_no_videos(unpack):
+    members = {**CLIPS, "__MACOSX/video0.mp4": b"fork", "MSRVTT/._video1.avi": b"fork"}
+    assert unpack(zipped(members), "zip") == WANTED
+
+
+ESCAPES = ["../video0.mp4", "a/../../video0.mp4", "/etc/video0.mp4", "a\\..\\video0.mp4", "C:/video0.mp4", "a/\nv.mp4"]
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_names_that_lead_out_are_refused(unpack, tmp_path, kind, name):
+    members = [("video1.mp4", b"good"), (name, b"bad")]
+    with pytest.raises(Refused, match=r"http://x/a: member .*(leads out|not safe).*; nothing of it was used"):
+        unpack(zipped(members) if kind == "zip" else tarred(members), kind)
+    assert not list((tmp_path / "outer" / "target").iterdir()) and outside(tmp_path / "outer" / "target") == []
+
+
+def special(kind, target="/etc/passwd"):
+    info = tarfile.TarInfo("link.mp4")
+    info.type, info.linkname = kind, target
+    return info
+
+
+KINDS = [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.GNUTYPE_SPARSE]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_links_and_devices_are_refused_in_tars(unpack, tmp_path, kind):
+    with pytest.raises(Refused, match="a link, a device or a file with holes"):
+        unpack(tarred([("video1.mp4", b"good"), (special(kind), b"")]), "tar")
+    assert not list((tmp_path / "outer" / "target").iterdir())
+
+
+@pytest.mark.parametrize("mode", [0o120777, 0o020666, 0o010666])
+def test_links_and_devices_are_refused_in_zips(unpack, mode):
+    info = zipfile.ZipInfo("link.mp4")
+    info.external_attr = mode << 16
+    with pytest.raises(Refused, match="a link or a device"):
+        unpack(zipped([(info, b"/etc/passwd")]), "zip")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize("names", [("a/v.mp4", "a/v.mp4"), ("a/v.mp4", "./a//v.mp4"), ("a/v.mp4", "b/v.mp4")])
+def test_duplicates_are_refused(unpack, kind, names):
+    members = [(name, b"x") for name in names]
+    with pytest.raises(Refused, match=r"twice|two files named"):
+        unpack(zipped(members) if kind == "zip" else tarred(members), kind)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_bombs_are_refused_before_they_are_written(unpack, tmp_path, kind):
+    bomb = {"v.mp4": bytes(40_000_000)}
+    data = zipped(bomb) if kind == "zip" else tarred(bomb, "w:gz")
+    with pytest.raises(Refused, match=r"[\d,]+ bytes would become 40,"):
+        unpack(data, kind, free_ratio=1_000_000)
+    assert sum(path.stat().st_size for path in (tmp_path / "outer").rglob("*") if path.is_file()) == 0
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_too_many_members_are_refused(unpack, kind):
+    members = {f"{number}.mp4": b"x" for number in range(30)}
+    with pytest.raises(Refused, match="more than 29 members"):
+        unpack(zipped(members) if kind == "zip" else tarred(members), kind, members=29)
+
+
+def test_a_zip_whose_sizes_lie_is_refused(unpack):
+    data = bytearray(zipped({"v.mp4": b"x" * 5_000}))
+    table = data.rindex(b"PK\x01\x02")
+    data[table + 24 : table + 28] = struct.pack("<I", 4_000)
+    with pytest.raises(Refused, match=r"damaged|declares|cut off"):
+        unpack(bytes(data), "zip")
+
+
+def test_an_encrypted_zip_is_refused(unpack):
+    data = bytearray(zipped({"v.mp4": b"x"}))
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + place] |= 1
+    with pytest.raises(Refused, match="encrypted"):
+        unpack(bytes(data), "zip")
+
+
+def test_a_name_of_gigabytes_is_not_read_into_memory(unpack):
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 5 << 30
+    with pytest.raises(Refused, match=r"a name or attribute of 5,368,709,120 bytes"):
+        unpack(info.tobuf() + bytes(10_240), "tar")
+
+
+def test_no_room_is_told_before_writing(unpack, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 4_900})())
+    for kind, data in (("zip", zipped(CLIPS)), ("tar", tarred(CLIPS))):
+        with pytest.raises(Full, match="are free"):
+            unpack(data, kind, spare=0)
+
+
+def test_an_archive_without_anything_wanted_is_refused(unpack):
+    with pytest.raises(Refused, match="nothing that is wanted among 1 files"):
+        unpack(zipped({"README.md": b"text"}), "zip")
+
+
+SOUND = {name: (kind, data) for name, kind, data in [
+    ("zip", "zip", zipped(CLIPS)), ("tar", "tar", tarred(CLIPS)), ("tar.gz", "tar", gzip.compress(tarred(CLIPS))),
+]}  # fmt: skip
+
+
+def attempt(kind, data, folder):
+    """Files in the target, after this archive was read into a folder of its own."""
+    order = Unpacking("a", folder / "target", folder / "staging", is_video)
+    (folder / "archive").write_bytes(data)
+    try:
+        unzip(folder / "archive", order) if kind == "zip" else untar([folder / "archive"], order)
+    except Refused:
+        assert not list((folder / "target").iterdir())
+        return None
+    return {path.name: path.read_bytes() for path in (folder / "target").iterdir()}
+
+
+@pytest.mark.parametrize("name", SOUND)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(share=st.floats(0, 0.999))
+def test_an_archive_that_is_cut_off_anywhere_is_refused_or_whole(name, share):
+    kind, data = SOUND[name]
+    with tempfile.TemporaryDirectory() as folder:
+        assert attempt(kind, data[: int(len(data) * share)], Path(folder)) in (None, WANTED)
+
+
+@pytest.mark.parametrize("name", ["zip", "tar.gz"])  # a plain tar holds no checksum of its content
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_a_damaged_byte_never_changes_a_video(name, data):
+    kind, sound = SOUND[name]
+    broken = bytearray(sound)
+    place = data.draw(st.integers(0, len(broken) - 1))
+    broken[place] ^= data.draw(st.integers(1, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        found = attempt(kind, bytes(broken), Path(folder))
+    assert found is None or all(content in WANTED.values() for content in found.values())
+
+
+PIECE = st.sampled_from(
+    ["..", ".", "", "a", "video.mp4", "~", "C:", "con", "é", "\\", "\x00", "\x7f", "-rf", "b" * 300]
+)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(names=st.lists(st.lists(PIECE, min_size=1, max_size=4).map("/".join), min_size=1, max_size=4))
+def test_no_name_leads_anywhere_but_into_the_target(names):
+    info = [tarfile.TarInfo(name) for name in names]
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        attempt("tar", tarred([(one, b"x") for one in info], "w"), folder)
+        written = {Path(where) / name for where, _, files in os.walk(folder) for name in files}
+        assert {path.parent for path in written} <= {folder, folder / "target", folder / "staging"}
+        assert {path for path in written if path.parent == folder} == {folder / "archive"}
+
+
+def test_a_killed_call_is_continued_where_it_was(tmp_path, monkeypatch):
+    """Members that were finished, still beside the target or already moved there, are not written again."""
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(tarred({f"{number}.mp4": bytes([number]) * 1_000 for number in range(5)}))
+    written = []
+    original = Unpacking.write
+
+    def write(self, leaf, size, stream):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(leaf)
+        original(self, leaf, size, stream)
+
+    def order():
+        return Unpacking("a", tmp_path / "target", tmp_path / "staging", is_video)
+
+    monkeypatch.setattr(Unpacking, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        untar([archive], order())
+    (tmp_path / "target" / "0.mp4").write_bytes((tmp_path / "staging" / "0.mp4").read_bytes())
+    (tmp_path / "staging" / "0.mp4").unlink()  # as if it had been killed while moving
+    monkeypatch.setattr(Unpacking, "write", lambda *a: (written.append(a[1]), original(*a))[1])
+    assert untar([archive], order()) == 5
+    assert written == ["0.mp4", "1.mp4", "2.mp4", "3.mp4", "4.mp4"]
+    for number in range(5):
+        assert (tmp_path / "target" / f"{number}.mp4").read_bytes() == bytes([number]) * 1_000
