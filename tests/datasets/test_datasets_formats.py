@@ -97,7 +97,7 @@ def test_msvd_every_caption_is_a_query(msvd):
     with pytest.raises(PetvrError, match=r"captions_msvd.json: no caption of 'ccccccccccc_1_2'"):
         dataset.split("test")
     put(msvd / "test_list.txt", "other\n")
-    with pytest.raises(PetvrError, match="no caption of 'other', which test_list.txt lists"):
+    with pytest.raises(PetvrError, match=r"no caption of 'other', which test_list\.txt lists"):
         dataset.split("test")
 
 
