@@ -35,6 +35,7 @@ DO = {
     "index": "build the page that links all tables",
     "figure": "draw a table's figures",
     "track": "bring results into MLflow",
+    "docs": "write docs/methods.md anew from the code and the tables",
 }
 
 

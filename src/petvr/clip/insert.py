@@ -79,6 +79,10 @@ class Inserts:
         """Put `around` every function that is here."""
         self._at = {key: [around(function) for function in functions] for key, functions in self._at.items()}
 
+    def places(self) -> list[tuple[str, str, int | None]]:
+        """(tower, place, block) wherever a function acts, in the order they were added."""
+        return list(self._at)
+
     def get(self, tower: str, place: str, layer: int | None) -> list[Callable[..., Any]]:
         return self._at.get((tower, place, layer), [])
 

@@ -24,6 +24,7 @@ from petvr import similarity as similarities
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig
 from petvr.clip.towers import Clip
+from petvr.costs.undrawn import Undrawn
 
 BATCH = 2
 
@@ -53,7 +54,8 @@ def compute(
     memory: False leaves `saved` at 0, in half the time. batch: B, where scores among B x B pairs are to count.
     """
     frames, words = choices.get("frames", 12), choices.get("words", 32)
-    adapted, head = build(weights.on_meta(config), method, setting, **choices)
+    with Undrawn():
+        adapted, head = build(weights.on_meta(config), method, setting, **choices)
     pixels, ids = inputs(config, frames, words, batch, device="meta")
     mapping = {torch.ops.aten.convolution_backward: convolution_backward}
     with uncast(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:

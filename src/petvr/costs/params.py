@@ -14,8 +14,9 @@ from functools import cache
 from typing import Any
 
 from petvr.errors import unknown
+from petvr.spec import method_id
 
-COLUMNS = ("paper", "table", "row", "backbone", "dataset", "trainable", "printed", "printed_unit", "verdict")
+COLUMNS = ("paper", "table", "row", "method", "backbone", "dataset", "trainable", "printed", "printed_unit", "verdict")
 UNITS = {"params_M": "M", "params_percent": "%"}
 
 
@@ -61,28 +62,17 @@ def _counts(
     from petvr import methods
     from petvr import similarity as similarities
     from petvr.clip import config, weights
+    from petvr.costs.undrawn import Undrawn
 
-    clip = weights.on_meta(config.geometry(backbone))
-    drawn = torch.Generator()
-    model = methods.adapt(
-        clip,
-        method,
-        json.loads(setting),
-        frames=frames,
-        words=words,
-        generator=drawn,
-        train_logit_scale=train_logit_scale,
-    )
-    with torch.device("meta"):
-        head = similarities.build(
-            similarity,
-            json.loads(similarity_setting),
-            clip.embed_dim,
-            drawn,
-            clip=clip,
-            frames=frames,
-            words=words,
+    drawn, made = torch.Generator(), {"frames": frames, "words": words}
+    with Undrawn():
+        clip = weights.on_meta(config.geometry(backbone))
+        model = methods.adapt(
+            clip, method, json.loads(setting), generator=drawn, train_logit_scale=train_logit_scale, **made
         )
+        with torch.device("meta"):
+            given = json.loads(similarity_setting)
+            head = similarities.build(similarity, given, clip.embed_dim, drawn, clip=clip, **made)
     names = {name: parameter.numel() for name, parameter in model.trainable().items()}
     names |= {f"head.{name}": part.numel() for name, part in head.named_parameters() if part.requires_grad}
     by_part = {"clip": 0, "new": 0, "head": 0}
@@ -194,7 +184,9 @@ def rows() -> list[dict[str, str]]:
                         if figure is None:
                             continue
                         trainable, said = _judge(paper, name, cell, metric, figure.text, known)
-                        values = (name, table.name, row.key, cell.backbone, dataset, trainable, figure.text, unit, said)
+                        method = method_id(cell.method, cell.setting) if cell.method else ""
+                        place = (name, table.name, row.key, method, cell.backbone, dataset)
+                        values = (*place, trainable, figure.text, unit, said)
                         lines.append(dict(zip(COLUMNS, values, strict=True)))
     return lines
 

@@ -1,4 +1,4 @@
-"""CM-Adapter: Cross-Modal Adapter as MV-Adapter's authors rebuilt it for their tables (section 5.1, rows CM*).
+"""CM-Adapter: Cross-Modal Adapter [Jiang et al. 2022] as MV-Adapter's authors rebuilt it (section 5.1, rows CM*).
 
     A(x) = x + s * ( ReLU(LN(x) W_down + b_down) Concat[W_up, W_up^cm] + b_up )        x: the FFN's output
 

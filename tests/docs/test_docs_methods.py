@@ -1,0 +1,52 @@
+"""docs/methods.md says what the code says today."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from petvr import methods, similarity
+from petvr.docs import page, text
+
+WRITTEN = Path(__file__).parents[2] / "docs" / "methods.md"
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    return page.methods_page()
+
+
+def test_the_page_is_fresh(fresh):
+    assert WRITTEN.read_text(encoding="utf-8") == fresh, "write it anew: petvr docs methods"
+
+
+def test_every_method_and_similarity_has_a_section_and_every_link_leads_somewhere(fresh):
+    sections = re.findall(r"^## (.+)$", fresh, flags=re.M)
+    assert {*methods.NAMES(), *(f"similarity {name}" for name in similarity.NAMES())} <= set(sections)
+    anchors = {section.replace(" ", "-") for section in sections}
+    for target in re.findall(r"\]\(([^)]+)\)", fresh):
+        assert target[1:] in anchors if target.startswith("#") else (WRITTEN.parent / target).exists(), target
+
+
+def test_a_section_holds_what_a_reader_looks_for(fresh):
+    section = fresh.split("\n## cross_modal_adapter\n")[1].split("\n## ")[0]
+    assert "519,168 new numbers" in section and "both towers: `attn_out`, `mlp_out` in every block" in section
+    assert (
+        "| `cross_modal_adapter@ds=16,r=8` | 0.519 M | 0.52 M, 0.34 % | agrees | cross_modal_adapter 2, 4 |" in section
+    )
+    assert "nearly CLIP's" in section and "`share=true`" in section
+
+
+def test_sentences_end_where_a_reader_ends_them():
+    assert text.sentences("A of He et al. [2022] meets 2.4 %. Guess: B (eq. 3). `k` is 3.") == [
+        "A of He et al. [2022] meets 2.4 %.",
+        "Guess: B (eq. 3).",
+        "`k` is 3.",
+    ]
+
+
+def test_open_questions_of_a_paper_go_to_the_methods_they_name():
+    bullets = "# Open\n\n- VPT: n fits\n  nothing.\n- VoP^F+C has a slip; VoP^F too.\n- VoP^P is fine.\n"
+    assert text.mentions("VPT", bullets) == ["VPT: n fits nothing."]
+    assert text.mentions("VoP^F", bullets) == ["VoP^F+C has a slip; VoP^F too."]
+    assert text.mentions("VoP", bullets) == text.mentions("Bias tuning", bullets) == []
