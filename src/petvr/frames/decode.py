@@ -64,23 +64,29 @@ def read(
     if against is None:
         pictures, against = _decord(facts, indices, transform)
         if pictures is not None:
-            note = timeline.short_of(facts.times(), facts.fps, window)
-            return _result(facts, indices, pictures, _version("decord"), note)
+            return _result(facts, indices, pictures, _version("decord"), _joined(*_notes(facts, facts.times(), window)))
     for _ in range(3):  # to learn how many frames there are, where each is, and to read them
         found = in_order(facts, indices, transform)
         times = found.facts.times(found.stamps)
         truth = _picked(found.facts, times, window, pick)
         if found.facts == facts and np.array_equal(truth, indices):
-            notes = against, found.note, timeline.short_of(times, facts.fps, window)
-            return _result(facts, indices, found.pictures, _version("av"), "; ".join(filter(None, notes)))
-        facts, indices = found.facts, truth
-        against = "; ".join(filter(None, (against, found.note)))
+            note = _joined(against, found.note, *_notes(facts, times, window))
+            return _result(facts, indices, found.pictures, _version("av"), note)
+        facts, indices, against = found.facts, truth, _joined(against, found.note)
     raise Unreadable(facts.path, "gives another number of frames each time it is read")
 
 
 def _result(facts: Probe, indices: np.ndarray, pictures: dict[int, np.ndarray], decoder: str, note: str) -> Decoded:
     stacked = np.stack([pictures[index] for index in indices.tolist()])
     return Decoded(stacked, indices, facts.n_frames, facts.fps, decoder, note)
+
+
+def _notes(facts: Probe, times: np.ndarray, window: timeline.Window | None) -> tuple[str, ...]:
+    return facts.fewer, timeline.holes(times), timeline.short_of(times, facts.fps, window)
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def _picked(facts: Probe, times: np.ndarray, window: timeline.Window | None, pick: Pick) -> np.ndarray:

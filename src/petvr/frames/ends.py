@@ -45,8 +45,19 @@ def fills(times: Sequence[float], rate: float, end: float) -> bool:
     Fewer pictures than duration times rate are no sign of a cut where the rate is variable, nor where the picture
     begins later than the sound; a tenth may be missing, as with counts.
     """
-    hole = max((after - before for before, after in itertools.pairwise(times)), default=0.0)
-    return times[-1] + 1 / rate >= ENOUGH * end and hole <= max((1 - ENOUGH) * end, 2.5 / rate)
+    spare = (1 - ENOUGH) * end
+    late, hole = times[0] > max(spare, 1.0), _widest(times) > max(spare, 2.5 / rate)
+    return times[-1] + 1 / rate >= ENOUGH * end and not late and not hole
+
+
+def lacking(times: Sequence[float], rate: float, end: float) -> float:
+    """Seconds between the end of the last picture and the announced end; 0.0 where a still picture may fill them."""
+    missing = end - times[-1] - 1 / rate
+    return missing if missing > 1.5 * max(_widest(times), 1 / rate) else 0.0
+
+
+def _widest(times: Sequence[float]) -> float:
+    return max((after - before for before, after in itertools.pairwise(times)), default=0.0)
 
 
 def affected(order: Sequence[tuple[int | None, bool]], bad: set[int]) -> set[int]:

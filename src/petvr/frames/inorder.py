@@ -6,6 +6,7 @@ after the last wanted frame. Elsewhere frames are counted to the end, and one un
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -101,7 +102,16 @@ def _by_count(facts: Probe, indices: np.ndarray, transform: Transform | None) ->
     if count == facts.n_frames and (damaged := sorted(hurt & wanted)):
         raise Unreadable(facts.path, f"damaged at frame {damaged[0]} of {count}")
     known = facts if count == facts.n_frames else replace(facts, shown=count)
-    return InOrder(pictures, known, tuple(stamps), "")
+    return InOrder(pictures, known, tuple(stamps), _disorder(facts, stamps))
+
+
+def _disorder(facts: Probe, stamps: list[int | None]) -> str:
+    """A note where MPEG frames come out in another order than that of their time stamps, as after lost packets."""
+    if facts.family in ("mpeg", "mpegts"):
+        for index, (before, after) in enumerate(itertools.pairwise(stamps)):
+            if before is not None and after is not None and 0 < (before - after) * facts.tick < 1:  # more is a join
+                return f"the time stamps of frames {index} and {index + 1} are out of order: frames may be lost"
+    return ""
 
 
 def _decoded(container, facts: Probe) -> Iterator[tuple[int | None, list | None]]:

@@ -14,14 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from petvr.frames import ends, sniff
+from petvr.frames import announced, ends, sniff
 from petvr.frames.ends import Packet
 from petvr.frames.sniff import ENOUGH, Unreadable
 
 __all__ = ["Probe", "Unreadable", "container_error", "is_cover", "open_video", "probe"]
-
-# nothing in these says how long they are; what FFmpeg gives as duration is what it found in the file
-UNANNOUNCED = ("mpeg", "mpegts", "mpegvideo", "h264", "hevc", "m4v", "dv", "gif", "obu")
 
 LATE = 0.25  # seconds; a picture that begins less late does so for a muxer's reasons: its clock is zero there (guess)
 
@@ -49,12 +46,24 @@ class Probe:
     start: float = 0.0  # seconds on the stream's clock at which the file begins to play
     secure: int | None = None  # pictures after this pts are not used: the file was cut off, others lie before them
     loose: int = 0  # how many those are
+    announced: int = 0  # frames by the file's own count; 0 where it has none
+    lacking: float = 0.0  # seconds by which the pictures end before the announced end, where that is worth a word
     shown: int | None = None  # how many frames decoding gave, where that is known and another number than the packets'
 
     @property
     def n_frames(self) -> int:
         """Frames that can be shown."""
         return self.packets - self.discarded - self.loose if self.shown is None else self.shown
+
+    @property
+    def fewer(self) -> str:
+        """A note where the file has fewer frames than it says; empty otherwise."""
+        missing = self.announced - self.discarded - self.n_frames if self.announced else 0
+        if missing > 0:
+            return f"{missing} of the {self.announced} announced frames are not there"
+        if self.loose:
+            return f"truncated: {self.loose} pictures at the end are left out, others before them are missing"
+        return f"ends {self.lacking:.2f} s before the announced end" if self.lacking else ""
 
     @property
     def family(self) -> str:
@@ -142,8 +151,7 @@ def _probe(path: Path, container) -> Probe:
         found.pop()
         torn += 1
     discarded = sum(packet.discard for packet in found)
-    average = float(stream.average_rate or 0) or _sane(stream.guessed_rate)
-    expected = _expected(stream, container, average, found)
+    expected, lacking = announced.announced(stream, container, found)
     if expected is not None and len(found) < ENOUGH * expected:
         raise Unreadable(path, f"truncated: {len(found)} of {round(expected)} frames{reason}")
     if container.format.name == "asf":
@@ -163,7 +171,7 @@ def _probe(path: Path, container) -> Probe:
         codec=stream.codec_context.codec.canonical_name,
         width=stream.codec_context.width,
         height=stream.codec_context.height,
-        fps=_rate(stream, average, len(found)),
+        fps=announced.rate(stream, len(found)),
         expected=expected,
         packets=len(found),
         discarded=discarded,
@@ -177,6 +185,8 @@ def _probe(path: Path, container) -> Probe:
         start=(container.start_time or 0) / 1e6,
         secure=secure,
         loose=len(shown) - len(kept),
+        announced=stream.frames,
+        lacking=lacking,
     )
 
 
@@ -203,56 +213,6 @@ def is_cover(stream) -> bool:
     import av
 
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def _expected(stream, container, average: float, found: Sequence[Packet]) -> float | None:
-    """Packets the header announces: its own count, else duration times rate (plus those never shown).
-
-    Where a rate is only an upper bound, the packets themselves may fill the duration: then they are what was announced.
-    """
-    kinds = container.format.name.split(",")
-    if stream.frames:
-        seconds = stream.frames / average if average and kinds == ["avi"] else None
-        expected = float(stream.frames)
-    elif "mov" in kinds or kinds[0] in UNANNOUNCED:  # an MP4 without a count is fragmented and has no duration either
-        return None
-    else:
-        seconds = _duration(stream, container)
-        expected = seconds * average + sum(packet.discard for packet in found) if seconds and average else None
-    # an AVI file counts pictures that it leaves out to show the one before longer; the clock of its dts goes on
-    clock = [packet.dts if kinds == ["avi"] else packet.pts for packet in found if not packet.discard]
-    if seconds and average and clock and None not in clock:
-        times = sorted(float(tick * stream.time_base) for tick in clock)
-        zero = 0.0 if {"matroska", "flv"} & set(kinds) else times[0]  # those announce an end and not a length
-        if ends.fills([time - zero for time in times], average, seconds):
-            return float(len(found))
-    return expected
-
-
-def _duration(stream, container) -> float | None:
-    """Seconds, as the header has it."""
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    if "DURATION" in stream.metadata:
-        hours, minutes, rest = stream.metadata["DURATION"].split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(rest)
-    return container.duration / 1e6 if container.duration is not None else None
-
-
-def _rate(stream, average: float, packets: int) -> float:
-    """Frames per second as OpenCV gives it to the papers' code; the average where that is absurd or absent."""
-    if guessed := _sane(stream.guessed_rate):
-        return guessed
-    if average > 0:
-        return average
-    if stream.duration and stream.time_base:
-        return packets / float(stream.duration * stream.time_base)
-    return 25.0  # nothing says; what FFmpeg itself assumes
-
-
-def _sane(rate) -> float:
-    """Frames per second; 0 for what is a clock's rate and no video's (1000 in WMV files of one frame)."""
-    return float(rate) if rate and 0 < rate <= 240 else 0.0
 
 
 def _leading(keys: list[tuple[bool, int | None]]) -> bool:

@@ -40,3 +40,19 @@ def short_of(times: Sequence[float] | np.ndarray, fps: float, window: Window | N
     """A note where the video ends well before its window does; empty otherwise."""
     end = float(times[-1]) + 1 / fps
     return f"ends at {end:.2f} s, its window at {window[1]:g} s" if window and end < window[1] - SHORT else ""
+
+
+def holes(times: Sequence[float] | np.ndarray) -> str:
+    """A note where frames seem lost in the middle, by which all later ones have moved up; empty otherwise.
+
+    A few gaps in an even row are such holes; many are a variable frame rate.
+    """
+    steps = np.diff(np.asarray(times, np.float64))
+    if not len(steps):
+        return ""
+    gaps = np.flatnonzero(steps > 1.5 * np.median(steps))
+    if not len(gaps) or len(gaps) > max(3, len(steps) // 50):
+        return ""
+    return (
+        f"nothing is shown for {steps[gaps].max():.2f} s after frame {gaps[steps[gaps].argmax()]}: frames may be lost"
+    )
