@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from petvr import catalogue, datasets, planning
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
+from petvr.papers.plan import Plan
+
+if TYPE_CHECKING:
+    from petvr.manifest.state import Asked
 
 ACTIONS = {
     "check": "count videos and captions, look at every file, compare with the lock, write the manifest",
@@ -37,9 +42,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         if name not in known:
             raise unknown("data set", name, known if action != "check" or rest else [*known, *ACTIONS])
     if action == "status":
-        from petvr.manifest import report
-
-        report.show(config, names or planning.dataset_names(config))
+        _status(names, config)
         return 0
     if action == "check" and not names:
         raise PetvrError(f"name a data set: petvr data check {' | '.join(known)}")
@@ -101,6 +104,37 @@ def _present(dataset: datasets.Dataset) -> None:
             f"the videos in {dataset.videos}; `petvr data status {dataset.name}` says how to get them, "
             f"paths.{dataset.folder} in config.yaml names another place"
         )
+
+
+def _status(names: list[str], config: Config) -> None:
+    from petvr.manifest import report, watching
+    from petvr.manifest.state import state
+
+    plan = planning.plan(config)
+    states = []
+    for name in names or planning.dataset_names(config):
+        with watching(name) as step:
+            states.append(state(_asked(name, config, plan), step))
+    report.show(states)
+    for name in names:
+        report.sources(planning.dataset(config, name))
+
+
+def _asked(name: str, config: Config, plan: Plan) -> Asked:
+    from petvr.manifest.state import Asked
+
+    generated = config.world is not None and name not in config.own
+    stores = {planning.store(config, run) for run in plan.runs.values() if run.dataset == name}
+    return Asked(
+        dataset=planning.dataset(config, name),
+        layout=Layout(config.results),
+        lock=planning.lock(config, name),
+        download=planning.state(config, name),
+        given=(True, True) if name in config.own else config.given(catalogue.folder(config, name)),
+        stores=sorted(stores),
+        verdict=planning.verdict(config, name),
+        make=f"snakemake --profile demo data_{name}" if generated else "",
+    )
 
 
 def _there(config: Config) -> list[str]:

@@ -65,9 +65,9 @@ def halves(dataset: Dataset) -> tuple[bool, bool]:
 
 def _hopeless(source: Source, mark: dict[str, Any] | None) -> tuple[str, str]:
     """Why this source cannot be had, and what to do; empty where there is a point in trying."""
-    wall = _wall(source)
-    if wall:
-        return wall
+    reason, more = _wall(source)
+    if reason:
+        return reason, more
     if mark and mark.get("status") in HOPELESS and not (mark["status"] == "gated" and _login(source)):
         reason = "needs a login or licence" if mark["status"] == "gated" else f"{source.key} is no longer offered"
         return reason, f"{mark.get('reason') or ''}; {mark.get('next') or source.by_hand}".strip("; ")
