@@ -1,0 +1,129 @@
+"""Options of data sets and a user's own: what the configuration says reaches the plan, the digests and the tables."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from petvr import catalogue, config, planning
+from petvr.errors import PetvrError
+
+ROOT = Path(__file__).parents[1]
+
+
+def configured(**changes):
+    values = yaml.safe_load((ROOT / "config.yaml").read_text())
+    return config.check(values | changes)
+
+
+def run(given, dataset, method="full"):
+    return planning.spec(given, f"cross_modal_adapter/{dataset}/vit-b-32/{method}/seed-0")
+
+
+def test_an_option_changes_the_runs_of_its_data_set_alone():
+    plain = configured()
+    chosen = configured(options={"didemo": {"didemo_key": "flickr_id"}, "vatex": {"split": "random1k5"}})
+    for dataset in ("didemo", "vatex"):
+        assert (
+            run(plain, dataset).id == run(chosen, dataset).id
+            and run(plain, dataset).digest() != run(chosen, dataset).digest()
+        )
+    for dataset in ("msvd", "msrvtt-9k", "activitynet"):
+        assert run(plain, dataset).digest() == run(chosen, dataset).digest()
+    spec = run(chosen, "didemo")
+    assert spec.options == {"paragraph_order": "file", "didemo_key": "flickr_id"}
+    assert spec.sources["options.didemo_key"].origin == "config"
+    assert "CLIP4Clip" in spec.sources["options.paragraph_order"].where
+    assert run(plain, "vatex").sources["options.split"].origin == "paper"
+
+
+def test_a_run_of_the_plan_and_one_by_hand_have_the_same_options():
+    given = configured(options={"didemo": {"paragraph_order": "time"}})
+    planned = planning.plan(given)
+    some = next(spec for spec in planned.runs.values() if spec.dataset == "didemo")
+    assert some.options["paragraph_order"] == "time"
+    by_hand = planning.spec(given, some.id.replace("/seed-0", "/seed-77"))
+    assert by_hand.options == some.options and by_hand.sources == some.sources
+
+
+def test_the_data_set_is_read_as_chosen(tmp_path):
+    given = configured(options={"vatex": {"split": "random1k5"}}, data=str(tmp_path), paths={"vatex": {"videos": "/v"}})
+    dataset = catalogue.load(given, "vatex")
+    assert dataset.chosen == {"split": "random1k5"} and dataset.root == tmp_path / "vatex"
+    assert dataset.videos == Path("/v")
+    assert catalogue.sharing(given, "msrvtt") == ["msrvtt-9k", "msrvtt-7k"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"didemos": {}}, r"options: unknown data set 'didemos' \(did you mean 'didemo'\?\)"),
+        ({"msvd": {"key": "x"}}, r"options\.msvd: unknown option 'key'; allowed: none"),
+        ({"didemo": {"paragraph": "time"}}, r"options\.didemo: unknown option 'paragraph' .*'paragraph_order'"),
+        ({"vatex": {"split": "hrg"}}, r"options\.vatex\.split: unknown value 'hrg' \(did you mean 'hgr'\?\)"),
+    ],
+)
+def test_a_wrong_option_is_named(options, message):
+    with pytest.raises(PetvrError, match=message):
+        planning.plan(configured(options=options))
+
+
+OWN = {"captions": "/my/captions.csv", "paper": "vop", "methods": ["zero_shot", "full", "lora@rank=4", "vop_f+vop_p"]}
+
+
+def test_own_videos_get_a_table_under_the_recipe_asked_for():
+    given = configured(own={"mine": OWN})
+    plan = planning.plan(given)
+    view = plan.tables["own/mine"]
+    assert [row.key for row in view.rows] == OWN["methods"]
+    assert view.runs[:2] == ("vop/mine/vit-b-32/zero_shot/seed-0", "vop/mine/vit-b-32/full/seed-0")
+    assert len(view.runs) == 1 + 3 * 3
+    spec = plan.runs["vop/mine/vit-b-32/lora@rank=4/seed-42"]
+    assert spec.setting == {"rank": 4} and spec.train and not plan.runs[view.runs[0]].train
+    assert spec.recipe == planning.papers.load("vop").recipe("mine", "lora", {"rank": 4})[0]
+    assert planning.spec(given, "rap/mine/vit-b-16/bias/seed-3").dataset == "mine", "any other run by its id"
+    assert set(planning.plan(configured()).runs) == {id for id, one in plan.runs.items() if one.dataset != "mine"}
+
+
+def test_own_tables_and_data_sets_are_chosen_like_the_papers():
+    given = configured(
+        own={"mine": "/my/captions.csv", "other": "b.csv"}, datasets=["mine"], tables=["own/mine"], methods=["full"]
+    )
+    plan = planning.plan(given)
+    assert list(plan.tables) == ["own/mine"] and {spec.dataset for spec in plan.runs.values()} == {"mine"}
+    assert {spec.method for spec in plan.runs.values()} == set(config.OWN_METHODS), "its methods are its own choice"
+    assert catalogue.names(given)[-2:] == ("mine", "other")
+    assert catalogue.load(given, "other").annotation_files() == [Path("b.csv")]
+
+
+def test_an_own_table_has_nothing_printed():
+    from petvr.tables import adapter
+
+    plan = planning.plan(configured(own={"mine": OWN}))
+    model = adapter.from_plan(plan, "own/mine")
+    assert model.printed == {} and model.id == "own/mine" and len(model.rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"My-Data": "a.csv"}, "own.*lower-case letters and digits"),
+        ({"msvd": "a.csv"}, r"own\.msvd: this name belongs to one of the papers' data sets"),
+        ({"msrvtt": "a.csv"}, r"own\.msrvtt: this name belongs"),
+        ({"mine": OWN | {"paper": "vopp"}}, r"own\.mine: unknown paper 'vopp' \(did you mean 'vop'\?\)"),
+        ({"mine": OWN | {"backbone": "vit-b-31"}}, r"own\.mine: unknown backbone 'vit-b-31'"),
+        (
+            {"mine": OWN | {"methods": ["fulll"]}},
+            r"own\.mine\.methods: unknown method 'fulll' \(did you mean 'full'\?\)",
+        ),
+        ({"mine": OWN | {"methods": ["lora@rnak=4"]}}, r"own\.mine\.methods: .*setting 'rnak'"),
+        ({"mine": OWN | {"methods": ["lora@4"]}}, r"own\.mine\.methods: .*'4'"),
+        ({"mine": OWN | {"methods": ["full", "full"]}}, r"own\.mine\.methods: 'full' stands there twice"),
+        ({"mine": OWN | {"methods": []}}, "methods"),
+        ({"mine": OWN | {"caption": "a.csv"}}, "'own.mine.caption'"),
+    ],
+)
+def test_a_wrong_own_data_set_is_named(own, message):
+    with pytest.raises(PetvrError, match=message) as caught:
+        planning.plan(configured(own=own))
+    assert "\n" not in str(caught.value)
