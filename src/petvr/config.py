@@ -161,6 +161,7 @@ class Config(_Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_minutes: float = Field(default=10, gt=0)
     chunk: int | None = Field(default=None, gt=0)
+    prefix_gib: float = Field(default=20.0, ge=0)
     tracking: Tracking = Tracking()
     world: World | None = None
 

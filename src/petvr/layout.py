@@ -31,6 +31,11 @@ class Layout:
         return self.results / "frames" / folder
 
     @property
+    def prefixes(self) -> Path:
+        """Caches of what frozen towers give; may be deleted at any time."""
+        return self.results / "prefixes"
+
+    @property
     def runs(self) -> Path:
         return self.results / "runs"
 

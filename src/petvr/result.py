@@ -41,6 +41,7 @@ class Cost(_Part):
     eval_seconds: float
     pairs_per_second: float | None = None
     resumed: int = 0  # how often the run was continued from a checkpoint
+    prefix_blocks: int | None = None  # of the vision tower, read from a cache; one more than it has: all of it
 
 
 class Data(_Part):

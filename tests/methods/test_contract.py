@@ -326,6 +326,25 @@ def test_masked_frames_change_nothing(case):
 
 
 @each
+def test_the_frozen_beginning_of_the_vision_tower_is_clips_own(case):
+    """What `frozen_blocks` blocks give needs nothing of the method, and the method goes on from there."""
+    model, (pixels, mask, _) = shaken(made(case)), batch()
+    blocks, depth = model.frozen_blocks(), TINY.vision.layers
+    texts = torch.randn(6, model.embed_dim, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected = watch(model, pixels, mask)
+        if blocks > depth:
+            torch.testing.assert_close(plain().encode_frames(pixels, mask), expected, atol=1e-6, rtol=0)
+        elif blocks >= 0:
+            begun = plain().begin(pixels, mask, blocks)
+            resumed = model.encode_frames(begun, mask, texts=texts, begun=blocks)
+            torch.testing.assert_close(resumed, expected, atol=1e-6, rtol=0)
+        if 0 <= blocks < depth:  # not one block more is CLIP's own, as far as a change is heard of at all
+            further = model.encode_frames(plain().begin(pixels, mask, blocks + 1), mask, texts=texts, begun=blocks + 1)
+            assert case.idle or not torch.allclose(further, expected, atol=1e-6, rtol=0)
+
+
+@each
 def test_padded_words_change_nothing(case):
     model = shaken(made(case))
     _, _, ids = batch()

@@ -83,6 +83,13 @@ class Inserts:
         """(tower, place, block) wherever a function acts, in the order they were added."""
         return list(self._at)
 
+    def first(self, tower: str) -> int | None:
+        """The lowest block where something acts; -1 before the blocks, one past the last behind them, None nowhere."""
+        behind = ("pooled", "projected")
+        at = [layer if layer is not None else self.layers[tower] if place in behind else -1
+              for where, place, layer in self.places() if where == tower]  # fmt: skip
+        return min(at, default=None)
+
     def get(self, tower: str, place: str, layer: int | None) -> list[Callable[..., Any]]:
         return self._at.get((tower, place, layer), [])
 

@@ -186,12 +186,19 @@ class Clip(nn.Module):
         mask: Tensor | None = None,
         inserts: Inserts | None = None,
         texts: Tensor | None = None,
+        begun: int | None = None,
     ) -> Tensor:
         """pixels [B, F, 3, H, W] (normalised float, or uint8), mask [B, F] -> [B, F, E], not normalised; masked: 0.
 
         texts [C, E]: features of candidate sentences, for methods that look at them while they read a video.
+        begun: `pixels` is what `begin` gave for so many blocks; the tower goes on from there.
         """
-        return self._features(*self._look(pixels, mask, inserts, texts))
+        return self._features(*self._look(pixels, mask, inserts, texts, begun))
+
+    def begin(self, pixels: Tensor, mask: Tensor | None, blocks: int) -> Tensor:
+        """pixels, mask as in encode_frames -> the stream after that many blocks, [B, F, 1 + P, D]; masked frames 0."""
+        x, flow, chosen = self._look(pixels, mask, None, None, stop=blocks)
+        return self._by_frame(x, flow, chosen)
 
     def encode_patches(
         self,
@@ -199,10 +206,11 @@ class Clip(nn.Module):
         mask: Tensor | None = None,
         inserts: Inserts | None = None,
         texts: Tensor | None = None,
+        begun: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As encode_frames -> [B, F, E], and every patch after the last LayerNorm and the projection, without prompts,
         [B, F, P, E]."""
-        x, flow, chosen = self._look(pixels, mask, inserts, texts)
+        x, flow, chosen = self._look(pixels, mask, inserts, texts, begun)
         patches = x[:, flow.leading :]
         if flow.joined:
             patches = patches.unflatten(1, (flow.frames, -1)).flatten(0, 1)
@@ -210,12 +218,18 @@ class Clip(nn.Module):
         return self._features(x, flow, chosen), self._by_frame(patches, flow, chosen)
 
     def _look(
-        self, pixels: Tensor, mask: Tensor | None, inserts: Inserts | None, texts: Tensor | None
+        self,
+        pixels: Tensor,
+        mask: Tensor | None,
+        inserts: Inserts | None,
+        texts: Tensor | None,
+        begun: int | None = None,
+        stop: int | None = None,
     ) -> tuple[Tensor, Flow, Tensor | None]:
         """The vision tower's last stream, and which frames its rows are (None: all)."""
         inserts = Inserts(self.config) if inserts is None else inserts
         videos, frames = pixels.shape[:2]
-        if pixels.shape[2:] != (3, self.config.image, self.config.image):
+        if begun is None and pixels.shape[2:] != (3, self.config.image, self.config.image):
             size = self.config.image
             raise PetvrError(f"frames of shape {tuple(pixels.shape[2:])}: this CLIP reads (3, {size}, {size})")
         if mask is not None:  # without a mask the faster kernels of attention can be taken
@@ -225,8 +239,9 @@ class Clip(nn.Module):
         frame = torch.arange(frames, device=pixels.device).expand(videos, frames)
         frame = frame.flatten() if chosen is None else frame[chosen]
         flow = Flow("vision", inserts, videos=videos, frames=frames, mask=mask, frame=frame, texts=texts)
-        x = self.vision_model.tokens(rows if rows.is_floating_point() else self.normalise(rows), flow)
-        return self.vision_model.encoder(x, flow), flow, chosen
+        if begun is None:
+            rows = self.vision_model.tokens(rows if rows.is_floating_point() else self.normalise(rows), flow)
+        return self.vision_model.encoder(rows, flow, begun or 0, stop), flow, chosen
 
     def _features(self, x: Tensor, flow: Flow, chosen: Tensor | None) -> Tensor:
         out = flow.at("projected", self.visual_projection(self.vision_model.pooled(x, flow)))

@@ -47,6 +47,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
             threads=args.threads,
             checkpoint_every=config.checkpoint_minutes * 60,
             chunk=config.chunk,
+            prefixes=layout.prefixes,
+            prefix_gib=config.prefix_gib,
             resume=not args.fresh,
         )
     except Exception as error:

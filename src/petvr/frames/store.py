@@ -76,13 +76,16 @@ class FrameStore:
         pixels, mask = out if out is not None else (np.empty(shape, np.uint8), np.empty(shape[:2], bool))
         if pixels.shape != shape or mask.shape != shape[:2]:
             raise ValueError(f"buffers of shapes {pixels.shape} and {mask.shape} for {shape} and {shape[:2]}")
-        numbers = np.arange(self.frames)
         for place, row in enumerate(rows):
             start, count = self._first[row], self._count[row]
             pixels[place, :count] = self._pictures.files[self._file[row]][start : start + count]
             pixels[place, count:] = 0
-            mask[place] = numbers < count
+        mask[:] = self.masks(rows)
         return pixels, mask
+
+    def masks(self, rows: np.ndarray) -> np.ndarray:
+        """The mask that `get_rows` gives, bool [B, F], without the pictures."""
+        return np.arange(self.frames) < self._count[rows][:, None]
 
     def verify(self) -> dict[str, str]:
         """Read everything again: videos whose pictures do not fit their checksum, with a reason; empty if sound."""

@@ -91,15 +91,32 @@ class Adapted(nn.Module):
     def normalise(self, pixels: Tensor) -> Tensor:
         return self.clip.normalise(pixels)
 
-    def encode_frames(self, pixels: Tensor, mask: Tensor | None = None, texts: Tensor | None = None) -> Tensor:
+    def encode_frames(
+        self, pixels: Tensor, mask: Tensor | None = None, texts: Tensor | None = None, begun: int | None = None
+    ) -> Tensor:
         """pixels [B, F, 3, H, W], mask [B, F], texts [C, E] -> [B, F, E], as Clip.encode_frames."""
-        return self.clip.encode_frames(pixels, mask, self.inserts, texts)
+        return self.clip.encode_frames(pixels, mask, self.inserts, texts, begun)
 
     def encode_patches(
-        self, pixels: Tensor, mask: Tensor | None = None, texts: Tensor | None = None
+        self, pixels: Tensor, mask: Tensor | None = None, texts: Tensor | None = None, begun: int | None = None
     ) -> tuple[Tensor, Tensor]:
         """pixels [B, F, 3, H, W], mask [B, F], texts [C, E] -> [B, F, E], [B, F, P, E], as Clip.encode_patches."""
-        return self.clip.encode_patches(pixels, mask, self.inserts, texts)
+        return self.clip.encode_patches(pixels, mask, self.inserts, texts, begun)
+
+    def frozen_blocks(self) -> int:
+        """How many of the vision tower's first blocks give what CLIP alone gives, whatever is trained: nothing acts in
+        or before them and nothing of them trains. -1: not even what block 0 reads; one more than there are: all of the
+        tower, its projection too.
+        """
+        depth = self.clip.config.vision.layers
+        acts = self.inserts.first("vision")
+        found = depth + 1 if acts is None else acts
+        for name, parameter in self.clip.named_parameters():
+            if parameter.requires_grad and name.startswith("visual_projection."):
+                found = min(found, depth)
+            elif parameter.requires_grad and name.startswith("vision_model."):
+                found = min(found, _block(name, depth))
+        return found
 
     def encode_texts(self, ids: Tensor) -> Tensor:
         """ids [B, W] -> [B, E], as Clip.encode_texts."""
@@ -158,6 +175,13 @@ class Adapted(nn.Module):
         with torch.no_grad():
             for name, parameter in mine.items():
                 parameter.copy_(state[name])
+
+
+def _block(name: str, depth: int) -> int:
+    """The block of a parameter of the vision tower; -1 before the blocks, `depth` behind them."""
+    if name.startswith("vision_model.encoder.layers."):
+        return int(name.split(".")[3])
+    return depth if name.startswith("vision_model.post_layernorm.") else -1
 
 
 def build(

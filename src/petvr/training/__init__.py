@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from petvr.result import Result
     from petvr.spec import RunSpec
 
-VERSION = 1  # goes into RunSpec.versions["training"]: raised when the same spec would give another number
+VERSION = 2  # goes into RunSpec.versions["training"]: raised when the same spec would give another number
 
 EXIT_CHECKPOINTED = 75  # asked to stop (SIGTERM, SIGUSR2): the state is on disk, start again to continue (EX_TEMPFAIL)
 

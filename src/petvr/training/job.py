@@ -16,9 +16,23 @@ from petvr.frames.store import FrameStore
 from petvr.result import Result
 from petvr.retrieval import dsl
 from petvr.spec import RunSpec
-from petvr.training import checkpoint, data, evaluate, groups, model, optim, output, pool, precision, provenance, select
+from petvr.training import (
+    checkpoint,
+    data,
+    evaluate,
+    groups,
+    model,
+    optim,
+    output,
+    pool,
+    precision,
+    prefix,
+    provenance,
+    select,
+)
 from petvr.training.loop import Loop, Training
 from petvr.training.machine import locked, memory, prepare
+from petvr.training.prefix import Cache
 from petvr.training.reader import Ahead, Reader
 from petvr.training.report import Report
 from petvr.training.saver import Saver, take_up
@@ -48,6 +62,8 @@ def run(
     checkpoint_steps: int | None = None,
     pictures: int | None = None,
     chunk: int | None = None,
+    prefixes: Path | None = None,
+    prefix_gib: float = 0.0,
 ) -> Result:
     """Train and evaluate `spec`, or only evaluate it where `spec.train` is False; write result.json into `out` last.
 
@@ -59,6 +75,7 @@ def run(
     SIGTERM or SIGUSR2 asks the run to stop; the process then ends with EXIT_CHECKPOINTED.
     pictures: how many an evaluation encodes at once; chunk: how many samples of a batch are encoded and scored at once
     in training, the loss staying that of the whole batch (None: all). Memory depends on both, results do not.
+    prefixes: folder of caches of the vision tower's frozen beginning, prefix_gib: what one of them may take.
     Beside result.json: ranks.npz, adapter.safetensors (petvr.training.output says of what), log.txt.
     Raises PetvrError for bad input, missing videos, a diverged loss, and where something cannot be written.
     """
@@ -77,7 +94,8 @@ def run(
         "device": place.type,
     }
     with Report(out / "log.txt", progress) as report, locked(state), listening() as stop:
-        loop = build(spec, weights, frames, splits, place, stop, pictures, chunk)
+        cache = Cache(prefixes, prefix_gib, identity["weights"], report) if prefixes else None
+        loop = build(spec, weights, frames, splits, place, stop, pictures, chunk, cache)
         if resume:
             take_up(loop, state, identity, report)
         else:
@@ -123,6 +141,7 @@ def build(
     stop: Stop,
     pictures: int | None,
     chunk: int | None = None,
+    cache: Cache | None = None,
 ) -> Loop:
     recipe = spec.recipe
     tokenize = tokenizer.load(weights)
@@ -133,7 +152,14 @@ def build(
         )
     test = splits.test.split
     texts = Texts.of(test.captions, tokenize, recipe.words)
-    reader = Reader(frames, test.videos, place)
+    begun = None
+    if cache is not None and recipe.augment == "none":
+        videos = [*test.videos, *(splits.train.split.videos if spec.train else ())]
+        try:
+            begun = prefix.open_for(trained, frames, frames.rows(videos), cache, stop.pause)
+        except Interrupted as asked:  # what was computed stays
+            raise Checkpointed(stop.name) from asked
+    reader = Reader(frames, test.videos, place, begun)
     sentences = pool.captions(trained.adapted.pool, splits.train.split.captions) if trained.adapted.pool else None
     candidates = Texts.of(sentences, tokenize, recipe.words) if sentences else None
 
@@ -142,7 +168,7 @@ def build(
             trained, texts, test.owner, reader, recipe, pictures=pictures, pause=stop.pause, pool=candidates
         )
 
-    training = training_part(spec, trained, frames, splits, tokenize, place) if spec.train else None
+    training = training_part(spec, trained, frames, splits, tokenize, place, begun) if spec.train else None
     return Loop(spec, trained, rank, training, keep_best=recipe.selection == "best_on_test", chunk=chunk)
 
 
@@ -153,6 +179,7 @@ def training_part(
     splits: Splits,
     tokenize: tokenizer.Tokenizer,
     place: torch.device,
+    begun: prefix.Prefix | None,
 ) -> Training:
     recipe, split = spec.recipe, splits.train.split
     if not trained.trained:
@@ -168,7 +195,7 @@ def training_part(
     texts = Texts.of(split.captions, tokenize, recipe.words)
     total = batches.per_epoch * recipe.epochs
     optimizer = optim.build(groups.make(trained.trained, recipe, trained.norms()), recipe, total)
-    reader = Ahead(Reader(frames, split.videos, place), lambda step: batches.at(step).videos, total)
+    reader = Ahead(Reader(frames, split.videos, place, begun), lambda step: batches.at(step).videos, total)
     return Training(batches, texts, reader, optimizer)
 
 

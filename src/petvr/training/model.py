@@ -26,6 +26,7 @@ class Model:
     def __init__(self, adapted: nn.Module, similarity: nn.Module, *, mode: str = "fp32") -> None:
         precision.prepare(adapted, mode)
         self.adapted, self.similarity, self.mode = adapted, similarity, mode
+        self.prefix: int | None = None  # blocks that are already done in what is read (petvr.training.prefix)
         self.trained: dict[str, tuple[nn.Parameter, str]] = {
             name: (parameter, adapted.part(name)) for name, parameter in adapted.trainable().items()
         }
@@ -74,9 +75,11 @@ class Model:
         with precision.forward(self.mode, self.device):
             given = sentences.detach() if self.adapted.pool and sentences is not None else None
             if "patches" in self.similarity.NEEDS:
-                frames, patches = self.adapted.encode_patches(pixels, mask, given)
+                frames, patches = self.adapted.encode_patches(pixels, mask, given, self.prefix)
                 return {"frames": frames, "patches": patches, "mask": mask}
-            return {"frames": self.adapted.encode_frames(pixels, mask, given), "mask": mask}
+            if self.prefix is not None and self.prefix > self.adapted.clip.config.vision.layers:
+                return {"frames": pixels, "mask": mask}
+            return {"frames": self.adapted.encode_frames(pixels, mask, given, self.prefix), "mask": mask}
 
     def scores(self, texts: Features, videos: Features) -> Tensor:
         """Both sides -> [N, M], before the logit scale"""

@@ -63,6 +63,7 @@ def cost(loop: Loop, memory: int) -> Cost:
         eval_seconds=progress.eval_seconds,
         pairs_per_second=progress.pairs / progress.train_seconds if progress.pairs else None,
         resumed=progress.resumed,
+        prefix_blocks=loop.model.prefix,
     )
 
 

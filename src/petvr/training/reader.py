@@ -11,13 +11,19 @@ from torch import Tensor
 
 from petvr.errors import PetvrError
 from petvr.frames.store import FrameStore
+from petvr.training.prefix import Prefix
 
 
 class Reader:
-    """Reads videos of one split by number. The store gives uint8 and a mask; normalisation happens on the device."""
+    """Reads videos of one split by number. The store gives uint8 and a mask; normalisation happens on the device.
 
-    def __init__(self, store: FrameStore, ids: Sequence[str], device: torch.device) -> None:
-        self.store, self.device, self.rows = store, device, store.rows(ids)
+    With a `prefix` the pictures come as far as the frozen beginning of the vision tower brings them.
+    """
+
+    def __init__(
+        self, store: FrameStore, ids: Sequence[str], device: torch.device, prefix: Prefix | None = None
+    ) -> None:
+        self.store, self.device, self.rows, self.prefix = store, device, store.rows(ids), prefix
         empty = np.flatnonzero(store.counts(ids) == 0)
         if len(empty):
             raise PetvrError(f"video '{ids[empty[0]]}' has no frame in the store")
@@ -31,8 +37,12 @@ class Reader:
         return self.store.frames
 
     def read(self, videos: np.ndarray) -> tuple[Tensor, Tensor]:
-        """uint8 [B, F, 3, S, S] and bool [B, F] on the device."""
-        pixels, mask = (torch.from_numpy(array) for array in self.store.get_rows(self.rows[videos]))
+        """uint8 [B, F, 3, S, S] (or the prefix's rows) and bool [B, F] on the device."""
+        rows = self.rows[videos]
+        if self.prefix is None:
+            pixels, mask = (torch.from_numpy(array) for array in self.store.get_rows(rows))
+        else:
+            pixels, mask = self.prefix.rows(rows), torch.from_numpy(self.store.masks(rows))
         if self.device.type == "cuda":
             pixels = pixels.pin_memory()
         return pixels.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True)

@@ -61,11 +61,11 @@ class Report:
         self._task = self._progress.add_task(title, total=total, completed=step)
         self._progress.start()
 
-    def step(self, step: int, total: int, loss: float | None) -> None:
+    def step(self, step: int, total: int, loss: float | None, what: str = "step") -> None:
         """After each step; `loss` is the mean since the last evaluation, None where it is not known without waiting."""
         told = "" if loss is None else f", loss {loss:.4f}"
         if self._progress is not None:
             self._progress.update(self._task, completed=step)
         elif time.monotonic() - self._told >= QUIET_SECONDS:
             self._told = time.monotonic()
-            self.line(f"step {step} of {total}{told}")
+            self.line(f"{what} {step} of {total}{told}")
