@@ -218,7 +218,7 @@ def test_a_connection_that_only_drips_is_replaced(server, lock, tmp_path, slow_b
 
 
 def test_nobody_there_is_tried_once_more_only_the_first_time(web, lock, tmp_path, pauses):
-    for expected in (3, 0):
+    for expected in (2, 0):
         pauses.clear()
         with pytest.raises(Temporary, match="no connection"):
             fetch(web, Mirror("http://127.0.0.1:9/f"), tmp_path / "file", lock)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
-from petvr import datasets
+from petvr import catalogue, datasets
 from petvr.config import Config
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, unknown
+
+if TYPE_CHECKING:
+    from petvr.download.place import Place, State
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,20 +41,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    from petvr.download import place
-
     if not args.dataset and not args.list:
         raise PetvrError(f"which data set? one of {', '.join(datasets.NAMES)}")
+    from petvr.download.place import Place
+
     places = [
-        place.Place(
+        Place(
             folder,
-            [datasets.load(name, config.folder(folder), config.videos(folder)) for name in names],
+            [catalogue.load(config, name) for name in catalogue.sharing(config, folder)],
             config.folder(folder),
             config.videos(folder),
             config.data / folder,
             config.given(folder),
         )
-        for folder, names in place.folders(args.dataset).items()
+        for folder in _folders(args.dataset, config)
     ]
     if args.list:
         for one in places:
@@ -61,7 +65,18 @@ def run(args: argparse.Namespace, config: Config) -> int:
     return _bring(places, args, config)
 
 
-def _bring(places: list, args: argparse.Namespace, config: Config) -> int:
+def _folders(names: list[str], config: Config) -> list[str]:
+    """The folders of data sets that are named by themselves or by their folder; all of the papers' for no name."""
+    known = {name: datasets.folder(name) for name in datasets.NAMES}
+    for name in names:
+        if name in config.own:
+            raise PetvrError(f"own.{name}: these videos are yours; there is nothing to download")
+        if name not in known and name not in known.values():
+            raise unknown("data set", name, {*known, *known.values()})
+    return list(dict.fromkeys(known.get(name, name) for name in names or known))
+
+
+def _bring(places: list[Place], args: argparse.Namespace, config: Config) -> int:
     from petvr.download import bring, progress
     from petvr.download.place import GOOD
 
@@ -78,7 +93,7 @@ def _bring(places: list, args: argparse.Namespace, config: Config) -> int:
         for state in states:
             asked = not state.optional and not (args.annotations_only and state.gives == "videos")
             complete &= state.status in GOOD or not asked
-            print(_line(place.folder, state))
+        _tell(place.folder, states)
         usable &= place.any_video() and all(
             state.status in GOOD or state.optional for state in states if state.gives == "annotations"
         )
@@ -88,33 +103,40 @@ def _bring(places: list, args: argparse.Namespace, config: Config) -> int:
     return 0 if complete else 1
 
 
-def _line(folder: str, state) -> str:
-    detail = "; ".join(text for text in (state.reason, state.next and f"next: {state.next}") if text)
-    return f"{folder} {state.key}: {state.status}" + (f" ({detail})" if detail else "")
+def _tell(folder: str, states: list[State]) -> None:
+    """The sources of one fate together, with the reason and what to do below them."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for state in states:
+        alike.setdefault((state.status, state.reason, state.next), []).append(state.key)
+    for (status, reason, following), keys in alike.items():
+        print(f"{folder}: {status}: {', '.join(keys)}")
+        for text in filter(None, (reason, following and f"next: {following}")):
+            print(f"  {text}")
 
 
-def _list(place, fill: bool) -> None:
+def _list(place: Place, fill: bool) -> None:
     from petvr.download.place import look, name_of
 
     print(f"{place.folder}: annotation files in {place.root}, videos in {place.videos}")
+    remarks: dict[str, None] = {}
     for source in place.sources:
         state = look(place, source, fill)
         size = next((mirror.size for mirror in source.mirrors if mirror.size), source.about_bytes)
         facts = [text for text in ("optional" if source.optional else "", _size(size)) if text]
         print(f"  {source.key}: {state.status}" + (f" ({', '.join(facts)})" if facts else ""))
-        for text in filter(None, (state.reason, state.next and f"next: {state.next}")):
-            print(f"    {text}")
+        if state.status != "absent":
+            for text in filter(None, (state.reason, state.next and f"next: {state.next}")):
+                print(f"    {text}")
         for number, mirror in enumerate(source.mirrors, 1):
             login = f", login at {mirror.login.machine}" if mirror.login else ""
             parts = f", {len(mirror.parts) + 1} parts" if mirror.parts else ""
-            note = f" - {mirror.note}" if mirror.note else ""
-            print(f"    {number}. {mirror.kind}{parts}{login}: {name_of(mirror)}{note}")
-        if source.by_hand:
-            print(f"    by hand: {source.by_hand}")
-        for page in source.pages:
-            print(f"    page: {page}")
-    if not place.sources:
-        print("  no sources are declared")
+            address = f" {name_of(mirror)}" if mirror.url else ""
+            note = f" ({mirror.note})" if mirror.note else ""
+            print(f"    {number}. {mirror.kind}{parts}{login}{address}{note}")
+        remarks |= dict.fromkeys(text for text in (source.by_hand and f"by hand: {source.by_hand}",) if text)
+        remarks |= dict.fromkeys(f"page: {page}" for page in source.pages)
+    for text in remarks:
+        print(f"  {text}")
 
 
 def _size(count: int | None) -> str:

@@ -107,7 +107,7 @@ class Bringing:
             try:
                 _ = self.place.wanted
             except PetvrError as error:
-                state.status, state.reason = "deferred", f"waits for the annotation files ({error})"
+                state.status, state.reason = "deferred", self.place.waits(error)
                 return state
         return self._mirrors(source, state)
 
@@ -255,7 +255,7 @@ def _next(place: Place, source: Source, status: str) -> str:
     steps = [f"petvr download {place.folder} tries again"] if status == "deferred" else []
     if source.by_hand:
         steps.append(source.by_hand)
-    if source.pages:
+    if source.pages and not source.by_hand:
         steps.append(f"see {', '.join(source.pages)}")
     if not source.by_hand and status != "deferred":
         what = ", ".join(source.names) or "the videos"

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from petvr import atomic
-from petvr.datasets import NAMES, dataset_class
 from petvr.datasets.base import Dataset
 from petvr.datasets.source import Mirror, Source
 from petvr.download.lock import FORMAT, Lock
 from petvr.download.missing import Missing
 from petvr.download.web import shown
-from petvr.errors import PetvrError, unknown
+from petvr.errors import PetvrError
 
 Status = Literal["given", "there", "brought", "partly", "gated", "deferred", "failed", "absent"]
 GOOD = ("given", "there", "brought")
@@ -80,6 +79,11 @@ class Place:
         """The videos of the splits that have no file."""
         return [video for video, dataset in self.wanted.items() if not dataset.video_file(video).exists()]
 
+    def waits(self, error: PetvrError) -> str:
+        """Why the videos cannot be told yet: annotation files that are not there, or one that is not right."""
+        lacking = [path.name for one in self.datasets for path in one.annotation_files() if not path.exists()]
+        return "waits for the annotation files" if lacking else f"waits for a right annotation file: {error}"
+
     def any_video(self) -> bool:
         """Whether the folder of videos holds anything that is not petvr's own."""
         try:
@@ -112,19 +116,6 @@ def _told(state: State) -> dict[str, Any]:
 def name_of(mirror: Mirror) -> str:
     """How a mirror is called in the lock and in messages."""
     return shown(mirror.url) if mirror.url else mirror.kind
-
-
-def folders(names: Sequence[str]) -> dict[str, list[str]]:
-    """Data sets by their folder, for names of data sets or folders; all of them for no name."""
-    known: dict[str, list[str]] = {}
-    for name in NAMES:
-        known.setdefault(dataset_class(name).folder, []).append(name)
-    chosen = []
-    for name in names or known:
-        if name not in known and name not in NAMES:
-            raise unknown("data set", name, {*NAMES, *known})
-        chosen.append(name if name in known else dataset_class(name).folder)
-    return {folder: known[folder] for folder in dict.fromkeys(chosen)}
 
 
 def look(place: Place, source: Source, fill: bool = False) -> State:
@@ -162,7 +153,7 @@ def _videos(place: Place, source: Source, state: State, fill: bool) -> State:
     try:
         absent = place.absent() if place.any_video() else list(place.wanted)
     except PetvrError as error:
-        state.reason = f"waits for the annotation files ({error})"
+        state.reason = place.waits(error)
         return state
     total = len(place.wanted)
     if place.lock.complete(source.key):

@@ -65,7 +65,7 @@ class Web:
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
             raise Refused(f"{shown(url)}: not an address that can be opened") from error
         except httpx2.ConnectError as error:
-            raise NoConnection(f"{shown(url)}: no connection ({_said(error)})") from None
+            raise NoConnection(f"{shown(url)}: no connection ({_said(error)})", tries=3) from None
         except httpx2.TimeoutException:
             raise Temporary(f"{shown(url)}: no answer in time") from None
         except httpx2.TransportError as error:
