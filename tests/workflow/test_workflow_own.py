@@ -1,0 +1,60 @@
+"""A user's own videos, one csv file and no code, down the whole road to a table."""
+
+import csv
+import json
+
+import pytest
+import yaml
+from test_workflow_run import Project
+
+from petvr.world import build, video
+
+pytestmark = pytest.mark.slow
+RUN = "vop/mine/tiny/vop@tokens=2/seed-0"
+TABLE = "own/mine"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Eight clips beside their csv file, outside the project; one more that the file names is not there."""
+    project, mine = Project(tmp_path_factory.mktemp("project")), tmp_path_factory.mktemp("mine")
+    rows = []
+    for number, clip in enumerate(build.plan("lsmdc", {"train": 5, "test": 3}, seed=3)):
+        name = f"clips of {clip.split}/{number}.avi"
+        video.write(clip.scene, mine / name)
+        rows += [(name, text, clip.split) for text in (clip.captions[0].text, f"take {number}")]
+    rows.append(("gone.mp4", "a clip that was lost", "test"))
+    with open(mine / "captions.csv", "w", newline="") as stream:
+        csv.writer(stream).writerows([("video", "caption", "split"), *rows])
+    own = {"captions": str(mine / "captions.csv"), "paper": "vop", "methods": ["zero_shot", "vop@tokens=2"]}
+    settings = yaml.safe_load((project.folder / "micro.yaml").read_text())
+    settings |= {"own": {"mine": own}, "datasets": ["mine"], "tables": [TABLE], "seeds": [0]}
+    (project.folder / "micro.yaml").write_text(yaml.safe_dump(settings))
+    ran = project.snakemake(f"results/tables/{TABLE}.md")
+    assert ran == {"data": 1, "frames": 1, "weights": 1, "train": 2, "table": 1}
+    return project
+
+
+def test_the_table_shows_the_methods_and_says_what_the_data_are(project):
+    text = (project.folder / "results" / "tables" / f"{TABLE}.md").read_text()
+    assert "Own data, mine" in text and "synthetic" not in text
+    assert "zero\\_shot" in text and "vop@tokens=2" in text
+    assert "3 of 4" in text, "the lost clip is counted"
+    assert "paper prints" not in text and "Δ" not in text
+
+
+def test_the_result_stands_on_the_users_videos(project):
+    result = json.loads(project.result(RUN).read_text())
+    assert result["data"]["world"] == "real" and result["data"]["missing"] == ["gone.mp4"]
+    assert (result["data"]["train_videos"], result["data"]["test_videos"]) == (5, 3)
+    assert result["data"]["test_captions"] == 6, "each caption is a query"
+    index = json.loads((project.folder / "results/frames/mine/uniform_mid-3f-48px/index.json").read_text())
+    assert len(index["videos"]) == 8 and not any("gone" in name for name in index["videos"])
+
+
+def test_nothing_runs_again_until_the_file_changes(project):
+    assert project.snakemake(f"results/tables/{TABLE}.md", dry=True) == {}
+    settings = yaml.safe_load((project.folder / "micro.yaml").read_text())
+    with open(settings["own"]["mine"]["captions"], "a", newline="") as stream:
+        csv.writer(stream).writerow(["clips of test/7.avi", "one more query", "test"])
+    assert project.snakemake(f"results/tables/{TABLE}.md", dry=True)["data"] == 1
