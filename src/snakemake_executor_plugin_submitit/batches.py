@@ -172,9 +172,9 @@ class SlurmBackend:
             self.say(f"Slurm {tasks}: {batch.name}")
             return []
         del self.flying[batch.name]
-        for item in batch.items:
-            self.ledger.ended(item.submission, "resubmitted", "never reached Slurm")
         if answer is None or answer["later"]:
+            for item in batch.items:
+                self.ledger.ended(item.submission, "resubmitted", "never reached Slurm")
             return self._postpone(batch, answer["error"] if answer else "the submitting process was killed")
         return [(item, f"sbatch refused it: {answer['error']}") for item in batch.items]
 
@@ -212,9 +212,9 @@ class SlurmBackend:
         owner = files.read(self.jobs / item.folder / "owner.json") or {}
         return (owner.get("job") or "").partition("_")[0] or None
 
-    async def look(self, ids: list[str]) -> dict[str, Seen] | None:
+    async def look(self, jobs: list[tuple[str, str]]) -> dict[tuple[str, str], Seen] | None:
         try:
-            seen = await self.slurm.look(ids)
+            seen = await self.slurm.look(jobs)
         except Unreachable as error:
             self._unreachable(error)
             return None
@@ -240,7 +240,7 @@ class SlurmBackend:
 
     def abandon(self, one: Submission) -> None:
         if one.id:
-            subprocess.run(["scancel", one.id], capture_output=True, timeout=60)
+            subprocess.run(["scancel", f"--name={one.batch}", one.id], capture_output=True, timeout=60)
 
     def cancel(self, items: list[Any], patience: float) -> None:
         """scancel them, and wait until none is left in the queue. Called outside of the event loop."""
@@ -253,11 +253,15 @@ class SlurmBackend:
             answer = files.read(batch.folder / "submitted.json")
             if answer is not None and answer["ok"]:
                 self.ledger.submitted(batch.name, answer["job"])
-        ids = [item.id for item in items if item.id]
-        if ids:
-            asyncio.run(self._cancel(ids, deadline))
+        jobs = {item.id: item.submission.batch for item in items if item.id}
+        if jobs:
+            asyncio.run(self._cancel(jobs, deadline))
 
-    async def _cancel(self, ids: list[str], deadline: float) -> None:
+    async def _cancel(self, jobs: Mapping[str, str], deadline: float) -> None:
+        ids = list(jobs)
+        with contextlib.suppress(Unreachable):
+            seen = await self.slurm.queue()
+            ids = [job for job in jobs if job not in seen or seen[job][0] == jobs[job]]  # its number may be another's
         await self.slurm.cancel(ids)
         while time.monotonic() < deadline:
             with contextlib.suppress(Unreachable):

@@ -150,7 +150,7 @@ class Desk:
         now = time.monotonic()
         if not asked or now < self.looked + self.interval:
             return
-        seen = await self.backend.look([item.id for item in asked])
+        seen = await self.backend.look([(item.id, item.submission.batch) for item in asked])
         now = self.looked = max(now, time.monotonic())
         if seen is None:  # no answer: nothing is known, and nobody's patience runs
             for item in asked:
@@ -159,7 +159,7 @@ class Desk:
             return
         odd = False
         for item in asked:
-            state = seen.get(item.id)
+            state = seen.get((item.id, item.submission.batch))
             if not item.asked or (state and state.state) != (item.seen and item.seen.state):
                 item.since = now
             item.asked, item.seen = True, state
@@ -175,7 +175,7 @@ class Desk:
 
     def _end(self, item: Item, fate: Fate, why: str) -> None:
         del self.items[item.folder]
-        if item.submission is not None and item.submission.outcome is None:
+        if item.submission is not None and item.submission.outcome in (None, "resubmitted"):
             self.ledger.ended(item.submission, "success" if fate is Fate.DONE else "failed", why)
         if fate is Fate.FAILED and item.seen is not None and item.seen.state in ("REQUEUE_HOLD", "SUSPENDED"):
             self._notice(item.folder)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+from snakemake.settings.enums import Quietness
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import CommonSettings
-from snakemake_interface_executor_plugins.utils import format_cli_arg
+from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
 from snakemake_executor_plugin_submitit import local, work
 from snakemake_executor_plugin_submitit.batches import SlurmBackend
@@ -97,14 +99,25 @@ class Executor(RemoteExecutor):
         return self.format_job_exec(job)
 
     def get_job_args(self, job: Any, **kwargs: Any) -> str:
-        """As the base class has it, but with nothing that lies in a folder which ends with this process."""
+        """As the base class has it, but with nothing that lies in a folder which ends with this process, and naming
+        the job so that the Snakemake on the node runs this one and no other.
+        """
         needed = [str(file) for file in job.get_wait_for_files()]
         if len(needed) > 20:
             (self._folder / "inputs.txt").write_text("\n".join(needed) + "\n", encoding="utf-8")
             waiting = format_cli_arg("--wait-for-files-file", str(self._folder / "inputs.txt"))
         else:
             waiting = format_cli_arg("--wait-for-files", needed, skip=not needed)
-        return f"{RealExecutor.get_job_args(self, job, cores=max(1, job.threads))} {waiting}"
+        args = f"{RealExecutor.get_job_args(self, job, cores=max(1, job.threads))} {waiting}"
+        members = list(job.jobs) if job.is_group() else [job]
+        if not any("," in str(value) for member in members for value in member.wildcards_dict.values()):
+            return args
+        # Snakemake writes `--target-jobs rule:name="a,b"` and reads it as name=a (9.27): say it by files instead
+        named = format_cli_arg("--target-jobs", encode_target_jobs_cli_args(job.get_target_spec()))
+        if named not in args or not all(member.output for member in members):
+            raise WorkflowError(f"{job}: Snakemake cannot hand a wildcard with a comma to a job without output files.")
+        files = " ".join(shlex.quote(str(member.output[0])) for member in members)
+        return f"{files} {args.replace(named, '')}"
 
     def additional_general_args(self) -> str:
         # a rule's own `retries:` are for this process to make, each as a new job, and not for the one on the node
@@ -126,6 +139,9 @@ class Executor(RemoteExecutor):
             if fate is Fate.DONE:
                 self.report_job_success(info)
             else:
+                if Quietness.RULES in (self.workflow.output_settings.quiet or ()):
+                    # `--quiet rules` keeps Snakemake's own report of a failed job to itself as well
+                    self.logger.error(f"Failed: {item.info['work']} (attempt {item.attempt})\n{message}")
                 self.report_job_error(info, msg=message + "\n")
 
     def handle_job_success(self, job: Any) -> None:

@@ -199,21 +199,26 @@ class Runner:
             sys.exit(1)
         # no result: whether this was preemption, the time limit or scancel shows in Slurm's state, which the head reads
         files.write(self.folder / "stopped.json", {**self.me, "told": self.told, "code": status, "left": left})
-        if not left:
+        running, preempted = self._state() if self.told == "term" else (True, False)
+        if not left and not preempted:
             sys.exit(1)
         files.write(self.folder / "owner.json", {**self.me, "starts": self.starts, "left": time.time()})
-        if self.told != "term" or self._preempted():
+        if running:
             self._requeue()
         sys.exit(75)
 
-    def _preempted(self) -> bool:
-        """SIGTERM alone announces preemption or follows scancel: only then does the job no longer count as running."""
+    def _state(self) -> tuple[bool, bool]:
+        """Whether Slurm calls this job running, and preempted. SIGTERM alone announces preemption, which it may have
+        outlived for a while, or follows scancel and the time limit, after which a job no longer counts as running.
+        """
         try:
-            command = ["squeue", "--noheader", "-j", self.me["job"], "-o", "%T"]
+            command = ["scontrol", "--oneliner", "show", "job", self.me["job"]]
             done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         except (OSError, subprocess.TimeoutExpired):
-            return False
-        return done.stdout.split() == ["RUNNING"]
+            return False, False
+        words = done.stdout.split()
+        running = "JobState=RUNNING" in words
+        return running, running and any(re.match(r"PreemptTime=\d", word) for word in words)
 
     def _status(self, code: int) -> int:
         """Exit code of the rule's own command: the inner Snakemake turns every failure into 1 and prints the code."""

@@ -171,8 +171,9 @@ class LocalBackend:
         self.machine.step()
         return refused
 
-    async def look(self, ids: list[str]) -> dict[str, Seen]:
-        return self.machine.look(ids)
+    async def look(self, jobs: list[tuple[str, str]]) -> dict[tuple[str, str], Seen]:
+        seen = self.machine.look(folder for folder, _ in jobs)
+        return {(folder, name): seen[folder] for folder, name in jobs if folder in seen}
 
     def words(self, one: Submission) -> list[str]:
         return files.tail(self.jobs / one.folder / "runner.txt", 6).splitlines()

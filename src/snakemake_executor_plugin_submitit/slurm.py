@@ -81,9 +81,12 @@ class Queue:
                 self.accounting = False
             return {}
 
-    async def look(self, ids: Iterable[str]) -> dict[str, Seen]:
-        """State of each job that is known at all. Raises `Unreachable` where squeue gives no answer."""
-        wanted = set(ids)
+    async def look(self, jobs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Seen]:
+        """State of each job, given as (number, name), that is known at all. Of another name it is another job: a
+        cluster that was set up anew gives its numbers again. Raises `Unreachable` where squeue gives no answer.
+        """
+        jobs = list(jobs)
+        wanted = {job for job, _ in jobs}
         known = await self.queue()
         missing = wanted - known.keys()
         if missing:
@@ -91,7 +94,7 @@ class Queue:
             past = await self.history("-j", arrays)
             # accounting that was down at a job's end may call it running for ever: only the queue knows the living
             known = {**{job: one for job, one in past.items() if one[1].state not in ACTIVE | AWAY}, **known}
-        return {job: known[job][1] for job in wanted if job in known}
+        return {(job, name): known[job][1] for job, name in jobs if job in known and known[job][0] == name}
 
     async def find(self, name: str) -> str | None:
         """Slurm's number of the batch of this name, or None. Raises `Unreachable`."""

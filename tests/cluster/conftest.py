@@ -32,7 +32,7 @@ def _full():
 
 @pytest.fixture(scope="session")
 def _bare():
-    yield from _cluster(accounting=False, nodes=6)
+    yield from _cluster(accounting=False, nodes=6, user_signal=False)
 
 
 def _borrow(cluster, monkeypatch):
@@ -67,5 +67,5 @@ def slurm(_full, monkeypatch):
 
 @pytest.fixture
 def bare(_bare, monkeypatch):
-    """Six nodes, no accounting: no slurmdbd, no sacct."""
+    """Six nodes, no accounting (no slurmdbd, no sacct), and no signal before preemption but SIGTERM."""
     yield from _borrow(_bare, monkeypatch)

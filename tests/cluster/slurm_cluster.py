@@ -50,9 +50,10 @@ class Cluster:
         grace: int = 3,
         accounting=True,
         array_size: int = 11,
+        user_signal: bool = True,
     ):
         self.root, self.cpus, self.gpus, self.grace = Path(root), cpus, gpus, grace
-        self.accounting, self.array_size = accounting, array_size
+        self.accounting, self.array_size, self.user_signal = accounting, array_size, user_signal
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
         self.daemons: dict[str, subprocess.Popen] = {}
         self.ports = dict(zip(["ctld", "dbd", "sql", *self.nodes], free_ports(3 + nodes), strict=True))
@@ -292,8 +293,9 @@ class Cluster:
             JobRequeue=1
             PreemptType=preempt/partition_prio
             PreemptMode=REQUEUE
-            SlurmctldParameters=preempt_send_user_signal
             """
+        if self.user_signal:  # with its warning signal at preemption, else with SIGTERM alone
+            lines += "\nSlurmctldParameters=preempt_send_user_signal\n"
         if self.accounting:
             lines += f"""
             AccountingStorageType=accounting_storage/slurmdbd
@@ -307,7 +309,7 @@ class Cluster:
         for node in self.nodes:
             lines += (
                 f"NodeName={node} NodeHostname={node} NodeAddr=127.0.0.1 Port={self.ports[node]} CPUs={self.cpus} "
-                f"Boards=1 SocketsPerBoard=1 CoresPerSocket={self.cpus} ThreadsPerCore=1 RealMemory=8000 "
+                f"Boards=1 SocketsPerBoard=1 CoresPerSocket={self.cpus} ThreadsPerCore=1 RealMemory=64000 "
                 f"Gres=gpu:{self.gpus} State=UNKNOWN\n"
             )
         common = "Nodes=ALL MaxTime=INFINITE DefaultTime=10 State=UP"

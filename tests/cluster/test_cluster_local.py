@@ -76,10 +76,10 @@ rule all:
     input: "b.txt"
     localrule: True
 rule a:
-    output: "a.txt"
-    shell: "echo out of a; touch {output}"
+    output: "a@{s}.txt"
+    shell: "echo out of a; test '{wildcards.s}' = ds=16,r=8; touch {output}"
 rule b:
-    input: "a.txt"
+    input: "a@ds=16,r=8.txt"
     output: "b.txt"
     shell: "echo out of b; {config[command]}; touch {output}"
 """
@@ -98,7 +98,7 @@ def test_snakemake_and_petvr_jobs(tmp_path, monkeypatch, capsys):
     assert failed.returncode == 1 and "exit code 3" in failed.stderr and "out of b" in failed.stderr
     monkeypatch.chdir(tmp_path)
     rows = {row["job"]: row for row in jobs_command.listing(jobs_command.FOLDER)}
-    assert {name: row["state"] for name, row in rows.items()} == {"a/_": "done", "b/_": "failed"}
+    assert {name: row["state"] for name, row in rows.items()} == {"a ds=16,r=8": "done", "b/_": "failed"}
     assert "out of b" in Path(rows["b/_"]["log"]).read_text() and rows["b/_"]["reason"] == "exit code 3"
     good = snakemake(tmp_path, *local, "--config", "command=true")
     assert good.returncode == 0, good.stderr

@@ -11,6 +11,7 @@ import pytest
 from desk_driver import Bench, done, wait, why
 
 from snakemake_executor_plugin_submitit import files
+from snakemake_executor_plugin_submitit.truth import Limits
 
 pytestmark = pytest.mark.slurm
 
@@ -130,6 +131,33 @@ def test_another_users_jobs_are_nothing_to_us(slurm, bench):
     bench.rounds(desk, lambda: quick.fate and bench.starts("long"))
     desk.cancel()
     assert done(quick) and slurm.run("squeue", "-h", "-o", "%A %T") == f"{theirs} RUNNING"
+
+
+def test_a_number_that_slurm_gives_again(slurm, tmp_path):
+    """After a cluster was set up anew, its jobs have numbers that stand in the ledger with other work, ended and
+    open: nothing of it is taken for the new job's, and the new job is not taken for the old work."""
+    bench = Bench(tmp_path, Limits(files=3, settle=8, lost=2, away=6))
+    (first,) = bench.run(bench.item("first", "true"))
+    again = str(int(first.id) + 1)
+    desk = bench.desk()
+    for name, outcome in (("old", "success"), ("lost", None)):  # as an earlier head left them behind
+        line = {"folder": f"job/{name}/1", "work": f"job/{name}", "name": "job", "digest": "same"}
+        (one,) = desk.ledger.prepared(f"job.{name}", [line])
+        desk.ledger.submitted(f"job.{name}", again)
+        if outcome:
+            files.write(desk.jobs / one.folder / "result.json", {"outcome": outcome, "job": again})
+    new, lost = bench.item("new", "while [ ! -e go ]; do sleep 0.2; done; exit 3"), bench.item("lost", "true")
+    assert not desk.take(new)
+    bench.rounds(desk, lambda: bench.starts("new"))
+    assert new.id == again
+    assert desk.take(lost)
+    bench.rounds(desk, lambda: lost.fate)
+    assert "gone from the queue" in why(lost)
+    desk.backend.abandon(lost.submission)  # takes back what is its own, and that is nothing
+    assert slurm.run("squeue", "-h", "-j", again, "-o", "%T") == "RUNNING"
+    (bench.folder / "go").touch()
+    bench.finish(desk, [new])
+    assert "exit code 3" in why(new)
 
 
 @pytest.mark.slow

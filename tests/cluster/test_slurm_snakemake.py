@@ -2,15 +2,16 @@
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from counting import metric_after
 from desk_driver import wait
+from heads import Folder
 
-from snakemake_executor_plugin_submitit.ledger import Ledger
+from petvr.commands import jobs as jobs_command
+from snakemake_executor_plugin_submitit import files
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -32,46 +33,9 @@ rule work:
 """
 
 
-class Folder:
-    def __init__(self, path: Path, workflow: str = WORKFLOW):
-        self.path = path
-        (path / "Snakefile").write_text(workflow)
-        self.heads: list[subprocess.Popen] = []
-
-    def head(self, *arguments: str, **config) -> subprocess.Popen:
-        pairs = [f"{name}={value}" for name, value in config.items()]
-        command = [sys.executable, "-m", "snakemake", "--executor", "submitit", "--jobs", "100", "--nolock"]
-        command += ["--rerun-incomplete", "--scheduler", "greedy", "--latency-wait", "5", "--keep-going", *arguments]
-        command += ["--config", *pairs] if pairs else []
-        self.log = self.path / f"head-{len(self.heads)}.txt"
-        with open(self.log, "w") as log:
-            head = subprocess.Popen(command, cwd=self.path, stdout=log, stderr=log, start_new_session=True)
-        self.heads.append(head)
-        return head
-
-    def run(self, *arguments: str, code: int = 0, seconds: float = 150, **config) -> str:
-        head = self.head(*arguments, **config)
-        got = head.wait(seconds)
-        assert got == code, self.log.read_text()[-3000:]
-        return self.log.read_text()
-
-    def starts(self, name: str | int) -> int:
-        path = self.path / f"starts-{name}"
-        return len(path.read_text().split()) if path.exists() else 0
-
-    def ledger(self) -> Ledger:
-        return Ledger(self.path / ".snakemake" / "submitit" / "ledger.jsonl")
-
-    def batches(self) -> int:
-        return len(list((self.path / ".snakemake" / "submitit" / "batches").iterdir()))
-
-    def started(self, count: int) -> bool:
-        return all(self.starts(i) for i in range(count))
-
-
 @pytest.fixture
 def folder(tmp_path):
-    yield (one := Folder(tmp_path))
+    yield (one := Folder(tmp_path, WORKFLOW))
     for head in one.heads:
         if head.poll() is None:
             head.kill()
@@ -180,14 +144,63 @@ rule b:
 
 
 def test_retries_with_more_memory_and_groups(slurm, tmp_path):
-    """Each attempt is a job of its own with its own resources; a rule's retries are not made inside of a job."""
+    """Each attempt is a job of its own with its own resources; a rule's retries are not made inside of a job. And
+    where Snakemake gives out no more than two jobs at a time, none of them waits for others to share its array."""
     folder = Folder(tmp_path, GROWING)
-    text = folder.run()
+    text = folder.run("--jobs", "2")
     assert (tmp_path / "starts-fat").read_text().split() == ["300", "1200"] and "memory limit" in text
     assert folder.starts("flaky") == 3 and folder.ledger().latest["flaky/_"].attempt == 3
     assert "sorry" in text and "exit code 1" in text and "flaky/_/1/log.txt" in text
     assert folder.starts("a") == folder.starts("b") == 1
     assert len([one for one in folder.ledger().latest.values() if one.work.startswith("group/")]) == 1
+
+
+MIXED = """
+import os
+envvars: "MY_TOKEN"
+rule all:
+    input: expand("long-{i}.txt", i=range(3)), "bad.txt"
+    localrule: True
+rule bad:
+    output: "bad.txt"
+    resources: mem_mb=500, runtime=10
+    shell: "echo no such split; exit 3"
+rule long:
+    output: "long-{i}.txt"
+    threads: 3
+    resources: mem_mb=500, runtime=10
+    shell: "echo start >> starts-{wildcards.i}; while [ ! -e go ]; do sleep 0.2; done; echo ${{#MY_TOKEN}} > {output}"
+"""
+
+
+def test_a_failure_is_told_while_others_run_and_petvr_jobs_knows_all_states(slurm, tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", "s3cret-value")
+    folder = Folder(tmp_path, MIXED)
+    base = tmp_path / jobs_command.FOLDER
+    head = folder.head("--quiet", "rules")  # as the profile has it; Snakemake then tells of no failure
+
+    def rows():
+        return {row["job"]: row for row in jobs_command.listing(base)}
+
+    def states():
+        return sorted(row["state"] for row in rows().values())
+
+    wait(lambda: states() == ["failed", "queued", "running", "running"], 90)  # two nodes of four CPUs
+    wait(lambda: "exit code 3" in folder.log.read_text() and "no such split" in folder.log.read_text(), 30)
+    assert head.poll() is None and sum(folder.starts(i) for i in range(3)) == 2
+    bad = rows()["bad/_"]
+    one = folder.ledger().latest["bad/_"]
+    assert one.ended - files.read(base / "jobs" / one.folder / "result.json")["ended"] < 10  # about one second
+    assert "no such split" in Path(bad["log"]).read_text() and bad["node"] in slurm.nodes and bad["id"] == one.id
+    running = [row for row in rows().values() if row["state"] == "running"]
+    known = slurm.run("squeue", "-h", "--array", "-t", "RUNNING", "-o", "%i %N").splitlines()
+    assert sorted(f"{row['id']} {row['node']}" for row in running) == sorted(known)
+    (tmp_path / "go").touch()
+    assert head.wait(90) == 1
+    assert states() == ["done", "done", "done", "failed"] and all(row["id"] for row in rows().values())
+    assert [(tmp_path / f"long-{i}.txt").read_text() for i in range(3)] == ["12\n"] * 3  # the secret got there
+    texts = [path.read_bytes() for path in base.rglob("*") if path.is_file()]
+    assert len(texts) > 20 and not any(b"s3cret-value" in text for text in texts)  # and is in no file
 
 
 def test_changed_work_is_taken_back_not_attached_to(slurm, folder):
