@@ -1,0 +1,93 @@
+"""`petvr videos FILE_OR_FOLDER ...`: each file as the pipeline reads it, and whether decord reads it rightly too.
+
+With `--transcode FOLDER` what decord misreads is written there as H.264 in MP4, under its own name with the ending
+.mp4, and all other files are linked, so that the folder holds every video.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from petvr.config import Config
+from petvr.errors import PetvrError
+
+SECONDS, SECONDS_TO_WRITE = 300.0, 3600.0  # for one file; a film of two hours takes long to be written anew
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", nargs="+", type=Path, help="video files, or folders of them")
+    parser.add_argument(
+        "--transcode", type=Path, metavar="FOLDER", help="write what decord misreads here, link the rest"
+    )
+    parser.add_argument("--only-bad", action="store_true", help="print only files with a problem or a note")
+    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
+
+
+def run(args: argparse.Namespace, config: Config) -> int:
+    """Exit code 1 where a file cannot be used."""
+    from petvr.frames import pool
+    from petvr.frames.progress import watching
+
+    files = list(_files(args.path))
+    if not files:
+        raise PetvrError(f"{args.path[0]}: holds no file")
+    if args.transcode:
+        _distinct(files, args.transcode)
+        args.transcode.mkdir(parents=True, exist_ok=True)
+    workers = min(args.workers or os.cpu_count() or 1, len(files))
+    tasks = ((file, (file, args.transcode)) for file in files)
+    seconds, bad = SECONDS_TO_WRITE if args.transcode else SECONDS, 0
+    with watching(sys.stderr.isatty(), "videos")(len(files)) as step:
+        for outcome in pool.run(look, tasks, workers=workers, seconds=seconds):
+            bad += bool(outcome.error)
+            line, remarkable = (f"cannot be used: {outcome.error}", True) if outcome.error else outcome.value
+            if remarkable or not args.only_bad:
+                print(f"{outcome.key}: {line}", flush=True)
+            step()
+    print(f"{len(files)} files, {bad} cannot be used", file=sys.stderr)
+    return 1 if bad else 0
+
+
+def look(file: Path, target: Path | None) -> tuple[str, bool]:
+    """One line about a file, and whether it says anything out of the ordinary; writes or links it below `target`."""
+    from petvr.frames.check import check
+    from petvr.frames.transcode import transcode
+
+    found = check(file)
+    words = [f"{found.container.split(',')[0]} {found.codec} {found.width}x{found.height}", f"{found.n_frames} frames"]
+    words += [f"{found.fps:.3f} fps", f"{found.seconds:.2f} s", f"by {found.decoder.split()[0]}"]
+    misread = found.against_decord or (not found.decoder.startswith("decord") and found.note)
+    if misread:
+        words.append(f"not by decord ({found.against_decord})" if found.against_decord else "not by decord")
+    if found.note:
+        words.append(found.note)
+    if target is not None and misread:
+        transcode(file, target / f"{file.stem}.mp4")
+        words.append("transcoded")
+    elif target is not None:
+        link = target / file.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(file.resolve())
+    return ", ".join(words), bool(misread or found.note)
+
+
+def _files(paths: list[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+        else:
+            yield path
+
+
+def _distinct(files: list[Path], target: Path) -> None:
+    """Two sources of one name would overwrite each other, and a target among its sources would be read half written."""
+    seen: dict[str, Path] = {}
+    for file in files:
+        if file.resolve().parent == target.resolve():
+            raise PetvrError(f"{target}: is the folder of {file.name} itself")
+        if (other := seen.setdefault(file.stem, file)) != file:
+            raise PetvrError(f"{target}: {file} and {other} would get the same name")
