@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from petvr.papers.table import OWN
 from petvr.result import Result
 from petvr.tables import data, measure, text
 from petvr.tables.compute import Line, Table
@@ -12,7 +13,7 @@ PAPER_TITLES = {
     "rap": "RAP",
     "mv_adapter": "MV-Adapter",
     "cross_modal_adapter": "Cross-Modal Adapter",
-    "own": "Own data",
+    OWN: "Own data",
 }
 
 
@@ -22,7 +23,7 @@ def title(table: Table) -> str:
     suffix = ""
     if table.world == "synthetic":
         suffix = " [synthetic world]"
-    elif "D" in kinds:
+    elif "D" in kinds and table.model.paper != OWN:
         suffix = " [subset, not comparable]"
     return f"{paper}, {table.model.table.replace('_', ' ')}: {table.model.title}{suffix}"
 

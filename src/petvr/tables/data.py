@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from petvr.papers.table import OWN
 from petvr.result import Data, Result
 from petvr.tables import text
 from petvr.tables.compute import Table
@@ -33,13 +34,16 @@ def _measured(table: Table) -> list[str]:
     for dataset, result in sorted(_by_dataset(table).items()):
         data = result.data
         kind = data.data_class
-        mark = f" {text.CLASS_C_MARK}" if kind == "C" else ""
+        mark = f" {text.CLASS_C_MARK}" if kind == "C" and table.model.paper != OWN else ""
         test = _part(data.test_videos, data.test_videos_official)
         train = _part(data.train_videos, data.train_videos_official)
         parts = [f"{test} test and {train} training videos, {data.test_captions:,} test captions"]
         if data.missing:
             parts.append(left_out(data))
-        parts.append(f"class {kind} ({CLASSES[kind]})" if data.world == "real" else "synthetic")
+        if data.world != "real":
+            parts.append("synthetic")
+        elif table.model.paper != OWN:  # a user's own data are compared with nobody's
+            parts.append(f"class {kind} ({CLASSES[kind]})")
         parts.append(_state(data, table.locks.get(dataset, "")))
         said.append(f"{table.model.dataset_title(dataset)}{mark}: {'; '.join(parts)}.")
     return said
