@@ -31,7 +31,7 @@ def title(table: Table) -> str:
 def caption(table: Table) -> list[str]:
     """One sentence each, in the order a reader needs them."""
     if not table.used():
-        said = "Nothing is measured yet; the paper's printed values stand alone."
+        said = "Nothing is measured yet" + ("; the paper's printed values stand alone." if table.model.printed else ".")
         return [said, *_reading(table), *data.lacking(table)]
     return [
         *(f"WARNING, different data in one table: {what}." for what in table.mixed),
