@@ -6,10 +6,11 @@ from functools import cache
 import pytest
 import torch
 
-from petvr import methods
+from petvr import methods, papers
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig, Tower, geometry, with_layers
 from petvr.errors import PetvrError
+from petvr.spec import method_id
 
 torch.set_num_threads(1)
 TINY = ClipConfig(Tower(32, 3, 4, 64), Tower(24, 3, 2, 48), image=16, patch=8, positions=24, vocab=60, eot=59, embed=16)
@@ -49,6 +50,7 @@ CASES = [
     Case("full", {"freeze": 11}, 10_898_177, {"freeze": 2}),
     Case("full", {"freeze": 12}, 657_921, {"freeze": 3}),
     Case("full", {"rule": "everything"}, 151_277_313),
+    Case("x_pool+full", {"rule": "everything"}, 151_277_313),
     Case("bias", count=171_008),
     Case("proj", count=655_360),
     Case("partial", count=10_240_256),
@@ -94,6 +96,13 @@ CASES = [
     Case("cross_modal_adapter", {"r": 16, "ds": 16}, 1_008_000, SMALL),
     Case("cross_modal_adapter", {"r": 16, "ds": 64}, 988_416, SMALL),
     Case("cross_modal_adapter", {"r": 16, "ds": 512}, 805_632, {"r": 4, "ds": 24}),
+    Case("cross_modal_adapter", {"r": 2, "ds": 16}, 152_544, {"ds": 6}),
+    Case("cross_modal_adapter", {"r": 4, "ds": 16}, 274_752, {"ds": 6}),
+    Case("cross_modal_adapter", {"r": 32, "ds": 16}, 1_985_664, {"ds": 6}),
+    Case("cross_modal_adapter", {"r": 64, "ds": 16}, 3_940_992, {"ds": 6}),
+    Case("cross_modal_adapter", {"r": 8, "ds": 4}, 521_760),
+    Case("cross_modal_adapter", {"r": 8, "ds": 32}, 515_712, {"ds": 12}),
+    Case("cross_modal_adapter", {"r": 8, "ds": 64}, 508_800, {"ds": 23}),
     Case("cross_modal_adapter", {"r": 8, "share": False}, 522_624, {"r": 4}),
     Case("cross_modal_adapter", {"r": 16, "share": False}, 1_014_528, {"r": 4}),
     Case("ssf", count=343_552),
@@ -127,6 +136,7 @@ CASES = [
     Case("mv_adapter", {"cmt": "none", "ta": "none"}, 2_779_904),
     Case("mv_adapter", {"cmt": "none", "ta": "trm"}, 3_401_216),
     Case("mv_adapter", {"ta": "none"}, 2_864_448),
+    Case("mv_adapter", {"ta": "none", "cmt_layers": 1}, 2_822_176),
     Case("mv_adapter", {"ta": "none", "cmt_layers": 3}, 2_906_720),
     Case("mv_adapter", {"branch": "text", "cmt": "none"}, 1_590_272),
     Case("mv_adapter", {"branch": "video", "cmt": "none"}, 2_068_928),
@@ -149,7 +159,13 @@ CASES = [
     Case("ssf+asa", {}, 639_640),
     Case("rap", count=1_059_760),
     Case("rap", {"last": 4}, 353_936, {"last": 2}),
+    Case("rap", {"r": 1}, 641_440),
+    Case("rap", {"r": 5}, 1_478_080),
+    Case("rap", {"r": 7}, 1_896_400),
     Case("rap", {"r": 9}, 2_314_720),
+    Case("rap", {"k": 1}, 1_059_760),
+    Case("rap", {"k": 5}, 1_059_760, {"k": 4}),
+    Case("rap", {"k": 7}, 1_059_760, {"k": 2}),
     Case("rap", {"k": 9}, 1_059_760, {"k": 1}),
     Case("rap", {"select": "text_bottom"}, 1_059_760),
     Case("rap", {"select": "vision_top"}, 1_059_760),
@@ -160,6 +176,8 @@ CASES = [
     Case("rap", {"warp": "time"}, 1_059_364),
     Case("rap", {"text_rank": 3}, 1_479_088),
     Case("rap", {"factorised": False}, 2_920_600),
+    Case("x_clip+lorm", {}, 763_672),
+    Case("x_clip+lorm+asa", {}, 1_059_760),
 ]
 each = pytest.mark.parametrize("case", CASES, ids=str)
 GEOMETRIES = {"tiny": TINY, "vit-b-32": with_layers(geometry("vit-b-32"), 2)}
@@ -238,6 +256,24 @@ both_towers = pytest.mark.parametrize("tower", ["vision", "text"])
 def test_every_method_is_under_contract():
     covered = {part for case in CASES for part in case.method.split("+")}
     assert covered == set(methods.NAMES())
+
+
+def test_every_setting_of_every_table_and_figure_is_under_contract():
+    """Also those written out although they are the defaults, and those that only figures need."""
+    here = {complete(case.method, case.setting) for case in CASES}
+    asked = {}
+    for paper in map(papers.load, papers.NAMES):
+        cells = [cell for table in paper.tables.values() for row in table.rows for cell in row.cells.values()]
+        for cell in [*cells, *(cell for _, cell in paper.optional)]:
+            if cell.method:
+                asked[complete(cell.method, cell.setting)] = method_id(cell.method, cell.setting)
+    assert len(asked) > 80
+    assert [id for key, id in asked.items() if key not in here] == []
+
+
+def complete(method, setting):
+    parts = methods.settings(method, setting)
+    return frozenset((part, key, value) for part, values in parts.items() for key, value in values.items()) | {method}
 
 
 @each
