@@ -17,7 +17,7 @@ from petvr.datasets.source import Mirror, Source
 from petvr.download import archives, clips
 from petvr.download.failures import Changed, Full, Gated, Halted, Refused, Temporary
 from petvr.download.patience import Patience
-from petvr.download.place import WORK, Place, State, look, name_of
+from petvr.download.place import GOOD, WORK, Place, State, look, name_of
 from petvr.download.progress import Quiet
 from petvr.download.transfer import SPARE, fetch
 from petvr.download.untar import untar
@@ -74,6 +74,8 @@ class Bringing:
                     with contextlib.suppress(OSError):  # it still holds something, or is the user's
                         (home / WORK).rmdir()
             ordered = [states[source.key] for source in self.place.sources]
+            if all(state.status in GOOD or state.optional for state in ordered):
+                self._tidy()
             self.place.write(ordered)
         return ordered
 
@@ -219,6 +221,12 @@ class Bringing:
                 shutil.move(file, kept)
             else:
                 file.unlink()
+
+    def _tidy(self) -> None:
+        """What killed calls left half, now that nothing is waited for."""
+        for home, given in zip((self.place.root, self.place.videos), self.place.given, strict=True):
+            if not given:
+                shutil.rmtree(home / WORK, ignore_errors=True)
 
     def _appeared(self) -> None:
         """Videos that someone put there since."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -14,6 +15,7 @@ from petvr.download import logins
 from petvr.download.failures import Gated, Refused, Temporary
 from petvr.download.patience import Patience, retry_after
 
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs each address in full, also signed ones
 REDIRECTS = {301, 302, 303, 307, 308}
 HOPS = 10
 MAY_PASS = {408, 409, 423, 425, 429}

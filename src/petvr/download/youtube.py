@@ -104,7 +104,12 @@ class Youtube:
     def _options(self, watch: Watch, name: str) -> dict[str, Any]:
         """H.264 first and AV1 never, which decord cannot read; pictures without sound where they are to be had."""
         tall = f"[height<={self.height}]"
-        formats = [f"bv{tall}[vcodec^=avc1]", f"b{tall}[vcodec^=avc1]", f"bv*{tall}[vcodec!^=av01]", "b[vcodec!^=av01]"]
+        formats = [
+            f"bv{tall}[vcodec^=avc1]",
+            f"b{tall}[vcodec^=avc1]",
+            f"bv*{tall}[vcodec!^=av01]",
+            "wv*[vcodec!^=av01]",
+        ]
         options: dict[str, Any] = {
             "format": "/".join(formats),
             "outtmpl": {"default": str(self.work / name).replace("%", "%%") + ".%(ext)s"},
