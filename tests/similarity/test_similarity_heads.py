@@ -443,6 +443,41 @@ def test_x_pool_begins_with_the_identity_and_drops_only_in_training(features):
     assert not torch.equal(score(**features), score(**features))
 
 
+def test_x_pool_in_training_without_dropout_is_x_pool_in_evaluation(features):
+    """Pair by pair with products of width E, and by quadratic forms of the weights: scores and gradients."""
+    found = {}
+    for training in (True, False):
+        score = built("x_pool", {"dropout": 0.0}).train(training)
+        scores = score(**features)
+        scores.square().sum().backward()
+        found[training] = [scores.detach(), *(parameter.grad for parameter in score.parameters())]
+    for one, other in zip(found[True], found[False], strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+@each
+def test_lengths_change_what_is_computed_but_not_the_scores(name, setting, features, monkeypatch):
+    """Blocks in the order of lengths, holes in the masks, and no block longer than its longest text or video."""
+    score = built(name, setting)
+    features["mask"] = (
+        torch.tensor([[1, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0]]) > 0
+    )
+    features["word_mask"] = torch.arange(W) < torch.tensor([3, 7, 2, 5, 4])[:, None]
+    with torch.no_grad():
+        texts, videos = score.texts(features), score.videos(features)
+        whole, widths = score._block(texts, videos), []
+        monkeypatch.setattr(_head, "BLOCK", score.pair_cost(texts, videos))  # one pair
+        block = type(score)._block
+        monkeypatch.setattr(
+            type(score), "_block", lambda self, t, v: widths.append((t, v)) or block(self, t, v), raising=False
+        )
+        torch.testing.assert_close(score.levels(texts, videos), whole, atol=1e-5, rtol=0)
+    if score.PADDED:
+        assert {v["mask"].shape[1] for _, v in widths} == {5, 3, 1}
+    if "words" in score.PADDED:
+        assert {t["words"].shape[1] for t, _ in widths} == {7, 5, 4, 3, 2}
+
+
 def test_x_clip_with_one_word_and_one_frame_is_four_cosines(features):
     """With the identities of the start, nothing to choose between, and no transformer (its output zero)."""
     score = built("x_clip", {"layers": 1}, trained=False)

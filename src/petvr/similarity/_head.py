@@ -7,6 +7,7 @@ leading dimension, N or M: "text" [N, E], "words" [N, W, E] with "word_mask" [N,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING
@@ -37,11 +38,13 @@ class Similarity(nn.Module):
     """Text side and video side are computed once per text and video, `pairs` once per pair.
 
     NEEDS: what the towers have to give besides the text's and the frames' features: "words", "patches".
+    PADDED: the sides' tensors whose second dimension runs along the side's "mask"; blocks cut them to what is valid.
     LEVELS: the weights of the scores that make up the whole; in training each level has its own contrastive loss.
     RANDOM: two passes over one video in training differ, though no dropout is seen.
     """
 
     NEEDS: tuple[str, ...] = ()
+    PADDED: tuple[str, ...] = ()
     LEVELS: tuple[float, ...] = (1.0,)
     RANDOM = False
 
@@ -79,17 +82,15 @@ class Similarity(nn.Module):
         if self.training:  # in one piece: dropout draws once for all pairs; petvr.training.chunks bounds the memory
             with torch.autocast(videos["seen"].device.type, enabled=False):
                 return self._block(texts, videos)
-        rows = size(texts)
         room = max(1, BLOCK // self.pair_cost(texts, videos))
-        high = max(1, min(rows, isqrt(room)))
-        wide = max(1, room // high)
+        high = max(1, min(size(texts), isqrt(room)))
+        down, across = Rows(texts, self.PADDED), Rows(videos, self.PADDED)
         with torch.autocast(videos["seen"].device.type, enabled=False):
             out = [
-                torch.cat([self._block(part(texts, a, a + high), part(videos, b, b + wide)) for b in starts], dim=2)
-                for a in range(0, rows, high)
-                for starts in [range(0, size(videos), wide)]
+                torch.cat([self._block(left, right) for right in across.parts(max(1, room // high))], dim=2)
+                for left in down.parts(high)
             ]
-        return torch.cat(out, dim=1) if len(out) > 1 else out[0]
+        return across.back(down.back(torch.cat(out, dim=1) if len(out) > 1 else out[0], 1), 2)
 
     def score(self, texts: Features, videos: Features) -> Tensor:
         """Both sides -> [N, M]: the levels' weighted sum."""
@@ -129,8 +130,34 @@ def size(features: Features) -> int:
     return len(next(iter(features.values())))
 
 
-def part(features: Features, start: int, stop: int) -> Features:
-    return {name: tensor[start:stop] for name, tensor in features.items()}
+class Rows:
+    """One side in blocks. Where lengths differ, rows of like length go together, cut to the longest of their block."""
+
+    def __init__(self, features: Features, padded: tuple[str, ...]) -> None:
+        self.features, self.padded = features, {name for name in (*padded, "mask") if name in features}
+        self.order = self.lengths = None
+        if "mask" in features and len(self.padded) > 1:
+            mask = features["mask"]
+            places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+            lengths = (mask * places).amax(dim=1).clamp(min=1)  # up to the last valid place
+            if bool((lengths < mask.shape[1]).any()):
+                self.order = lengths.argsort(descending=True, stable=True)
+                self.lengths = lengths[self.order].tolist()
+
+    def parts(self, rows: int) -> Iterator[Features]:
+        for start in range(0, size(self.features), rows):
+            if self.order is None:
+                yield {name: tensor[start : start + rows] for name, tensor in self.features.items()}
+                continue
+            which, longest = self.order[start : start + rows], self.lengths[start]
+            yield {
+                name: (tensor[:, :longest] if name in self.padded else tensor)[which]
+                for name, tensor in self.features.items()
+            }
+
+    def back(self, scores: Tensor, dim: int) -> Tensor:
+        """Scores of the parts, one after the other along dim, in the order of the features."""
+        return scores if self.order is None else scores.index_select(dim, self.order.argsort())
 
 
 def hidden(features: Features, mask: str, *names: str) -> Features:
@@ -153,6 +180,11 @@ def mean_of(frames: Tensor, mask: Tensor) -> Tensor:
     return unit(frames.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1))
 
 
-def attended(scores: Tensor, mask: Tensor) -> Tensor:
-    """softmax over the last dimension without what the mask hides; finite where nothing is left."""
-    return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=-1)
+def attended(scores: Tensor, mask: Tensor, dim: int = -1) -> Tensor:
+    """softmax over a dimension without what the mask hides; finite where nothing is left."""
+    return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=dim)
+
+
+def frame_major(frames: Tensor) -> Tensor:
+    """frames [m, F, E] -> [E, F m]: products with it are [.., F, m], which sums over frames and words pass quickly."""
+    return frames.permute(1, 0, 2).flatten(0, 1).T

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from petvr.errors import PetvrError
 from petvr.similarity._blocks import drawn
-from petvr.similarity._head import Features, Similarity, attended, unit
+from petvr.similarity._head import Features, Similarity, attended, frame_major, unit
 from petvr.similarity.seq_transf import Sequence
 
 VERSION = 1
@@ -62,6 +62,7 @@ def grouped(x: Tensor, mask: Tensor, groups: int) -> Tensor:
 
 class Hunyuan(Similarity):
     NEEDS = ("words",)
+    PADDED = ("words", "frames")
     LEVELS = (1 / 3, 1 / 3, 1 / 3)
 
     def __init__(self, made, setting):
@@ -79,8 +80,7 @@ class Hunyuan(Similarity):
         mask = features["mask"]
         frames = self.sequence(features["frames"], mask)
         clips, video = self.levels_of(frames, mask, self.to_clips, self.to_video, self.setting.clips)
-        frames = unit(frames).masked_fill(~mask[..., None], 0)
-        return {"video": video, "frames": frames, "mask": mask, "clips": clips}
+        return {"video": video, "frames": unit(frames), "mask": mask, "clips": clips}
 
     def levels_of(self, x: Tensor, mask: Tensor, first: nn.Module, second: nn.Module, groups: int):
         """Normalised groups [B, K, E] and the whole [B, E] of tokens [B, S, E]."""
@@ -89,25 +89,32 @@ class Hunyuan(Similarity):
         return unit(found), unit(second(found, everything).mean(dim=1))
 
     def pair_cost(self, texts: Features, videos: Features) -> int:
-        return 4 * texts["words"].shape[1] * videos["frames"].shape[1]
+        return 2 * texts["words"].shape[1] * videos["frames"].shape[1]
 
     def pairs(self, texts: Features, videos: Features) -> Tensor:
         phrases, clips = texts["phrases"], videos["clips"]
         all_phrases, all_clips = (torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) for x in (phrases, clips))
-        fine = between(texts["words"], texts["mask"], videos["frames"], videos["mask"])
+        words, frames = doubled(texts["words"], texts["mask"]), doubled(videos["frames"], videos["mask"])
+        fine = between(words, texts["mask"], frames, videos["mask"])
         middle = between(phrases, all_phrases, clips, all_clips)
         return torch.stack([fine, middle, texts["text"] @ videos["video"].T])
 
 
+def doubled(x: Tensor, mask: Tensor) -> Tensor:
+    """x [B, S, E] with its first valid token in every hidden place: none of them is anybody's only best."""
+    first = x.gather(1, mask.int().argmax(dim=1)[:, None, None].expand(-1, 1, x.shape[2]))
+    return torch.where(mask[..., None], x, first)
+
+
 def between(left: Tensor, left_mask: Tensor, right: Tensor, right_mask: Tensor) -> Tensor:
-    """Two kinds of sets, [n, A, E] and [m, B, E] -> [n, m]: the best counterpart of each, averaged on either side."""
-    scores = torch.tensordot(left, right, dims=([2], [2])).transpose(1, 2)  # [n, m, A, B]
-    here, there = left_mask[:, None], right_mask[None]  # [n, 1, A], [1, m, B]
-    lowest = torch.finfo(scores.dtype).min
-    best_left = scores.masked_fill(~there[:, :, None], lowest).amax(dim=3).masked_fill(~here, 0).sum(dim=2)
-    best_right = scores.masked_fill(~here[..., None], lowest).amax(dim=2).masked_fill(~there, 0).sum(dim=2)
-    counts = here.sum(dim=2).clamp(min=1), there.sum(dim=2).clamp(min=1)
-    return (best_left / counts[0] + best_right / counts[1]) / 2
+    """Two kinds of sets, [n, A, E] and [m, B, E] -> [n, m]: the best counterpart of each, averaged on either side.
+
+    Hidden places are copies of shown ones (`doubled`), so the maxima need no mask.
+    """
+    scores = (left @ frame_major(right)).unflatten(2, (right.shape[1], right.shape[0]))  # [n, A, B, m]
+    best_left, best_right = scores.amax(dim=2), scores.amax(dim=1)  # [n, A, m], [n, B, m]
+    shares = [mask / mask.sum(dim=1, keepdim=True).clamp(min=1) for mask in (left_mask, right_mask)]
+    return ((shares[0][:, None] @ best_left).squeeze(1) + (best_right * shares[1].T).sum(dim=1)) / 2
 
 
 def build(setting, made):

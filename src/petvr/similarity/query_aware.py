@@ -35,10 +35,10 @@ class QueryAware(Similarity):
 
     def pairs(self, texts: Features, videos: Features) -> Tensor:
         text = texts["text"]
-        products = (videos["frames"] @ text.T).transpose(1, 2)  # [M, N, F]
-        weights = attended(products / self.tau, videos["mask"][:, None])
-        together = (weights * products).sum(dim=-1)  # <t, v>, [M, N]
-        squares = ((weights @ videos["gram"]) * weights).sum(dim=-1)  # |v|^2
+        products = videos["frames"] @ text.T  # [m, F, n]
+        weights = attended(products / self.tau, videos["mask"][..., None], dim=1)
+        together = (weights * products).sum(dim=1)  # <t, v>, [m, n]
+        squares = ((videos["gram"] @ weights) * weights).sum(dim=1)  # |v|^2
         length = squares.clamp(min=TINY).sqrt() * text.norm(dim=-1).clamp(min=TINY)
         return (together / length).T
 

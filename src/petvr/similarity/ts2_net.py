@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from petvr.errors import PetvrError
 from petvr.similarity._blocks import drawn
-from petvr.similarity._head import Features, Similarity, attended, unit
+from petvr.similarity._head import Features, Similarity, attended, frame_major, unit
 from petvr.similarity.seq_transf import Sequence
 
 VERSION = 1
@@ -64,8 +64,9 @@ class Selection(nn.Module):
 
     def scores(self, cls: Tensor, patches: Tensor) -> Tensor:
         x, c = (functional.gelu(self.each(self.norm(part))) for part in (patches, cls))
-        both = torch.cat([x, c[..., None, :].expand_as(x)], dim=-1)
-        return torch.tanh(self.score(functional.gelu(self.joined(both)))).squeeze(-1)
+        of_patch, of_cls = self.joined.weight.chunk(2, dim=1)  # a frame's CLS passes once, not with every patch
+        both = functional.linear(x, of_patch) + functional.linear(c, of_cls)[..., None, :]
+        return torch.tanh(self.score(functional.gelu(both))).squeeze(-1)
 
     def forward(self, cls: Tensor, patches: Tensor) -> Tensor:
         scores, k = self.scores(cls, patches), min(self.setting.tokens, patches.shape[2])
@@ -80,6 +81,7 @@ class Selection(nn.Module):
 
 class TS2Net(Similarity):
     NEEDS = ("patches",)
+    PADDED = ("frames",)
     RANDOM = True
 
     def __init__(self, made, setting):
@@ -102,9 +104,9 @@ class TS2Net(Similarity):
         return 4 * videos["mask"].shape[1]
 
     def pairs(self, texts: Features, videos: Features) -> Tensor:
-        scores = torch.tensordot(texts["text"], videos["frames"], dims=([1], [2]))  # [n, m, F]
-        length = scores.square().sum(dim=-1, keepdim=True).clamp(min=1e-24).sqrt()
-        return (scores * attended(self.sharpness * scores / length, videos["mask"])).sum(dim=-1)
+        scores = (texts["text"] @ frame_major(videos["frames"])).unflatten(1, videos["mask"].T.shape)  # [n, F, m]
+        length = scores.square().sum(dim=1, keepdim=True).clamp(min=1e-24).sqrt()
+        return (scores * attended(self.sharpness * scores / length, videos["mask"].T, dim=1)).sum(dim=1)
 
 
 def build(setting, made):

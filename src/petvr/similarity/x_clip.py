@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from petvr.errors import PetvrError
-from petvr.similarity._head import Features, Similarity, attended, mean_of, unit
+from petvr.similarity._head import Features, Similarity, frame_major, mean_of, unit
 from petvr.similarity.seq_transf import Sequence
 
 VERSION = 1
@@ -30,6 +30,7 @@ DEFAULTS = {"layers": 4, "tau": 0.01}
 
 class XClip(Similarity):
     NEEDS = ("words",)
+    PADDED = ("words", "frames", "fine")
 
     def __init__(self, made, setting):
         super().__init__()
@@ -56,27 +57,34 @@ class XClip(Similarity):
         return {"video": video, "frames": frames, "fine": frames @ self.fine.T, "mask": mask}  # L on the smaller side
 
     def pair_cost(self, texts: Features, videos: Features) -> int:
-        return 8 * texts["words"].shape[1] * videos["frames"].shape[1]
+        return 6 * texts["words"].shape[1] * videos["frames"].shape[1]
 
     def pairs(self, texts: Features, videos: Features) -> Tensor:
-        video, frames = videos["video"], videos["frames"]
-        words, frame_mask = texts["mask"][:, None], videos["mask"][None]  # [n, 1, W], [1, m, F]
-        together = texts["coarse"] @ video.T
-        by_word = (texts["words"] @ video.T).transpose(1, 2)  # [n, m, W]
-        by_frame = torch.tensordot(texts["text"], frames, dims=([1], [2]))  # [n, m, F]
-        fine = torch.tensordot(texts["words"], videos["fine"], dims=([2], [2])).transpose(1, 2)  # [n, m, W, F]
-        over_words = self.over(fine.transpose(2, 3), self.words_first, words[:, :, None])  # [n, m, F]
-        over_frames = self.over(fine, self.frames_first, frame_mask[:, :, None])  # [n, m, W]
-        pair = self.over(over_words, self.frames_last, frame_mask) + self.over(over_frames, self.words_last, words)
-        coarse_fine = self.over(by_word, self.words_of_video, words) + self.over(
-            by_frame, self.frames_of_text, frame_mask
+        words, word_bias, frame_bias = texts["words"], bias(texts["mask"]), bias(videos["mask"]).T  # [n, W], [F, m]
+        count, videos_here = videos["mask"].shape[1], len(videos["mask"])
+        together = texts["coarse"] @ videos["video"].T
+        by_word = words @ videos["video"].T  # [n, W, m]
+        by_frame = (texts["text"] @ frame_major(videos["frames"])).unflatten(1, (count, videos_here))  # [n, F, m]
+        fine = (words @ frame_major(videos["fine"])).unflatten(2, (count, videos_here))  # [n, W, F, m]
+        word_bias = word_bias[:, :, None]
+        over_words = self.over(fine.flatten(2), self.words_first, word_bias).unflatten(1, (count, videos_here))
+        over_frames = self.over(fine.flatten(0, 1), self.frames_first, frame_bias).unflatten(0, words.shape[:2])
+        pair = self.over(over_words, self.frames_last, frame_bias) + self.over(over_frames, self.words_last, word_bias)
+        coarse_fine = self.over(by_word, self.words_of_video, word_bias) + self.over(
+            by_frame, self.frames_of_text, frame_bias
         )
         return (together + coarse_fine + pair / 2) / 4
 
-    def over(self, x: Tensor, matrix: Tensor, mask: Tensor) -> Tensor:
-        """AOSM over the last dimension; hidden places are 0 in x already."""
-        size = x.shape[-1]
-        return (x * (attended(x / self.tau, mask) @ matrix[:size, :size])).sum(dim=-1)
+    def over(self, x: Tensor, matrix: Tensor, hide: Tensor) -> Tensor:
+        """AOSM over dimension 1 of x [.., S, m] -> [.., m]; hidden places are 0 in x already."""
+        size = x.shape[1]
+        shares = torch.add(hide, x, alpha=1 / self.tau).softmax(dim=1)
+        return (x * (matrix[:size, :size].T @ shares)).sum(dim=1)
+
+
+def bias(mask: Tensor) -> Tensor:
+    """What added to a softmax's logits hides: 0 where the mask is True, the lowest number elsewhere."""
+    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, torch.finfo(torch.float32).min)
 
 
 def build(setting, made):
