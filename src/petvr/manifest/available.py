@@ -60,7 +60,10 @@ def present(dataset: Dataset) -> bool:
 def halves(dataset: Dataset) -> tuple[bool, bool]:
     """Whether all annotation files are there, and whether the folder of videos holds anything."""
     annotations = all(path.exists() for path in dataset.annotation_files())
-    return annotations, dataset.videos.is_dir() and any(dataset.videos.iterdir())
+    return annotations, dataset.videos.is_dir() and any(
+        not path.name.startswith(".")
+        for path in dataset.videos.iterdir()  # .download: work that is not finished
+    )
 
 
 def _hopeless(source: Source, mark: dict[str, Any] | None) -> tuple[str, str]:
