@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from petvr import config, planning
+from petvr import config, datasets, planning
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,3 +88,30 @@ def test_demo_profile_plans_the_demo(folder):
     assert done.returncode == 0, done.stderr
     found = jobs(done.stdout + done.stderr)
     assert (found["world"], found["weights"]) == (3, 1) and found["table"] == found["figure"] >= 4
+
+
+def test_a_data_set_behind_a_login_is_left_out_with_one_line_and_on_request_asked_for(folder, monkeypatch):
+    """Where any data set is there, a dry-run shows what a run would do; on an empty machine it shows the whole plan."""
+    for name in ("LSMDC_USER", "LSMDC_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(folder / "none"))
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("tables: all ", "tables: [mv_adapter/table_10] "))
+    videos = folder / "data" / "msvd" / "videos"
+
+    def planned(target):
+        done = snakemake("-n", "--quiet", "rules", "--", target, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        return jobs(done.stdout + done.stderr), done.stderr
+
+    whole, _ = planned("all_tables")
+    videos.mkdir(parents=True)
+    (videos / "a.avi").write_bytes(b"a")
+    for path in datasets.load("msvd", videos.parent).annotation_files():
+        path.write_text("")
+    found, said = planned("all_tables")
+    assert whole["train"] == 36 and found["train"] == 27
+    assert (whole["download"], found["download"]) == (4, 2)
+    assert said.count("petvr: lsmdc cannot be had: needs a login") == 1
+    asked, _ = planned("data_lsmdc")
+    assert asked["download"] == asked["data"] == asked["data_lsmdc"] == 1

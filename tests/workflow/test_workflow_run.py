@@ -235,6 +235,57 @@ def test_a_corrupt_video_is_recorded_and_never_replaced(project):
         video.write_bytes(whole)
 
 
+@pytest.fixture
+def other(project, edited):
+    """Configuration for a second table whose data set the world does not have; all is as before afterwards."""
+    whole = (project.folder / "workflow" / "demo.yaml").read_text()
+    demo = yaml.safe_load(whole)
+    demo["world"]["sizes"] = {"msvd": demo["world"]["sizes"]["msvd"]}
+    edited("workflow/demo.yaml", whole, yaml.safe_dump(demo))
+    yield ["datasets=[msvd,lsmdc]", f"tables=[{TABLE},vop/table_6]"]
+    (project.folder / "results" / "tables" / "vop" / "table_6.md").unlink(missing_ok=True)
+    project.snakemake()
+
+
+def test_a_data_set_that_cannot_be_had_leaves_its_rows_saying_why(project, other):
+    """All else is built, nothing is trained for it, and the call succeeds: the configuration asks for that."""
+    (project.folder / "results" / "tables" / f"{TABLE}.md").unlink()
+    ran = project.snakemake("all_tables", config=other)
+    assert "train" not in ran and "world" not in ran and ran["table"] == 2
+    text = (project.folder / "results" / "tables" / "vop" / "table_6.md").read_text()
+    assert "not run: not in this world" in text
+    assert "LSMDC: not run here: not in this world (world.sizes in the configuration has no lsmdc)." in text
+    assert "±" in project.table("md")
+    assert project.snakemake("all_tables", config=other) == {}
+
+
+def test_where_a_missing_data_set_must_stop_the_run_the_rest_is_still_shown(project, other):
+    done = project.call(
+        "snakemake", "--configfile", "workflow/demo.yaml", "micro.yaml", "--cores", "2", "--keep-going", "--quiet",
+        "rules", "--rerun-triggers", "mtime", "params", "--config", *other, "unavailable=stop", "--", "all_tables",
+    )  # fmt: skip
+    assert done.returncode == 1
+    text = (project.folder / "results" / "tables" / "vop" / "table_6.md").read_text()
+    assert "missing" in text and "not run: " not in text
+
+
+def test_a_data_set_by_name_and_freezing_it_trains_nothing(project):
+    assert project.snakemake("data_msvd") == {}
+    lock = project.folder / "results" / "demo" / "locks" / "msvd.json"
+    try:
+        assert project.petvr("data", "freeze", "msvd").returncode == 0
+        frozen = json.loads(lock.read_text())["hash"]
+        assert json.loads(project.result().read_text())["data"]["manifest"] == frozen, "runs carried it before"
+        assert project.snakemake() == {"table": 1, "index": 1, "all_tables": 1}
+        assert f"lock {frozen}" in project.table("md")
+        again = project.petvr("train", RUN, "--threads", "1")
+        assert again.returncode == 0 and json.loads(project.result().read_text())["data"]["frozen"]
+    finally:
+        lock.unlink()
+    project.snakemake()
+    assert "not frozen" in project.table("md")
+
+
 def test_killed_training_leaves_everything_else_and_continues(project):
     """SIGTERM in the middle: exit code 75, a checkpoint; the next call ends with the same numbers."""
     import signal

@@ -21,6 +21,7 @@ from petvr.config import check
 from petvr.errors import PetvrError
 from petvr.frames import shards
 from petvr.layout import Layout
+from petvr.manifest import lock
 
 try:
     CONFIG = check(config, workflow.configfiles)
@@ -151,17 +152,15 @@ def results_of(wildcards):
     )
 
 
-def reasons_of(wildcards):
-    """Why rows of a table are not run, which its text depends on."""
+def standing_of(wildcards):
+    """What a table says of its data beside the results: why rows are not run, and what is frozen."""
     view = planning.table(PLAN, f"{wildcards.paper}/{wildcards.table}")
-    without = not_run()
-    return sorted(
-        {
-            f"{PLAN.runs[run].dataset}: {without[run]}"
-            for run in view.runs
-            if run in without
-        }
-    )
+    names = sorted({PLAN.runs[run].dataset for run in view.runs})
+    without = {PLAN.runs[run].dataset: reason for run, reason in not_run().items()}
+    return [
+        f"{name} {without.get(name, '')} {lock.hash_of(planning.lock(CONFIG, name))}"
+        for name in names
+    ]
 
 
 def unfinished():

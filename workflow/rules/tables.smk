@@ -35,7 +35,7 @@ rule table:
         content=lambda w: planning.table_digest(
             planning.table(PLAN, f"{w.paper}/{w.table}"), CONFIG.rule
         ),
-        not_run=reasons_of,
+        standing=standing_of,
     shell:
         "python -m petvr table {wildcards.paper}/{wildcards.table} > {log} 2>&1"
 

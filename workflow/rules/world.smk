@@ -11,7 +11,7 @@ rule world:
         ENVIRONMENT
     threads: 1
     params:
-        sizes=lambda w: CONFIG.world.sizes[w.folder].model_dump(),
+        sizes=lambda w: CONFIG.world.model_dump()["sizes"].get(w.folder),
         seed=CONFIG.world.seed,
     shell:
         "python -m petvr world {wildcards.folder} --workers {threads} > {log} 2>&1"

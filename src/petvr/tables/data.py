@@ -92,7 +92,8 @@ def lacking(table: Table) -> list[str]:
     """Data sets whose rows say that nothing was run."""
     wants = {name: want for line in table.lines for name, want in line.row.wants.items() if _lacks(want)}
     return [
-        f"{table.model.dataset_title(name)}: not run here: {table.cannot.get(name) or wants[name].status}."
+        f"{table.model.dataset_title(name)}: not run here: "
+        f"{table.cannot.get(name) or wants[name].status.removeprefix(f'{NOT_RUN}: ')}."
         for name in sorted(wants)
     ]
 
