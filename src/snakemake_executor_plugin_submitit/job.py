@@ -56,6 +56,7 @@ class Runner:
             where = f"{self.me['job']} on {self.me['node']}" if self.me["job"] else f"{self.me['host']}"
             log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} start {self.starts}: {where}\n".encode())
             self.offset = log.tell()
+            guard = self._guard()
             self.child = subprocess.Popen(
                 ["bash", str(self.folder / "command.sh")],
                 cwd=self.spec["cwd"],
@@ -65,7 +66,6 @@ class Runner:
                 start_new_session=True,  # its own process group: signals reach all of it, and Ctrl-C none of it
                 preexec_fn=self._before_exec,
             )
-            guard = self._guard()
             try:
                 return self._watch(wake_read)
             finally:
@@ -80,13 +80,15 @@ class Runner:
                 signal.signal(number, signal.SIG_IGN)
 
         # in the background of a shell that leaves at once: no child of this process, it is not found with its children
-        script = f"exec 3<&0; (read line <&3 || kill -KILL -- -{self.child.pid} 2> /dev/null) &"
+        script = "exec 3<&0; (read pid <&3 && (read line <&3 || kill -KILL -- -$pid 2> /dev/null)) &"
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
         guard = subprocess.Popen(["bash", "-c", script], stdin=subprocess.PIPE, preexec_fn=deaf, **quiet)
         guard.wait()
+        self.guarded = guard.stdin.fileno()
         return guard
 
     def _before_exec(self) -> None:
+        os.write(self.guarded, f"{os.getpid()}\n".encode())  # before the command does anything
         # whoever does not know the signal must not die of it: only a process with a handler of its own hears it
         signal.signal(self.signal, signal.SIG_IGN)
 
