@@ -79,6 +79,7 @@ def backward(model: Model, inputs: Inputs, size: int) -> Tensor:
     with torch.no_grad():
         for down, across in blocks:
             levels[:, down, across] = score(down, across)
+    end = replay.now()
     levels.requires_grad_()
     found = losses.contrastive(levels, model.similarity.LEVELS, model.logit_scale)
     found.backward()
@@ -86,6 +87,7 @@ def backward(model: Model, inputs: Inputs, size: int) -> Tensor:
         carry([(score(down, across), levels.grad[:, down, across])])
     again(encode_texts, texts, samples, size, replay, text_start)
     again(encode_videos, frames, videos, size, replay, video_start)
+    replay.back(end)  # the next step draws what it would draw after the batch in one piece
     return found.detach()
 
 
