@@ -35,11 +35,3 @@ def result_digest(path: Path) -> str | None:
         return None
     except (ValueError, KeyError, TypeError):
         return ""
-
-
-def failure(layout: Layout, run_id: str) -> str:
-    """The error of the last attempt, or ""."""
-    try:
-        return str(json.loads(layout.failure(run_id).read_text(encoding="utf-8"))["error"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return ""

@@ -165,7 +165,7 @@ def test_a_broken_result_is_a_failed_cell_with_its_reason(small, broken):
 def test_a_job_that_failed_tells_why(small):
     path = Layout(small.results).failure(spec("proj", 1))
     path.parent.mkdir(parents=True)
-    path.write_text('{"reason": "loss is not finite\\nat step 7"}')
+    path.write_text('{"error": "loss is not finite\\nat step 7"}')
     text = render(build(small.model, small.results), "md")
     assert "proj/seed-1 failed: loss is not finite at step 7." in text
 

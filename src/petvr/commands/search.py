@@ -15,7 +15,7 @@ from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import Result
-from petvr.status import STATES, failure, status
+from petvr.status import STATES, status
 
 SHOWN = 3  # captions a video is described with
 
@@ -92,7 +92,7 @@ def _folder(name: str, layout: Layout, config: Config) -> Path:
     except PetvrError:
         state = "unknown"
     if state in ("started", "failed"):
-        raise PetvrError(f"{run_id}: {state}: {failure(layout, run_id) or STATES[state]}; log: {layout.log(run_id)}")
+        raise PetvrError(f"{run_id}: {state}: {layout.error(run_id) or STATES[state]}; log: {layout.log(run_id)}")
     if not done:
         raise PetvrError(f"run '{run_id}': no result; there is no finished run below {layout.runs} yet")
     near = difflib.get_close_matches(run_id, done, n=3, cutoff=0.3) or done[:3]

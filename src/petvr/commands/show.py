@@ -9,7 +9,7 @@ from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import Result
-from petvr.status import STATES, failure, status
+from petvr.status import STATES, status
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
         run_id = args.run.strip("/")
         state = status(layout, planning.spec(config, run_id))
         if state not in ("done", "stale"):
-            reason = failure(layout, run_id) or STATES[state]
+            reason = layout.error(run_id) or STATES[state]
             raise PetvrError(f"{run_id}: {state}: {reason}; log: {layout.log(run_id)}")
         if state == "stale":
             print(f"stale: {STATES['stale']}")

@@ -126,6 +126,11 @@ def inputs(config: ClipConfig, frames: int, words: int, batch: int = BATCH, devi
 
 def scores(adapted: nn.Module, head: nn.Module, pixels: Tensor, ids: Tensor) -> Tensor:
     """Both towers and the similarity: [B, B] times the logit scale."""
+    return head.score(*sides(adapted, head, pixels, ids)) * adapted.logit_scale.exp()
+
+
+def sides(adapted: nn.Module, head: nn.Module, pixels: Tensor, ids: Tensor) -> tuple[dict, dict]:
+    """Both towers and the similarity's text side and video side, B rows each."""
     if "words" in head.NEEDS:
         texts = dict(zip(("text", "words", "word_mask"), adapted.encode_all_words(ids), strict=True))
     else:
@@ -135,7 +140,7 @@ def scores(adapted: nn.Module, head: nn.Module, pixels: Tensor, ids: Tensor) -> 
         videos = dict(zip(("frames", "patches"), adapted.encode_patches(pixels, None, given), strict=True))
     else:
         videos = {"frames": adapted.encode_frames(pixels, None, given)}
-    return head.score(head.texts(texts), head.videos(videos)) * adapted.logit_scale.exp()
+    return head.texts(texts), head.videos(videos)
 
 
 def saved_bytes(adapted: nn.Module, head: nn.Module, pixels: Tensor, ids: Tensor) -> int:

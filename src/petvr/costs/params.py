@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from petvr.errors import unknown
-from petvr.spec import method_id
+from petvr.spec import Recipe, method_id
 
 COLUMNS = ("paper", "table", "row", "method", "backbone", "dataset", "trainable", "printed", "printed_unit", "verdict")
 UNITS = {"params_M": "M", "params_percent": "%"}
@@ -31,48 +31,24 @@ class Counts:
     everything: bool  # CLIP trains as a whole (or as much of it as CLIP4Clip's rule lets)
 
 
-def counts(
-    backbone: str,
-    method: str,
-    setting: Mapping[str, Any] | None = None,
-    similarity: str = "mean_pool",
-    similarity_setting: Mapping[str, Any] | None = None,
-    frames: int = 12,
-    words: int = 32,
-    train_logit_scale: bool | None = None,
-) -> Counts:
-    """What a run with these choices trains. PetvrError for unknown names and settings."""
-    settings = (json.dumps(dict(given or {}), sort_keys=True) for given in (setting, similarity_setting))
-    return _counts(backbone, method, similarity, *settings, frames, words, train_logit_scale)
+def counts(backbone: str, method: str, setting: Mapping[str, Any] | None = None, **choices: Any) -> Counts:
+    """What a run with these choices trains; `choices` as petvr.costs.compute.build takes them.
+
+    PetvrError for unknown names and settings.
+    """
+    return _counts(backbone, method, *(json.dumps(given, sort_keys=True) for given in (dict(setting or {}), choices)))
 
 
 @cache
-def _counts(
-    backbone: str,
-    method: str,
-    similarity: str,
-    setting: str,
-    similarity_setting: str,
-    frames: int,
-    words: int,
-    train_logit_scale: bool | None,
-) -> Counts:
-    import torch
-
+def _counts(backbone: str, method: str, setting: str, choices: str) -> Counts:
     from petvr import methods
-    from petvr import similarity as similarities
     from petvr.clip import config, weights
+    from petvr.costs import compute
     from petvr.costs.undrawn import Undrawn
 
-    drawn, made = torch.Generator(), {"frames": frames, "words": words}
     with Undrawn():
         clip = weights.on_meta(config.geometry(backbone))
-        model = methods.adapt(
-            clip, method, json.loads(setting), generator=drawn, train_logit_scale=train_logit_scale, **made
-        )
-        with torch.device("meta"):
-            given = json.loads(similarity_setting)
-            head = similarities.build(similarity, given, clip.embed_dim, drawn, clip=clip, **made)
+        model, head = compute.build(clip, method, json.loads(setting), **json.loads(choices))
     names = {name: parameter.numel() for name, parameter in model.trainable().items()}
     names |= {f"head.{name}": part.numel() for name, part in head.named_parameters() if part.requires_grad}
     by_part = {"clip": 0, "new": 0, "head": 0}
@@ -90,6 +66,17 @@ def clip_sizes(backbone: str) -> dict[str, int]:
 
     clip = weights.on_meta(config.geometry(backbone))
     return {f"clip.{name}": parameter.numel() for name, parameter in clip.named_parameters()}
+
+
+def choices(recipe: Recipe, train: bool) -> dict[str, Any]:
+    """A recipe's part of what a model is built with; where nothing trains the logit scale does not either."""
+    return {
+        "similarity": recipe.similarity,
+        "similarity_setting": recipe.similarity_setting,
+        "frames": recipe.frames,
+        "words": recipe.words,
+        "train_logit_scale": train and recipe.logit_scale == "train",
+    }
 
 
 # What OpenAI's CLIP holds outside of leaf modules: the attention's input projections and parameters of their own.
@@ -202,16 +189,7 @@ def _judge(paper: Any, counting: str, cell: Any, metric: str, printed: str, know
     missing = known.missing(cell.dataset, cell.method, recipe.similarity)
     if missing:
         return "", missing
-    found = counts(
-        cell.backbone,
-        cell.method,
-        cell.setting,
-        recipe.similarity,
-        recipe.similarity_setting,
-        recipe.frames,
-        recipe.words,
-        cell.train and recipe.logit_scale == "train",
-    )
+    found = counts(cell.backbone, cell.method, cell.setting, **choices(recipe, cell.train))
     values = printed_value(counting, found, cell.backbone)
     said = verdict(values[metric], printed)
     if said != "agrees" and metric == "params_percent" and counting == "cross_modal_adapter":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from petvr.clip.config import ClipConfig
+from petvr.costs import params
 from petvr.costs.compute import compute
 from petvr.spec import RunSpec, method_id
 
@@ -37,15 +38,7 @@ def distinct(runs: Iterable[RunSpec]) -> dict[tuple, list[RunSpec]]:
 
 def choices(run: RunSpec) -> dict[str, Any]:
     """A run's part of what `compute` and `measure` take by name."""
-    recipe = run.recipe
-    return {
-        "similarity": recipe.similarity,
-        "similarity_setting": recipe.similarity_setting,
-        "frames": recipe.frames,
-        "words": recipe.words,
-        "train": run.train,
-        "train_logit_scale": run.train and recipe.logit_scale == "train",
-    }
+    return params.choices(run.recipe, run.train) | {"train": run.train}
 
 
 def lines(runs: Iterable[RunSpec], geometry: Callable[[str], ClipConfig]) -> Iterator[tuple[dict[str, Any], RunSpec]]:

@@ -58,7 +58,7 @@ def made(method: str) -> Made:
     from petvr.costs.undrawn import Undrawn
 
     needed = methods.similarity(method) or "mean_pool"
-    counts = params.counts(BACKBONE, method, {}, needed, {}, FRAMES, WORDS)
+    counts = params.counts(BACKBONE, method, similarity=needed, frames=FRAMES, words=WORDS)
     with Undrawn():
         clip = weights.on_meta(config.geometry(BACKBONE))
         model = methods.adapt(clip, method, {}, frames=FRAMES, words=WORDS, generator=torch.Generator())
@@ -133,9 +133,7 @@ def shown() -> dict[str, Shown]:
 def count(cell: Any) -> int:
     """What the cell trains, with its paper's recipe and ViT-B/32."""
     recipe, _ = papers.load(cell.paper).recipe(cell.dataset, cell.method, cell.setting, variant=cell.variant)
-    head = (recipe.similarity, recipe.similarity_setting, recipe.frames, recipe.words)
-    scale = cell.train and recipe.logit_scale == "train"
-    return params.counts(BACKBONE, cell.method, cell.setting, *head, scale).trainable
+    return params.counts(BACKBONE, cell.method, cell.setting, **params.choices(recipe, cell.train)).trainable
 
 
 @cache

@@ -3,7 +3,8 @@
 A method's file holds VERSION (raised when its results change), DEFAULTS (every setting and its default), CHOICES
 (the allowed values of named settings), IDENTITY (what it does to CLIP's features before any training: "exact",
 "near" or "none"; {"vision": ..., "text": ...} where the towers differ), SIMILARITY where it cannot do without one,
-and `build(clip, setting, made)`, which returns a Declaration. Files whose name begins with an underscore are no
+and `build(clip, setting, made)`, which returns a Declaration. A method that is made of others names them in PARTS: it
+takes their settings over, and its version goes up with theirs. Files whose name begins with an underscore are no
 methods.
 """
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from petvr.methods._adapted import Adapted
 
 HERE = Path(__file__).parent
-CONSTANTS = ("VERSION", "DEFAULTS", "CHOICES", "IDENTITY", "SIMILARITY")
+CONSTANTS = ("VERSION", "DEFAULTS", "CHOICES", "IDENTITY", "SIMILARITY", "PARTS")
 
 
 def NAMES() -> list[str]:
@@ -61,10 +62,14 @@ def constants(name: str) -> dict[str, Any]:
     if name not in NAMES():
         raise unknown("method", name, NAMES())
     path = HERE / f"{name}.py"
-    found: dict[str, Any] = {"CHOICES": {}, "SIMILARITY": None}
+    found: dict[str, Any] = {"DEFAULTS": {}, "CHOICES": {}, "SIMILARITY": None, "PARTS": ()}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in CONSTANTS:
             found[node.targets[0].id] = ast.literal_eval(node.value)
+    for part in map(constants, reversed(found["PARTS"])):
+        for kind in ("DEFAULTS", "CHOICES"):
+            found[kind] = part[kind] | found[kind]
+        found["VERSION"] += part["VERSION"] - 1
     return found
 
 

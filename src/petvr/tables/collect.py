@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ def read_seed(results: Path, seed: int, planned: Planned) -> Seed:
     layout = Layout(Path(results))
     path = layout.result(planned.id)
     if not path.exists():
-        failure = _failure(layout.failure(planned.id))
+        failure = layout.error(planned.id)
         if failure:
             return Seed(seed, planned.id, "failed", failure)
         started = layout.state(planned.id).exists()
@@ -46,18 +45,6 @@ def read_seed(results: Path, seed: int, planned: Planned) -> Seed:
     if planned.digest is not None and result.provenance.spec_digest != planned.digest:
         return Seed(seed, planned.id, "stale", "made by an earlier recipe or version; run it again", result)
     return Seed(seed, planned.id, "ok", result=result)
-
-
-def _failure(path: Path) -> str:
-    """What a failed job left behind about itself; empty if there is no such file."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError):
-        return "failed without a readable reason"
-    reason = next((told[key] for key in ("reason", "error", "message") if told.get(key)), "") if told else ""
-    return " ".join(str(reason).split()) or "failed without a reason"
 
 
 def reader(results: Path) -> Callable[[int, Planned], Seed]:

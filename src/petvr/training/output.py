@@ -17,6 +17,7 @@ from torch import Tensor
 
 from petvr import atomic
 from petvr.costs.compute import compute
+from petvr.costs.params import choices
 from petvr.result import Cost, Evaluation, Provenance, Result
 from petvr.spec import RunSpec
 from petvr.training import model, select
@@ -46,12 +47,8 @@ def cost(loop: Loop, memory: int) -> Cost:
         spec.method,
         spec.setting,
         memory=False,
-        similarity=spec.recipe.similarity,
-        similarity_setting=spec.recipe.similarity_setting,
-        frames=spec.recipe.frames,
-        words=spec.recipe.words,
         train=spec.train,
-        train_logit_scale=spec.train and spec.recipe.logit_scale == "train",
+        **choices(spec.recipe, spec.train),
     )
     return Cost(
         trainable=sum(by_part.values()),

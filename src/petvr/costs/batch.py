@@ -1,0 +1,60 @@
+"""What a training step keeps for its backward pass at a whole batch, and with the setting `chunk`: counted, not run.
+
+What the towers and a similarity's own sides keep grows with the batch B, what it keeps of pairs with B x B. Both are
+counted on the meta device at two small batches. In chunks of n the towers keep n rows, the pairs n x n, and both sides'
+features and the scores of the batch stay, with a gradient each (petvr.training.chunks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from petvr.clip import weights
+from petvr.clip.config import ClipConfig
+from petvr.costs import compute
+from petvr.costs.undrawn import Undrawn
+
+SMALL = 2, 6  # batches that are counted
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes of fp32 activations, as `compute` counts them: of one row, of one pair, and of one row's sides."""
+
+    row: float
+    pair: float
+    sides: float
+    levels: int
+
+    def whole(self, batch: int) -> float:
+        return batch * self.row + batch**2 * self.pair
+
+    def chunked(self, batch: int, chunk: int) -> float:
+        """The largest of the steps of `petvr.training.chunks.backward`, next to what lives through all of them."""
+        chunk = min(batch, chunk)
+        through = 2 * (batch * self.sides + 4 * self.levels * batch**2)
+        return through + max(chunk * self.row, chunk**2 * self.pair)
+
+
+def kept(config: ClipConfig, method: str, setting: Mapping[str, Any] | None = None, **choices: Any) -> Kept:
+    """`choices` as `compute.build` takes them. All 0 where nothing trains. PetvrError for unknown names."""
+    frames, words = choices.get("frames", 12), choices.get("words", 32)
+    with Undrawn():
+        adapted, head = compute.build(weights.on_meta(config), method, setting, **choices)
+    if not any(part.requires_grad for module in (adapted, head) for part in module.parameters()):
+        return Kept(0.0, 0.0, 0.0, len(head.LEVELS))
+    small, large = SMALL
+    with compute.uncast():
+        few, many = (
+            compute.saved_bytes(adapted, head, *compute.inputs(config, frames, words, batch, device="meta"))
+            for batch in SMALL
+        )
+        with torch.no_grad():
+            data = compute.inputs(config, frames, words, small, device="meta")
+            sides = sum(tensor.nbytes for side in compute.sides(adapted, head, *data) for tensor in side.values())
+    pair = max(0.0, (many / large - few / small) / (large - small))
+    return Kept(few / small - small * pair, pair, sides / small, len(head.LEVELS))
