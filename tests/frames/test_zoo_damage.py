@@ -18,6 +18,7 @@ EXTRA = {
     "b.mkv": B3,
     "b.mp4": {**B3, "mux": {"movflags": "faststart"}},
     "xvid_b.mkv": {"codec": "mpeg4", "b_frames": 3},
+    "raw.m1v": {"codec": "mpeg1video", "b_frames": 2, "format": "mpeg1video"},
     "loop.gif": {"codec": "gif", "pixels": "rgb8"},
 }
 
@@ -73,6 +74,13 @@ def test_a_little_missing_at_the_end_moves_no_frame(make, tmp_path, name, keep):
         return
     assert numbers(found) == list(range(found.n_frames))
     assert found.n_frames >= FRAMES - 2 or any(word in found.note for word in ("ends", "truncated", "not there"))
+
+
+def test_a_stream_without_container_that_ends_in_a_damaged_picture(make, tmp_path):
+    """Whichever frames are wanted: a file that seems to be half as long would have them in other places."""
+    path = cut_off(tmp_path / "raw.m1v", make("raw.m1v"), 0.5)
+    with pytest.raises(Unreadable, match="truncated: damaged from frame"):
+        read(path, lambda n, fps: np.array([0, 10]))
 
 
 def test_a_transport_stream_cut_between_packets_or_filled_up_with_zeros(make, tmp_path):

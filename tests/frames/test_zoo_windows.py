@@ -10,6 +10,7 @@ from petvr.errors import PetvrError
 from petvr.frames.decode import read
 from petvr.frames.samplers import SAMPLERS, pick
 from petvr.frames.store import FrameStore, Item, build
+from petvr.frames.timeline import part
 
 NTSC, FILM = Fraction(30000, 1001), Fraction(24000, 1001)
 X264 = {"codec": "libx264", "b_frames": 2, "size": (64, 64)}
@@ -123,3 +124,10 @@ def test_a_window_in_which_nothing_is_shown_is_a_problem(folder, tmp_path):
     assert report.problems == {"after": "no frame between 60 s and 90 s; it shows 0.00 s to 4.76 s"}
     with pytest.raises(PetvrError, match="must be 0 <= start <= end"):
         read(file(folder, "25.mp4"), everything, window=(5.0, 2.0))
+
+
+def test_times_are_rounded_by_containers_and_windows_forgive_it():
+    times = [0.0, 0.5, 0.9995, 1.5, 2.0004, 2.002]
+    assert part("a", times, (1.0, 2.0)) == (2, 5)
+    assert part("a", times, (0.4, 0.5)) == (1, 2)
+    assert part("a", times, None) == (0, 6)
