@@ -118,6 +118,17 @@ def test_a_window_is_sampled_as_the_same_frames_in_a_file_of_their_own(folder, s
     assert [zoo.read(p) for p in window.pictures] == [zoo.read(p) for p in whole.pictures] == window.indices.tolist()
 
 
+@pytest.mark.parametrize("to", ["mp4", "mkv"])
+def test_second_0_of_a_cut_file_is_its_first_picture_shown(folder, tmp_path, to):
+    """An edit list hides the pictures from the keyframe to the cut; Matroska has none and shows them."""
+    path = zoo.cut(file(folder, "25.mp4"), tmp_path / f"cut.{to}", 1.5)
+    whole = read(path, everything)
+    first = zoo.read(whole.pictures[0])
+    assert first == FRAMES - whole.n_frames and (first == 38 if to == "mp4" else first <= 38)
+    found = read(path, everything, window=(1.0, 2.0))
+    assert [zoo.read(picture) for picture in found.pictures] == [first + index for index in range(25, 51)]
+
+
 def test_a_window_in_which_nothing_is_shown_is_a_problem(folder, tmp_path):
     items = [Item("in", file(folder, "25.mp4"), (1.0, 3.0)), Item("after", file(folder, "25.mp4"), (60.0, 90.0))]
     report = build(items, tmp_path / "s", sampler="uniform_mid", frames=4, size=32, workers=1, progress=False)
