@@ -30,7 +30,8 @@ def project(tmp_path, monkeypatch):
             (root / "videos" / f"{video}.avi").write_bytes(video.encode() * (BIG // 2))
     captions = {video: [f"{video} one", f"{video} two"] for videos in SPLITS.values() for video in videos}
     (root / "captions_msvd.json").write_text(json.dumps(captions))
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"seeds": [0], "weights": {}, "datasets": ["msvd"]}))
+    config = {"seeds": [0], "weights": {}, "datasets": ["msvd"], "tables": ["vop/table_3"]}  # no run, so no frames
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PETVR_CONFIG", raising=False)
     return tmp_path
@@ -264,3 +265,48 @@ def test_identity_of_real_annotations(real_files, tmp_path):
     assert len(found) == 1200 + 100 + 670
     assert sum(row.captions for row in found) == 48_774 + 4_290 + 27_763
     assert {row.status for row in found} == {"missing"}
+
+
+def status(data, *names):
+    """Data set -> (its line of the table, what to do next)."""
+    code, out, err = data("status", *names)
+    assert code == 0, err
+    grid, following = out.split("\nnext\n")
+    return next(line for line in grid.splitlines() if "msvd" in line), following.strip().splitlines()[0]
+
+
+def test_status_leads_through_a_data_set_step_by_step(project, data, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    place = project / "data" / "msvd"
+    place.rename(project / "away")
+    assert "petvr download msvd" in status(data)[1]
+    (project / "away").rename(place)
+    line, step = status(data, "msvd")
+    assert line.split() == ["msvd", "4", "3", "1", "2", "–", "A", "not", "frozen"]
+    assert "petvr data freeze msvd" in step
+    data("freeze")
+    assert status(data)[1].split() == ["msvd", "ready"]
+    video(project, "a2").unlink()
+    line, step = status(data)
+    assert "2 / 3" in line and " D " in line and "1 differ" in line
+    assert "petvr data check msvd names what differs" in step
+    data("freeze", "--accept")
+    video(project, "a2").write_bytes(b"it is back")
+    (project / "locks" / "msvd.json").unlink()
+    assert "petvr data check msvd: files changed since" in status(data)[1]
+
+
+def test_what_a_download_could_not_bring_keeps_its_reason(project, data):
+    for name in ("a1", "a2"):
+        video(project, name).unlink()
+    told = {
+        "a1": {"status": "missing_permanent", "reason": "private video"},
+        "a2": {"status": "missing_deferred", "reason": "HTTP 503"},
+        "a3": {"status": "missing_permanent", "reason": "but it is there"},
+    }
+    (project / "data" / "msvd" / "missing.json").write_text(json.dumps({"format": 1, "videos": told}))
+    _, out, _ = data("msvd")
+    assert "train: 1 of 3 videos (1 to be tried again: a2, 1 gone for good: a1)" in out
+    found = rows(project, "train")
+    assert (found["a1"]["reason"], found["a3"]["status"]) == ("private video", "ok")
+    assert "petvr download msvd tries 1 videos again" in status(data)[1]

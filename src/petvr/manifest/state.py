@@ -9,6 +9,7 @@ from pathlib import Path
 from petvr.datasets.base import Dataset
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.manifest import files
 from petvr.manifest.available import Verdict, halves, read_missing
 from petvr.manifest.check import Found, check
 from petvr.manifest.rows import Row
@@ -45,8 +46,8 @@ class Asked:
 def state(asked: Asked, step: Callable[[int, int], None] = lambda done, total: None) -> State:
     """Look at everything, as `petvr data check` does, and write nothing."""
     dataset = asked.dataset
-    files = dataset.annotation_files()
-    annotations = (sum(path.exists() for path in files), len(files))
+    needed = dataset.annotation_files()
+    annotations = (sum(path.exists() for path in needed), len(needed))
     built = (sum((store / "index.json").exists() for store in asked.stores), len(asked.stores))
     if not all(halves(dataset)):
         return State(dataset.name, annotations, _expected(asked), (), built, "", _locked(asked), _bring(asked))
@@ -108,6 +109,9 @@ def _next(asked: Asked, found: Found, built: tuple[int, int]) -> str:
     name = asked.dataset.name
     if found.changes:
         return f"petvr data check {name} names what differs from {asked.lock}; --accept takes it"
+    known = files.read(asked.layout, name)
+    if known is not None and known != found.summary:
+        return f"petvr data check {name}: files changed since its manifest was written"
     again = sum(row.status == "missing_deferred" for row in found.rows)
     if again:
         return f"petvr download {name} tries {again:,} videos again"

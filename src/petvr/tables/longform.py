@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 FIELDS = (
     "paper", "table", "row_order", "row", "note", "group", "block", "dataset", "backbone", "direction", "metric",
     "kind", "seed", "value", "std", "n", "seeds_wanted", "state", "reason", "printed", "printed_std", "printed_text",
-    "difference", "verdict", "place", "rule", "epoch", "scores", "run", "world", "data_digest", "data_class",
+    "difference", "verdict", "place", "rule", "epoch", "scores", "run", "world", "data_digest", "data_manifest",
+    "data_class",
     "git_revision", "spec_digest", "finished",
 )  # fmt: skip
 
@@ -67,6 +68,7 @@ def _seed(table: Table, line: Line, cell: Cell, seed) -> dict:
         "backbone": result.spec.backbone,
         "world": result.data.world,
         "data_digest": result.data.digest,
+        "data_manifest": result.data.manifest,
         "data_class": result.data.data_class,
         "git_revision": result.provenance.git_revision or "",
         "spec_digest": result.provenance.spec_digest,

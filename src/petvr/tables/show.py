@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from petvr.result import Evaluation, Result
+from petvr.tables.data import left_out
 
 SHOWN = ("R@1", "R@5", "R@10", "RSum", "MdR", "MnR")
 
@@ -97,8 +98,11 @@ def _data(result: Result) -> Iterator[tuple[str, str]]:
     yield "class", data.data_class
     if data.missing:
         more = f" and {len(data.missing) - 10} more" if len(data.missing) > 10 else ""
+        yield "left out", left_out(data)
         yield "missing", ", ".join(data.missing[:10]) + more
     yield "digests", f"split {data.digest}, frames {data.frames_digest}"
+    if data.manifest:
+        yield "state", f"{data.manifest}, {'frozen in a lock' if data.frozen else 'not frozen'}"
 
 
 def _origin(result: Result) -> Iterator[tuple[str, str]]:

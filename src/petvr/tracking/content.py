@@ -75,6 +75,8 @@ def tags(result: Result, tables: Iterable[str]) -> dict[str, str]:
         "tables": " ".join(tables),
         "git_revision": (made.git_revision or "unknown") + ("-dirty" if made.git_dirty else ""),
         "data_digest": data.digest,
+        "data_manifest": data.manifest,
+        "data_frozen": str(data.frozen).lower(),
         "synthetic": str(data.world == "synthetic").lower(),
         "data_class": data.data_class,
         "selection": spec.recipe.selection,

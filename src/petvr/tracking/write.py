@@ -36,6 +36,8 @@ def log_cell(store: Store, results: Path, cell: str, found: list[Result], digest
         "seed": ",".join(str(result.spec.seed) for result in found),
         "git_revision": ",".join(sorted({content.tags(result, tables)["git_revision"] for result in found})),
         "data_digest": ",".join(sorted({result.data.digest for result in found})),
+        "data_manifest": ",".join(sorted({result.data.manifest for result in found} - {""})),
+        "data_frozen": str(all(result.data.frozen for result in found)).lower(),
     }
     tags.pop("spec_digest")
     params = {key: value for key, value in content.params(first).items() if key != "seed"}
