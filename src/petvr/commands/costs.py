@@ -17,6 +17,10 @@ from petvr.layout import Layout
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "csv"), default="text")
     parser.add_argument("--table", action="append", default=[], metavar="PAPER/TABLE", help="only this table's rows")
+    parser.add_argument(
+        "--memory", type=int, metavar="PAIRS", help="activations of a step of so many pairs, in one piece and in chunks"
+    )
+    parser.add_argument("--chunk", type=int, default=8, metavar="PAIRS", help="size of those chunks (default 8)")
     parser.add_argument("--measure", action="store_true", help="run steps of each on this machine: minutes")
     parser.add_argument("--batch", type=int, default=4, help="pairs per measured step (default 4)")
     parser.add_argument("--steps", type=int, default=3, help="measured steps (default 3)")
@@ -25,8 +29,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    if min(args.batch, args.steps) < 1:
-        raise PetvrError(f"--batch {args.batch}, --steps {args.steps}: allowed: 1 or more")
+    if min(args.batch, args.steps, args.chunk) < 1 or (args.memory is not None and args.memory < 1):
+        raise PetvrError("--batch, --steps, --memory and --chunk: allowed: 1 or more")
     plan = planning.plan(config)
     for table in args.table:
         if table not in plan.tables:
@@ -54,13 +58,18 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
 def _lines(args: argparse.Namespace, runs: Iterable, layout: Layout) -> Iterator[dict[str, Any]]:
     from petvr.clip import config as clip
-    from petvr.costs import measure, rows
+    from petvr.costs import batch, measure, rows
 
     def geometry(backbone: str) -> clip.ClipConfig:
         folder = layout.weights(backbone)
         return clip.read(folder) if (folder / "config.json").exists() else clip.geometry(backbone)
 
     for line, spec in rows.lines(runs, geometry):
+        if args.memory:
+            kept = batch.kept(geometry(spec.backbone), spec.method, spec.setting, **rows.choices(spec))
+            line["pair_kb"] = f"{kept.pair / 1e3:.4g}"
+            line[f"batch_{args.memory}_gb"] = f"{kept.whole(args.memory) / 1e9:.4g}"
+            line[f"chunk_{args.chunk}_gb"] = f"{kept.chunked(args.memory, args.chunk) / 1e9:.4g}"
         if args.measure:
             given = {"batch": args.batch, "steps": args.steps, "device": args.device, "bf16": args.bf16}
             try:
@@ -71,5 +80,5 @@ def _lines(args: argparse.Namespace, runs: Iterable, layout: Layout) -> Iterator
             except PetvrError as error:
                 print(f"petvr: warning: {error}", file=sys.stderr)
                 told = {"step_ms": "", "peak_mb": ""}
-            line |= told | {"batch": args.batch, "device": args.device}
+            line |= told | {"measured_batch": args.batch, "device": args.device}
         yield line

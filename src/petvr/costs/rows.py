@@ -22,6 +22,8 @@ COLUMNS = (
     "step_gflops",
     "step_over_forward",
     "activations_mb",
+    "batch",
+    "memory_gib",
 )
 
 
@@ -43,7 +45,8 @@ def choices(run: RunSpec) -> dict[str, Any]:
 
 def lines(runs: Iterable[RunSpec], geometry: Callable[[str], ClipConfig]) -> Iterator[tuple[dict[str, Any], RunSpec]]:
     """(one line of COLUMNS, a run that trains it) per distinct model; FLOPs in 1e9 and activations in 1e6 bytes of
-    fp32, both per (video, caption). `geometry` gives a backbone's."""
+    fp32, both per (video, caption); memory in GiB, see Compute.memory, for the batch of the recipe. `geometry` gives a
+    backbone's."""
     for same in distinct(runs).values():
         run = same[0]
         config, given = geometry(run.backbone), choices(run)
@@ -61,6 +64,8 @@ def lines(runs: Iterable[RunSpec], geometry: Callable[[str], ClipConfig]) -> Ite
                 "step_gflops": f"{cost.step / 1e9:.4g}",
                 "step_over_forward": f"{cost.step / cost.forward:.2f}",
                 "activations_mb": f"{cost.saved / 1e6:.4g}",
+                "batch": run.recipe.batch,
+                "memory_gib": f"{cost.memory(run.recipe.batch) / 2**30:.3g}",
             },
             run,
         )

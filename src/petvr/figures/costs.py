@@ -24,6 +24,7 @@ from petvr.tables.text import DIRECTION_NAMES, row_name
 TIMES = {"step_ms": "time of a measured step", "step_gflops": "counted operations of a step"}
 MEMORIES = {"peak_mb": "peak memory of a measured step", "activations_mb": "activations kept for the backward pass"}
 REFERENCE = "full"
+FEW = 12  # more names than these stand beside the panels, not beside their points
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ def draw(table: Table, path: Path, costs: list[dict[str, str]] | None = None) ->
             spots.append((axis, _panel(axis, found, key)))
             axis.set_xlabel(f"{label}, full tuning = 1")
             axis.set_ylabel(f"{DIRECTION_NAMES[points.direction(table)]} R@1 (%)")
+        if len(found) > FEW:
+            handles, names = axes.flat[0].get_legend_handles_labels()
+            drawn.legend(handles, names, loc="outside right upper", fontsize=7.5)
+            spots = []
         if any(point.printed for point in found):
             note = "hollow: R@1 as the paper prints it"
             drawn.supxlabel(note, fontsize=7.5, color=style.SOFT, x=0.01, ha="left")
@@ -83,6 +88,7 @@ def _panel(axis: Any, found: list[Point], key: str) -> list[tuple[float, float, 
         spots.append((x, point.r1, mathtext(point.name)))
     axis.axvline(1, color=style.SOFT, linestyle=(0, (4, 3)), linewidth=1)
     axis.margins(x=0.2, y=0.14)
+    axis.set_xlim(left=0)
     return spots
 
 
