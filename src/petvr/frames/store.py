@@ -76,10 +76,11 @@ class FrameStore:
         pixels, mask = out if out is not None else (np.empty(shape, np.uint8), np.empty(shape[:2], bool))
         if pixels.shape != shape or mask.shape != shape[:2]:
             raise ValueError(f"buffers of shapes {pixels.shape} and {mask.shape} for {shape} and {shape[:2]}")
-        for place, row in enumerate(rows):
-            start, count = self._first[row], self._count[row]
-            pixels[place, :count] = self._pictures.files[self._file[row]][start : start + count]
-            pixels[place, count:] = 0
+        places = self._file[rows].tolist(), self._first[rows].tolist(), self._count[rows].tolist()
+        for place, (file, first, count) in enumerate(zip(*places, strict=True)):
+            pixels[place, :count] = self._pictures.files[file][first : first + count]
+            if count < self.frames:
+                pixels[place, count:] = 0
         mask[:] = self.masks(rows)
         return pixels, mask
 
