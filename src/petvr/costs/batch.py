@@ -1,8 +1,8 @@
 """What a training step keeps for its backward pass at a whole batch, and with the setting `chunk`: counted, not run.
 
 What the towers and a similarity's own sides keep grows with the batch B, what it keeps of pairs with B x B. Both are
-counted on the meta device at two small batches. In chunks of n the towers keep n rows, the pairs n x n, and both sides'
-features and the scores of the batch stay, with a gradient each (petvr.training.chunks).
+counted on the meta device at three small batches. In chunks of n the towers keep n rows and the pairs n x n; both
+sides' features and the scores of the batch stay, with a gradient each (petvr.training.chunks).
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ from petvr.clip.config import ClipConfig
 from petvr.costs import compute
 from petvr.costs.undrawn import Undrawn
 
-SMALL = 2, 6  # batches that are counted
+SMALL = 2, 4, 6  # batches that are counted
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Bytes of fp32 activations, as `compute` counts them: of one row, of one pair, and of one row's sides."""
+    """Bytes of fp32 activations, as `compute` counts them: of a batch, a row, a pair, and a row's two sides."""
 
+    fixed: float
     row: float
     pair: float
     sides: float
     levels: int
 
     def whole(self, batch: int) -> float:
-        return batch * self.row + batch**2 * self.pair
+        return self.fixed + batch * self.row + batch**2 * self.pair
 
     def chunked(self, batch: int, chunk: int) -> float:
         """The largest of the steps of `petvr.training.chunks.backward`, next to what lives through all of them."""
         chunk = min(batch, chunk)
         through = 2 * (batch * self.sides + 4 * self.levels * batch**2)
-        return through + max(chunk * self.row, chunk**2 * self.pair)
+        return through + self.fixed + max(chunk * self.row, chunk**2 * self.pair)
 
 
 def kept(config: ClipConfig, method: str, setting: Mapping[str, Any] | None = None, **choices: Any) -> Kept:
@@ -46,15 +47,15 @@ def kept(config: ClipConfig, method: str, setting: Mapping[str, Any] | None = No
     with Undrawn():
         adapted, head = compute.build(weights.on_meta(config), method, setting, **choices)
     if not any(part.requires_grad for module in (adapted, head) for part in module.parameters()):
-        return Kept(0.0, 0.0, 0.0, len(head.LEVELS))
-    small, large = SMALL
+        return Kept(0.0, 0.0, 0.0, 0.0, len(head.LEVELS))
     with compute.uncast():
-        few, many = (
+        first, second, third = (
             compute.saved_bytes(adapted, head, *compute.inputs(config, frames, words, batch, device="meta"))
             for batch in SMALL
         )
         with torch.no_grad():
-            data = compute.inputs(config, frames, words, small, device="meta")
+            data = compute.inputs(config, frames, words, SMALL[0], device="meta")
             sides = sum(tensor.nbytes for side in compute.sides(adapted, head, *data) for tensor in side.values())
-    pair = max(0.0, (many / large - few / small) / (large - small))
-    return Kept(few / small - small * pair, pair, sides / small, len(head.LEVELS))
+    pair = (third - 2 * second + first) / 8
+    row = (second - first) / 2 - 6 * pair
+    return Kept(first - 2 * row - 4 * pair, row, pair, sides / SMALL[0], len(head.LEVELS))
