@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,13 @@ def unavailable(config: Config, planned: Plan) -> dict[str, available.Verdict]:
     names = dict.fromkeys(run.dataset for run in planned.runs.values())
     found = {name: verdict(config, name) for name in names}
     return {name: one for name, one in found.items() if one.reason}
+
+
+def undelivered(config: Config, planned: Plan) -> dict[str, available.Verdict]:
+    """For people: also the data sets that are still waited for but could not be brought so far, and the reason why."""
+    names = dict.fromkeys(run.dataset for run in planned.runs.values())
+    found = {name: verdict(config, name) for name in names}
+    return {n: replace(one, reason=one.reason or one.later) for n, one in found.items() if one.reason or one.later}
 
 
 def not_run(config: Config, planned: Plan, lacking: Mapping[str, available.Verdict] | None = None) -> dict[str, str]:

@@ -86,12 +86,13 @@ def test_a_gated_mirror_beside_an_open_one_is_no_wall(films, tmp_path):
 
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [("failed", "a.txt is no longer offered"), ("deferred", ""), ("partly", ""), ("brought", "")],
+    [("failed", "no mirror has a.txt any more"), ("deferred", ""), ("partly", ""), ("brought", "")],
 )
 def test_only_final_failures_count(films, tmp_path, status, reason):
     mark(tmp_path / "state", status)
     found = ask(films(annotations(OPEN)), tmp_path / "state")
-    assert found.reason == reason and ("404" in found.more) == bool(reason)
+    assert found.reason == reason and ("404" in found.more) == (status in ("failed", "deferred"))
+    assert found.later == ("not downloaded yet" if status == "deferred" else "")
 
 
 def test_by_hand_alone_and_what_is_optional(films, tmp_path):

@@ -7,17 +7,14 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from petvr import planning
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.manifest import lock
+from petvr.manifest.available import Verdict
 from petvr.papers.plan import Plan
-
-if TYPE_CHECKING:
-    from petvr.tables import Table
 
 RULES = ("paper", "best_on_test", "last")
 
@@ -44,16 +41,16 @@ def run(args: argparse.Namespace, config: Config) -> int:
             tables.show_table(built)
         else:
             paths = tables.write(built, Layout(config.results).tables)
-            if waited_for(config, built):
+            if waited_for(config, plan, built.model.id):
                 outdate(paths)
             print(paths[0])
     return 2 if refused else 0
 
 
-def waited_for(config: Config, built: Table) -> bool:
+def waited_for(config: Config, plan: Plan, table: str) -> bool:
     """Whether a run of the table is still to come; one whose data set cannot be had is not."""
-    runs = [seed.run for line in built.lines for seeds in line.seeds.values() for seed in seeds]
-    return not all(Layout(config.results).result(run).exists() for run in runs)
+    without = planning.not_run(config, plan)
+    return any(not Layout(config.results).result(run).exists() for run in plan.tables[table].runs if run not in without)
 
 
 def outdate(paths: Iterable[Path]) -> None:
@@ -69,7 +66,7 @@ def build(config: Config, plan: Plan, names: Iterable[str], rule: str | None = N
     rule = rule or config.rule
     read = tables.reader(config.results)
     profile = "--profile demo" if config.world else "--cores all"
-    lacking = planning.unavailable(config, plan)
+    lacking = planning.undelivered(config, plan)
     not_run = planning.not_run(config, plan, lacking)
     locks = {name: lock.hash_of(planning.lock(config, name)) for name in planning.dataset_names(config)}
     for name in names:
@@ -84,7 +81,11 @@ def build(config: Config, plan: Plan, names: Iterable[str], rule: str | None = N
                 read=read,
                 rerun=f"snakemake {profile}",
                 locks={dataset: frozen for dataset, frozen in locks.items() if frozen},
-                cannot={dataset: f"{one.reason} ({one.more})" for dataset, one in lacking.items()},
+                cannot={dataset: _why(one) for dataset, one in lacking.items()},
             )
         except PetvrError as error:
             yield error
+
+
+def _why(verdict: Verdict) -> str:
+    return f"{verdict.reason} ({verdict.more})" if verdict.more else verdict.reason

@@ -23,11 +23,15 @@ HOPELESS = ("gated", "failed")  # states of a source in download.json that anoth
 
 @dataclass(frozen=True)
 class Verdict:
-    """`reason` is short, for the cells of a table: `needs a login`; `more` is one line on what to do."""
+    """`reason` is short, for the cells of a table: `needs a login`; `more` is one line on what to do.
+
+    later: why it is not there although it is waited for; a download failed in a way that may pass.
+    """
 
     there: bool  # annotation files and some video
     reason: str = ""  # "" : it is there, or it can be brought
     more: str = ""
+    later: str = ""
 
 
 def verdict(dataset: Dataset, given: tuple[bool, bool], state: Path) -> Verdict:
@@ -38,14 +42,17 @@ def verdict(dataset: Dataset, given: tuple[bool, bool], state: Path) -> Verdict:
     lacking = [gives for gives, told in zip(lacking, _given(lacking, given), strict=True) if not told]
     if there or not lacking:
         return Verdict(there)
-    marks = read_mark(state)
+    marks, later, why = read_mark(state), "", ""
     for source in dataset.sources:
         if source.optional or source.gives not in lacking:
             continue
         reason, more = _hopeless(source, marks.get(source.key))
         if reason:
             return Verdict(False, reason, more)
-    return Verdict(False)
+        mark = marks.get(source.key, {})
+        if mark.get("status") == "deferred" and not later:
+            later, why = "not downloaded yet", mark.get("reason") or ""
+    return Verdict(False, "", why, later)
 
 
 def _given(lacking: list[str], given: tuple[bool, bool]) -> Iterable[bool]:
@@ -72,7 +79,7 @@ def _hopeless(source: Source, mark: dict[str, Any] | None) -> tuple[str, str]:
     if reason:
         return reason, more
     if mark and mark.get("status") in HOPELESS and not (mark["status"] == "gated" and _login(source)):
-        reason = "needs a login or licence" if mark["status"] == "gated" else f"{source.key} is no longer offered"
+        reason = "needs a login or licence" if mark["status"] == "gated" else f"no mirror has {source.key} any more"
         return reason, f"{mark.get('reason') or ''}; {mark.get('next') or source.by_hand}".strip("; ")
     return "", ""
 
