@@ -121,7 +121,9 @@ def test_links_and_devices_are_refused_in_zips(unpack, mode):
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-@pytest.mark.parametrize("names", [("a/v.mp4", "a/v.mp4"), ("a/v.mp4", "./a//v.mp4"), ("a/v.mp4", "b/v.mp4")])
+@pytest.mark.parametrize(
+    "names", [("a/v.mp4", "a/v.mp4"), ("a/v.mp4", "./a//v.mp4"), ("a/v.mp4", "b/v.mp4"), ("a.txt", "a.txt")]
+)
 def test_duplicates_are_refused(unpack, kind, names):
     members = [(name, b"x") for name in names]
     with pytest.raises(Refused, match=r"twice|two files named"):

@@ -16,6 +16,7 @@ STATE/download.json       the mark: what the last `petvr download` left behind, 
              gated     needs credentials, a request form or a licence; `next` says what a person has to do
              deferred  failed in a way that may pass (no network, 5xx, quota); the next call tries again
              failed    no mirror has it any more, or what came was wrong; trying again will not help
+             changed   the other end has other bytes than at the first download: a person has to decide
     complete  every source that is not optional is given, there or brought
 
 The workflow's rule `download` has the output STATE/download.done, an empty file; download.json is not an output, since

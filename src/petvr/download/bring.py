@@ -17,7 +17,7 @@ from petvr.datasets.source import Mirror, Source
 from petvr.download import archives, clips
 from petvr.download.failures import Changed, Full, Gated, Halted, Refused, Temporary
 from petvr.download.patience import Patience
-from petvr.download.place import GOOD, WORK, Place, State, look, name_of
+from petvr.download.place import GOOD, WORK, Place, State, Status, look, name_of
 from petvr.download.progress import Quiet
 from petvr.download.transfer import SPARE, fetch
 from petvr.download.untar import untar
@@ -250,16 +250,18 @@ class Bringing:
             state.reason = look(self.place, next(s for s in self.place.sources if s.key == state.key)).reason
 
 
-def _status(problems: list[PetvrError]) -> str:
+def _status(problems: list[PetvrError]) -> Status:
     """The kindest view: what may pass or can be opened with a key comes before what is lost."""
     if any(isinstance(problem, Changed) for problem in problems):
-        return "failed"
+        return "changed"
     if any(isinstance(problem, Temporary | Full) for problem in problems):
         return "deferred"
     return "gated" if any(isinstance(problem, Gated) for problem in problems) else "failed"
 
 
-def _next(place: Place, source: Source, status: str) -> str:
+def _next(place: Place, source: Source, status: Status) -> str:
+    if status == "changed":
+        return "find out which is right; then keep the lock, or remove the entry from it"
     steps = [f"petvr download {place.folder} tries again"] if status == "deferred" else []
     if source.by_hand:
         steps.append(source.by_hand)

@@ -17,7 +17,7 @@ from petvr.download.missing import Missing
 from petvr.download.web import shown
 from petvr.errors import PetvrError
 
-Status = Literal["given", "there", "brought", "partly", "gated", "deferred", "failed", "absent"]
+Status = Literal["given", "there", "brought", "partly", "gated", "deferred", "failed", "changed", "absent"]
 GOOD = ("given", "there", "brought")
 WORK = ".download"  # unfinished work, in the root and in the folder of videos, so that moving is renaming
 
