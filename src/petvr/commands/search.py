@@ -50,6 +50,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     from petvr.search import opened, rank
 
     spec = result.spec
+    code = planning.known(config).versions(spec.method, spec.recipe.similarity)
     found = opened.open_run(
         folder,
         weights=layout.weights(spec.backbone),
@@ -57,7 +58,11 @@ def run(args: argparse.Namespace, config: Config) -> None:
         dataset=planning.dataset(config, spec.dataset),
         device=None if config.device == "auto" else config.device,
         threads=args.threads,
+        code=code,
     )
+    if code != spec.versions:
+        changed = sorted(name for name, _ in set(code.items()) ^ set(spec.versions.items()))
+        found.notes.append(f"the run is stale: its code has changed since ({', '.join(dict.fromkeys(changed))})")
     split, keep = found.split(args.split), layout.search(spec)
     answer: dict[str, Any] = {"run": result.id, "dataset": spec.dataset, "split": args.split}
     if args.video is None:

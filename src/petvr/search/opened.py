@@ -69,10 +69,18 @@ class Opened:
 
 
 def open_run(
-    folder: Path, *, weights: Path, store: Path, dataset: Dataset, device: str | None = None, threads: int | None = None
+    folder: Path,
+    *,
+    weights: Path,
+    store: Path,
+    dataset: Dataset,
+    device: str | None = None,
+    threads: int | None = None,
+    code: dict[str, int] | None = None,
 ) -> Opened:
     """The run whose result.json and adapter.safetensors lie in `folder`.
 
+    code: versions of the code that features depend on today, so that those kept by older code are not used.
     Raises PetvrError where one of these files is missing or does not belong to the run: weights of another digest, a
     store of other frames, trained tensors of other names.
     """
@@ -100,6 +108,7 @@ def open_run(
         "weights": digest,
         "frames": frames.digest,
         "device": place.type,
+        "code": repr(sorted((code or {}).items())),
     }
     return Opened(result, built, tokenizer.load(weights), frames, dataset, place, made_of, notes)
 
