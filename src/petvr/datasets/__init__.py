@@ -13,9 +13,6 @@ from typing import Any
 from petvr.datasets.base import Dataset, Split
 from petvr.errors import unknown
 
-OFFICIAL = ("msrvtt-9k", "msrvtt-7k", "msvd", "lsmdc", "didemo", "activitynet", "vatex")
-"""The data sets of the four papers."""
-
 _CLASSES = {
     "msrvtt-9k": ("msrvtt", "Msrvtt9k"),
     "msrvtt-7k": ("msrvtt", "Msrvtt7k"),
@@ -26,15 +23,15 @@ _CLASSES = {
     "vatex": ("vatex", "Vatex"),
 }
 NAMES = tuple(_CLASSES)
-"""Those that `load` can read: the official ones. A user's own are in petvr.catalogue."""
+"""The data sets of the papers. A user's own are in petvr.catalogue."""
 
-__all__ = ["NAMES", "OFFICIAL", "Dataset", "Split", "folder", "load"]
+__all__ = ["NAMES", "Dataset", "Split", "folder", "load"]
 
 
 def dataset_class(name: str) -> type[Dataset]:
     """The class of a data set. PetvrError for an unknown name."""
     if name not in _CLASSES:
-        raise unknown("data set", name, OFFICIAL)
+        raise unknown("data set", name, NAMES)
     module, attribute = _CLASSES[name]
     return getattr(importlib.import_module(f"petvr.datasets.{module}"), attribute)
 

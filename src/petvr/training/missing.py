@@ -44,6 +44,8 @@ def present(
             f"{where}: {len(gone)} of {len(split.videos)} {split.name} videos are missing, the first is '{gone[0]}' "
             f"({reason}); build the frames again, or set missing=record to leave them out and have that recorded"
         )
+    if needed and not split.videos:
+        raise PetvrError(f"{where}: the {split.name} split lists no video at all, and this run needs some")
     if needed and len(gone) == len(split.videos):
         raise PetvrError(f"{where}: none of the {len(gone)} {split.name} videos is in the store")
     left = split.keep(set(split.videos) - set(gone)) if gone else split
