@@ -77,7 +77,7 @@ def test_the_head_is_killed_and_started_again(slurm, folder, monkeypatch, moment
         head.send_signal(signal.SIGSTOP)  # it sees nothing of the end
         wait(lambda: not slurm.run("squeue", "-h"), 60)
         assert all((here / "out" / f"{i}.txt").exists() for i in range(3))
-    head.kill()
+    head.send_signal(signal.SIGHUP if moment == "running" else signal.SIGKILL)  # its shell is gone, or itself
     head.wait()
     if moment == "after sbatch":  # and the process that was to note sbatch's answer
         for path in (here / ".snakemake" / "submitit" / "batches").glob("*/helper.json"):

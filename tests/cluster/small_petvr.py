@@ -1,0 +1,71 @@
+"""A copy of this repository's workflow with a world of a few videos, to be run here or through Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TABLE = "cross_modal_adapter/table_2"
+RUN = "cross_modal_adapter/msvd/tiny/cross_modal_adapter@ds=16,r=16/seed-{seed}"
+SMALL = {
+    "tables": [TABLE],
+    "datasets": ["msvd"],
+    "methods": ["cross_modal_adapter"],
+    "seeds": [0],
+    "results": "results",
+    "data": "data",
+    "recipe": {"default": {"epochs": 1, "batch": 8, "frames": 3, "words": 24}},
+    "world": {"sizes": {"msvd": {"train": 8, "val": 2, "test": 6}}, "tiny_clip": {"steps": 4, "batch": 16}},
+}
+# enough epochs to be disturbed in, and a checkpoint at every occasion
+LONG = {"recipe": {"default": {"epochs": 24}, "datasets": {"msvd": {"epochs": 24}}}, "checkpoint_minutes": 0.001}
+
+
+class Copy:
+    """`local` and `slurm` start Snakemake and return the process; `more` lays long.yaml over its configuration."""
+
+    def __init__(self, folder: Path, root: Path = ROOT):
+        self.folder = folder
+        folder.mkdir(parents=True)
+        for name in ("Snakefile", "config.yaml"):
+            shutil.copy(root / name, folder / name)
+        for name in ("workflow", "src", "slurm", "envs"):
+            shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        (folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
+        (folder / "long.yaml").write_text(yaml.safe_dump(LONG))
+
+    def _start(self, target: str, more: bool, *arguments: str) -> subprocess.Popen:
+        env = {name: value for name, value in os.environ.items() if name != "PETVR_CONFIG"}
+        env |= {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
+        self.log = self.folder / f"head-{len(list(self.folder.glob('head-*.txt')))}.txt"
+        config = ["--configfile", "workflow/demo.yaml", "small.yaml", *(["long.yaml"] if more else [])]
+        with open(self.log, "w") as log:
+            command = [sys.executable, "-m", "snakemake", *arguments, *config, "--", target]
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=env,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def local(self, target: str, more: bool = False) -> subprocess.Popen:
+        return self._start(target, more, "--cores", "1", "--rerun-triggers", "mtime", "params")
+
+    def slurm(self, target: str, more: bool = False) -> subprocess.Popen:
+        return self._start(target, more, "--profile", "slurm")
+
+    def result(self, run: str) -> dict:
+        return json.loads((self.run(run) / "result.json").read_text())
+
+    def run(self, run: str) -> Path:
+        return self.folder / "results" / "runs" / run

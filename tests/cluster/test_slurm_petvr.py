@@ -1,0 +1,137 @@
+"""petvr itself through the Slurm profile: the same numbers as on one machine, whatever happens to a run on the way."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from desk_driver import wait
+from small_petvr import RUN, TABLE, Copy
+
+from petvr.commands import jobs as jobs_command
+from snakemake_executor_plugin_submitit.ledger import Ledger
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory):
+    """One for this machine's cores, one for the cluster."""
+    folder = tmp_path_factory.mktemp("petvr")
+    here = Copy(folder / "here")
+    return here, Copy(folder / "cluster", here.folder)
+
+
+def end(process: subprocess.Popen, copy: Copy, seconds: float = 400) -> None:
+    try:
+        code = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert code == 0, copy.log.read_text()[-4000:]
+
+
+def same(one: Copy, other: Copy, run: str) -> None:
+    """Metrics of every epoch, ranks of every query and the trained weights, to the last bit."""
+    here, there = one.result(run), other.result(run)
+    assert here["evaluations"] == there["evaluations"] and here["selected"] == there["selected"]
+    left, right = (np.load(copy.run(run) / "ranks.npz") for copy in (one, other))
+    assert left.files == right.files and all(np.array_equal(left[name], right[name]) for name in left.files)
+    weights = [(copy.run(run) / "adapter.safetensors").read_bytes() for copy in (one, other)]
+    assert weights[0] == weights[1]
+
+
+def test_all_tables_through_slurm_are_those_of_a_local_run(slurm, copies):
+    here, cluster = copies
+    local, head = here.local(f"results/tables/{TABLE}.md"), cluster.slurm("all_tables")
+    try:
+        end(head, cluster)
+        end(local, here)
+    finally:
+        for process in (local, head):
+            process.kill()
+    runs = sorted(path.parent.relative_to(cluster.folder / "results/runs") for path in _results(cluster))
+    assert runs == sorted(path.parent.relative_to(here.folder / "results/runs") for path in _results(here)) and runs
+    for run in runs:
+        same(here, cluster, str(run))
+    for suffix in ("md", "tex"):  # the .csv also tells how many seconds each run took
+        assert len({(copy.folder / "results/tables" / f"{TABLE}.{suffix}").read_text() for copy in copies}) == 1
+    assert (cluster.folder / "results" / "tables" / "index.html").exists()
+    # what is heavy was on the cluster, once, and `petvr jobs` knows where
+    rows = jobs_command.listing(cluster.folder / jobs_command.FOLDER)
+    assert {"frames", "train", "world"} <= {one.name for one in _ledger(cluster).latest.values()}
+    assert all(row["state"] == "done" and row["starts"] == row["attempt"] == 1 for row in rows)
+    assert all(row["id"] and row["node"] in slurm.nodes and row["seconds"] > 0 for row in rows)
+    assert str(runs[0]) in {row["job"] for row in rows} and all(Path(row["log"]).exists() for row in rows)
+
+
+def _results(copy: Copy) -> list[Path]:
+    return list((copy.folder / "results" / "runs").rglob("result.json"))
+
+
+def _ledger(copy: Copy) -> Ledger:
+    return Ledger(copy.folder / ".snakemake" / "submitit" / "ledger.jsonl")
+
+
+def test_a_run_that_is_disturbed_four_times_has_the_metrics_of_an_undisturbed_one(slurm, copies):
+    """Preempted twice, told of its time limit once, and its process killed outright once, which the profile's
+    `retries` answers: the next start goes on from the last periodic checkpoint."""
+    here, cluster = copies
+    run = RUN.format(seed=5)
+    place = cluster.run(run)
+    undisturbed, head = (start(f"results/runs/{run}/result.json", more=True) for start in (here.local, cluster.slurm))
+
+    def lines() -> list[str]:
+        path = place / "log.txt"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def training(start: int, epochs: int = 1) -> str:
+        """Wait until its start number `start` has trained and evaluated some epochs; Slurm's id of the job."""
+        begun = [0]
+
+        def ready() -> bool:
+            assert head.poll() is None, cluster.log.read_text()[-4000:]
+            continued = [i for i, line in enumerate(lines()) if "continuing at step" in line]
+            begun[0] = len(continued) + 1
+            after = lines()[continued[-1] + 1 :] if continued else lines()
+            return begun[0] >= start and sum("epoch" in line and "step 0:" not in line for line in after) >= epochs
+
+        wait(ready, 180)
+        assert begun[0] == start and not any("done" in line for line in lines())
+        return slurm.run("squeue", "-h", "-t", "RUNNING", "-p", "main", "-o", "%A")
+
+    def preempt() -> None:
+        slurm.run("sbatch", "-p", "high", "--exclusive", "-N2", "--output=/dev/null", "--wrap=sleep 1")
+
+    try:
+        with slurm.hurry():
+            training(1)
+            preempt()
+            slurm.run("scancel", "--signal=USR2", training(2))  # what comes before the time limit
+            training(3)
+            preempt()
+            training(4, epochs=4)  # long enough for a periodic checkpoint
+            killed = [pid for pid in slurm.processes() if _is_training(pid)]
+            assert killed
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+            training(5)
+            end(head, cluster)
+        end(undisturbed, here)
+    finally:
+        for process in (undisturbed, head):
+            process.kill()
+    same(here, cluster, run)
+    assert (here.result(run)["cost"]["resumed"], cluster.result(run)["cost"]["resumed"]) == (0, 4)
+    submissions = [one for one in _ledger(cluster).submissions.values() if "seed=5" in one.work]
+    assert [(one.attempt, one.outcome) for one in submissions] == [(1, "failed"), (2, "success")]
+
+
+def _is_training(pid: int) -> bool:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return command[1:4] == [b"-m", b"petvr", b"train"]
