@@ -141,7 +141,7 @@ def dataset(config: Config, name: str) -> datasets.Dataset:
 
 def dataset_names(config: Config) -> list[str]:
     """The data sets the configuration asks for, of those that exist."""
-    return [n for n in catalogue.names(config) if config.datasets == "all" or n in config.datasets or n in config.own]
+    return [name for name in catalogue.names(config) if config.datasets == "all" or name in config.datasets]
 
 
 def verdict(config: Config, name: str) -> available.Verdict:

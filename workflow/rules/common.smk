@@ -119,8 +119,8 @@ def announce(found):
         runs = {run for run in PLAN.runs if PLAN.runs[run].dataset == name}
         tables = [table for table in PLAN.tables.values() if runs & set(table.runs)]
         print(
-            f"petvr: {name} cannot be had: {verdict.reason}; its runs are left out and {len(tables)} tables say `not"
-            f" run` ({len(runs)} runs; petvr data status {name} says what to do)",
+            f"petvr: {name} cannot be had: {verdict.reason}. Left out: {len(runs)} runs; their rows in {len(tables)}"
+            f" table(s) say `not run`. What to do: petvr data status {name}",
             file=sys.stderr,
         )
 
