@@ -30,3 +30,12 @@ def test_pair_accuracy_of_known_judges(tmp_path, kind, name):
 def test_a_folder_without_a_world_is_named(tmp_path):
     with pytest.raises(PetvrError, match=r"world\.json: not the sidecar"):
         probe.read(tmp_path)
+
+
+def test_activitynets_paragraphs_are_about_time_where_any_sentence_is(tmp_path):
+    world.generate("activitynet", tmp_path, sizes={"train": 1, "test": 2}, seed=2, progress=False)
+    split = datasets.load("activitynet", tmp_path).split("test")
+    told = probe.read(tmp_path)
+    marked = probe.about_time(told, split.videos, split.owner, split.captions)
+    assert list(marked) == [any(one["temporal"] for one in told["clips"][name]["captions"]) for name in split.videos]
+    assert marked.any()

@@ -123,15 +123,14 @@ class Dataset(abc.ABC):
 
     def video_file(self, video: str) -> Path:
         """The file of `video` below `videos`; where none exists, the path that is expected first."""
+        present: dict[str, frozenset[str]] = {}  # a folder is looked at once, whatever the number of names
         for name in self.file_names(video):
-            if self.holds(name):
+            inner, _, leaf = name.rpartition("/")
+            if inner not in present:
+                present[inner] = listing(os.path.join(self.videos, inner))
+            if leaf in present[inner]:
                 return self.videos / name
         return self.videos / next(iter(self.file_names(video)))
-
-    def holds(self, name: str) -> bool:
-        """Whether the file `name`, as it may come from `file_names`, lies below `videos`."""
-        inner, _, leaf = name.rpartition("/")
-        return leaf in listing(os.path.join(self.videos, inner))
 
     def file_names(self, video: str) -> Iterable[str]:
         """File names this video may have below `videos`, the expected one first."""
