@@ -68,7 +68,7 @@ def draw(table: Table, path: Path, costs: list[dict[str, str]] | None = None) ->
             axis.set_ylabel(f"{DIRECTION_NAMES[points.direction(table)]} R@1 (%)")
         if len(found) > FEW:
             handles, names = axes.flat[0].get_legend_handles_labels()
-            drawn.legend(handles, names, loc="outside right upper", fontsize=7.5)
+            axes.flat[1].legend(handles, names, loc="upper left", bbox_to_anchor=(1.02, 1.02), fontsize=7)
             spots = []
         if any(point.printed for point in found):
             note = "hollow: R@1 as the paper prints it"
@@ -82,9 +82,8 @@ def _panel(axis: Any, found: list[Point], key: str) -> list[tuple[float, float, 
     for index, point in enumerate(found):
         x, colour = getattr(point, key), style.colour(index)
         face = "none" if point.printed else colour
-        axis.plot(
-            x, point.r1, style.marker(index), markersize=6, markerfacecolor=face, markeredgecolor=colour, zorder=3
-        )
+        look = {"marker": style.marker(index), "markerfacecolor": face, "markeredgecolor": colour, "markersize": 6}
+        axis.plot(x, point.r1, label=mathtext(point.name), linestyle="", zorder=3, clip_on=False, **look)
         spots.append((x, point.r1, mathtext(point.name)))
     axis.axvline(1, color=style.SOFT, linestyle=(0, (4, 3)), linewidth=1)
     axis.margins(x=0.2, y=0.14)
