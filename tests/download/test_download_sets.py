@@ -194,6 +194,41 @@ def test_optional_sources_and_videos_only_where_asked(server, call, annotations)
     assert set(statuses(states).values()) == {"brought"}
 
 
+def test_a_folder_that_cannot_be_written_is_named(server, call, annotations, tmp_path):
+    (tmp_path / "data").write_text("a file where the folder of data should be")
+    with pytest.raises(PetvrError, match=r"data/small: cannot be written"):
+        call(annotations)
+    (tmp_path / "data").unlink()
+    (tmp_path / "data" / "small").mkdir(parents=True)
+    (tmp_path / "data" / "small" / "videos").write_text("no folder either")
+    told = call(annotations, Source("videos", "videos", (Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),)))
+    assert told["videos"].status == "deferred" and "videos" in told["videos"].reason
+
+
+def test_whoever_has_the_videos_needs_no_list_of_their_addresses(server, call, annotations, links, tmp_path):
+    helper = Source("addresses.txt", "annotations", (Mirror(server.url("/gone.txt")),))
+    source = links(*NAMES)
+    states = call(annotations, helper, source)
+    assert statuses(states) == {"list.txt": "brought", "addresses.txt": "failed", "videos": "brought"}
+    assert states["addresses.txt"].optional, "the videos came all the same"
+    asked = len(server.seen)
+    states = call(annotations, helper, source)
+    assert statuses(states) == {"list.txt": "brought", "addresses.txt": "absent", "videos": "brought"}
+    assert len(server.seen) == asked
+    states = call(annotations, helper, source, given=(True, True))
+    assert statuses(states) == {"list.txt": "given", "addresses.txt": "absent", "videos": "given"}
+    assert json.loads(call.place.mark.read_text())["complete"] is True
+
+
+def test_a_list_of_addresses_that_cannot_be_read_is_the_mirrors_fault(server, call, annotations, links, monkeypatch):
+    def broken(self, source):
+        raise PetvrError("addresses.txt: line 1 is no address")
+
+    source = links(also=(Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),))
+    monkeypatch.setattr("small_set.Small.links", broken)
+    assert call(annotations, source)["videos"].status == "brought" and there(call.place) == CLIPS
+
+
 def test_a_changed_file_stops_its_source_before_another_mirror_hides_it(server, call, annotations):
     second = Mirror(server.put("/second", LIST))
     source = Source("list.txt", "annotations", (*annotations.mirrors, second))

@@ -107,6 +107,8 @@ def _tell(folder: str, states: list[State]) -> None:
     """The sources of one fate together, with the reason and what to do below them."""
     alike: dict[tuple[str, str, str], list[str]] = {}
     for state in states:
+        if state.status == "absent" and state.optional:
+            continue
         alike.setdefault((state.status, state.reason, state.next), []).append(state.key)
     for (status, reason, following), keys in alike.items():
         print(f"{folder}: {status}: {', '.join(keys)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -74,6 +75,8 @@ class Bringing:
                     with contextlib.suppress(OSError):  # it still holds something, or is the user's
                         (home / WORK).rmdir()
             ordered = [states[source.key] for source in self.place.sources]
+            for source, state in zip(self.place.sources, ordered, strict=True):
+                state.optional = look(self.place, source, self.wishes.fill).optional
             if all(state.status in GOOD or state.optional for state in ordered):
                 self._tidy()
             self.place.write(ordered)
@@ -97,7 +100,7 @@ class Bringing:
     def _one(self, source: Source) -> State:
         """One source, whatever becomes of it."""
         state = look(self.place, source, self.wishes.fill)
-        if state.status != "absent" or (source.optional and not self.wishes.optional):
+        if state.status != "absent" or (state.optional and not self.wishes.optional):
             return state
         if source.gives == "videos" and self.wishes.annotations_only:
             return state
@@ -127,7 +130,10 @@ class Bringing:
             except (Changed, Full) as error:
                 problems = [error]
                 break
-            except (Refused, Temporary, Gated) as error:
+            except OSError as error:
+                problems = [Full(f"{error.filename or self.place.state}: {error.strerror or error}")]
+                break
+            except PetvrError as error:
                 self.watch.say(f"{self.place.folder}: {source.key}: {error}")
                 problems.append(error)
             else:
@@ -276,11 +282,18 @@ def _next(place: Place, source: Source, status: Status) -> str:
 
 @contextlib.contextmanager
 def _alone(state: Path) -> Iterator[None]:
-    """Two calls on one folder would write into each other's files."""
-    state.mkdir(parents=True, exist_ok=True)
-    with open(state / ".download.busy", "w") as stream:
+    """Two calls on one folder would write into each other's files. Where locks do not exist, nobody watches over it."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        stream = open(state / ".download.busy", "w")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise PetvrError(f"{state}: cannot be written: {error.strerror or error}") from error
+    with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise PetvrError(f"{state}: another `petvr download` is at work there") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
         yield

@@ -29,7 +29,7 @@ class Changed(PetvrError):
 
 
 class Full(PetvrError):
-    """The disk has no room for it."""
+    """The disk has no room for it, or cannot be written."""
 
 
 class Halted(PetvrError):

@@ -31,8 +31,10 @@ def read(path: Path, what: str) -> dict[str, Any]:
     """The value of key `what` of one of the three state files; {} where there is no file."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError as error:
+        raise PetvrError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise PetvrError(f"{path}: not JSON; delete it to start over") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get(what), dict | list):

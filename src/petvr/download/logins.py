@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from petvr.datasets.source import Login
 from petvr.download.failures import Gated
-from petvr.errors import PetvrError
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def _entry(machine: str) -> tuple[str, str] | None:
     try:
         found = netrc.netrc(str(path)).hosts.get(machine)
     except netrc.NetrcParseError as error:  # its text may quote a password
-        raise PetvrError(f"{path}: line {error.lineno} cannot be understood") from None
+        raise Gated(f"{path}: line {error.lineno} cannot be understood") from None
     except (OSError, UnicodeDecodeError):
-        raise PetvrError(f"{path}: cannot be read") from None
+        raise Gated(f"{path}: cannot be read") from None
     return (found[0], found[2]) if found and found[0] and found[2] else None

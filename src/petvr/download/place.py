@@ -79,6 +79,16 @@ class Place:
         """The videos of the splits that have no file."""
         return [video for video, dataset in self.wanted.items() if not dataset.video_file(video).exists()]
 
+    def helper(self, source: Source) -> bool:
+        """Whether a file only says where the videos are: whoever has the videos does not need it."""
+        read = {path.name for dataset in self.datasets for path in dataset.annotation_files()}
+        return source.gives == "annotations" and not read & set(source.names)
+
+    def to_bring(self, fill: bool) -> bool:
+        """Whether videos are still to be brought."""
+        videos = [source for source in self.sources if source.gives == "videos" and not source.optional]
+        return any(look(self, source, fill).status == "absent" for source in videos)
+
     def waits(self, error: PetvrError) -> str:
         """Why the videos cannot be told yet: annotation files that are not there, or one that is not right."""
         lacking = [path.name for one in self.datasets for path in one.annotation_files() if not path.exists()]
@@ -120,7 +130,8 @@ def name_of(mirror: Mirror) -> str:
 
 def look(place: Place, source: Source, fill: bool = False) -> State:
     """What is there of a source, without any network; status `absent` where it has to be brought."""
-    state = State(source.key, source.gives, "absent", files=source.names, optional=source.optional)
+    optional = source.optional or (place.helper(source) and not place.to_bring(fill))
+    state = State(source.key, source.gives, "absent", files=source.names, optional=optional)
     state.next = f"petvr download {place.folder}" if source.mirrors else source.by_hand
     return _annotations(place, source, state) if source.gives == "annotations" else _videos(place, source, state, fill)
 
@@ -129,7 +140,9 @@ def _annotations(place: Place, source: Source, state: State) -> State:
     lacking = [name for name in source.names if not (place.root / name).is_file()]
     if place.given[0]:
         state.status, state.next = "given", ""
-        if lacking:
+        if lacking and state.optional:
+            state.status = "absent"
+        elif lacking:
             state.status, state.reason = "failed", f"{place.root}: no {', '.join(lacking)}"
             state.next = f"put it there, or remove paths.{place.folder}.annotations from the configuration"
     elif not lacking:

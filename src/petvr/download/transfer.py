@@ -80,7 +80,7 @@ def fetch(web: Web, mirror: Mirror, target: Path, lock: Lock, told: Told = lambd
         web.give_up(mirror.url)
         raise
     except OSError as error:
-        raise PetvrError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise Full(f"{target}: cannot be written: {error.strerror or error}") from error
     try:
         lock.confirm(shown(mirror.url), found, published=bool(mirror.sha256 or mirror.md5))
     except PetvrError:
@@ -192,7 +192,9 @@ def _checked(mirror: Mirror, part: Part, origin: dict[str, Any], resumed: bool) 
     if mirror.size is not None and size != mirror.size:
         problem = f"is {size:,} bytes long, published are {mirror.size:,}"
     problem = problem or sniff.wrong(part.path, mirror.kind)
-    sums = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
+    sums = {"sha256": hashlib.sha256()}
+    if mirror.md5:
+        sums["md5"] = hashlib.md5(usedforsecurity=False)
     if not problem:
         with open(part.path, "rb") as stream:
             while block := stream.read(BLOCK):
