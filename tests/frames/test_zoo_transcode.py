@@ -1,10 +1,13 @@
 """Checking a file as the pipeline reads it, and writing anew what decord misreads."""
 
+import os
+
 import frames_zoo as zoo
 import numpy as np
 import pytest
 
 from petvr import cli
+from petvr.commands import videos
 from petvr.frames import check as check_module
 from petvr.frames.check import check
 from petvr.frames.decode import decode, read
@@ -132,3 +135,17 @@ def test_the_command(make, tmp_path, capsys, monkeypatch):
     (folder / "h264.avi").write_bytes(b"x")
     assert cli.main(["videos", str(folder), "--transcode", str(target)]) == 2
     assert "would get the same name" in capsys.readouterr().err
+
+
+def die_with_decord(file, target, use_decord=True):
+    if use_decord:
+        os.abort()  # as decord does within its own code at some damaged files
+    return "read", True
+
+
+def test_a_decoder_that_dies_costs_the_command_no_video(make, tmp_path, capsys, monkeypatch):
+    (tmp_path / "config.yaml").write_text((zoo.Path(__file__).parents[2] / "config.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(videos, "look", die_with_decord)
+    assert cli.main(["videos", str(make("h264.mp4")), "--workers", "1"]) == 0
+    assert capsys.readouterr().out == f"{make('h264.mp4')}: read\n"

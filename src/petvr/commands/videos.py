@@ -39,25 +39,40 @@ def run(args: argparse.Namespace, config: Config) -> int:
         _distinct(files, args.transcode)
         args.transcode.mkdir(parents=True, exist_ok=True)
     workers = min(args.workers or os.cpu_count() or 1, len(files))
-    tasks = ((file, (file, args.transcode)) for file in files)
+    again: list[Path] = []  # decord can hang and abort within its own code; as for a store, PyAV has a second try
+
+    def tasks() -> Iterator[tuple | None]:
+        fresh = iter(files)
+        while True:
+            if again:
+                yield (file := again.pop(), False), (file, args.transcode, False)
+            elif (file := next(fresh, None)) is not None:
+                yield (file, True), (file, args.transcode, True)
+            else:
+                yield None
+
     seconds, bad = SECONDS_TO_WRITE if args.transcode else SECONDS, 0
     with watching(sys.stderr.isatty(), "videos")(len(files)) as step:
-        for outcome in pool.run(look, tasks, workers=workers, seconds=seconds):
+        for outcome in pool.run(look, tasks(), workers=workers, seconds=seconds):
+            file, use_decord = outcome.key
+            if outcome.lost and use_decord:
+                again.append(file)
+                continue
             bad += bool(outcome.error)
             line, remarkable = (f"cannot be used: {outcome.error}", True) if outcome.error else outcome.value
             if remarkable or not args.only_bad:
-                print(f"{outcome.key}: {line}", flush=True)
+                print(f"{file}: {line}", flush=True)
             step()
     print(f"{len(files)} files, {bad} cannot be used", file=sys.stderr)
     return 1 if bad else 0
 
 
-def look(file: Path, target: Path | None) -> tuple[str, bool]:
+def look(file: Path, target: Path | None, use_decord: bool = True) -> tuple[str, bool]:
     """One line about a file, and whether it says anything out of the ordinary; writes or links it below `target`."""
     from petvr.frames.check import check
     from petvr.frames.transcode import transcode
 
-    found = check(file)
+    found = check(file, use_decord=use_decord)
     words = [f"{found.container.split(',')[0]} {found.codec} {found.width}x{found.height}", f"{found.n_frames} frames"]
     words += [f"{found.fps:.3f} fps", f"{found.seconds:.2f} s", f"by {found.decoder.split()[0]}"]
     misread = found.against_decord or (not found.decoder.startswith("decord") and found.note)

@@ -27,7 +27,9 @@ class Checked:
     note: str  # what is damaged, missing or odd, and is no reason not to use the file
 
 
-def check(path: Path | str, *, window: timeline.Window | None = None, seconds: float | None = None) -> Checked:
+def check(
+    path: Path | str, *, window: timeline.Window | None = None, seconds: float | None = None, use_decord: bool = True
+) -> Checked:
     """Decode `POSITIONS` frames of the file (or of its window, in seconds) twice. Raises Unreadable with the reason.
 
     seconds: how long the clip should be by its annotation; more than one second of difference is a reason, as are
@@ -41,7 +43,7 @@ def check(path: Path | str, *, window: timeline.Window | None = None, seconds: f
         counted.append(n_frames)
         return np.linspace(0, n_frames - 1, min(POSITIONS, n_frames), dtype=np.int64)
 
-    found = decode.read(path, spread, window=window)
+    found = decode.read(path, spread, window=window, use_decord=use_decord)
     length = counted[-1]
     if found.decoder.startswith("decord"):
         again = decode.read(path, spread, window=window, use_decord=False)
