@@ -57,6 +57,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
 
 def _lines(args: argparse.Namespace, runs: Iterable, layout: Layout) -> Iterator[dict[str, Any]]:
+    from rich.console import Console
+    from rich.progress import track
+
     from petvr.clip import config as clip
     from petvr.costs import batch, measure, rows
 
@@ -64,7 +67,9 @@ def _lines(args: argparse.Namespace, runs: Iterable, layout: Layout) -> Iterator
         folder = layout.weights(backbone)
         return clip.read(folder) if (folder / "config.json").exists() else clip.geometry(backbone)
 
-    for line, spec in rows.lines(runs, geometry):
+    found = list(runs)
+    watched = {"total": len(rows.distinct(found)), "disable": not sys.stderr.isatty()}
+    for line, spec in track(rows.lines(found, geometry), "models", console=Console(stderr=True), **watched):
         if args.memory:
             kept = batch.kept(geometry(spec.backbone), spec.method, spec.setting, **rows.choices(spec))
             line["pair_kb"] = f"{kept.pair / 1e3:.4g}"
