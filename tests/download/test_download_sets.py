@@ -278,7 +278,13 @@ def test_one_address_per_video_and_what_is_gone_or_put_off(server, call, annotat
     assert states["videos"].status == "partly" and "1 put off" in states["videos"].reason
     assert not server.asked("/unknown.mp4"), "what no split needs is not brought"
     asked = len(server.asked("/v/d.mp4"))
+    call.place.done.touch()
+    os.utime(call.place.done, (1, 1))
     states = call(annotations, source)
+    assert call.place.done.stat().st_mtime > 1, "the workflow sees that something came"
+    os.utime(call.place.done, (1, 1))
+    call(annotations, source)
+    assert call.place.done.stat().st_mtime == 1, "and that nothing more did"
     assert states["videos"].status == "brought" and there(call.place) == {k: CLIPS[k] for k in list(CLIPS)[:3]}
     assert list(state("missing.json")["videos"]) == ["d"] and len(server.asked("/v/d.mp4")) == asked
     assert server.asked("/v/a.mp4")[1:] == []

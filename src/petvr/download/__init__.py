@@ -19,9 +19,10 @@ STATE/download.json       the mark: what the last `petvr download` left behind, 
              changed   the other end has other bytes than at the first download: a person has to decide
     complete  every source that is not optional is given, there or brought
 
-The workflow's rule `download` has the output STATE/download.done, an empty file; download.json is not an output, since
-Snakemake deletes the outputs of a failed job. With --record a call succeeds as soon as all annotation files and some
-video are there (`missing: strict`: everything), and fails otherwise; what is lacking then stands in download.json.
+The workflow's rule `download` has the output STATE/download.done, an empty file that any later call renews where it
+brought something; download.json is not an output, since Snakemake deletes the outputs of a failed job. With --record a
+call succeeds as soon as all annotation files and some video are there (`missing: strict`: everything), and fails
+otherwise; what is lacking then stands in download.json.
 
 STATE/missing.json        videos that some source should have given and did not; a video that is there is not listed
     {"format": 1, "videos": {"v_abc": {"status": "missing_permanent", "reason": "private video", "source": "videos",

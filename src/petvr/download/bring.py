@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -14,16 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from petvr.datasets.source import Mirror, Source
-from petvr.download import archives, clips
-from petvr.download.failures import Changed, Full, Gated, Halted, Refused, Temporary
+from petvr.datasets.source import Source
+from petvr.download.deliver import deliver
+from petvr.download.failures import Changed, Full, Gated, Halted, Temporary
 from petvr.download.patience import Patience
 from petvr.download.place import GOOD, WORK, Place, State, Status, look, name_of
 from petvr.download.progress import Quiet
-from petvr.download.transfer import SPARE, fetch
-from petvr.download.untar import untar
-from petvr.download.unzip import unzip
-from petvr.download.web import Web, shown
+from petvr.download.web import Web
 from petvr.errors import PetvrError
 
 T = TypeVar("T")
@@ -55,6 +50,7 @@ class Bringing:
     def __init__(self, place: Place, wishes: Wishes, patience: Patience, watch: Quiet):
         self.place, self.wishes, self.patience, self.watch = place, wishes, patience, watch
         self.web = Web(patience)
+        self.changed = False  # whether anything arrived
 
     def all(self) -> list[State]:
         states: dict[str, State] = {}
@@ -80,6 +76,8 @@ class Bringing:
             if all(state.status in GOOD or state.optional for state in ordered):
                 self._tidy()
             self.place.write(ordered)
+            if self.changed and self.place.done.exists():
+                self.place.done.touch()  # the workflow then looks at the data again
         return ordered
 
     def parallel(self, act: Callable[[Source], T], items: Iterable[Source], workers: int) -> list[T]:
@@ -124,7 +122,8 @@ class Bringing:
         for mirror in mirrors:
             self.watch.say(f"{self.place.folder}: {source.key} from {name_of(mirror)}")
             try:
-                self._from(source, mirror)
+                deliver(self, source, mirror)
+                self.changed |= mirror.kind not in ("links", "youtube")
             except Halted:
                 raise
             except (Changed, Full) as error:
@@ -154,79 +153,6 @@ class Bringing:
             fresh.next = f"petvr download {self.place.folder} tries them again"
         fresh.mirror = mirror
         return fresh
-
-    def _from(self, source: Source, mirror: Mirror) -> None:
-        """All that `source` gives from this mirror, in its final place. Raises what transfer and archives raise."""
-        if mirror.kind in ("links", "youtube"):
-            clips.bring(self, source, mirror)
-            return
-        home = self.place.root if source.gives == "annotations" else self.place.videos
-        work = home / WORK
-        work.mkdir(parents=True, exist_ok=True)
-        files = self._files(source, mirror, work)
-        if mirror.kind == "file":
-            leaf = source.names[0] if source.names else mirror.url.rpartition("/")[2]
-            os.replace(files[0], home / leaf)
-        else:
-            self._unpack(source, mirror, files, home, work)
-        if source.gives == "videos":
-            self.place.lock.gives(source.key, name_of(mirror), complete=True)
-
-    def _files(self, source: Source, mirror: Mirror, work: Path) -> list[Path]:
-        """The file at the mirror, or all parts of the archive there; those that a killed call finished stay."""
-        if source.about_bytes and mirror.size is None and source.gives == "videos":
-            need = source.about_bytes * (2 if mirror.kind != "file" else 1)  # the archive and what comes out of it
-            free = shutil.disk_usage(work).free
-            there = sum(file.stat().st_size for file in work.rglob("*") if file.is_file())
-            if need - there + SPARE > free:
-                raise Full(
-                    f"{work.parent}: about {need / 1e9:.1f} GB are needed while it is unpacked, "
-                    f"{free / 1e9:.1f} GB are free"
-                )
-        pieces = [mirror]
-        pieces += [Mirror(url, login=mirror.login) for url in mirror.parts]
-
-        def piece(number: int) -> Path:
-            one = pieces[number]
-            leaf = re.sub(r"[^\w.-]", "_", one.url.partition("?")[0].rpartition("/")[2])[-100:] or "file"
-            target = work / f"{re.sub(r'[^A-Za-z0-9.-]', '_', source.key)[:60]}.{number:03d}.{leaf}"
-            if not target.exists():
-                with self.watch.bytes(leaf) as told:
-                    fetch(self.web, one, target, self.place.lock, told)
-            return target
-
-        if len(pieces) == 1:
-            return [piece(0)]
-        return self.parallel(piece, range(len(pieces)), self.wishes.parallel)  # type: ignore[arg-type]
-
-    def _unpack(self, source: Source, mirror: Mirror, files: list[Path], home: Path, work: Path) -> None:
-        wanted = set(source.names).__contains__ if source.names else archives.is_video
-        size = sum(file.stat().st_size for file in files)
-        with self.watch.bytes(f"unpacking {source.key}") as told:
-            unpacking = archives.Unpacking(
-                shown(mirror.url),
-                home,
-                work / f"{re.sub(r'[^A-Za-z0-9.-]', '_', source.key)[:60]}.unpacking",
-                wanted,
-                told=lambda done: (self.patience.check(), told(done, size))[0],
-            )
-            try:
-                unzip(files[0], unpacking) if mirror.kind == "zip" else untar(files, unpacking)
-                lacking = [name for name in source.names if not (home / name).is_file()]
-                if lacking:
-                    raise Refused(f"{shown(mirror.url)}: holds no {', '.join(lacking)}")
-            except Refused:
-                shutil.rmtree(unpacking.staging, ignore_errors=True)
-                for file in files:
-                    file.unlink()
-                raise
-        for file in files:
-            if self.wishes.archives == "keep":
-                kept = self.place.state / "archives" / file.name
-                kept.parent.mkdir(exist_ok=True)
-                shutil.move(file, kept)
-            else:
-                file.unlink()
 
     def _tidy(self) -> None:
         """What killed calls left half, now that nothing is waited for."""

@@ -71,6 +71,7 @@ class _Tally:
         else:
             with self._guard:
                 first, self.good = self.good == 0, self.good + 1
+            self.call.changed = True
             if first and place.lock.came_from(self.key) is None:
                 place.lock.gives(self.key, self.mirror, complete=False)
             place.missing.found(video)

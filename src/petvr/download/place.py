@@ -60,6 +60,11 @@ class Place:
         return self.state / "download.json"
 
     @property
+    def done(self) -> Path:
+        """The output of the workflow's rule."""
+        return self.state / "download.done"
+
+    @property
     def sources(self) -> list[Source]:
         """Of all data sets in the folder, annotation files first."""
         found = {source.key: source for dataset in self.datasets for source in dataset.sources}
