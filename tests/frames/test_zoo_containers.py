@@ -91,6 +91,13 @@ def test_a_title_in_another_encoding_is_no_reason_to_lose_the_video(tmp_path):
     assert zoo.read(read(path, lambda n, fps: np.array([4])).pictures[0]) == 4
 
 
+def test_a_duration_that_is_no_time_is_no_reason_to_lose_the_video(tmp_path):
+    path = zoo.write(tmp_path / "a.mkv", codec="libx264", frames=10)
+    assert b"00:00:00.4" in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b"00:00:00.4", b"00:0x:00.4"))
+    assert zoo.read(read(path, lambda n, fps: np.array([4])).pictures[0]) == 4
+
+
 BAD = {
     "page.mp4": b"<!doctype html><title>Sign in</title>",
     "empty.avi": b"",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from petvr.frames import ends
@@ -43,8 +44,9 @@ def _duration(stream, container) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     if "DURATION" in stream.metadata:
-        hours, minutes, rest = stream.metadata["DURATION"].split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(rest)
+        with contextlib.suppress(ValueError):  # a title like any other; a damaged one announces nothing
+            hours, minutes, rest = stream.metadata["DURATION"].split(":")
+            return int(hours) * 3600 + int(minutes) * 60 + float(rest)
     return container.duration / 1e6 if container.duration is not None else None
 
 
