@@ -61,6 +61,12 @@ def test_lsmdc_names_the_wrong_line(lsmdc, row, message):
     assert "LSMDC16_annos_val.csv" in str(caught.value)
 
 
+def test_lsmdc_training_rows_may_repeat_a_clip_but_not_leave_the_folder(lsmdc):
+    put(lsmdc / "LSMDC16_annos_training.csv", f"{CLIPS[0]}\t{TIMES}\ta\n../../etc/x\t{TIMES}\ttext\n")
+    with pytest.raises(PetvrError, match="'../../etc/x' cannot be the name of a video"):
+        load("lsmdc", lsmdc).split("train")
+
+
 def test_lsmdc_finds_a_clip_in_its_films_folder_or_beside_the_others(lsmdc):
     dataset = load("lsmdc", lsmdc)
     assert dataset.video_file(CLIPS[0]) == lsmdc / "videos" / FILM / f"{CLIPS[0]}.avi"
@@ -75,7 +81,7 @@ def activitynet(tmp_path):
     entries = {
         "v_aaaaaaaaaaa": {
             "duration": 30.0,
-            "timestamps": [[10, 20], [5.5, 0.5], [21, 99]],
+            "timestamps": [[10, 20], [15.5, 0.5], [21, 99]],
             "sentences": ["Then he\nsits.", " First  he stands.", " He leaves."],
         },
         "v_-bbbbbbbbbb": {"duration": 2, "timestamps": [[0, 1]], "sentences": ["A caf\u0065\u0301 “opens”."]},
