@@ -29,7 +29,7 @@ DO = {
     "world": "generate one data set of the synthetic world, in the file format of the real one",
     "weights": "bring a backbone's weights into results/weights (the demo: train its tiny CLIP)",
     "download": "bring a data set's annotation files and videos; --list says from where",
-    "data": "check a data set's annotation files and videos, and write its manifest",
+    "data": "check a data set and write its manifest, freeze what is there, or show the status of all",
     "frames": "decode each video once into the frame store",
     "train": "train and evaluate one run; resumes where a killed one stopped",
     "table": "build a table from the results that are there",

@@ -25,9 +25,14 @@ def run(args: argparse.Namespace, config: Config) -> None:
     plan = planning.plan(config, args.everything)
     layout = Layout(config.results)
     estimate = budget.estimate(plan)
+    lacking = {} if args.everything else planning.unavailable(config, plan)
     states = Counter(status(layout, run) for run in plan.runs.values())
     if args.json:
-        print(json.dumps(asdict(estimate) | {"status": dict(states)}, indent=1, default=str))
+        found = {"status": dict(states), "unavailable": {name: one.reason for name, one in lacking.items()}}
+        print(json.dumps(asdict(estimate) | found, indent=1, default=str))
         return
     print(budget.render_text(estimate))
     print("\nstatus of the runs: " + ", ".join(f"{count} {name}" for name, count in sorted(states.items())))
+    for name, one in lacking.items():
+        count = sum(run.dataset == name for run in plan.runs.values())
+        print(f"{name} cannot be had: {one.reason}; its {count} runs are counted here and would be left out")
