@@ -28,10 +28,14 @@ def run(args: argparse.Namespace, config: Config) -> None:
     items = _items(args.folder, config)
     out = Layout(config.results).frames(args.folder, args.sampler, args.frames, args.size)
 
+    shard, count = shards.parse(args.shard) if args.shard else (None, planning.frame_shards(config, args.folder))
+    parts: dict[int, list] = {number: [] for number in range(1, count + 1)}
+    for item in items:
+        parts[shards.shard_of(item.video, count)].append(item)
+
     def build(shard: int, of: int) -> dict[str, str]:
-        mine = [item for item in items if shards.shard_of(item.video, of) == shard]
         report = store.build(
-            mine,
+            parts[shard],
             shards.folder(out, shard, of) if of > 1 else out,
             sampler=args.sampler,
             frames=args.frames,
@@ -43,10 +47,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
         print(f"{what}: {report.decoded} videos decoded, {report.reused} there already, {report.seconds:.0f} s{rate}")
         return report.problems
 
-    if args.shard:
-        problems = build(*shards.parse(args.shard))
+    if shard:
+        problems = build(shard, count)
     else:
-        count = planning.frame_shards(config, args.folder)
         problems = {video: why for shard in range(1, count + 1) for video, why in build(shard, count).items()}
         if count > 1:
             joined = shards.join(out, count, {item.video for item in items})

@@ -139,16 +139,19 @@ def _show(answer: dict[str, Any], result: Result) -> None:
         )
     )
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("", "score", "video", "file", "captions") if text else ("", "score", "caption", "of video"):
+    for name in ("", "score", "video", "captions") if text else ("", "score", "caption", "of video"):
         table.add_column(name, justify="right" if name in ("", "score") else "left", overflow="fold")
     for row in answer["results"]:
         start = (str(row["rank"]), f"{row['score']:.4f}")
         if text:
             rest = len(row["captions"]) - SHOWN
             shown = "\n".join([*row["captions"][:SHOWN], *([f"... {rest} more"] if rest > 0 else [])])
-            window = row["seconds"]
-            file = row["file"] + (f" ({window[0]:g}-{window[1]:g} s)" if window else "")
-            table.add_row(*start, Text(row["video"], "bold"), Text(file), Text(shown))
+            window, parts = row["seconds"], [(row["video"], "bold")]
+            if row["file"] != row["video"]:  # of videos of one's own the path is the name
+                parts.append(f"\n{row['file']}")
+            if window:
+                parts.append(f"\n{window[0]:g}-{window[1]:g} s of it")
+            table.add_row(*start, Text.assemble(*parts), Text(shown))
         else:
             table.add_row(*start, Text(row["caption"], "bold"), Text(", ".join(row["videos"])))
     console.print(table)
