@@ -72,7 +72,8 @@ class Bringing:
                         (home / WORK).rmdir()
             ordered = [states[source.key] for source in self.place.sources]
             for source, state in zip(self.place.sources, ordered, strict=True):
-                state.optional = look(self.place, source, self.wishes.fill).optional
+                if state.gives == "annotations" and state.status not in GOOD:  # did the videos come without it?
+                    state.optional = look(self.place, source, self.wishes.fill).optional
             if all(state.status in GOOD or state.optional for state in ordered):
                 self._tidy()
             self.place.write(ordered)

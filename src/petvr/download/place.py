@@ -135,7 +135,8 @@ def name_of(mirror: Mirror) -> str:
 
 def look(place: Place, source: Source, fill: bool = False) -> State:
     """What is there of a source, without any network; status `absent` where it has to be brought."""
-    optional = source.optional or (place.helper(source) and not place.to_bring(fill))
+    lacking = [name for name in source.names if not (place.root / name).is_file()]
+    optional = source.optional or bool(lacking and place.helper(source) and not place.to_bring(fill))
     state = State(source.key, source.gives, "absent", files=source.names, optional=optional)
     state.next = f"petvr download {place.folder}" if source.mirrors else source.by_hand
     return _annotations(place, source, state) if source.gives == "annotations" else _videos(place, source, state, fill)
