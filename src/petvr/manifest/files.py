@@ -57,10 +57,8 @@ def write(layout: Layout, name: str, rows: list[Row], told: Summary) -> None:
     write_rows(layout, name, rows)
     content = {"format": FORMAT, **vars(told)}
     path = layout.manifest(name)
-    if _json(path) != content:
+    if _json(path) != content:  # else its time stays too, and no run has a reason to start
         atomic.write_json(path, content)
-    else:
-        path.touch()  # as young as its annotation files, unchanged in content
 
 
 def write_rows(layout: Layout, name: str, rows: list[Row]) -> None:
