@@ -9,6 +9,7 @@ import torch
 from petvr import methods, papers
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig, Tower, geometry, with_layers
+from petvr.costs.undrawn import Undrawn
 from petvr.errors import PetvrError
 from petvr.spec import method_id
 
@@ -278,8 +279,9 @@ def complete(method, setting):
 
 @each
 def test_count_with_vit_b_32_is_the_stated_one(case):
-    clip = weights.on_meta(geometry("vit-b-32"))
-    model = methods.adapt(clip, case.method, case.setting, frames=12, words=32, generator=torch.Generator())
+    with Undrawn():
+        clip = weights.on_meta(geometry("vit-b-32"))
+        model = methods.adapt(clip, case.method, case.setting, frames=12, words=32, generator=torch.Generator())
     counts = model.counts()
     assert counts["clip"] + counts["new"] == case.count
     assert counts["total"] == 151_277_313 + counts["new"]
@@ -438,14 +440,30 @@ def test_drawing_new_parts_leaves_the_global_generator_alone(case):
 def test_real_geometry_with_two_blocks_runs_forward_and_backward(case, tower):
     if "partial" in case.method or "everything" in case.setting.values():
         pytest.skip("covered by the tiny CLIP, and large")
-    model = shaken(made(case, name="vit-b-32"))
-    data = batch(model.clip.config, frames=1)
-    data = (data[0][:1], data[1][:1], data[2])
-    out = encode(model, tower, data)
+    model, data = made(case, name="vit-b-32"), one_video()
+    declared = {identity(part, tower) for part in case.method.split("+")}
+    with torch.no_grad():
+        fresh = encode(model, tower, data)
+    if "none" not in declared:
+        assert torch.equal(fresh, untouched(tower)) == (declared == {"exact"})
+        torch.testing.assert_close(fresh, untouched(tower), atol=0.05, rtol=0.05)
+    out = encode(shaken(model), tower, data)
     assert out.shape == ((1, 1, 512) if tower == "vision" else (3, 512)) and out.isfinite().all()
     if out.requires_grad:
         out.square().mean().backward()
-        assert any(parameter.grad is not None for parameter in model.trainable().values())
+        reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+        assert reached and reached <= set(model.trainable())
+
+
+def one_video():
+    pixels, mask, ids = batch(GEOMETRIES["vit-b-32"], frames=1)
+    return pixels[:1], mask[:1], ids
+
+
+@cache
+def untouched(tower):
+    with torch.no_grad():
+        return encode(plain("vit-b-32"), tower, one_video())
 
 
 @pytest.mark.parametrize("method", methods.NAMES())
