@@ -74,6 +74,13 @@ def test_a_data_set_lies_where_paths_says(folder, paths, annotations, videos, gi
     assert loaded.given("msvd") == given
 
 
+def test_a_path_for_no_data_set_is_an_error(folder):
+    from petvr import catalogue
+
+    with pytest.raises(PetvrError, match=r"paths: unknown folder of a data set 'msrvtt-9k' \(did you mean 'msrvtt'"):
+        catalogue.check(overlay(folder, {"paths": {"msrvtt-9k": "/d"}}))
+
+
 def test_error_in_the_base_file_names_the_base_file(folder):
     text = (folder / "config.yaml").read_text().replace("missing: record", "missing: ignore")
     (folder / "config.yaml").write_text(text)

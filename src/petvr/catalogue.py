@@ -61,7 +61,7 @@ def all_options(config: Config) -> Mapping[str, dict[str, tuple[str, Source]]]:
 
 
 def check(config: Config) -> None:
-    """Raises PetvrError for an option that no data set has, a wrong value, and a name of one's own that is taken."""
+    """Raises PetvrError for unknown options, values and folders in `paths`, and for an own name that is taken."""
     for name, given in config.options.items():
         if name not in datasets.NAMES:
             raise unknown("data set", name, [n for n in datasets.NAMES if datasets.dataset_class(n).options], "options")
@@ -71,7 +71,11 @@ def check(config: Config) -> None:
                 raise unknown("option", key, allowed, f"options.{name}")
             if value not in allowed[key]:
                 raise unknown("value", value, allowed[key], f"options.{name}.{key}")
-    taken = {*datasets.NAMES, *(datasets.folder(name) for name in datasets.NAMES)}
+    folders = {datasets.folder(name) for name in datasets.NAMES}
+    for key in config.paths:
+        if key not in folders:
+            raise unknown("folder of a data set", key, folders, "paths")
+    taken = {*datasets.NAMES, *folders}
     for name in config.own:
         if name in taken:
             raise PetvrError(f"own.{name}: this name belongs to one of the papers' data sets; choose another")
