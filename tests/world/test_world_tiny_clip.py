@@ -115,3 +115,9 @@ def test_sizes_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(PetvrError, match="image 48 must be a multiple of patch 20"):
         tiny_clip.train(tmp_path / "w", patch=20, progress=False)
     assert not (tmp_path / "w").exists()
+
+
+def test_words_of_equal_count_are_learned_in_one_order_and_not_by_chance():
+    """The order decides the ids, and these the weights: of two processes one would train another CLIP."""
+    _, merges = bpe.learn(["az ay ax aw av au at as"] * 2, merges=600)
+    assert merges == sorted(merges) and len(merges) == 8

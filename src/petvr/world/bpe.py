@@ -21,6 +21,7 @@ def learn(sentences: Iterable[str], merges: int) -> tuple[dict[str, int], list[t
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     alphabet = byte_symbols()
+    ends = [symbol + "</w>" for symbol in alphabet]
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
@@ -28,12 +29,13 @@ def learn(sentences: Iterable[str], merges: int) -> tuple[dict[str, int], list[t
     trainer = trainers.BpeTrainer(
         vocab_size=2 * len(alphabet) + merges,
         initial_alphabet=alphabet,
+        special_tokens=ends,  # pairs of equal count are merged by number, which these would otherwise get by chance
         end_of_word_suffix="</w>",
         show_progress=False,
     )
     tokenizer.train_from_iterator(sentences, trainer)
     learned = [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
-    symbols = [*alphabet, *(symbol + "</w>" for symbol in alphabet)]
+    symbols = [*alphabet, *ends]
     symbols += [left + right for left, right in learned]
     symbols += [START, END]
     return {symbol: number for number, symbol in enumerate(dict.fromkeys(symbols))}, learned
