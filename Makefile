@@ -8,7 +8,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 STAMP := $(VENV)/.petvr-installed
-SCHED := $(if $(filter-out 0 1,$(CORES)),-n $(CORES),)
+SCHED := $(if $(filter-out 0 1,$(CORES)),-n $(CORES) --dist loadgroup,)
+# one more than there are cores: tests on Slurm mostly wait
+SCHED_MORE := $(if $(filter-out 0 1,$(CORES)),-n $(shell expr $(CORES) + 1) --dist loadgroup,)
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,13 +30,13 @@ demo-all: $(STAMP) ## all tables of the four papers on the synthetic world, ever
 		--configfile workflow/demo.yaml workflow/demo_all.yaml -- all_tables all_figures
 	@$(BIN)/petvr -c demo -c workflow/demo_all.yaml summary
 
-test: $(STAMP) ## all tests but those on a private Slurm
-	$(BIN)/python -m pytest $(SCHED) -m "not slurm"
+test: $(STAMP) ## all tests; those on a private Slurm only where there is one (tests/cluster/install.sh brings it)
+	$(BIN)/python -m pytest $(SCHED_MORE)
 
 quick: $(STAMP) ## a subset under two minutes: no whole workflows, not the contract of every method
 	$(BIN)/python -m pytest $(SCHED) -m "not slow and not slurm" --ignore tests/methods --ignore tests/workflow
 
-test-slurm: $(STAMP) ## the executor on a private Slurm (tests/cluster/install.sh brings Debian's packages)
+test-slurm: $(STAMP) ## of these, only the executor on a private Slurm
 	$(BIN)/python -m pytest tests/cluster -m slurm
 
 check: $(STAMP) ## ruff, snakefmt, snakemake --lint

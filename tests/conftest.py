@@ -11,3 +11,14 @@ def real_files() -> Path:
     if not folder.is_dir():
         pytest.skip("no real annotation files: set PETVR_REAL to their folder")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a costly fixture stay in one worker (`--dist loadgroup`); what takes longest starts first."""
+    for item in items:
+        info = getattr(item, "_fixtureinfo", None)
+        fixtures = info.name2fixturedefs.values() if info else ()
+        if item.get_closest_marker("slurm") or any(one.scope == "module" for each in fixtures for one in each):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    first = {"cluster": 0, "workflow": 1}
+    items.sort(key=lambda item: first.get(item.path.parent.name, 2))
