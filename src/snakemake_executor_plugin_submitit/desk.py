@@ -25,6 +25,7 @@ class Item:
     needs: Mapping[str, Any]
     command: Callable[[Path], str]  # the shell command, given the submission's folder
     attempt: int
+    logs: list[str] = field(default_factory=list)  # of the rule, beside this package's own
     submission: Submission | None = None
     folder: str = ""
     again: int = 0  # submitted once more through no fault of its own

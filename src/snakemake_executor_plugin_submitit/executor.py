@@ -17,7 +17,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import CommonSettings
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
-from snakemake_executor_plugin_submitit import local, work
+from snakemake_executor_plugin_submitit import files, local, work
 from snakemake_executor_plugin_submitit.batches import SlurmBackend
 from snakemake_executor_plugin_submitit.desk import Desk, Item
 from snakemake_executor_plugin_submitit.environment import chosen
@@ -32,6 +32,15 @@ common_settings = CommonSettings(
     auto_deploy_default_storage_provider=False,
     pass_group_args=True,
 )
+
+
+def _members(job: Any) -> list[Any]:
+    return list(job.jobs) if job.is_group() else [job]
+
+
+def _last_words(path: str) -> str:
+    words = files.tail(path, 10)
+    return f"Last lines of {path}:\n{words}\n" if words else ""
 
 
 class Executor(RemoteExecutor):
@@ -86,6 +95,7 @@ class Executor(RemoteExecutor):
             item = Item(
                 work.describe(job), needs.asdict(), lambda folder, job=job: self._command(job, folder), job.attempt
             )
+            item.logs = [str(path) for member in _members(job) for path in member.log]
             info = SubmittedJobInfo(job=job, aux={"item": item})
             self.items[job] = item
             attached += self.desk.take(item)
@@ -109,15 +119,15 @@ class Executor(RemoteExecutor):
         else:
             waiting = format_cli_arg("--wait-for-files", needed, skip=not needed)
         args = f"{RealExecutor.get_job_args(self, job, cores=max(1, job.threads))} {waiting}"
-        members = list(job.jobs) if job.is_group() else [job]
+        members = _members(job)
         if not any("," in str(value) for member in members for value in member.wildcards_dict.values()):
             return args
         # Snakemake writes `--target-jobs rule:name="a,b"` and reads it as name=a (9.27): say it by files instead
         named = format_cli_arg("--target-jobs", encode_target_jobs_cli_args(job.get_target_spec()))
         if named not in args or not all(member.output for member in members):
             raise WorkflowError(f"{job}: Snakemake cannot hand a wildcard with a comma to a job without output files.")
-        files = " ".join(shlex.quote(str(member.output[0])) for member in members)
-        return f"{files} {args.replace(named, '')}"
+        targets = " ".join(shlex.quote(str(member.output[0])) for member in members)
+        return f"{targets} {args.replace(named, '')}"
 
     def additional_general_args(self) -> str:
         # a rule's own `retries:` are for this process to make, each as a new job, and not for the one on the node
@@ -141,7 +151,8 @@ class Executor(RemoteExecutor):
             else:
                 if Quietness.RULES in (self.workflow.output_settings.quiet or ()):
                     # `--quiet rules` keeps Snakemake's own report of a failed job to itself as well
-                    self.logger.error(f"Failed: {item.info['work']} (attempt {item.attempt})\n{message}")
+                    logs = "".join(_last_words(path) for path in item.logs)
+                    self.logger.error(f"Failed: {item.info['work']} (attempt {item.attempt})\n{message}{logs}")
                 self.report_job_error(info, msg=message + "\n")
 
     def handle_job_success(self, job: Any) -> None:

@@ -163,8 +163,9 @@ rule all:
     localrule: True
 rule bad:
     output: "bad.txt"
+    log: "bad.log"
     resources: mem_mb=500, runtime=10
-    shell: "echo no such split; exit 3"
+    shell: "echo no such split; echo no such clip > {log}; exit 3"
 rule long:
     output: "long-{i}.txt"
     threads: 3
@@ -187,6 +188,7 @@ def test_a_failure_is_told_while_others_run_and_petvr_jobs_knows_all_states(slur
 
     wait(lambda: states() == ["failed", "queued", "running", "running"], 90)  # two nodes of four CPUs
     wait(lambda: "exit code 3" in folder.log.read_text() and "no such split" in folder.log.read_text(), 30)
+    assert "Last lines of bad.log:\nno such clip" in folder.log.read_text()
     assert head.poll() is None and sum(folder.starts(i) for i in range(3)) == 2
     bad = rows()["bad/_"]
     one = folder.ledger().latest["bad/_"]
