@@ -94,6 +94,23 @@ def edited(project):
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
+def test_a_fork_of_a_warm_process_trains_to_the_same_bits(project):
+    """With a seed that no table asks for, so that the tables stay as they are."""
+    made = []
+    for how in ([], ["warm", "--", sys.executable, "-m", "petvr", "-c", "demo", "-c", "micro.yaml"]):
+        done = project.petvr(*how, "train", RUN.replace("seed-0", "seed-5"), "--threads", "1", "--fresh")
+        assert done.returncode == 0, done.stderr
+        assert "no warm process" not in done.stderr
+        folder = project.result(RUN.replace("seed-0", "seed-5")).parent
+        made.append((json.loads((folder / "result.json").read_text()), (folder / "adapter.safetensors").read_bytes()))
+        shutil.rmtree(folder)
+    (cold, weights), (warm, same) = made
+    assert cold["provenance"] != warm["provenance"]
+    assert cold["evaluations"] == warm["evaluations"]
+    assert weights == same
+
+
+
 def test_tables_hold_mean_and_deviation_of_the_results(project):
     import numpy as np
 
