@@ -3,7 +3,7 @@
 # make mlflow browse the runs;  make check  lint and format;  make clean-demo  forget the demo's results
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-all test quick test-slurm check mlflow clean-demo
+.PHONY: help install demo demo-all test quick test-slurm check docs mlflow clean-demo
 VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
@@ -43,6 +43,9 @@ check: $(STAMP) ## ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+docs: $(STAMP) ## write docs/methods.md anew from the code
+	$(BIN)/petvr docs methods
 
 mlflow: $(STAMP) ## open MLflow on loopback (CONFIG=demo shows the demo's runs)
 	$(BIN)/petvr $(if $(CONFIG),-c $(CONFIG)) mlflow
