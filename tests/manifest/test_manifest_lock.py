@@ -288,7 +288,7 @@ def test_status_leads_through_a_data_set_step_by_step(project, data, monkeypatch
     assert status(data)[1].split() == ["msvd", "ready"]
     video(project, "a2").unlink()
     line, step = status(data)
-    assert "2 / 3" in line and " D " in line and "1 differ" in line
+    assert " 2/3 " in line and " D " in line and "1 differ" in line
     assert "petvr data check msvd names what differs" in step
     data("freeze", "--accept")
     video(project, "a2").write_bytes(b"it is back")

@@ -34,8 +34,8 @@ def _grid(states: Sequence[State]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("data set", "annotations", *SPLITS, "frames", "class", "lock"):
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))  # 80 columns hold it
+    for name in ("data set", "files", *SPLITS, "stores", "class", "lock"):
         grid.add_column(name, justify="left" if name in ("data set", "lock") else "right", no_wrap=True)
     for state in states:
         splits = [_part(*state.videos[split]) if split in state.videos else Text("–") for split in SPLITS]
@@ -49,7 +49,7 @@ def _part(have: int, of: int) -> Any:
     from rich.text import Text
 
     style = "green" if have == of else "yellow" if have else "red"
-    return Text(f"{have:,} / {of:,}" if have != of else f"{of:,}", style=style)
+    return Text(f"{have:,}/{of:,}" if have != of else f"{of:,}", style=style)
 
 
 def sources(dataset: Dataset, console: Any = None) -> None:
