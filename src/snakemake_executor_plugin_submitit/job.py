@@ -200,9 +200,10 @@ class Runner:
             self._result("failed", status, f"was told to leave {self.starts} times (submitit-max-requeues)")
             sys.exit(1)
         # no result: whether this was preemption, the time limit or scancel shows in Slurm's state, which the head reads
-        files.write(self.folder / "stopped.json", {**self.me, "told": self.told, "code": status, "left": left})
         running, preempted = self._state() if self.told == "term" else (True, False)
-        if not left and not preempted:
+        left = left or preempted  # who dies of the announcement goes on from an older checkpoint
+        files.write(self.folder / "stopped.json", {**self.me, "told": self.told, "code": status, "left": left})
+        if not left:
             sys.exit(1)
         files.write(self.folder / "owner.json", {**self.me, "starts": self.starts, "left": time.time()})
         if running:

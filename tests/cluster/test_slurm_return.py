@@ -61,7 +61,7 @@ def test_preempted_where_slurm_says_so_by_sigterm_alone(bare, bench):
         assert bench.starts(name) == 2 and bench.ends(name) == 1, name
         assert (bench.folder / f"metric-{name}").read_text() == expected(20)
     stopped = files.read(desk.jobs / jobs[0].folder / "stopped.json")
-    assert (stopped["told"], stopped["code"]) == ("term", 143)
+    assert (stopped["told"], stopped["code"], stopped["left"]) == ("term", 143, True)
     assert not any(job.again for job in jobs)  # Slurm's own requeue, nothing was sent twice
 
 
