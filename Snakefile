@@ -59,6 +59,7 @@ onsuccess:
 
 
 onerror:
+    tell_failures(log)
     if unfinished():
         shell(
             f"python -m petvr table {' '.join(unfinished())}; python -m petvr index"

@@ -282,6 +282,8 @@ def test_where_a_missing_data_set_must_stop_the_run_the_rest_is_still_shown(proj
         "rules", "--rerun-triggers", "mtime", "params", "--config", *other, "unavailable=stop", "--", "all_tables",
     )  # fmt: skip
     assert done.returncode == 1
+    told = done.stderr.partition("petvr: failed, ")[2]  # quiet or not, the reason is on the screen
+    assert "petvr: error: " in told and "not in this world" in told
     text = (project.folder / "results" / "tables" / "vop" / "table_6.md").read_text()
     assert "not run: not in this world" in text
 

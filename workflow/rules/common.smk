@@ -10,6 +10,7 @@
 # exit code 1: with --keep-going all else goes on, and tables that waited for it are built of what there is (onerror).
 # A dry-run on a machine without any data set lists every job of the configuration: that is how one plans.
 import functools
+import re
 import sys
 from pathlib import Path
 
@@ -172,6 +173,15 @@ def unfinished():
             LAYOUT.result(run).exists() for run in awaited(PLAN.tables[name].runs)
         )
     ]
+
+
+def tell_failures(logs):
+    """Why rules failed, from their own logs: under `quiet: [rules]` Snakemake shows no more than their commands."""
+    told = "".join(Path(log).read_text() for log in logs)
+    failed = re.findall(r"> (\S+) 2>&1' returned non-zero", told)
+    for path in map(Path, dict.fromkeys(failed)):
+        lines = path.read_text().splitlines()[-5:] if path.exists() else []
+        print(f"petvr: failed, {path}:", *lines, sep="\n    ", file=sys.stderr)
 
 
 def closest(path):
