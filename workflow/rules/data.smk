@@ -17,10 +17,10 @@ rule weights:
         LAYOUT.weights("{backbone}") / "model.safetensors",
     log:
         LAYOUT.results / "logs" / "weights" / "{backbone}.log",
+    priority: 1  # every run waits for it
     conda:
         ENVIRONMENT
     threads: 1  # the tiny CLIP is too small to gain from a second one
-    priority: 1  # every run waits for it
     params:
         source=lambda w: (
             CONFIG.world.tiny_clip.model_dump() | {"seed": CONFIG.world.seed}
