@@ -40,6 +40,15 @@ class Overrides(_Section):
     methods: dict[str, dict[str, Any]] = {}
 
 
+class Replaced(_Section):
+    """A method's setting that takes the place of a printed one, e.g. where a narrower CLIP cannot have that."""
+
+    method: str
+    key: str
+    printed: bool | int | float | str
+    used: bool | int | float | str
+
+
 class Tracking(_Section):
     uri: str = "default"
     experiment: str = "petvr"
@@ -158,6 +167,7 @@ class Config(_Section):
     weights: dict[str, str]
     backbones: dict[str, str] = {}  # paper's backbone -> the one that is used (the demo: all -> tiny)
     recipe: Overrides = Overrides()
+    settings: list[Replaced] = []
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_minutes: float = Field(default=10, gt=0)
     chunk: int | None = Field(default=None, gt=0)

@@ -16,14 +16,14 @@ from typing import Any
 import yaml
 
 from petvr import catalogue, datasets, methods, papers, similarity, training
-from petvr.config import Config
+from petvr.config import Config, Replaced
 from petvr.errors import PetvrError, unknown
 from petvr.frames import decode, preprocess, samplers
 from petvr.layout import Layout
 from petvr.manifest import available
 from petvr.papers import own
 from petvr.papers.cells import parse_id
-from petvr.papers.plan import Known, Plan, TableView, expand
+from petvr.papers.plan import Instead, Known, Plan, TableView, expand
 from petvr.papers.table import Table
 from petvr.spec import Recipe, RunSpec
 
@@ -63,7 +63,16 @@ def plan(config: Config, everything: bool = False) -> Plan:
         overrides=config.recipe.model_dump(),
         known=None if everything else known(config),
         own=[own_table(config, name) for name in config.own],
+        instead=[_instead(given, number) for number, given in enumerate(config.settings)],
     )
+
+
+def _instead(given: Replaced, number: int) -> Instead:
+    try:
+        methods.settings(given.method, {given.key: given.used})
+    except PetvrError as error:
+        raise PetvrError(f"settings[{number}]: {error}") from error
+    return Instead(**given.model_dump())
 
 
 def own_table(config: Config, name: str) -> Table:

@@ -110,7 +110,6 @@ def test_a_fork_of_a_warm_process_trains_to_the_same_bits(project):
     assert weights == same
 
 
-
 def test_tables_hold_mean_and_deviation_of_the_results(project):
     import numpy as np
 

@@ -1,0 +1,56 @@
+"""What `make demo` and `make demo-all` would run fits the CLIP they train."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from petvr import config, planning
+from petvr.clip import weights
+from petvr.clip.config import ClipConfig, Tower
+from petvr.training import model
+
+ROOT = Path(__file__).parents[2]
+TOWER = Tower(width=64, layers=12, heads=2, mlp=256)  # as petvr.world.tiny_clip makes it
+TINY = ClipConfig(TOWER, TOWER, image=48, patch=16, positions=77, vocab=700, eot=699, embed=64)
+
+
+@pytest.fixture
+def plan(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("PETVR_CONFIG", raising=False)
+    return lambda *files: planning.plan(config.load(["demo", *files]))
+
+
+def test_the_demo_shows_the_tables_it_promises_in_full(plan):
+    tables = plan().tables
+    assert set(tables) == {
+        "vop/table_3", "rap/table_4", "mv_adapter/table_6a", "mv_adapter/table_6b", "mv_adapter/table_6c",
+        "cross_modal_adapter/table_2",
+    }  # fmt: skip
+    for table in tables.values():
+        assert all(cell.status == "run" for row in table.rows for cell in row.cells.values()), table.id
+
+
+@pytest.mark.slow
+def test_every_row_of_all_tables_fits_the_tiny_clip(plan, tmp_path):
+    everything = plan("workflow/demo_all.yaml")
+    assert len(everything.tables) == 33
+    shown = [cell for table in everything.tables.values() for row in table.rows for cell in row.cells.values()]
+    assert {cell.status for cell in shown} == {"run", "reported only"}
+    weights.save(weights.random(TINY, seed=0), tmp_path)
+    different = {}
+    for run in everything.runs.values():
+        recipe = run.recipe
+        parts = run.setting, recipe.frames, recipe.words, recipe.similarity, recipe.similarity_setting
+        different[run.method, repr(parts)] = run
+    generator = torch.Generator().manual_seed(0)
+    for run in different.values():
+        made = model.build(run, tmp_path, torch.device("cpu"))
+        pixels = torch.randn(2, run.recipe.frames, 3, TINY.image, TINY.image, generator=generator)
+        ids = torch.randint(1, 600, (3, run.recipe.words), generator=generator)
+        ids[:, -1] = TINY.eot
+        with torch.no_grad():
+            sentences = torch.randn(5, TINY.embed, generator=generator)
+            videos = made.frames(pixels, torch.ones(2, run.recipe.frames, dtype=torch.bool), sentences)
+            assert made.scores(made.texts(ids), videos).isfinite().all(), run.id
