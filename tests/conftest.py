@@ -3,6 +3,9 @@ from pathlib import Path
 
 import pytest
 
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")  # several workers, each with as many threads as there are cores, only wait
+
 
 @pytest.fixture(scope="session")
 def real_files() -> Path:

@@ -282,7 +282,7 @@ def test_where_a_missing_data_set_must_stop_the_run_the_rest_is_still_shown(proj
     )  # fmt: skip
     assert done.returncode == 1
     told = done.stderr.partition("petvr: failed, ")[2]  # quiet or not, the reason is on the screen
-    assert "petvr: error: " in told and "not in this world" in told
+    assert "petvr: error: unknown data set of the world 'lsmdc'" in told
     text = (project.folder / "results" / "tables" / "vop" / "table_6.md").read_text()
     assert "not run: not in this world" in text
 
