@@ -5,7 +5,10 @@ The number can be read back from any picture that shows the frame, so that a wro
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -40,6 +43,16 @@ def read(picture: np.ndarray) -> int | None:
     return number if _check(number) == bits & 15 else None
 
 
+@contextlib.contextmanager
+def _scheduled_as_before() -> Iterator[None]:
+    """SVT-AV1, used by root, makes the calling thread a real-time one, which would starve the machine from then on."""
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
+
+
 def write(
     path: Path, *, codec: str, frames: int = 100, fps: Fraction | int = 25, size: tuple[int, int] = (96, 64),
     gop: int = 12, b_frames: int = 0, audio: bool = False, options: dict[str, str] | None = None,
@@ -50,7 +63,7 @@ def write(
 
     delay: frames by which the picture starts later than the sound (or than 0); mux: options of the container.
     """
-    with av.open(str(path), "w", format=format, options=mux or {}) as container:
+    with _scheduled_as_before(), av.open(str(path), "w", format=format, options=mux or {}) as container:
         if title:
             container.metadata["title"] = title.decode()
         stream = container.add_stream(codec, rate=Fraction(fps))
