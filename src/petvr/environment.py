@@ -17,5 +17,10 @@ def export(config: dict[str, Any], source: Path) -> None:
     """
     os.environ["PETVR_CONFIG"] = json.dumps(config, default=str)
     for variable, folder in (("PYTHONPATH", source), ("PATH", Path(sys.executable).parent)):
-        rest = [part for part in os.environ.get(variable, "").split(os.pathsep) if part and part != str(folder)]
-        os.environ[variable] = os.pathsep.join([str(folder), *rest])
+        os.environ[variable] = leading(variable, folder)
+
+
+def leading(variable: str, folder: Path) -> str:
+    """The value of a variable that lists folders, with `folder` in front."""
+    rest = [part for part in os.environ.get(variable, "").split(os.pathsep) if part and part != str(folder)]
+    return os.pathsep.join([str(folder), *rest])

@@ -9,7 +9,7 @@ import torch
 from petvr import methods, papers
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig, Tower, geometry, with_layers
-from petvr.costs.undrawn import Undrawn
+from petvr.clip.undrawn import Undrawn
 from petvr.errors import PetvrError
 from petvr.spec import method_id
 

@@ -88,17 +88,12 @@ class Encoder(nn.Module):
         return x
 
 
-def _table(rows: int, width: int) -> nn.Embedding:
-    """An embedding that is filled later: drawing numbers on the meta device would import the compiler, a second."""
-    return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)
-
-
 class VisionEmbeddings(nn.Module):
     def __init__(self, config: ClipConfig):
         super().__init__()
         self.class_embedding = nn.Parameter(torch.zeros(config.vision.width))
         self.patch_embedding = nn.Conv2d(3, config.vision.width, config.patch, stride=config.patch, bias=False)
-        self.position_embedding = _table(config.patches + 1, config.vision.width)
+        self.position_embedding = nn.Embedding(config.patches + 1, config.vision.width)
 
 
 class VisionTower(nn.Module):
@@ -126,8 +121,8 @@ class VisionTower(nn.Module):
 class TextEmbeddings(nn.Module):
     def __init__(self, config: ClipConfig):
         super().__init__()
-        self.token_embedding = _table(config.vocab, config.text.width)
-        self.position_embedding = _table(config.positions, config.text.width)
+        self.token_embedding = nn.Embedding(config.vocab, config.text.width)
+        self.position_embedding = nn.Embedding(config.positions, config.text.width)
 
 
 class TextTower(nn.Module):

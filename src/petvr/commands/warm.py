@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from petvr import warm
+from petvr import environment, warm
 from petvr.config import Config
 from petvr.errors import PetvrError
 
@@ -26,18 +26,21 @@ def run(args: argparse.Namespace, config: Config) -> int:
         raise PetvrError("petvr warm: no command given; e.g. petvr warm snakemake --profile demo all_tables")
     with tempfile.TemporaryDirectory(prefix="petvr-warm-") as folder:
         path = Path(folder) / "socket"
+        source = Path(warm.SOURCE).parent  # the server must import this very one
         lifeline, hold = os.pipe()  # closed by the kernel however this process ends
         code = f"from pathlib import Path; from petvr import warm; warm.serve(Path({str(path)!r}), {lifeline})"
         server = subprocess.Popen(
-            [sys.executable, "-c", code], pass_fds=[lifeline], env=os.environ | {"PYTHONPATH": _path()}
+            [sys.executable, "-c", code],
+            pass_fds=[lifeline],
+            env=os.environ | {"PYTHONPATH": environment.leading("PYTHONPATH", source)},
         )
         os.close(lifeline)
         try:
             while not path.exists() and server.poll() is None:
                 time.sleep(0.01)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what Ctrl-C means
-            environment = os.environ | {warm.VARIABLE: warm.address(path)}
-            return subprocess.call(words, env=environment, preexec_fn=_attend)
+            served = os.environ | {warm.VARIABLE: warm.address(path)}
+            return subprocess.call(words, env=served, preexec_fn=_attend)
         except OSError as error:
             raise PetvrError(f"{words[0]}: cannot be started: {error.strerror}") from error
         finally:
@@ -47,9 +50,3 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 def _attend() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _path() -> str:
-    """The server must import this very source."""
-    rest = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    return os.pathsep.join([str(Path(warm.SOURCE).parent), *rest])

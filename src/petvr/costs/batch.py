@@ -15,8 +15,8 @@ import torch
 
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig
+from petvr.clip.undrawn import Undrawn
 from petvr.costs import compute
-from petvr.costs.undrawn import Undrawn
 
 SMALL = 2, 4, 6  # batches that are counted
 

@@ -24,7 +24,7 @@ from petvr import similarity as similarities
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig
 from petvr.clip.towers import Clip
-from petvr.costs.undrawn import Undrawn
+from petvr.clip.undrawn import Undrawn
 
 BATCH = 2
 

@@ -43,8 +43,8 @@ def counts(backbone: str, method: str, setting: Mapping[str, Any] | None = None,
 def _counts(backbone: str, method: str, setting: str, choices: str) -> Counts:
     from petvr import methods
     from petvr.clip import config, weights
+    from petvr.clip.undrawn import Undrawn
     from petvr.costs import compute
-    from petvr.costs.undrawn import Undrawn
 
     with Undrawn():
         clip = weights.on_meta(config.geometry(backbone))

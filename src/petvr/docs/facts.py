@@ -55,7 +55,7 @@ def made(method: str) -> Made:
     import torch
 
     from petvr.clip import config, weights
-    from petvr.costs.undrawn import Undrawn
+    from petvr.clip.undrawn import Undrawn
 
     needed = methods.similarity(method) or "mean_pool"
     counts = params.counts(BACKBONE, method, similarity=needed, frames=FRAMES, words=WORDS)
@@ -160,7 +160,7 @@ def head(name: str) -> tuple[int, tuple[str, ...]]:
     import torch
 
     from petvr.clip import config, weights
-    from petvr.costs.undrawn import Undrawn
+    from petvr.clip.undrawn import Undrawn
 
     with Undrawn(), torch.device("meta"):
         clip = weights.on_meta(config.geometry(BACKBONE))

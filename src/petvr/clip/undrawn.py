@@ -1,4 +1,5 @@
-"""Models without memory are built faster when nothing is drawn for them: torch's way to draw no numbers is slow."""
+"""Models without memory are built faster when nothing is drawn for them: torch's way to draw no numbers imports its
+compiler, which takes a second, and is slow."""
 
 from __future__ import annotations
 
