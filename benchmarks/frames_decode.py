@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from petvr.frames.build import prepared
-from petvr.frames.store import FrameStore, Item, build
+from petvr.data.frames.build import prepared
+from petvr.data.frames.store import FrameStore, Item, build
 
 
 def main() -> None:

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from petvr.frames.build import settings_of
-from petvr.frames.index import Stamp, checksum
-from petvr.frames.partial import Partial
-from petvr.frames.store import FrameStore
+from petvr.data.frames.build import settings_of
+from petvr.data.frames.index import Stamp, checksum
+from petvr.data.frames.partial import Partial
+from petvr.data.frames.store import FrameStore
 
 SAMPLER, FRAMES, SIZE = "c4c_1fps_int", 12, 224
 CAPTIONS = 20  # MSR-VTT: each video is a sample so many times an epoch
@@ -68,7 +68,7 @@ def main() -> None:
 
 def decoding(files: list[Path], folder: Path, rounds: int) -> dict[str, float]:
     """One pass over the clips: CLIP4Clip's loader, and the store's first pass (decoding, checking, writing)."""
-    from petvr.frames.build import Item, prepared
+    from petvr.data.frames.build import Item, prepared
 
     items = [Item(file.name, file) for file in files]
     seek_every_second(files[0])

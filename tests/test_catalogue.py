@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from petvr import catalogue, config, planning
+from petvr import config, planning
+from petvr.data import catalogue
 from petvr.errors import PetvrError
 
 ROOT = Path(__file__).parents[1]
@@ -97,7 +98,7 @@ def test_own_tables_and_data_sets_are_chosen_like_the_papers():
 
 
 def test_an_own_table_has_nothing_printed():
-    from petvr.tables import adapter
+    from petvr.report.tables import adapter
 
     plan = planning.plan(configured(own={"mine": OWN}))
     model = adapter.from_plan(plan, "own/mine")

@@ -75,7 +75,7 @@ def test_a_data_set_lies_where_paths_says(folder, paths, annotations, videos, gi
 
 
 def test_a_path_for_no_data_set_is_an_error(folder):
-    from petvr import catalogue
+    from petvr.data import catalogue
 
     with pytest.raises(PetvrError, match=r"paths: unknown folder of a data set 'msrvtt-9k' \(did you mean 'msrvtt'"):
         catalogue.check(overlay(folder, {"paths": {"msrvtt-9k": "/d"}}))

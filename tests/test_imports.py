@@ -10,31 +10,36 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "petvr"
 FLOOR = {"errors", "atomic", "spec", "result"}  # every package may use these
 ARROWS = {
-    "papers": set(),
-    "datasets": set(),
+    "papers": {"data.datasets"},
     "clip": set(),
     "retrieval": set(),
     "methods": {"clip"},
     "similarity": {"clip"},
-    "frames": {"datasets"},
-    "download": {"datasets"},
-    "manifest": {"datasets", "download", "frames", "layout"},
-    "costs": {"clip", "methods", "similarity", "papers"},
-    "docs": {"papers", "methods", "similarity", "clip", "costs"},
-    "training": {"methods", "similarity", "clip", "frames", "retrieval", "costs", "datasets"},
-    "search": {"training", "clip", "frames", "datasets"},
-    "tables": {"papers", "layout"},
-    "figures": {"papers", "tables", "layout"},
-    "tracking": {"papers", "layout"},
-    "world": {"datasets", "clip"},
+    "data.datasets": set(),
+    "data.frames": {"data.datasets"},
+    "data.download": {"data.datasets"},
+    "data.manifest": {"data.datasets", "data.download", "data.frames", "layout"},
+    "costs": {"clip", "methods", "similarity", "papers", "data.datasets"},
+    "training": {"methods", "similarity", "clip", "data.frames", "retrieval", "costs", "data.datasets"},
+    "search": {"training", "clip", "data.frames", "data.datasets"},
+    "report.tables": {"papers", "layout"},
+    "report.figures": {"papers", "report.tables", "layout"},
+    "report.tracking": {"papers", "layout"},
+    "report.docs": {"papers", "methods", "similarity", "clip", "costs"},
+    "world": {"data.datasets", "clip"},
 }
-PACKAGES = sorted(path.name for path in SOURCE.iterdir() if (path / "__init__.py").exists())
+WINGS = ("data", "report")  # packages of packages: what goes in, what comes out
+PACKAGES = sorted(
+    name.removesuffix("/__init__.py").replace("/", ".")
+    for wing in ("", *(f"{wing}/" for wing in WINGS))
+    for name in (path.relative_to(SOURCE).as_posix() for path in SOURCE.glob(f"{wing}*/__init__.py"))
+)
 
 
 def imported(package: str) -> dict[str, set[str]]:
     """Part of petvr -> the files of `package` that import it."""
     found: dict[str, set[str]] = {}
-    for path in (SOURCE / package).rglob("*.py"):
+    for path in SOURCE.joinpath(*package.split(".")).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = []
             if isinstance(node, ast.Import):
@@ -42,15 +47,16 @@ def imported(package: str) -> dict[str, set[str]]:
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{path}: relative import"
                 names = [node.module or ""]
-                if node.module == "petvr":
-                    names = [f"petvr.{alias.name}" for alias in node.names]
+                if node.module in {"petvr", *(f"petvr.{wing}" for wing in WINGS)}:
+                    names = [f"{node.module}.{alias.name}" for alias in node.names]
             for name in names:
                 if name.startswith("petvr."):
-                    found.setdefault(name.split(".")[1], set()).add(path.name)
+                    parts = name.split(".")[1:]
+                    found.setdefault(".".join(parts[: 2 if parts[0] in WINGS else 1]), set()).add(path.name)
     return found
 
 
-@pytest.mark.parametrize("package", [name for name in PACKAGES if name != "commands"])
+@pytest.mark.parametrize("package", [name for name in PACKAGES if name not in {"commands", *WINGS}])
 def test_arrows(package):
     assert package in ARROWS, f"package {package} has no arrows: add it to the design and here"
     for target, files in imported(package).items():
@@ -60,8 +66,12 @@ def test_arrows(package):
 
 def test_planning_and_light_packages_load_without_heavy_ones():
     """The Snakefile is parsed once per job: no torch, no transformers, no MLflow, no pandas, no matplotlib."""
-    light = "planning, config, cli, status, tables, tracking, figures, frames, methods, similarity, training, world"
-    code = f"import sys; from petvr import {light}; print(*(m for m in sys.modules if '.' not in m))"
+    light = (
+        "planning, config, cli, status, methods, similarity, training, world, costs.budget, data.catalogue, "
+        "data.frames, data.manifest, data.download, report.tables, report.tracking, report.figures"
+    )
+    imports = "; ".join(f"import petvr.{name}" for name in light.split(", "))
+    code = f"import sys; {imports}; print(*(m for m in sys.modules if '.' not in m))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"torch", "transformers", "mlflow", "pandas", "matplotlib", "av", "decord"} & set(out.split())
 

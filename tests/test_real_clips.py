@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from petvr import datasets, planning, training
+from petvr import planning, training
 from petvr.clip import tokenizer, weights
 from petvr.config import Config
-from petvr.frames import store
+from petvr.data import datasets
+from petvr.data.frames import store
 
 pytestmark = pytest.mark.slow
 FRAMES = 4

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from petvr import __version__, warm
+from petvr import __version__, fork_server
 from petvr.errors import PetvrError, unknown
 
 # command -> what it does; torch, MLflow and matplotlib are imported by the commands that need them
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 1 the command says no (a failed check), 2 bad input, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if warm.wanted(words) and (code := warm.ask(words)) is not None:
+        if fork_server.wanted(words) and (code := fork_server.ask(words)) is not None:
             return code
         return _run(words)
     except PetvrError as error:

@@ -160,7 +160,7 @@ class Config(_Section):
     results: Path = Path("results")
     data: Path = Path("data")
     paths: dict[str, Places] = {}
-    options: dict[str, dict[str, str]] = {}  # data set -> option -> value (petvr.catalogue)
+    options: dict[str, dict[str, str]] = {}  # data set -> option -> value (petvr.data.catalogue)
     own: dict[Annotated[str, AfterValidator(_own_name)], Own] = {}
     download: Downloads = Downloads()
     frames: Frames = Frames()

@@ -15,12 +15,13 @@ from typing import Any
 
 import yaml
 
-from petvr import catalogue, datasets, methods, papers, similarity, training
+from petvr import methods, papers, similarity, training
 from petvr.config import Config, Replaced
+from petvr.data import catalogue, datasets
+from petvr.data.frames import decode, preprocess, samplers
+from petvr.data.manifest import available
 from petvr.errors import PetvrError, unknown
-from petvr.frames import decode, preprocess, samplers
 from petvr.layout import Layout
-from petvr.manifest import available
 from petvr.papers import own
 from petvr.papers.cells import parse_id
 from petvr.papers.plan import Instead, Known, Plan, TableView, expand
@@ -246,6 +247,6 @@ def table_digest(view: TableView, rule: str) -> str:
 
 @functools.cache
 def _template_version() -> int:
-    from petvr import tables
+    from petvr.report import tables
 
     return tables.VERSION  # raised when a table would look different

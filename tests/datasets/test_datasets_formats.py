@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from petvr import datasets
-from petvr.datasets import load
+from petvr.data import datasets
+from petvr.data.datasets import load
 from petvr.errors import PetvrError
 
 

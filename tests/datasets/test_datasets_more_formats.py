@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petvr.datasets import load
+from petvr.data.datasets import load
 from petvr.errors import PetvrError
 
 FILM = "1004_Some_Film"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petvr.datasets.own import Own
+from petvr.data.datasets.own import Own
 from petvr.errors import PetvrError
 
 GOOD = """video,caption,split,note

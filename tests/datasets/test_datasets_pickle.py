@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petvr.datasets import load, plainpickle
+from petvr.data.datasets import load, plainpickle
 from petvr.errors import PetvrError
 
 VIDEOS = {"train": "bbbbbbbbbbb_2_9", "val": "ccccccccccc_0_4", "test": "-aaaaaaaaaa_1_5"}

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from petvr.datasets import NAMES, load
+from petvr.data.datasets import NAMES, load
 
 
 @pytest.mark.parametrize("name", ["msrvtt-9k", "msrvtt-7k"])

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from petvr import datasets
-from petvr.datasets import load
+from petvr.data import datasets
+from petvr.data.datasets import load
 from petvr.errors import PetvrError
 
 OFFICIAL = {  # videos, captions: the published or measured numbers

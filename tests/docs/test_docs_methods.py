@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from petvr import methods, similarity
-from petvr.docs import page, text
+from petvr.report.docs import page, text
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "methods.md"
 

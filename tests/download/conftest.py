@@ -4,9 +4,9 @@ import threading
 import pytest
 from rogue import Rogue
 
-from petvr.download.lock import Lock
-from petvr.download.patience import Patience
-from petvr.download.web import Web
+from petvr.data.download.lock import Lock
+from petvr.data.download.patience import Patience
+from petvr.data.download.web import Web
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from petvr.datasets import readers
-from petvr.datasets.base import Dataset, Split
-from petvr.datasets.source import Source, Watch
+from petvr.data.datasets import readers
+from petvr.data.datasets.base import Dataset, Split
+from petvr.data.datasets.source import Source, Watch
 
 NAMES = ("a", "b", "c", "d")
 LIST = "\n".join(NAMES).encode()

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from petvr.download.archives import Limits, Unpacking, is_video
-from petvr.download.failures import Full, Refused
-from petvr.download.untar import untar
-from petvr.download.unzip import unzip
+from petvr.data.download.archives import Limits, Unpacking, is_video
+from petvr.data.download.failures import Full, Refused
+from petvr.data.download.untar import untar
+from petvr.data.download.unzip import unzip
 
 CLIPS = {"MSRVTT/videos/all/video0.mp4": b"0" * 5_000, "MSRVTT/videos/all/video1.avi": b"1" * 700, "README.md": b"text"}
 

@@ -8,8 +8,8 @@ import yaml
 from test_download_archives import zipped
 
 from petvr import cli
-from petvr.datasets.msvd import Msvd
-from petvr.datasets.source import Login, Mirror, Source
+from petvr.data.datasets.msvd import Msvd
+from petvr.data.datasets.source import Login, Mirror, Source
 
 ROOT = Path(__file__).parents[2]
 FILES = {

@@ -13,9 +13,9 @@ from rogue import drip, drop, status
 from small_set import CLIPS, LIST, NAMES, small
 from test_download_archives import tarred, zipped
 
-from petvr.datasets.source import Login, Mirror, Source
-from petvr.download.bring import Wishes, bring
-from petvr.download.place import Place, look
+from petvr.data.datasets.source import Login, Mirror, Source
+from petvr.data.download.bring import Wishes, bring
+from petvr.data.download.place import Place, look
 from petvr.errors import PetvrError
 
 LOGIN = Login("127.0.0.1", "SMALL_USER", "SMALL_PASSWORD")
@@ -315,9 +315,9 @@ CHILD = """
 import sys
 from pathlib import Path
 sys.path[:0] = {path!r}
-from petvr.datasets.source import Mirror, Source
-from petvr.download.bring import Wishes, bring
-from petvr.download.place import Place
+from petvr.data.datasets.source import Mirror, Source
+from petvr.data.download.bring import Wishes, bring
+from petvr.data.download.place import Place
 from small_set import small
 root = Path({root!r})
 sources = (

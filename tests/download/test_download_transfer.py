@@ -6,12 +6,12 @@ import time
 import pytest
 from rogue import drip, drop, page, redirect, status
 
-from petvr.datasets.source import Login, Mirror
-from petvr.download.failures import Changed, Full, Gated, Refused, Temporary
-from petvr.download.lock import Lock
-from petvr.download.patience import Patience
-from petvr.download.transfer import fetch
-from petvr.download.web import Web
+from petvr.data.datasets.source import Login, Mirror
+from petvr.data.download.failures import Changed, Full, Gated, Refused, Temporary
+from petvr.data.download.lock import Lock
+from petvr.data.download.patience import Patience
+from petvr.data.download.transfer import fetch
+from petvr.data.download.web import Web
 
 BODY = random.Random("download/body").randbytes(300_000)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from small_set import LIST, NAMES, small
 
-from petvr.datasets.source import Mirror, Source
-from petvr.download.bring import Wishes, bring
-from petvr.download.failures import Refused, Temporary
-from petvr.download.place import Place
-from petvr.download.youtube import Blocked, judge
+from petvr.data.datasets.source import Mirror, Source
+from petvr.data.download.bring import Wishes, bring
+from petvr.data.download.failures import Refused, Temporary
+from petvr.data.download.place import Place
+from petvr.data.download.youtube import Blocked, judge
 
 
 class FakeError(Exception):
@@ -118,7 +118,7 @@ def test_everything_gone_is_known_as_such(youtube, call):
 
 
 def test_a_bot_check_ends_the_call_early(youtube, call, monkeypatch):
-    monkeypatch.setattr("petvr.download.youtube.ENOUGH_BLOCKS", 2)
+    monkeypatch.setattr("petvr.data.download.youtube.ENOUGH_BLOCKS", 2)
     youtube.answers = {f"id-{name}": "Sign in to confirm you’re not a bot." for name in NAMES}
     state = call(youtube_parallel=1)
     assert state.status == "deferred" and len(youtube.asked) == 2

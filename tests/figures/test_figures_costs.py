@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 from table_factory import put, result, row, spec, table
 
-from petvr import figures
 from petvr.errors import PetvrError
-from petvr.figures import costs
 from petvr.layout import Layout
-from petvr.tables import Printed, build
+from petvr.report import figures
+from petvr.report.figures import costs
+from petvr.report.tables import Printed, build
 
 HEAD = "method,papers,backbone,similarity,step_gflops,activations_mb"
 

@@ -9,12 +9,12 @@ import sys
 import pytest
 from table_factory import planned, put, result, row, spec, table
 
-from petvr import figures
 from petvr.errors import PetvrError
-from petvr.figures import points
-from petvr.figures.label import mathtext
 from petvr.layout import Layout
-from petvr.tables import build
+from petvr.report import figures
+from petvr.report.figures import points
+from petvr.report.figures.label import mathtext
+from petvr.report.tables import build
 
 
 @pytest.fixture
@@ -92,6 +92,7 @@ def test_names_with_dollars_and_carets():
 
 def test_importing_costs_no_matplotlib():
     heavy = {"matplotlib", "mlflow", "torch", "jinja2"}
-    code = f"import petvr.figures, petvr.tables, petvr.tracking, sys; print({heavy} & set(sys.modules))"
+    imports = "from petvr.report import figures, tables, tracking; import sys"
+    code = f"{imports}; print({heavy} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told.strip() == "set()"

@@ -6,10 +6,10 @@ import frames_zoo as zoo
 import numpy as np
 import pytest
 
+from petvr.data.frames import decode as decode_module
+from petvr.data.frames.decode import decode, read
+from petvr.data.frames.probe import Unreadable, probe
 from petvr.errors import PetvrError
-from petvr.frames import decode as decode_module
-from petvr.frames.decode import decode, read
-from petvr.frames.probe import Unreadable, probe
 
 B = {"b_frames": 2}
 ZOO = {
@@ -81,7 +81,7 @@ def test_decord_and_pyav_give_the_same_pixels(make, name):
 @pytest.mark.parametrize("name", ["mpeg4_b.avi", "h265.mp4", "mpeg1.mpg", "h264.ts"])
 def test_a_wrong_frame_from_decord_is_noticed(make, name, monkeypatch):
     """These are kept from decord; were one of them let through, the comparison with PyAV has to catch it."""
-    monkeypatch.setattr("petvr.frames.probe.Probe.against_decord", lambda self: None)
+    monkeypatch.setattr("petvr.data.frames.probe.Probe.against_decord", lambda self: None)
     indices = np.sort(np.random.default_rng(3).choice(FRAMES, 30, replace=False))
     found = read(make(name), lambda n, fps: indices)
     assert numbers(found.pictures) == indices.tolist()

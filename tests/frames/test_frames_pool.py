@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from petvr.data.frames import pool
+from petvr.data.frames.probe import Unreadable
 from petvr.errors import PetvrError
-from petvr.frames import pool
-from petvr.frames.probe import Unreadable
 
 
 def work(what, value=None):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from petvr.frames.preprocess import crop_box, prepare, scaled
+from petvr.data.frames.preprocess import crop_box, prepare, scaled
 
 
 def noise(height, width):

@@ -5,12 +5,12 @@ import importlib.util
 import numpy as np
 import pytest
 
-from petvr.datasets import load
-from petvr.frames.check import check
-from petvr.frames.decode import decode, read
-from petvr.frames.samplers import SAMPLERS, pick
-from petvr.frames.store import FrameStore, Item, build
-from petvr.frames.transcode import transcode
+from petvr.data.datasets import load
+from petvr.data.frames.check import check
+from petvr.data.frames.decode import decode, read
+from petvr.data.frames.samplers import SAMPLERS, pick
+from petvr.data.frames.store import FrameStore, Item, build
+from petvr.data.frames.transcode import transcode
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from petvr.data.frames.samplers import SAMPLERS, pick
 from petvr.errors import PetvrError
-from petvr.frames.samplers import SAMPLERS, pick
 
 FPS_2997 = 30000 / 1001
 

@@ -11,10 +11,10 @@ import frames_zoo as zoo
 import numpy as np
 import pytest
 
+from petvr.data.frames import shards
+from petvr.data.frames.index import INDEX, KEPT, PIXELS
+from petvr.data.frames.store import FrameStore, Item, build
 from petvr.errors import PetvrError
-from petvr.frames import shards
-from petvr.frames.index import INDEX, KEPT, PIXELS
-from petvr.frames.store import FrameStore, Item, build
 
 SIZE = 32
 SETTINGS = {"sampler": "c4c_1fps_int", "frames": 4, "size": SIZE, "progress": False, "workers": 1}
@@ -180,9 +180,9 @@ def test_a_shard_is_written_i_of_n(text):
 KILLED = """
 import sys, time
 from pathlib import Path
-from petvr.frames import shards
-from petvr.frames.partial import Partial
-from petvr.frames.store import Item, build
+from petvr.data.frames import shards
+from petvr.data.frames.partial import Partial
+from petvr.data.frames.store import Item, build
 
 def slow(self, *arguments, add=Partial.add, **facts):
     add(self, *arguments, **facts)

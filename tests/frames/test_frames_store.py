@@ -14,11 +14,11 @@ import frames_zoo as zoo
 import numpy as np
 import pytest
 
+from petvr.data.frames import build as build_module
+from petvr.data.frames.index import INDEX, PIXELS
+from petvr.data.frames.pool import Outcome
+from petvr.data.frames.store import FrameStore, Item, build
 from petvr.errors import PetvrError
-from petvr.frames import build as build_module
-from petvr.frames.index import INDEX, PIXELS
-from petvr.frames.pool import Outcome
-from petvr.frames.store import FrameStore, Item, build
 
 SIZE = 32
 LENGTHS = {"long": 200, "short": 60, "third": 130}  # frames at 10 fps
@@ -165,8 +165,8 @@ BUILD = """
 import resource, sys, time
 from pathlib import Path
 from petvr.errors import PetvrError
-from petvr.frames.partial import Partial
-from petvr.frames.store import Item, build
+from petvr.data.frames.partial import Partial
+from petvr.data.frames.store import Item, build
 
 def slow(self, *arguments, add=Partial.add, **facts):
     add(self, *arguments, **facts)
@@ -241,7 +241,7 @@ def test_killed_between_the_last_two_renames(many, undisturbed, tmp_path, monkey
         path.write_text(text)
 
     with monkeypatch.context() as patch:
-        patch.setattr("petvr.frames.partial.atomic.write_text", die)
+        patch.setattr("petvr.data.frames.partial.atomic.write_text", die)
         with pytest.raises(KeyboardInterrupt):
             build(many[1], tmp_path / "s", **SETTINGS)
     report = build(many[1], tmp_path / "s", **SETTINGS)
@@ -261,8 +261,8 @@ def test_full_disk_is_one_message_and_keeps_what_is_there(many, undisturbed, tmp
 
 
 def test_one_builder_at_a_time(items, tmp_path):
-    from petvr.frames.build import settings_of
-    from petvr.frames.partial import Partial
+    from petvr.data.frames.build import settings_of
+    from petvr.data.frames.partial import Partial
 
     with (
         Partial(tmp_path / "s", settings_of("uniform_mid", 4, 8)),
@@ -339,7 +339,7 @@ def test_plain_lines_where_nobody_watches(items, tmp_path, capsys):
 
 
 def test_nothing_here_imports_torch():
-    code = "import sys, petvr.frames.store, petvr.datasets.didemo; sys.exit('torch' in sys.modules)"
+    code = "import sys, petvr.data.frames.store, petvr.data.datasets.didemo; sys.exit('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY

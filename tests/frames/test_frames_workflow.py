@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from petvr import config, planning
-from petvr.frames.store import FrameStore
+from petvr.data.frames.store import FrameStore
 
 ROOT = Path(__file__).parents[2]
 MICRO = {

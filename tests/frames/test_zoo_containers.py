@@ -4,10 +4,10 @@ import frames_zoo as zoo
 import numpy as np
 import pytest
 
-from petvr.frames import preprocess
-from petvr.frames.decode import read
-from petvr.frames.samplers import SAMPLERS, pick
-from petvr.frames.store import FrameStore, Item, build
+from petvr.data.frames import preprocess
+from petvr.data.frames.decode import read
+from petvr.data.frames.samplers import SAMPLERS, pick
+from petvr.data.frames.store import FrameStore, Item, build
 
 FRAMES = 80  # at 25 a second: seven groups of pictures, three whole seconds
 SIZE = 32

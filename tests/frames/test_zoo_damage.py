@@ -4,10 +4,10 @@ import frames_zoo as zoo
 import numpy as np
 import pytest
 
-from petvr.frames.decode import read
-from petvr.frames.ends import Packet, affected, fills, secure
-from petvr.frames.probe import Unreadable, probe
-from petvr.frames.samplers import SAMPLERS, pick
+from petvr.data.frames.decode import read
+from petvr.data.frames.ends import Packet, affected, fills, secure
+from petvr.data.frames.probe import Unreadable, probe
+from petvr.data.frames.samplers import SAMPLERS, pick
 
 FRAMES = 100
 B3 = {"codec": "libx264", "b_frames": 3, "options": {"x264-params": "b-adapt=0:log-level=none"}}

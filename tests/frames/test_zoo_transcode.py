@@ -8,11 +8,11 @@ import pytest
 
 from petvr import cli
 from petvr.commands import videos
-from petvr.frames import check as check_module
-from petvr.frames.check import check
-from petvr.frames.decode import decode, read
-from petvr.frames.probe import Unreadable, probe
-from petvr.frames.transcode import transcode
+from petvr.data.frames import check as check_module
+from petvr.data.frames.check import check
+from petvr.data.frames.decode import decode, read
+from petvr.data.frames.probe import Unreadable, probe
+from petvr.data.frames.transcode import transcode
 
 FRAMES = 80
 MISREAD = ["xvid_b.avi", "h264.avi", "mpeg2.mpg", "wmv2.wmv", "mpeg4_b.mov", "av1.mp4", "h264.ts", "h265.mp4"]
@@ -81,7 +81,7 @@ def test_nothing_is_written_of_what_cannot_be_read_to_its_end(make, tmp_path):
 
 def test_a_result_that_does_not_agree_is_thrown_away(make, tmp_path, monkeypatch):
     """Were frames lost on the way, the file would not be kept."""
-    from petvr.frames import transcode as module
+    from petvr.data.frames import transcode as module
 
     half = make("half.mp4", frames=40).read_bytes()
     monkeypatch.setattr(module, "_write", lambda facts, times, part: part.write_bytes(half))

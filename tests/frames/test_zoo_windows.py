@@ -6,11 +6,11 @@ import frames_zoo as zoo
 import numpy as np
 import pytest
 
+from petvr.data.frames.decode import read
+from petvr.data.frames.samplers import SAMPLERS, pick
+from petvr.data.frames.store import FrameStore, Item, build
+from petvr.data.frames.timeline import part
 from petvr.errors import PetvrError
-from petvr.frames.decode import read
-from petvr.frames.samplers import SAMPLERS, pick
-from petvr.frames.store import FrameStore, Item, build
-from petvr.frames.timeline import part
 
 NTSC, FILM = Fraction(30000, 1001), Fraction(24000, 1001)
 X264 = {"codec": "libx264", "b_frames": 2, "size": (64, 64)}

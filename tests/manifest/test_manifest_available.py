@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from petvr.datasets.base import Dataset
-from petvr.datasets.source import Login, Mirror, Source
-from petvr.manifest.available import verdict
+from petvr.data.datasets.base import Dataset
+from petvr.data.datasets.source import Login, Mirror, Source
+from petvr.data.manifest.available import verdict
 
 LOGIN = Login("films.example", "FILMS_USER", "FILMS_PASSWORD")
 OPEN = Mirror("https://open.example/a.txt")

@@ -9,10 +9,10 @@ import yaml
 from pyarrow import parquet
 
 from petvr import cli
-from petvr.datasets import load
-from petvr.frames.index import Index, Problem, Record, Settings, Stamp
+from petvr.data.datasets import load
+from petvr.data.frames.index import Index, Problem, Record, Settings, Stamp
+from petvr.data.manifest import files, identity, lock
 from petvr.layout import Layout
-from petvr.manifest import files, identity, lock
 
 SPLITS = {"train": ["a1", "a2", "a3"], "val": ["v1"], "test": ["t1", "t2"]}
 BIG = 60_000  # bytes: more than a fingerprint's two ends
@@ -258,7 +258,7 @@ def test_unknown_words(project, data):
 
 def test_identity_of_real_annotations(real_files, tmp_path):
     """MSVD's real lists without any video: every row is there, and none is made up."""
-    from petvr.manifest.rows import collect
+    from petvr.data.manifest.rows import collect
 
     dataset = load("msvd", real_files / "msvd", tmp_path)
     found = collect(dataset, {name: dataset.split(name) for name in dataset.splits})

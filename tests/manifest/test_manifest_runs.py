@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from petvr import training
+from petvr.data.frames.index import Problem, Stamp
+from petvr.data.manifest import identity
 from petvr.errors import PetvrError
-from petvr.frames.index import Problem, Stamp
-from petvr.manifest import identity
 from petvr.training.splits import Checked
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 from petvr import planning, training
 from petvr.config import Config
+from petvr.data.frames import single
+from petvr.data.frames.store import FrameStore, Item, build
 from petvr.errors import PetvrError
-from petvr.frames import single
-from petvr.frames.store import FrameStore, Item, build
 from petvr.search import features, opened, rank
 from petvr.training import evaluate, job, model
 

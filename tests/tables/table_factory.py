@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from petvr.layout import Layout
+from petvr.report.tables import Column, Planned, Printed, Row, TableModel, Want
 from petvr.result import Cost, Data, Evaluation, Provenance, Result, data_class
 from petvr.spec import Recipe, RunSpec, Source
-from petvr.tables import Column, Planned, Printed, Row, TableModel, Want
 
 RECIPE = dict(
     optimizer="bert_adam", lr_clip=1e-7, lr_new=1e-4, lr_head=1e-4, weight_decay=0.2, no_decay="none",

@@ -8,8 +8,8 @@ import pytest
 from table_factory import planned, put, result, row, spec, table
 
 from petvr.layout import Layout
-from petvr.tables import Column, Printed, build
-from petvr.tables.estimate import Estimate, estimate, places, verdict
+from petvr.report.tables import Column, Printed, build
+from petvr.report.tables.estimate import Estimate, estimate, places, verdict
 
 
 def cell(built, line: int, key: str):

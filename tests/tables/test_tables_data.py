@@ -4,10 +4,10 @@ import pytest
 from table_factory import put, row, table
 
 from petvr.errors import PetvrError
+from petvr.report.tables import Planned, Want, build, render
+from petvr.report.tables.caption import caption, title
+from petvr.report.tables.model import Row
 from petvr.result import data_class
-from petvr.tables import Planned, Want, build, render
-from petvr.tables.caption import caption, title
-from petvr.tables.model import Row
 
 PRINTED = {(0, "t2v:R@1"): "44.6"}
 
@@ -103,7 +103,7 @@ def test_a_row_whose_data_cannot_be_had(tmp_path):
 def test_a_result_from_before_is_shown_although_its_data_are_gone(tmp_path, monkeypatch):
     """From the plan: runs without a result become `not run`, those with one stay."""
     from petvr.papers.plan import expand
-    from petvr.tables import from_plan
+    from petvr.report.tables import from_plan
 
     plan = expand(tables=["mv_adapter/table_3"], seeds=(0,))
     runs = list(plan.tables["mv_adapter/table_3"].runs)

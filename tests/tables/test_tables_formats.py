@@ -15,7 +15,7 @@ from table_factory import planned, put, result, row, spec, table
 
 from petvr.errors import PetvrError
 from petvr.layout import Layout
-from petvr.tables import FORMATS, Row, Want, build, render, show_run, show_table, write, write_index
+from petvr.report.tables import FORMATS, Row, Want, build, render, show_run, show_table, write, write_index
 
 
 @pytest.fixture

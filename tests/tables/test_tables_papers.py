@@ -13,7 +13,7 @@ from petvr import papers
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers.plan import Known, expand
-from petvr.tables import FORMATS, all_from_plan, build, from_plan, reader, render
+from petvr.report.tables import FORMATS, all_from_plan, build, from_plan, reader, render
 
 
 @pytest.fixture(scope="module")

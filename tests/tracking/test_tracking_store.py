@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from table_factory import put, result, spec
 
-from petvr import tracking
 from petvr.layout import Layout
-from petvr.tracking import store as stores
+from petvr.report import tracking
+from petvr.report.tracking import store as stores
 
 CELL = "vop/msrvtt-7k/vit-b-32/vop"
 
@@ -142,7 +142,7 @@ def test_the_store_can_be_deleted_and_built_again(ready):
     tracking.sync(ready)
     shutil.rmtree(Layout(ready).mlflow)
     # as a user would: MLflow keeps the deleted file open in the process that used it
-    code = "import sys; from petvr import tracking; print(tracking.sync(sys.argv[1]))"
+    code = "import sys; from petvr.report import tracking; print(tracking.sync(sys.argv[1]))"
     told = subprocess.run([sys.executable, "-c", code, str(ready)], capture_output=True, text=True, check=True).stdout
     assert "2 logged, 0 unchanged, 0 older ones removed" in told
     with sqlite3.connect(Layout(ready).mlflow / "mlflow.db") as database:
@@ -218,7 +218,7 @@ def test_eight_processes_on_a_store_that_does_not_exist_yet(results):
         put(results, f"m{index}", [40.0 + index])
     put(results, "vop", [44.0, 45.0])
     code = (
-        "import sys; from petvr import tracking\n"
+        "import sys; from petvr.report import tracking\n"
         "for path in sys.argv[1:]:\n"
         "    status = tracking.log_result(path)\n"
         "    assert status.ok, status.warning\n"

@@ -6,7 +6,7 @@ import torch
 import training_bench
 
 from petvr import training
-from petvr.frames.store import FrameStore
+from petvr.data.frames.store import FrameStore
 from petvr.training import model as models
 from petvr.training import prefix
 from petvr.training.report import Report

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from petvr import atomic, training
 from petvr.clip import weights
+from petvr.data.frames.index import Problem, Stamp
+from petvr.data.frames.store import Item, build
 from petvr.errors import PetvrError
-from petvr.frames.index import Problem, Stamp
-from petvr.frames.store import Item, build
 from petvr.result import Result
 from petvr.retrieval import metrics
 from petvr.training import evaluate, job, model, output

@@ -2,7 +2,7 @@
 
 import pytest
 
-from petvr.datasets.base import Split
+from petvr.data.datasets.base import Split
 from petvr.errors import PetvrError
 from petvr.result import Evaluation, data_class
 from petvr.training import missing, select

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from petvr.clip import tokenizer, weights
 from petvr.clip.config import ClipConfig, Tower
-from petvr.datasets.base import Dataset, Split, from_lists
-from petvr.frames.index import Index, Record, Settings, Stamp, checksum
+from petvr.data.datasets.base import Dataset, Split, from_lists
+from petvr.data.frames.index import Index, Record, Settings, Stamp, checksum
 from petvr.spec import Recipe, RunSpec
 
 torch.set_num_threads(1)
@@ -72,7 +72,7 @@ def pictures(video: str) -> np.ndarray:
 
 
 def write_store(folder: Path, videos: list[str], problems: dict | None = None) -> Path:
-    """A frame store as petvr.frames writes it, without decoding anything."""
+    """A frame store as petvr.data.frames writes it, without decoding anything."""
     folder.mkdir(parents=True)
     settings = Settings("uniform_mid", FRAMES, SIZE, {"sampler": 1, "decode": 1, "preprocess": 1, "format": 1})
     records, offset = {}, 0

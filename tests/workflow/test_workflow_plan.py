@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from petvr import config, datasets, planning
+from petvr import config, planning
+from petvr.data import datasets
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,4 +1,4 @@
-"""Generated folders: read by petvr.datasets, decoded by PyAV and decord, the same every time, restartable."""
+"""Generated folders: read by petvr.data.datasets, decoded by PyAV and decord, the same every time, restartable."""
 
 import filecmp
 import json
@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from petvr import datasets, world
+from petvr import world
+from petvr.data import datasets
 from petvr.errors import PetvrError
 from petvr.world import build, video
 from petvr.world.meaning import true_of

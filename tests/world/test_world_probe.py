@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from petvr import datasets, world
+from petvr import world
+from petvr.data import datasets
 from petvr.errors import PetvrError
 from petvr.world import probe
 

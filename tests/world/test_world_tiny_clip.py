@@ -92,7 +92,7 @@ def test_it_learns_to_find_its_own_pictures(tmp_path):
 
 
 def test_pictures_are_cropped_as_clip_crops_frames():
-    from petvr.frames import preprocess
+    from petvr.data.frames import preprocess
 
     still = stills.draw(generator(0, "crop"))
     picture = tiny_clip.pictures([still], 48)[0]

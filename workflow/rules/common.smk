@@ -17,12 +17,13 @@ from pathlib import Path
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 
-from petvr import catalogue, environment, planning
+from petvr import environment, planning
+from petvr.data import catalogue
 from petvr.config import check
 from petvr.errors import PetvrError
-from petvr.frames import shards
+from petvr.data.frames import shards
 from petvr.layout import Layout
-from petvr.manifest import lock
+from petvr.data.manifest import lock
 
 try:
     CONFIG = check(config, workflow.configfiles)

@@ -6,14 +6,15 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from petvr import catalogue, datasets, planning
+from petvr import planning
 from petvr.config import Config
+from petvr.data import catalogue, datasets
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
 from petvr.papers.plan import Plan
 
 if TYPE_CHECKING:
-    from petvr.manifest.state import Asked
+    from petvr.data.manifest.state import Asked
 
 ACTIONS = {
     "check": "count videos and captions, look at every file, compare with the lock, write the manifest",
@@ -59,8 +60,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 
 def _check(name: str, config: Config, *, freeze: bool, accept: bool, checksum: bool, every: bool) -> None:
-    from petvr import manifest
-    from petvr.manifest import available, files, lock
+    from petvr.data import manifest
+    from petvr.data.manifest import available, files, lock
 
     layout, path = Layout(config.results), planning.lock(config, name)
     dataset = planning.dataset(config, name)
@@ -107,8 +108,8 @@ def _present(dataset: datasets.Dataset) -> None:
 
 
 def _status(names: list[str], config: Config) -> None:
-    from petvr.manifest import report, watching
-    from petvr.manifest.state import state
+    from petvr.data.manifest import report, watching
+    from petvr.data.manifest.state import state
 
     plan = planning.plan(config)
     states = []
@@ -121,7 +122,7 @@ def _status(names: list[str], config: Config) -> None:
 
 
 def _asked(name: str, config: Config, plan: Plan) -> Asked:
-    from petvr.manifest.state import Asked
+    from petvr.data.manifest.state import Asked
 
     generated = config.world is not None and name not in config.own
     stores = {planning.store(config, run) for run in plan.runs.values() if run.dataset == name}

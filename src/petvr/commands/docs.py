@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    from petvr.docs import page
+    from petvr.report.docs import page
 
     path = args.out / f"{args.page}.md"
     atomic.write_text(path, page.methods_page())

@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from petvr import catalogue, datasets
 from petvr.config import Config
+from petvr.data import catalogue, datasets
 from petvr.errors import PetvrError, unknown
 
 if TYPE_CHECKING:
-    from petvr.download.place import Place, State
+    from petvr.data.download.place import Place, State
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> int:
     if not args.dataset and not args.list:
         raise PetvrError(f"which data set? one of {', '.join(datasets.NAMES)}")
-    from petvr.download.place import Place
+    from petvr.data.download.place import Place
 
     places = [
         Place(
@@ -77,8 +77,8 @@ def _folders(names: list[str], config: Config) -> list[str]:
 
 
 def _bring(places: list[Place], args: argparse.Namespace, config: Config) -> int:
-    from petvr.download import bring, progress
-    from petvr.download.place import GOOD
+    from petvr.data.download import bring, progress
+    from petvr.data.download.place import GOOD
 
     wishes = bring.Wishes(
         **config.download.model_dump(),
@@ -117,7 +117,7 @@ def _tell(folder: str, states: list[State]) -> None:
 
 
 def _list(place: Place, fill: bool) -> None:
-    from petvr.download.place import look, name_of
+    from petvr.data.download.place import look, name_of
 
     print(f"{place.folder}: annotation files in {place.root}, videos in {place.videos}")
     remarks: dict[str, None] = {}

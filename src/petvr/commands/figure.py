@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    from petvr import figures
+    from petvr.report import figures
 
     kinds = args.kind or (("costs",) if args.costs else KINDS[:2])
     plan = planning.plan(config)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from petvr import catalogue, planning
+from petvr import planning
 from petvr.config import Config
+from petvr.data import catalogue
+from petvr.data.frames.samplers import SAMPLERS
 from petvr.errors import PetvrError, unknown
-from petvr.frames.samplers import SAMPLERS
 from petvr.layout import Layout
 
 
@@ -21,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    from petvr.frames import shards, store
+    from petvr.data.frames import shards, store
 
     if args.workers is not None and args.workers < 1:
         raise PetvrError(f"--workers: {args.workers} given, allowed: 1 or more")
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
 def _items(folder: str, config: Config) -> list:
     """The videos of all data sets that lie in one folder, each once."""
-    from petvr.frames.store import Item
+    from petvr.data.frames.store import Item
 
     names = catalogue.sharing(config, folder)
     if not names:

@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    from petvr import tables
+    from petvr.report import tables
 
     plan = planning.plan(config)
     built = [table for table in build(config, plan, plan.tables) if not isinstance(table, PetvrError)]

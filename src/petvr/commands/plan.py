@@ -9,8 +9,8 @@ from dataclasses import asdict
 
 from petvr import planning
 from petvr.config import Config
+from petvr.costs import budget
 from petvr.layout import Layout
-from petvr.papers import budget
 from petvr.status import status
 
 

@@ -30,6 +30,6 @@ def run(args: argparse.Namespace, config: Config) -> None:
         if state == "stale":
             print(f"stale: {STATES['stale']}")
         result = Result.read(layout.result(run_id))
-    from petvr import tables
+    from petvr.report import tables
 
     tables.show_run(result, guesses_only=args.guesses)

@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> None:
     from rich.console import Console
 
-    from petvr import tables
+    from petvr.report import tables
 
     plan, layout, console = planning.plan(config), Layout(config.results), Console()
     built = [table for table in build(config, plan, plan.tables) if not isinstance(table, PetvrError)]

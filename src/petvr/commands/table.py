@@ -10,10 +10,10 @@ from pathlib import Path
 
 from petvr import planning
 from petvr.config import Config
+from petvr.data.manifest import lock
+from petvr.data.manifest.available import Verdict
 from petvr.errors import PetvrError
 from petvr.layout import Layout
-from petvr.manifest import lock
-from petvr.manifest.available import Verdict
 from petvr.papers.plan import Plan
 
 RULES = ("paper", "best_on_test", "last")
@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    from petvr import tables
+    from petvr.report import tables
 
     plan = planning.plan(config)
     if not args.table and not args.all:
@@ -61,7 +61,7 @@ def outdate(paths: Iterable[Path]) -> None:
 
 def build(config: Config, plan: Plan, names: Iterable[str], rule: str | None = None) -> Iterable:
     """The tables of these names, each read from the same results; a PetvrError stands for one that is refused."""
-    from petvr import tables
+    from petvr.report import tables
 
     rule = rule or config.rule
     read = tables.reader(config.results)

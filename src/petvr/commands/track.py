@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
 def sync(config: Config, plan: Plan, runs: list[str] | None = None):
     """MLflow as the results have it; tags name the tables each cell stands in."""
-    from petvr import tracking
+    from petvr.report import tracking
 
     tables = {cell.id: cell.tables for cell in plan.cells.values()}
     return tracking.sync(config.results, config.tracking_uri, config.tracking.experiment, tables, runs)

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 def _checked(config: Config, layout: Layout, name: str) -> Checked:
     """What `petvr data` found and what was frozen of it. A run by hand may do without; a lock is never ignored."""
-    from petvr.manifest import files, identity, lock
+    from petvr.data.manifest import files, identity, lock
     from petvr.training.splits import Checked
 
     path = planning.lock(config, name)

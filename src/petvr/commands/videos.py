@@ -29,8 +29,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, config: Config) -> int:
     """Exit code 1 where a file cannot be used."""
-    from petvr.frames import pool
-    from petvr.frames.progress import watching
+    from petvr.data.frames import pool
+    from petvr.data.frames.progress import watching
 
     files = list(_files(args.path))
     if not files:
@@ -69,8 +69,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 def look(file: Path, target: Path | None, use_decord: bool = True) -> tuple[str, bool]:
     """One line about a file, and whether it says anything out of the ordinary; writes or links it below `target`."""
-    from petvr.frames.check import check
-    from petvr.frames.transcode import transcode
+    from petvr.data.frames.check import check
+    from petvr.data.frames.transcode import transcode
 
     found = check(file, use_decord=use_decord)
     words = [f"{found.container.split(',')[0]} {found.codec} {found.width}x{found.height}", f"{found.n_frames} frames"]

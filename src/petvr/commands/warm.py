@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from petvr import environment, warm
+from petvr import environment, fork_server
 from petvr.config import Config
 from petvr.errors import PetvrError
 
@@ -26,9 +26,10 @@ def run(args: argparse.Namespace, config: Config) -> int:
         raise PetvrError("petvr warm: no command given; e.g. petvr warm snakemake --profile demo all_tables")
     with tempfile.TemporaryDirectory(prefix="petvr-warm-") as folder:
         path = Path(folder) / "socket"
-        source = Path(warm.SOURCE).parent  # the server must import this very one
+        source = Path(fork_server.SOURCE).parent  # the server must import this very one
         lifeline, hold = os.pipe()  # closed by the kernel however this process ends
-        code = f"from pathlib import Path; from petvr import warm; warm.serve(Path({str(path)!r}), {lifeline})"
+        serve = f"fork_server.serve(Path({str(path)!r}), {lifeline})"
+        code = f"from pathlib import Path; from petvr import fork_server; {serve}"
         server = subprocess.Popen(
             [sys.executable, "-c", code],
             pass_fds=[lifeline],
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
             while not path.exists() and server.poll() is None:
                 time.sleep(0.01)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what Ctrl-C means
-            served = os.environ | {warm.VARIABLE: warm.address(path)}
+            served = os.environ | {fork_server.VARIABLE: fork_server.address(path)}
             return subprocess.call(words, env=served, preexec_fn=_attend)
         except OSError as error:
             raise PetvrError(f"{words[0]}: cannot be started: {error.strerror}") from error

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from petvr import atomic
-from petvr.datasets import Split
+from petvr.data.datasets import Split
 from petvr.errors import PetvrError
 from petvr.search.opened import Opened, mark
 from petvr.training import evaluate

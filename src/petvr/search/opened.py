@@ -12,10 +12,10 @@ import torch
 
 from petvr.clip import tokenizer
 from petvr.clip import weights as clip_weights
-from petvr.datasets import Dataset, Split
+from petvr.data.datasets import Dataset, Split
+from petvr.data.frames.index import Stamp
+from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError, unknown
-from petvr.frames.index import Stamp
-from petvr.frames.store import FrameStore
 from petvr.result import Result
 from petvr.training import model, pool
 from petvr.training.machine import prepare

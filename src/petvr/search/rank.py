@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from petvr.datasets import Split
+from petvr.data.datasets import Split
+from petvr.data.frames import single
 from petvr.errors import PetvrError
-from petvr.frames import single
 from petvr.search import features
 from petvr.search.opened import Opened
 

@@ -10,9 +10,9 @@ import torch
 
 from petvr.clip import tokenizer
 from petvr.clip import weights as clip_weights
-from petvr.datasets import Dataset
+from petvr.data.datasets import Dataset
+from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
-from petvr.frames.store import FrameStore
 from petvr.result import Result
 from petvr.retrieval import dsl
 from petvr.spec import RunSpec

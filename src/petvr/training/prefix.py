@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
-from petvr.frames.store import FrameStore
 from petvr.training import precision
 from petvr.training.model import Model
 from petvr.training.report import Report

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
-from petvr.frames.store import FrameStore
 from petvr.training.prefix import Prefix
 
 

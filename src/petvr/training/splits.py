@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from petvr.datasets import Dataset
+from petvr.data.datasets import Dataset
+from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
-from petvr.frames.store import FrameStore
 from petvr.result import Data, data_class
 from petvr.spec import RunSpec
 from petvr.training import missing

@@ -1,0 +1,213 @@
+"""What every data set offers: splits of videos and captions, and where a video's file is."""
+
+from __future__ import annotations
+
+import abc
+import functools
+import hashlib
+import json
+import os
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from petvr.data.datasets.source import Source, Watch
+from petvr.errors import PetvrError, unknown
+from petvr.spec import Origin
+
+EXTENSIONS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".3gp", ".flv")
+WORLD_MARK = "world.json"  # written by the synthetic world beside the annotation files
+
+
+@dataclass(frozen=True)
+class Split:
+    """Videos and captions of one split; `captions[i]` describes `videos[owner[i]]`."""
+
+    name: str
+    videos: tuple[str, ...]
+    captions: tuple[str, ...]
+    owner: tuple[int, ...]
+
+    def digest(self) -> str:
+        """A hash of ids, captions and owners in their order: equal exactly when training would see the same data."""
+        text = json.dumps([self.name, self.videos, self.captions, self.owner], ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def captions_of(self, video: str) -> tuple[str, ...]:
+        index = self.videos.index(video)
+        return tuple(caption for caption, owner in zip(self.captions, self.owner, strict=True) if owner == index)
+
+    def keep(self, videos: Iterable[str]) -> Split:
+        """The split without the videos that are not in `videos` and without their captions; order is kept.
+
+        For a run on what a frame store could read; that videos are missing has to be said where this is called.
+        """
+        wanted = set(videos)
+        kept = tuple(video for video in self.videos if video in wanted)
+        place = {video: index for index, video in enumerate(kept)}
+        pairs = [(c, place[self.videos[o]]) for c, o in zip(self.captions, self.owner, strict=True)
+                 if self.videos[o] in place]  # fmt: skip
+        return Split(self.name, kept, tuple(c for c, _ in pairs), tuple(o for _, o in pairs))
+
+
+class Dataset(abc.ABC):
+    """A data set on disk. Subclasses say which files they need and read one split.
+
+    root: the folder with the annotation files under their official names.
+    videos: the folder with the video files; root/videos unless told otherwise.
+    official: (videos, captions) per split that the real data must have (DATASETS §0.1); None where `root` holds a
+    synthetic world (marked by a file world.json), whose sizes are the demo's own.
+    options: choices that change what is read, each with its values, the default first; `why` says who made the default.
+    """
+
+    name: ClassVar[str]
+    folder: ClassVar[str]
+    kind: ClassVar[Literal["single", "multi", "paragraph"]]
+    counts: ClassVar[dict[str, tuple[int, int]]]
+    options: ClassVar[dict[str, tuple[str, ...]]] = {}
+    why: ClassVar[dict[str, tuple[Origin, str]]] = {}  # option -> where its default comes from
+    uncertain: ClassVar[frozenset[str]] = frozenset()  # splits whose number of videos only one user reported
+    extensions: ClassVar[tuple[str, ...]] = EXTENSIONS
+    sources: ClassVar[tuple[Source, ...]] = ()
+
+    def __init__(self, root: Path, videos: Path | None = None, **options: Any):
+        self.root = Path(root)
+        self.videos = self.root / "videos" if videos is None else Path(videos)
+        for key, value in options.items():
+            if key not in self.options:
+                raise unknown(f"option of data set {self.name}", key, self.options)
+            if value not in self.options[key]:
+                raise unknown(f"value of {self.name}'s {key}", value, self.options[key])
+        self.chosen = {key: options.get(key, allowed[0]) for key, allowed in self.options.items()}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that exist; MSR-VTT has no validation split."""
+        return tuple(self.counts)
+
+    @property
+    def synthetic(self) -> bool:
+        return (self.root / WORLD_MARK).exists()
+
+    @property
+    def official(self) -> dict[str, tuple[int, int]] | None:
+        return None if self.synthetic else dict(self.counts)
+
+    def split(self, which: Literal["train", "val", "test"]) -> Split:
+        """Read one split. Raises PetvrError naming the annotation file and key that is missing or malformed."""
+        if which not in self.splits:
+            raise unknown(f"split of {self.name}", which, self.splits)
+        return self._read(which)
+
+    def complete(self, which: Literal["train", "val", "test"]) -> Split:
+        """The split, which for real data must have exactly the official numbers of videos and captions.
+
+        Raises PetvrError with the file and both numbers. A lack here is a wrong annotation file, never a lost video.
+        """
+        split = self.split(which)
+        if self.official is None or which not in self.official:
+            return split
+        listed, told = self.files(which)[0], self.files(which)[-1]
+        videos, captions = self.official[which]
+        for path, found, wanted, what in (
+            (listed, len(split.videos), videos, "videos"),
+            (told, len(split.captions), captions, "captions"),
+        ):
+            if found != wanted and not (what == "videos" and which in self.uncertain):
+                raise PetvrError(
+                    f"{path}: the {which} split of {self.name} has {found:,} {what} here, officially it has {wanted:,}"
+                )
+        return split
+
+    def video_file(self, video: str) -> Path:
+        """The file of `video` below `videos`; where none exists, the path that is expected first."""
+        present: dict[str, frozenset[str]] = {}  # a folder is looked at once, whatever the number of names
+        for name in self.file_names(video):
+            inner, _, leaf = name.rpartition("/")
+            if inner not in present:
+                present[inner] = listing(os.path.join(self.videos, inner))
+            if leaf in present[inner]:
+                return self.videos / name
+        return self.videos / next(iter(self.file_names(video)))
+
+    def file_names(self, video: str) -> Iterable[str]:
+        """File names this video may have below `videos`, the expected one first."""
+        return (video + extension for extension in self.extensions)
+
+    def window(self, video: str) -> tuple[float, float] | None:
+        """The seconds of the video to use; None is all of it."""
+        return None
+
+    def links(self, source: str) -> Iterable[tuple[str, str]]:
+        """(file name below `videos`, address) of each video of a source of kind `links`; the annotation files are
+        there when this is called. A data set that declares such a source has to say.
+        """
+        raise PetvrError(f"data set '{self.name}' does not say where the videos of its source '{source}' are")
+
+    def youtube(self, video: str) -> Watch | None:
+        """The YouTube video a clip is from, and its seconds; None where the data set is not from YouTube."""
+        return None
+
+    def annotation_files(self) -> list[Path]:
+        """Every annotation file that some split needs."""
+        return list(dict.fromkeys(path for which in self.splits for path in self.files(which)))
+
+    @abc.abstractmethod
+    def files(self, which: str) -> list[Path]:
+        """The annotation files of one split: the one that lists its videos first, the one with the captions last."""
+
+    @abc.abstractmethod
+    def _read(self, which: str) -> Split:
+        """The split from the official files; `which` is known to be one of `splits`."""
+
+
+def listing(folder: str) -> frozenset[str]:
+    """The names in a folder, read again only when the folder changed: looking up 10,000 videos is one listing."""
+    try:
+        stamp = os.stat(folder).st_mtime_ns
+    except OSError:
+        return frozenset()
+    return _names(folder, stamp)
+
+
+@functools.lru_cache(maxsize=512)  # LSMDC has a folder per film
+def _names(folder: str, stamp: int) -> frozenset[str]:
+    return frozenset(os.listdir(folder))
+
+
+def from_lists(name: str, videos: Sequence[str], captions: dict[str, list[str]]) -> Split:
+    """A split from a list of videos and each one's captions; videos without captions have to be left out before."""
+    texts = [(caption, index) for index, video in enumerate(videos) for caption in captions[video]]
+    return Split(name, tuple(videos), tuple(text for text, _ in texts), tuple(index for _, index in texts))
+
+
+def tidy(text: str) -> str:
+    """Runs of white space, newlines included, become one blank, none at the edges; accents composed (Unicode NFC).
+
+    NFC because copies of a file that passed through some file systems and tools come back decomposed: the words, and
+    so a split's digest, must not depend on that. It changes no character of the published files; curly quotes and
+    other signs stay, since CLIP's own text cleaning (petvr.clip.tokenizer) is the one place that turns them.
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def distinct(values: Sequence[str], path: Path) -> Sequence[str]:
+    """`values`, or PetvrError where one occurs twice (an index into them would then mean two videos) or is no name."""
+    seen: set[str] = set()
+    for value in values:
+        plain(value, path)
+        if value in seen:
+            raise PetvrError(f"{path}: video '{value}' is listed twice")
+        seen.add(value)
+    if not values:
+        raise PetvrError(f"{path}: lists no video")
+    return values
+
+
+def plain(video: str, path: Path) -> str:
+    """`video`, or PetvrError where an annotation file names a video that would lie outside its folder."""
+    if "/" in video or "\\" in video or not video.isprintable() or video in (".", ".."):
+        raise PetvrError(f"{path}: {video!r} cannot be the name of a video: it holds a path or unprintable characters")
+    return video

@@ -1,0 +1,170 @@
+"""The store's index: what lies where in frames.bin, from which decoder, with which checksum.
+
+<store>/frames.bin   uint8 pictures [3, size, size], one after the other, unpadded
+<store>/index.json   settings, digest, one record per video, the problems; written last: it makes a store complete
+<store>/.kept.json   the same once more: Snakemake deletes index.json, its declared output, before it asks again
+
+A store built in shards (shards.py) has no pictures of its own: its index names each shard's frames.bin, and
+counts offsets through all of them in that order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from petvr.errors import PetvrError
+
+FORMAT = 1
+PIXELS, INDEX, KEPT = "frames.bin", "index.json", ".kept.json"
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """How a source file is recognised without reading it: its size in bytes and its time of change."""
+
+    bytes: int | None = None  # None: there is no such file
+    mtime_ns: int | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp:
+        try:
+            facts = path.stat()
+        except OSError:
+            return cls()
+        return cls(facts.st_size, facts.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One video in the store."""
+
+    offset: int  # pictures before it in frames.bin
+    indices: tuple[int, ...]  # frames of the video, in order
+    n_frames: int  # frames the video has
+    fps: float
+    decoder: str
+    note: str
+    source: Stamp
+    window: tuple[float, float] | None
+    checksum: str  # of its pictures
+
+    @property
+    def count(self) -> int:
+        return len(self.indices)
+
+    @property
+    def end(self) -> int:
+        """Pictures up to its last one."""
+        return self.offset + self.count
+
+    def moved(self, pictures: int) -> Record:
+        """The same, behind so many other pictures."""
+        return replace(self, offset=self.offset + pictures)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One video that could not be read, and why."""
+
+    reason: str
+    source: Stamp
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a store's pictures depend on beside the videos."""
+
+    sampler: str
+    frames: int
+    size: int
+    versions: dict[str, int]  # sampler, decode, preprocess, format
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of pictures, below the store's folder, and how many of them the index uses."""
+
+    file: str
+    pictures: int
+
+
+@dataclass
+class Index:
+    settings: Settings
+    videos: dict[str, Record]
+    problems: dict[str, Problem]
+    shards: tuple[Shard, ...] = ()  # none: all pictures lie in the store's own frames.bin
+
+    @property
+    def files(self) -> tuple[Shard, ...]:
+        """Where the pictures lie, in the order in which offsets count them."""
+        return self.shards or (Shard(PIXELS, max((entry.end for entry in self.videos.values()), default=0)),)
+
+    def digest(self) -> str:
+        """Equal exactly when the settings, the pictures of every video and the list of unreadable videos are equal.
+
+        Where the pictures lie, and in how many shards, does not count.
+        """
+        content = {
+            "settings": asdict(self.settings),
+            "videos": [[v, r.checksum, r.indices] for v, r in sorted(self.videos.items())],
+            "problems": sorted(self.problems),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def insist(self, where: Path) -> None:
+        """Raises PetvrError where there are videos and not one can be read."""
+        if self.problems and not self.videos:
+            video, problem = next(iter(self.problems.items()))
+            count = len(self.problems)
+            raise PetvrError(f"{where}: none of {count} videos can be read; the first: {video}: {problem.reason}")
+
+    def to_json(self) -> dict[str, Any]:
+        data = asdict(self)
+        if not self.shards:
+            del data["shards"]
+        return {"format": FORMAT, "digest": self.digest(), **data}
+
+    @classmethod
+    def read(cls, store: Path, name: str = INDEX) -> Index:
+        """Raises PetvrError where there is no complete store, or one of another format."""
+        path = store / name
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise PetvrError(
+                f"{path}: no such frame store (or its building was interrupted: build it again)"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise PetvrError(f"{path}: cannot be read ({error})") from error
+        try:
+            if data["format"] != FORMAT:
+                raise PetvrError(f"{path}: format {data['format']}, this version of petvr reads {FORMAT}")
+            return cls(
+                Settings(**data["settings"]),
+                {video: record(value) for video, value in data["videos"].items()},
+                {video: problem(value) for video, value in data["problems"].items()},
+                tuple(Shard(**shard) for shard in data.get("shards", ())),
+            )
+        except (KeyError, TypeError) as error:
+            raise PetvrError(f"{path}: not a frame store's index ({type(error).__name__}: {error})") from error
+
+
+def record(data: dict[str, Any]) -> Record:
+    window = None if data["window"] is None else tuple(data["window"])
+    source, indices = Stamp(**data["source"]), tuple(data["indices"])
+    return Record(**{**data, "window": window, "source": source, "indices": indices})
+
+
+def problem(data: dict[str, Any]) -> Problem:
+    return Problem(data["reason"], Stamp(**data["source"]))
+
+
+def checksum(pictures: np.ndarray) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(pictures).data, digest_size=16).hexdigest()

@@ -1,0 +1,51 @@
+"""What frame stores know of videos: how many frames, how long, and which cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from petvr.data.frames.index import INDEX, Index, Problem, Record
+from petvr.data.manifest.rows import Row
+from petvr.errors import PetvrError
+
+
+@dataclass
+class Decoded:
+    """All stores of one folder of videos, joined: a video that one of them could not read is a problem."""
+
+    stores: dict[str, str] = field(default_factory=dict)  # name of the store -> its digest
+    records: dict[str, Record] = field(default_factory=dict)
+    problems: dict[str, Problem] = field(default_factory=dict)
+
+
+def read(folder: Path) -> Decoded:
+    """The finished stores below results/frames/<folder>. A store that is broken or of an old format says nothing."""
+    found = Decoded()
+    for path in sorted(folder.glob(f"*/{INDEX}")):
+        try:
+            index = Index.read(path.parent)
+        except PetvrError:
+            continue  # `petvr frames` will build it anew
+        found.stores[path.parent.name] = index.digest()
+        found.records.update(index.videos)
+        found.problems.update(index.problems)
+    return found
+
+
+def joined(rows: Iterable[Row], found: Decoded) -> list[Row]:
+    """The rows with frames, duration and unreadable videos, where a store read the very file that is there now."""
+    return [_joined(row, found.records.get(row.video), found.problems.get(row.video)) for row in rows]
+
+
+def _joined(row: Row, record: Record | None, problem: Problem | None) -> Row:
+    here = (row.bytes, row.mtime_ns)
+    if row.bytes is None:
+        return row
+    if record is not None and (record.source.bytes, record.source.mtime_ns) == here:
+        seconds = round(record.n_frames / record.fps, 3) if record.fps > 0 else None
+        row = replace(row, frames=record.n_frames, fps=record.fps, duration=seconds)
+    if problem is not None and row.ok and (problem.source.bytes, problem.source.mtime_ns) == here:
+        row = replace(row, status="undecodable", reason=problem.reason)
+    return row

@@ -1,0 +1,110 @@
+"""Manifests on disk: a parquet file per split with every video, and a JSON summary that the workflow waits for.
+
+The summary holds nothing that a second look at the same files would change, so that writing it again asks for no run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from petvr import atomic
+from petvr.data.manifest import identity
+from petvr.data.manifest.rows import STATUSES, Row, table
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `results/manifests/<dataset>.json` says."""
+
+    dataset: str
+    presence: str  # see petvr.data.manifest.identity
+    splits: dict[str, dict[str, Any]]  # name -> videos, official, captions, digest, ok
+    left_out: dict[str, dict[str, str]]  # split -> video -> status, of those that are absent or plainly no video
+
+
+def summary(name: str, splits: Mapping[str, str], official: Mapping[str, tuple[int, int]], rows: list[Row]) -> Summary:
+    """splits: name -> `Split.digest()`; official: name -> (videos, captions), what is listed where it is silent."""
+    counts: dict[str, dict[str, Any]] = {}
+    left_out: dict[str, dict[str, str]] = {}
+    for split, digest in splits.items():
+        mine = [row for row in rows if row.split == split]
+        counts[split] = {
+            "videos": len(mine),
+            "official": max(official.get(split, (0, 0))[0], len(mine)),
+            "captions": sum(row.captions for row in mine),
+            "digest": digest,
+            **_sorted(Counter(row.status for row in mine)),
+        }
+        left_out[split] = {row.video: row.status for row in sorted(mine, key=lambda row: row.video) if not row.ok}
+    return Summary(name, identity.presence(name, splits, rows), counts, left_out)
+
+
+def _sorted(found: Counter) -> dict[str, int]:
+    return {status: found[status] for status in STATUSES if found[status] or status == "ok"}
+
+
+def write(layout: Layout, name: str, rows: list[Row], told: Summary) -> None:
+    """All parquet files, then the summary."""
+    write_rows(layout, name, rows)
+    content = {"format": FORMAT, **vars(told)}
+    path = layout.manifest(name)
+    if _json(path) != content:  # else its time stays too, and no run has a reason to start
+        atomic.write_json(path, content)
+
+
+def write_rows(layout: Layout, name: str, rows: list[Row]) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    for split in dict.fromkeys(row.split for row in rows):
+        with atomic.replacing(layout.manifest_rows(name, split)) as temporary:
+            parquet.write_table(pyarrow.table(table([row for row in rows if row.split == split]), _schema()), temporary)
+
+
+def _schema() -> Any:
+    import pyarrow
+
+    whole, real = ("bytes", "mtime_ns", "frames", "captions"), ("start", "end", "fps", "duration")
+    kinds = dict.fromkeys(whole, pyarrow.int64()) | dict.fromkeys(real, pyarrow.float64())
+    return pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in Row.__dataclass_fields__])
+
+
+def read_rows(layout: Layout, name: str, splits: Iterable[str]) -> list[Row]:
+    """Rows of an earlier manifest; none where it was never written or cannot be read."""
+    from pyarrow import ArrowException, parquet
+
+    rows: list[Row] = []
+    for split in splits:
+        try:
+            data = parquet.read_table(layout.manifest_rows(name, split)).to_pydict()
+            rows += [Row(**dict(zip(data, values, strict=True))) for values in zip(*data.values(), strict=True)]
+        except (OSError, ArrowException, TypeError):
+            continue  # it only saves reading files again
+    return rows
+
+
+def read(layout: Layout, name: str) -> Summary | None:
+    """The summary; None where the data set was never checked or was checked by an older petvr."""
+    data = _json(layout.manifest(name))
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        return None
+    try:
+        return Summary(**{key: data[key] for key in Summary.__dataclass_fields__})
+    except KeyError as error:
+        raise PetvrError(f"{layout.manifest(name)}: no key {error}; write it anew: petvr data check {name}") from error
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

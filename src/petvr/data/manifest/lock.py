@@ -1,0 +1,149 @@
+"""`locks/<dataset>.json`: the state of a data set that a user froze and commits; everything that differs is named.
+
+One line per video (status, bytes, fingerprint, hash of its captions), sorted, so that `git diff` reads well. `hash` is
+the identity that results and tables carry. Annotation files are listed with their sha256 for the record; what counts is
+their content, since copies of the official lists differ in their last newline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from petvr import atomic
+from petvr.data.manifest import identity
+from petvr.data.manifest.rows import OK, Row
+from petvr.errors import PetvrError
+
+FORMAT = 1
+
+
+class Frozen(NamedTuple):
+    status: str
+    bytes: int | None
+    fingerprint: str
+    captions: str  # first half of the sha256 of its captions
+
+
+@dataclass(frozen=True)
+class Lock:
+    dataset: str
+    hash: str
+    annotations: dict[str, str]  # file name -> sha256
+    splits: dict[str, str]  # name -> Split.digest()
+    videos: dict[str, dict[str, Frozen]]  # split -> video -> state
+
+    def usable(self, split: str) -> frozenset[str]:
+        return frozenset(video for video, state in self.videos.get(split, {}).items() if state.status in OK)
+
+
+@dataclass(frozen=True)
+class Change:
+    split: str
+    video: str  # "" for a whole split
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.split} {self.video}: {self.what}" if self.video else f"{self.split}: {self.what}"
+
+
+def freeze(name: str, annotations: list[Path], splits: Mapping[str, str], rows: list[Row]) -> Lock:
+    """The lock of these rows, which should be joined with the frame stores' findings."""
+    videos: dict[str, dict[str, Frozen]] = {split: {} for split in splits}
+    for row in sorted(rows, key=lambda row: row.video):
+        videos[row.split][row.video] = Frozen(row.status, row.bytes, row.fingerprint, row.captions_sha256[:32])
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(annotations)}
+    return Lock(name, identity.of_rows(name, splits, rows), hashes, dict(splits), videos)
+
+
+def differences(frozen: Lock, now: Lock) -> list[Change]:
+    """What is not as it was frozen. Statuses that mean the same for a run (missing, gone for good) do not differ."""
+    found = []
+    for split in dict.fromkeys([*frozen.videos, *now.videos]):
+        old, new = frozen.videos.get(split, {}), now.videos.get(split, {})
+        changed = [
+            Change(split, video, what)
+            for video in sorted(old.keys() | new.keys())
+            if (what := _change(old.get(video), new.get(video)))
+        ]
+        if not changed and frozen.splits.get(split) != now.splits.get(split):
+            changed = [Change(split, "", "the order of its videos or captions changed")]
+        found += changed
+    return found
+
+
+def _change(old: Frozen | None, new: Frozen | None) -> str:
+    if old is None:
+        return "new in the list of the split"
+    if new is None:
+        return "no longer in the list of the split"
+    said = []
+    if old.captions != new.captions:
+        said.append("captions changed")
+    if old.fingerprint and not new.fingerprint:
+        said.append("its file is gone" + (f" ({new.status})" if new.status != "missing" else ""))
+    elif new.fingerprint and not old.fingerprint:
+        said.append(f"its file is there now, frozen as {old.status}")
+    elif old.fingerprint != new.fingerprint:
+        said.append(f"its file was replaced ({old.bytes} bytes, now {new.bytes})")
+    elif old.status in OK and new.status not in OK:
+        said.append(f"is {new.status} now, frozen as {old.status}")
+    elif new.status in OK and old.status not in OK:
+        said.append(f"can be read now, frozen as {old.status}")
+    return ", ".join(said)
+
+
+def write(path: Path, lock: Lock) -> None:
+    atomic.write_text(path, render(lock))
+
+
+def render(lock: Lock) -> str:
+    head = {"format": FORMAT, "dataset": lock.dataset, "hash": lock.hash, "annotations": lock.annotations}
+    parts = [json.dumps(head, indent=1, ensure_ascii=False)[:-2], ',\n "splits": {']
+    blocks = []
+    for split, digest in lock.splits.items():
+        videos = [
+            f"   {json.dumps(video, ensure_ascii=False)}: {json.dumps(list(state))}"
+            for video, state in sorted(lock.videos[split].items())
+        ]
+        inner = ",\n".join(videos)
+        blocks.append(f'\n  {json.dumps(split)}: {{"digest": {json.dumps(digest)}, "videos": {{\n{inner}\n  }}}}')
+    return "".join([*parts, ",".join(blocks), "\n }\n}\n"])
+
+
+def read(path: Path) -> Lock | None:
+    """None where nothing is frozen. Raises PetvrError for a file that is no lock, or was edited by hand."""
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise PetvrError(f"{path}: not a data lock ({error}); take the committed one, or delete it") from error
+    try:
+        if data["format"] != FORMAT:
+            raise PetvrError(f"{path}: format {data['format']}, this version of petvr reads {FORMAT}")
+        splits = {name: split["digest"] for name, split in data["splits"].items()}
+        videos = {
+            name: {video: Frozen(*state) for video, state in split["videos"].items()}
+            for name, split in data["splits"].items()
+        }
+        return Lock(data["dataset"], data["hash"], data["annotations"], splits, videos)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PetvrError(f"{path}: not a data lock ({type(error).__name__}: {error})") from error
+
+
+def hash_of(path: Path) -> str:
+    """The hash in a lock file without reading its videos; "" where there is none."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            for line in (stream.readline() for _ in range(10)):
+                key, _, value = line.partition(":")
+                if key.strip() == '"hash"':
+                    return value.strip(' ",\n')
+    except OSError:
+        return ""
+    raise PetvrError(f"{path}: not a data lock (no hash in its first lines)")

@@ -1,0 +1,162 @@
+"""The rows of a manifest: every official video of every split, whether or not it is there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from petvr.data.datasets.base import Dataset, Split
+from petvr.data.frames.sniff import Unreadable, sniff
+from petvr.errors import PetvrError
+
+OK = ("ok", "ok_transcoded")  # what training and evaluation may use
+ABSENT = ("missing", "missing_deferred", "missing_permanent", "gated")
+STATUSES = (*OK, *ABSENT, "undecodable")
+"""As in DATASETS §8; plain `missing` is a file that is not there and about which no download said why."""
+
+THREADS = 16  # reads of a few kilobytes: the file system's answer time is what one waits for
+EDGE = 16_384  # bytes at both ends that a fingerprint covers: a container's table of contents lies there
+
+
+@dataclass(frozen=True)
+class Row:
+    """One video of one split. Empty text and None: not known."""
+
+    dataset: str
+    split: str
+    video: str
+    file: str  # below the folder of videos
+    status: str
+    reason: str
+    start: float | None  # seconds of the file that are used; None is all
+    end: float | None
+    bytes: int | None
+    mtime_ns: int | None
+    fingerprint: str  # of the size and both ends of the file
+    sha256: str  # of the whole file, only where asked for
+    frames: int | None  # in the file, from a frame store
+    fps: float | None
+    duration: float | None  # seconds, from a frame store
+    captions: int
+    captions_sha256: str
+
+    @property
+    def ok(self) -> bool:
+        return self.status in OK
+
+
+def collect(
+    dataset: Dataset,
+    splits: Mapping[str, Split],
+    *,
+    before: Collection[Row] = (),
+    told: Mapping[str, tuple[str, str]] | None = None,
+    checksum: bool = False,
+    step: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Row]:
+    """Rows of all splits, in the splits' order of videos.
+
+    before: rows of an earlier call; a file of unchanged size and time is not read again. told: video -> (status,
+    reason) that a download recorded for what it could not bring. checksum: hash whole files. step: called with the
+    number of videos done and of all. A video of two splits is looked at twice and read once.
+    """
+    told = told or {}
+    known = {row.file: row for row in before if row.fingerprint}
+    places = {video: dataset.video_file(video) for split in splits.values() for video in split.videos}
+
+    def look(video: str) -> Row:
+        return _look(dataset, video, places[video], told.get(video), known, checksum)
+
+    facts: dict[str, Row] = {}
+    with ThreadPoolExecutor(THREADS) as pool:
+        for done, row in enumerate(pool.map(look, places), start=1):
+            facts[row.video] = row
+            if done % 1000 == 0 or done == len(places):
+                step(done, len(places))
+    return [
+        replace(facts[video], split=name, captions=count, captions_sha256=digest)
+        for name, split in splits.items()
+        for video, count, digest in _captions(split)
+    ]
+
+
+def _look(
+    dataset: Dataset, video: str, path: Path, told: tuple[str, str] | None, known: Mapping[str, Row], checksum: bool
+) -> Row:
+    window = dataset.window(video) or (None, None)
+    row = Row(
+        dataset=dataset.name,
+        split="",
+        video=video,
+        file=os.path.relpath(path, dataset.videos),
+        status="ok",
+        reason="",
+        start=window[0],
+        end=window[1],
+        bytes=None,
+        mtime_ns=None,
+        fingerprint="",
+        sha256="",
+        frames=None,
+        fps=None,
+        duration=None,
+        captions=0,
+        captions_sha256="",
+    )
+    try:
+        stat = path.stat()
+    except OSError:
+        status, reason = told or ("missing", "no such file")
+        return replace(row, status=status if status in ABSENT else "missing", reason=reason)
+    row = replace(row, bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
+    old = known.get(row.file)
+    same = old is not None and (old.bytes, old.mtime_ns) == (row.bytes, row.mtime_ns)
+    try:
+        if same:
+            assert old is not None
+            row = replace(row, fingerprint=old.fingerprint, sha256=old.sha256)
+        else:
+            row = replace(row, fingerprint=fingerprint(path, stat.st_size))
+        if checksum and not row.sha256:
+            with open(path, "rb") as stream:
+                row = replace(row, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
+        if not (same and old is not None and old.ok):
+            sniff(path)
+    except Unreadable as error:
+        return replace(row, status="undecodable", reason=error.reason)
+    except OSError as error:
+        raise PetvrError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return row
+
+
+def fingerprint(path: Path, size: int) -> str:
+    """16 hex digits of the size and the first and last 16 KiB: fast, and different for any re-encoded video."""
+    digest = hashlib.blake2b(str(size).encode(), digest_size=8)
+    with open(path, "rb") as stream:
+        digest.update(stream.read(EDGE))
+        if size > 2 * EDGE:
+            stream.seek(-EDGE, os.SEEK_END)
+        digest.update(stream.read(EDGE))
+    return digest.hexdigest()
+
+
+def _captions(split: Split) -> Iterator[tuple[str, int, str]]:
+    """(video, number of its captions, hash of them in their order)."""
+    texts: list[list[str]] = [[] for _ in split.videos]
+    for caption, owner in zip(split.captions, split.owner, strict=True):
+        texts[owner].append(caption)
+    for video, captions in zip(split.videos, texts, strict=True):
+        yield video, len(captions), hashlib.sha256("\0".join(captions).encode()).hexdigest()
+
+
+def table(rows: list[Row]) -> dict[str, list]:
+    """Column -> values, for the parquet file."""
+    return {name: [getattr(row, name) for row in rows] for name in Row.__dataclass_fields__}
+
+
+def as_dict(row: Row) -> dict:
+    return asdict(row)

@@ -1,0 +1,37 @@
+"""How counts of a split read in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from petvr.data.manifest.rows import ABSENT, Row
+
+PLAIN = {
+    "missing": "missing",
+    "missing_deferred": "to be tried again",
+    "missing_permanent": "gone for good",
+    "gated": "need a login",
+    "undecodable": "unreadable",
+}
+
+
+def line(split: str, counts: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """`669 of 670 videos (1 unreadable: vid12), 27,740 captions`."""
+    mine = [row for row in rows if row.split == split]
+    usable = sum(row.ok for row in mine)
+    said = f"{usable:,} of {counts['official']:,} videos"
+    if left := [row for row in mine if not row.ok]:
+        said += f" ({', '.join(lacking(left))})"
+    return f"{said}, {counts['captions']:,} captions listed"
+
+
+def lacking(left: Sequence[Row]) -> list[str]:
+    """`38 gone for good: a, b, c, ...` per status."""
+    said = []
+    for status in (*ABSENT, "undecodable"):
+        videos = [row.video for row in left if row.status == status]
+        if videos:
+            more = ", ..." if len(videos) > 3 else ""
+            said.append(f"{len(videos):,} {PLAIN[status]}: {', '.join(videos[:3])}{more}")
+    return said

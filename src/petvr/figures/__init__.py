@@ -1,7 +1,0 @@
-"""Figures of a table: trained parameters against R@1, and the course of training, with their spread over seeds."""
-
-from __future__ import annotations
-
-from petvr.figures.draw import KINDS, write
-
-__all__ = ["KINDS", "write"]

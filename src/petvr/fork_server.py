@@ -1,0 +1,189 @@
+"""One process that has imported torch serves many commands: each request is a fork of it, ready at once.
+
+`petvr warm snakemake --profile demo all_tables` starts the server, runs the command beside it and ends the server with
+it. A command whose environment names the server (PETVR_WARM) hands over its arguments, environment, folder and open
+streams, forwards signals, and exits as the fork exits: whoever started it sees no difference but the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+
+VARIABLE = "PETVR_WARM"  # "<socket>:<folder of the package>", set by `petvr warm`
+PRELOAD = {  # command -> what its forks should find imported; frames, world and weights have pools of their own
+    "train": ("petvr.training.job", "torch._dynamo", "torch.utils.flop_counter"),
+    "table": ("petvr.report.tables", "pandas"),
+    "index": ("petvr.report.tables", "pandas"),
+    "figure": ("petvr.report.figures", "pandas", "matplotlib.figure", "matplotlib.backends.backend_svg"),
+    "track": ("mlflow", "petvr.report.tracking"),
+}
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)
+SOURCE = str(Path(__file__).parent)
+
+
+def address(path: Path) -> str:
+    return f"{path}:{SOURCE}"
+
+
+def wanted(arguments: list[str]) -> bool:
+    """Whether a server is named, serves this very source, and one of the commands it knows is called."""
+    path, _, source = os.environ.get(VARIABLE, "").partition(":")
+    return bool(path) and source == SOURCE and _command(arguments) in PRELOAD
+
+
+def _command(arguments: list[str]) -> str | None:
+    words = iter(arguments)
+    for word in words:
+        if word in ("-c", "--configfile"):
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def ask(arguments: list[str]) -> int | None:
+    """Have the server run the command; its exit code, or None where no server answers (then nothing was run)."""
+    path = os.environ[VARIABLE].partition(":")[0]
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        line.connect(path)
+    except OSError as error:
+        print(f"petvr: no warm process at {path} ({error.strerror}); starting a new one", file=sys.stderr)
+        return None
+    order = json.dumps({"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}).encode()
+    with line, line.makefile("rb") as answers:
+        socket.send_fds(line, [len(order).to_bytes(8, "big")], [0, 1, 2])
+        line.sendall(order)
+        started = answers.readline()
+        if not started:
+            return None
+        for number in FORWARDED:
+            signal.signal(number, lambda got, _: _kill(int(started), got))
+        code = answers.readline()
+    if not code:
+        print("petvr: the warm process ended before the command did", file=sys.stderr)
+        return 1
+    if int(code) < 0:
+        print(f"petvr: killed by {signal.Signals(-int(code)).name}", file=sys.stderr)
+        return 128 - int(code)
+    return int(code)
+
+
+def serve(path: Path, lifeline: int) -> None:
+    """Fork for each request until the other end of the pipe `lifeline` is closed; then nothing of it is left."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: clients forward it
+    wake, bell = socket.socketpair()
+    bell.setblocking(False)
+    signal.set_wakeup_fd(bell.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    os.environ.pop(VARIABLE, None)
+    forks: dict[int, socket.socket] = {}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, selectors.DefaultSelector() as ready:
+        listener.bind(f"{path}.new")
+        listener.listen(256)
+        os.rename(f"{path}.new", path)  # whoever sees it can connect
+        for source, what in ((listener, "order"), (wake, "ended"), (lifeline, "over")):
+            ready.register(source, selectors.EVENT_READ, what)
+        _preload("train")
+        while True:
+            for key, _ in ready.select():
+                if key.data == "over":
+                    for pid in forks:
+                        _kill(pid, signal.SIGKILL)
+                    return
+                if key.data == "ended":
+                    wake.recv(4096)
+                    _reap(forks, ready)
+                elif key.data == "order":
+                    _take(listener.accept()[0], forks, ready)
+                elif key.fileobj in forks.values():  # a client that is gone takes its work with it
+                    ready.unregister(key.fileobj)
+                    _kill(key.data, signal.SIGKILL)
+
+
+def _take(line: socket.socket, forks: dict[int, socket.socket], ready: selectors.BaseSelector) -> None:
+    """Read one order and fork for it."""
+    try:
+        size, streams, *_ = socket.recv_fds(line, 8, 3)
+        with line.makefile("rb") as orders:
+            order = json.loads(orders.read(int.from_bytes(size, "big")))
+    except (OSError, ValueError):  # the client died in mid-sentence
+        line.close()
+        return
+    _preload(_command(order["arguments"]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        _run(order, streams)
+    for stream in streams:
+        os.close(stream)
+    forks[pid] = line
+    ready.register(line, selectors.EVENT_READ, pid)
+    with contextlib.suppress(OSError):
+        line.sendall(f"{pid}\n".encode())
+
+
+def _run(order: dict, streams: list[int]) -> None:
+    """In the fork: become the command, and end with its exit code."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (*FORWARDED, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.setsid()
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        os.environ.clear()
+        os.environ.update(order["environment"])
+        os.environ.pop(VARIABLE, None)
+        os.chdir(order["folder"])
+        from petvr import cli
+
+        code = cli.main(order["arguments"])
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _reap(forks: dict[int, socket.socket], ready: selectors.BaseSelector) -> None:
+    """Tell each client how its fork ended."""
+    while forks:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        line = forks.pop(pid, None)
+        if line is None:
+            continue
+        with contextlib.suppress(KeyError):
+            ready.unregister(line)
+        with line, contextlib.suppress(OSError):
+            line.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+def _preload(command: str | None) -> None:
+    for module in PRELOAD.get(command or "", ()):
+        importlib.import_module(module)
+    if "torch" in sys.modules:  # a pool of threads would not survive the fork; each run sets its own number
+        sys.modules["torch"].set_num_threads(1)
+
+
+def _kill(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

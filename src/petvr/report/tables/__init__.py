@@ -1,0 +1,51 @@
+"""From result.json files to tables: Markdown, LaTeX, CSV, HTML, the console, and the page that links them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from petvr import atomic
+from petvr.errors import unknown
+from petvr.report.tables import html, index, latex, longform, markdown
+from petvr.report.tables.adapter import all_from_plan, from_plan
+from petvr.report.tables.collect import reader
+from petvr.report.tables.compute import Cell, Line, Table, build
+from petvr.report.tables.console import show_table
+from petvr.report.tables.longform import frame
+from petvr.report.tables.model import Column, Planned, Printed, Row, TableModel, Want
+from petvr.report.tables.show import show_run
+
+__all__ = [
+    "FORMATS", "Cell", "Column", "Line", "Planned", "Printed", "Row", "Table", "TableModel", "Want",
+    "all_from_plan", "build", "frame", "from_plan", "reader", "render", "show_run", "show_table", "write",
+    "write_index",
+]  # fmt: skip
+
+VERSION = 3  # raised when a table would look different: the workflow then builds all tables anew
+FORMATS = ("md", "tex", "csv", "html")
+
+
+def render(table: Table, suffix: str, folder: str | Path = ".") -> str:
+    """One of FORMATS as text; `folder` is where an HTML file will lie, for its links to the runs."""
+    match suffix:
+        case "md":
+            return markdown.render(table)
+        case "tex":
+            return latex.render(table)
+        case "csv":
+            return longform.render(table)
+        case "html":
+            return html.render(table, Path(folder))
+    raise unknown("format", suffix, FORMATS)
+
+
+def write(table: Table, folder: str | Path, formats: tuple[str, ...] = FORMATS) -> list[Path]:
+    """`<folder>/<paper>/<table>.<format>` for every format, atomically; the paths written."""
+    home = Path(folder) / table.model.paper
+    paths = [home / f"{table.model.table}.{suffix}" for suffix in formats]
+    for path, suffix in zip(paths, formats, strict=True):
+        atomic.write_text(path, render(table, suffix, home))
+    return paths
+
+
+write_index = index.write

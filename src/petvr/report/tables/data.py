@@ -1,0 +1,117 @@
+"""What a table's data are: how many videos of how many, what is left out and why, whether it was frozen, its class."""
+
+from __future__ import annotations
+
+from petvr.papers.table import OWN
+from petvr.report.tables import text
+from petvr.report.tables.compute import Table
+from petvr.report.tables.model import NOT_RUN
+from petvr.result import Data, Result
+
+CLASSES = {
+    "A": "exact",
+    "B": "comparable",
+    "C": "not comparable to the paper, only among own runs",
+    "D": "subset, not comparable",
+}
+STATUSES = {
+    "missing": "missing",
+    "missing_deferred": "not downloaded yet",
+    "missing_permanent": "removed",
+    "gated": "behind a login",
+    "undecodable": "undecodable",
+}
+NAMED = 5  # videos of the test split that are named
+
+
+def sentences(table: Table) -> list[str]:
+    """One per data set, then what differs from a lock, then the data sets that cannot be had."""
+    return [*_measured(table), *_other(table), *lacking(table)]
+
+
+def _measured(table: Table) -> list[str]:
+    said = []
+    for dataset, result in sorted(_by_dataset(table).items()):
+        data = result.data
+        kind = data.data_class
+        mark = f" {text.CLASS_C_MARK}" if kind == "C" and table.model.paper != OWN else ""
+        test = _part(data.test_videos, data.test_videos_official)
+        train = _part(data.train_videos, data.train_videos_official)
+        parts = [f"{test} test and {train} training videos, {data.test_captions:,} test captions"]
+        if data.missing:
+            parts.append(left_out(data))
+        if data.world != "real":
+            parts.append("synthetic")
+        elif table.model.paper != OWN:  # a user's own data are compared with nobody's
+            parts.append(f"class {kind} ({CLASSES[kind]})")
+        parts.append(_state(data, table.locks.get(dataset, "")))
+        said.append(f"{table.model.dataset_title(dataset)}{mark}: {'; '.join(parts)}.")
+    return said
+
+
+def left_out(data: Data) -> str:
+    """`left out: test 1 undecodable (vid12), training 38 removed`."""
+    said = []
+    count = data.test_videos_official - data.test_videos
+    for split, title in (("test", "test"), ("train", "training")):
+        why = data.why.get(split, {})
+        if why:
+            numbers = ", ".join(f"{number:,} {STATUSES.get(status, status)}" for status, number in why.items())
+            named = data.missing[:count] if split == "test" else []
+            more = ", ..." if len(named) > NAMED else ""
+            said.append(f"{title} {numbers}" + (f" ({', '.join(named[:NAMED])}{more})" if named else ""))
+    return f"left out: {', '.join(said)}" if said else f"{len(data.missing):,} left out"
+
+
+def _part(have: int, official: int) -> str:
+    if not official or have == official:
+        return f"{have:,}" if not official else f"{have:,} of {official:,}"
+    return f"{have:,} of {official:,} ({100 * have / official:.1f} %)"
+
+
+def _state(data: Data, lock: str) -> str:
+    """The identity of the data and whether it is frozen; older results know only their split."""
+    if not data.manifest:
+        return f"data {data.digest}"
+    return f"lock {data.manifest}" if data.manifest == lock else f"data {data.manifest}, not frozen"
+
+
+def _other(table: Table) -> list[str]:
+    """A result from before the lock, or of other data, is shown and said to be so."""
+    said = []
+    for dataset, lock in sorted(table.locks.items()):
+        used = [seed.result for line in table.lines for seed in line.used(dataset)]
+        others = {result.data.manifest for result in used if result and result.data.manifest} - {lock}
+        if others:
+            title = table.model.dataset_title(dataset)
+            said.append(f"WARNING, {title} was measured on data {', '.join(sorted(others))}, and {lock} is frozen.")
+    return said
+
+
+def lacking(table: Table) -> list[str]:
+    """Data sets whose rows say that nothing was run."""
+    wants = {name: want for line in table.lines for name, want in line.row.wants.items() if _lacks(want)}
+    return [
+        f"{table.model.dataset_title(name)}: not run here: "
+        f"{table.cannot.get(name) or wants[name].status.removeprefix(f'{NOT_RUN}: ')}."
+        for name in sorted(wants)
+    ]
+
+
+def _lacks(want: object) -> bool:
+    return str(getattr(want, "status", "")).startswith(NOT_RUN)
+
+
+def _by_dataset(table: Table) -> dict[str, Result]:
+    """One result per data set, the one with most missing, so that the caption never flatters."""
+    found: dict[str, Result] = {}
+    for line in table.lines:
+        for dataset in line.seeds:
+            for result in (seed.result for seed in line.used(dataset)):
+                if result and (dataset not in found or _loss(result) > _loss(found[dataset])):
+                    found[dataset] = result
+    return found
+
+
+def _loss(result: Result) -> tuple[str, int]:
+    return result.data.data_class, len(result.data.missing)

@@ -1,0 +1,60 @@
+"""Reads one number of a table out of one result."""
+
+from __future__ import annotations
+
+import math
+
+from petvr.report.tables.model import Column
+from petvr.result import Evaluation, Result
+
+GIB = 2.0**30
+
+
+def rule_of(result: Result, rule: str | None) -> str:
+    """The selection rule that applies: the one asked for, else the one the run's recipe names."""
+    return rule or result.spec.recipe.selection
+
+
+def problem(result: Result, rule: str | None, scores: str) -> str:
+    """Why this result cannot fill a row; empty if it can. NaN or infinity anywhere makes it unusable."""
+    name = rule_of(result, rule)
+    if name not in result.selected:
+        return f"no selection rule '{name}'; the result has: {', '.join(sorted(result.selected)) or 'none'}"
+    if not 0 <= result.selected[name] < len(result.evaluations):
+        return f"selection rule '{name}' points at evaluation {result.selected[name]} of {len(result.evaluations)}"
+    evaluation = result.at(name)
+    if scores == "dsl" and evaluation.dsl is None:
+        return "no scores with dual-softmax"
+    for direction, metrics in directions(evaluation, scores).items():
+        for metric, value in metrics.items():
+            if not math.isfinite(value):
+                return f"{direction}/{metric} is not a number"
+    return ""
+
+
+def directions(evaluation: Evaluation, scores: str) -> dict:
+    return (evaluation.dsl or {}) if scores == "dsl" else evaluation.plain
+
+
+def value(result: Result, column: Column, rule: str | None, scores: str, percent_of: dict[str, float]) -> float | None:
+    """The number of this column; None where the result does not have it (e.g. memory on a machine without GPU).
+
+    Units: parameters in 1e6 or in percent of the paper's own total (of the model's where it states none),
+    memory in GiB, compute in 1e9 floating point operations of one pair, forward and backward, multiply-add = 2.
+    """
+    cost = result.cost
+    match column.metric:
+        case "params_M":
+            return cost.trainable / 1e6
+        case "params_percent":
+            if cost.trainable == cost.total:
+                return 100.0  # whatever a paper leaves out of its count, everything is everything
+            return 100.0 * cost.trainable / percent_of.get(result.spec.backbone, cost.total or math.inf)
+        case "memory_G":
+            return None if cost.peak_memory_bytes is None else cost.peak_memory_bytes / GIB
+        case "gflops":
+            return None if cost.flops_per_pair is None else cost.flops_per_pair / 1e9
+    metrics = directions(result.at(rule_of(result, rule)), scores).get(column.direction, {})
+    if column.metric == "RSum" and "RSum" not in metrics and {"R@1", "R@5", "R@10"} <= metrics.keys():
+        return metrics["R@1"] + metrics["R@5"] + metrics["R@10"]
+    return metrics.get(column.metric)
