@@ -56,7 +56,7 @@ class Data(_Part):
     test_videos_official: int
     test_captions: int
     missing: list[str] = []  # ids left out, those of the test split first
-    why: dict[str, dict[str, int]] = {}  # split -> status of what is left out (DATASETS §8) -> videos
+    why: dict[str, dict[str, int]] = {}  # split -> VideoState of what is left out -> videos
     manifest: str = ""  # identity of the data set: petvr.data.manifest.identity; "" where it was never checked
     frozen: bool = False  # a lock of that identity was there
     data_class: Literal["A", "B", "C", "D"] = "A"

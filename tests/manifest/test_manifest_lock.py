@@ -92,7 +92,7 @@ def test_one_row_per_official_video_with_what_is_known(project, data):
 def test_frame_stores_add_length_and_what_cannot_be_read(project, data):
     store(project, problems=["t1"])
     _, out, _ = data("msvd")
-    assert "test: 1 of 2 videos (1 unreadable: t1)" in out
+    assert "test: 1 of 2 videos (1 undecodable: t1)" in out
     assert rows(project, "train")["a1"]["duration"] == 10.0 and rows(project, "train")["a1"]["frames"] == 250
     assert rows(project, "test")["t1"]["reason"] == "holds no picture"
     video(project, "t1").write_bytes(b"another file")  # the store has not seen this one: it may be sound
@@ -206,7 +206,7 @@ def test_a_lock_remembers_the_unreadable_when_the_frames_are_deleted(project, da
     data("freeze", "msvd")
     shutil.rmtree(project / "results")
     code, out, _ = data("msvd")
-    assert code == 0 and "test: 1 of 2 videos (1 unreadable: t1)" in out
+    assert code == 0 and "test: 1 of 2 videos (1 undecodable: t1)" in out
 
 
 def test_a_copy_of_a_list_with_another_last_newline_is_the_same(project, data):
@@ -306,7 +306,7 @@ def test_what_a_download_could_not_bring_keeps_its_reason(project, data):
     }
     (project / "data" / "msvd" / "missing.json").write_text(json.dumps({"format": 1, "videos": told}))
     _, out, _ = data("msvd")
-    assert "train: 1 of 3 videos (1 to be tried again: a2, 1 gone for good: a1)" in out
+    assert "train: 1 of 3 videos (1 not downloaded yet: a2, 1 removed: a1)" in out
     found = rows(project, "train")
     assert (found["a1"]["reason"], found["a3"]["status"]) == ("private video", "ok")
     assert "petvr download msvd tries 1 videos again" in status(data)[1]

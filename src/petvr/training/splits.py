@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from petvr.data.datasets import Dataset
+from petvr.data.datasets.video_state import VideoState
 from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
 from petvr.result import Data, data_class
@@ -62,7 +63,8 @@ class Splits:
 
     def _why(self, part: Present) -> dict[str, int]:
         """Beside what was known before, only decoding can have failed."""
-        return dict(sorted(Counter(self.checked.status.get(video, "undecodable") for video in part.missing).items()))
+        states = (self.checked.status.get(video, VideoState.UNDECODABLE.value) for video in part.missing)
+        return dict(sorted(Counter(states).items()))
 
 
 def open_splits(

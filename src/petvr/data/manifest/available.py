@@ -15,6 +15,7 @@ from typing import Any
 
 from petvr.data.datasets.base import Dataset
 from petvr.data.datasets.source import Source
+from petvr.data.datasets.video_state import VideoState
 from petvr.data.download import logins
 from petvr.data.download.failures import Gated
 
@@ -111,10 +112,11 @@ def read_mark(state: Path) -> dict[str, dict[str, Any]]:
     return {source["key"]: source for source in data.get("sources", []) if isinstance(source, dict)}
 
 
-def read_missing(state: Path) -> dict[str, tuple[str, str]]:
+def read_missing(state: Path) -> dict[str, tuple[VideoState, str]]:
     """Video -> (status, reason) of what a download could not bring."""
     videos = _json(state / "missing.json").get("videos", {})
-    return {name: (one.get("status", "missing"), one.get("reason", "")) for name, one in videos.items()}
+    missing = VideoState.MISSING
+    return {v: (VideoState.parse(one.get("status", ""), missing), one.get("reason", "")) for v, one in videos.items()}
 
 
 def _json(path: Path) -> dict[str, Any]:

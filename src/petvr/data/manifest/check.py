@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from petvr.data.datasets.base import Dataset, Split
+from petvr.data.datasets.video_state import VideoState
 from petvr.data.manifest import decoded, files, lock
 from petvr.data.manifest.files import Summary
 from petvr.data.manifest.lock import Change, Lock
@@ -31,7 +32,7 @@ def check(
     layout: Layout,
     locked: Path,
     *,
-    told: Mapping[str, tuple[str, str]] | None = None,
+    told: Mapping[str, tuple[VideoState, str]] | None = None,
     checksum: bool = False,
     step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Found:
@@ -66,6 +67,7 @@ def found(dataset: Dataset, layout: Layout, locked: Path, splits: Mapping[str, S
 def _remembered(row: Row, frozen: Lock) -> Row:
     """The lock still knows that a file cannot be decoded after the frame stores that found it out were deleted."""
     old = frozen.videos.get(row.split, {}).get(row.video)
-    if old and row.ok and row.frames is None and (old.status, old.fingerprint) == ("undecodable", row.fingerprint):
-        return replace(row, status="undecodable", reason="as frozen")
+    unread = VideoState.UNDECODABLE
+    if old and row.ok and row.frames is None and (old.status, old.fingerprint) == (unread, row.fingerprint):
+        return replace(row, status=unread, reason="as frozen")
     return row

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from petvr.data.datasets.video_state import VideoState
 from petvr.data.frames.index import INDEX, Index, Problem, Record
 from petvr.data.manifest.rows import Row
 from petvr.errors import PetvrError
@@ -47,5 +48,5 @@ def _joined(row: Row, record: Record | None, problem: Problem | None) -> Row:
         seconds = round(record.n_frames / record.fps, 3) if record.fps > 0 else None
         row = replace(row, frames=record.n_frames, fps=record.fps, duration=seconds)
     if problem is not None and row.ok and (problem.source.bytes, problem.source.mtime_ns) == here:
-        row = replace(row, status="undecodable", reason=problem.reason)
+        row = replace(row, status=VideoState.UNDECODABLE, reason=problem.reason)
     return row

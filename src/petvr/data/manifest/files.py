@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from petvr import atomic
+from petvr.data.datasets.video_state import VideoState
 from petvr.data.manifest import identity
-from petvr.data.manifest.rows import STATUSES, Row, table
+from petvr.data.manifest.rows import Row, table
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 
@@ -44,12 +45,12 @@ def summary(name: str, splits: Mapping[str, str], official: Mapping[str, tuple[i
             "digest": digest,
             **_sorted(Counter(row.status for row in mine)),
         }
-        left_out[split] = {row.video: row.status for row in sorted(mine, key=lambda row: row.video) if not row.ok}
+        left_out[split] = {row.video: str(row.status) for row in sorted(mine, key=lambda row: row.video) if not row.ok}
     return Summary(name, identity.presence(name, splits, rows), counts, left_out)
 
 
-def _sorted(found: Counter) -> dict[str, int]:
-    return {status: found[status] for status in STATUSES if found[status] or status == "ok"}
+def _sorted(counts: Counter[VideoState]) -> dict[str, int]:
+    return {str(state): counts[state] for state in VideoState if counts[state] or state is VideoState.OK}
 
 
 def write(layout: Layout, name: str, rows: list[Row], told: Summary) -> None:
@@ -86,8 +87,9 @@ def read_rows(layout: Layout, name: str, splits: Iterable[str]) -> list[Row]:
     for split in splits:
         try:
             data = parquet.read_table(layout.manifest_rows(name, split)).to_pydict()
+            data["status"] = [VideoState(status) for status in data["status"]]
             rows += [Row(**dict(zip(data, values, strict=True))) for values in zip(*data.values(), strict=True)]
-        except (OSError, ArrowException, TypeError):
+        except (OSError, ArrowException, TypeError, KeyError, ValueError):
             continue  # it only saves reading files again
     return rows
 

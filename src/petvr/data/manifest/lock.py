@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from petvr import atomic
+from petvr.data.datasets.video_state import VideoState
 from petvr.data.manifest import identity
-from petvr.data.manifest.rows import OK, Row
+from petvr.data.manifest.rows import Row
 from petvr.errors import PetvrError
 
 FORMAT = 1
 
 
 class Frozen(NamedTuple):
-    status: str
+    status: VideoState
     bytes: int | None
     fingerprint: str
     captions: str  # first half of the sha256 of its captions
@@ -38,7 +39,7 @@ class Lock:
     videos: dict[str, dict[str, Frozen]]  # split -> video -> state
 
     def usable(self, split: str) -> frozenset[str]:
-        return frozenset(video for video, state in self.videos.get(split, {}).items() if state.status in OK)
+        return frozenset(video for video, state in self.videos.get(split, {}).items() if state.status.usable)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def freeze(name: str, annotations: list[Path], splits: Mapping[str, str], rows: 
 
 
 def differences(frozen: Lock, now: Lock) -> list[Change]:
-    """What is not as it was frozen. Statuses that mean the same for a run (missing, gone for good) do not differ."""
+    """What is not as it was frozen. Statuses that mean the same for a run (missing, removed) do not differ."""
     found = []
     for split in dict.fromkeys([*frozen.videos, *now.videos]):
         old, new = frozen.videos.get(split, {}), now.videos.get(split, {})
@@ -85,14 +86,14 @@ def _change(old: Frozen | None, new: Frozen | None) -> str:
     if old.captions != new.captions:
         said.append("captions changed")
     if old.fingerprint and not new.fingerprint:
-        said.append("its file is gone" + (f" ({new.status})" if new.status != "missing" else ""))
+        said.append("its file is gone" + (f" ({new.status})" if new.status is not VideoState.MISSING else ""))
     elif new.fingerprint and not old.fingerprint:
         said.append(f"its file is there now, frozen as {old.status}")
     elif old.fingerprint != new.fingerprint:
         said.append(f"its file was replaced ({old.bytes} bytes, now {new.bytes})")
-    elif old.status in OK and new.status not in OK:
+    elif old.status.usable and not new.status.usable:
         said.append(f"is {new.status} now, frozen as {old.status}")
-    elif new.status in OK and old.status not in OK:
+    elif new.status.usable and not old.status.usable:
         said.append(f"can be read now, frozen as {old.status}")
     return ", ".join(said)
 
@@ -128,11 +129,11 @@ def read(path: Path) -> Lock | None:
             raise PetvrError(f"{path}: format {data['format']}, this version of petvr reads {FORMAT}")
         splits = {name: split["digest"] for name, split in data["splits"].items()}
         videos = {
-            name: {video: Frozen(*state) for video, state in split["videos"].items()}
+            name: {video: Frozen(VideoState(state[0]), *state[1:]) for video, state in split["videos"].items()}
             for name, split in data["splits"].items()
         }
         return Lock(data["dataset"], data["hash"], data["annotations"], splits, videos)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise PetvrError(f"{path}: not a data lock ({type(error).__name__}: {error})") from error
 
 

@@ -10,13 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from petvr.data.datasets.base import Dataset, Split
+from petvr.data.datasets.video_state import VideoState
 from petvr.data.frames.sniff import Unreadable, sniff
 from petvr.errors import PetvrError
-
-OK = ("ok", "ok_transcoded")  # what training and evaluation may use
-ABSENT = ("missing", "missing_deferred", "missing_permanent", "gated")
-STATUSES = (*OK, *ABSENT, "undecodable")
-"""As in DATASETS §8; plain `missing` is a file that is not there and about which no download said why."""
 
 THREADS = 16  # reads of a few kilobytes: the file system's answer time is what one waits for
 EDGE = 16_384  # bytes at both ends that a fingerprint covers: a container's table of contents lies there
@@ -30,7 +26,7 @@ class Row:
     split: str
     video: str
     file: str  # below the folder of videos
-    status: str
+    status: VideoState
     reason: str
     start: float | None  # seconds of the file that are used; None is all
     end: float | None
@@ -46,7 +42,7 @@ class Row:
 
     @property
     def ok(self) -> bool:
-        return self.status in OK
+        return self.status.usable
 
 
 def collect(
@@ -54,7 +50,7 @@ def collect(
     splits: Mapping[str, Split],
     *,
     before: Collection[Row] = (),
-    told: Mapping[str, tuple[str, str]] | None = None,
+    told: Mapping[str, tuple[VideoState, str]] | None = None,
     checksum: bool = False,
     step: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Row]:
@@ -85,7 +81,12 @@ def collect(
 
 
 def _look(
-    dataset: Dataset, video: str, path: Path, told: tuple[str, str] | None, known: Mapping[str, Row], checksum: bool
+    dataset: Dataset,
+    video: str,
+    path: Path,
+    told: tuple[VideoState, str] | None,
+    known: Mapping[str, Row],
+    checksum: bool,
 ) -> Row:
     window = dataset.window(video) or (None, None)
     row = Row(
@@ -93,7 +94,7 @@ def _look(
         split="",
         video=video,
         file=os.path.relpath(path, dataset.videos),
-        status="ok",
+        status=VideoState.OK,
         reason="",
         start=window[0],
         end=window[1],
@@ -110,8 +111,8 @@ def _look(
     try:
         stat = path.stat()
     except OSError:
-        status, reason = told or ("missing", "no such file")
-        return replace(row, status=status if status in ABSENT else "missing", reason=reason)
+        status, reason = told or (VideoState.MISSING, "no such file")
+        return replace(row, status=status if status.absent else VideoState.MISSING, reason=reason)
     row = replace(row, bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
     old = known.get(row.file)
     same = old is not None and (old.bytes, old.mtime_ns) == (row.bytes, row.mtime_ns)
@@ -127,7 +128,7 @@ def _look(
         if not (same and old is not None and old.ok):
             sniff(path)
     except Unreadable as error:
-        return replace(row, status="undecodable", reason=error.reason)
+        return replace(row, status=VideoState.UNDECODABLE, reason=error.reason)
     except OSError as error:
         raise PetvrError(f"{path}: cannot be read: {error.strerror or error}") from error
     return row

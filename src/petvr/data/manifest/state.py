@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from petvr.data.datasets.base import Dataset
+from petvr.data.datasets.video_state import VideoState
 from petvr.data.manifest import files
 from petvr.data.manifest.available import Verdict, halves, read_missing
 from petvr.data.manifest.check import Found, check
@@ -112,7 +113,7 @@ def _next(asked: Asked, found: Found, built: tuple[int, int]) -> str:
     known = files.read(asked.layout, name)
     if known is not None and known != found.summary:
         return f"petvr data check {name}: files changed since its manifest was written"
-    again = sum(row.status == "missing_deferred" for row in found.rows)
+    again = sum(row.status is VideoState.RETRY_LATER for row in found.rows)
     if again:
         return f"petvr download {name} tries {again:,} videos again"
     if built[0] < built[1]:

@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from petvr.data.manifest.rows import ABSENT, Row
-
-PLAIN = {
-    "missing": "missing",
-    "missing_deferred": "to be tried again",
-    "missing_permanent": "gone for good",
-    "gated": "need a login",
-    "undecodable": "unreadable",
-}
+from petvr.data.datasets.video_state import VideoState
+from petvr.data.manifest.rows import Row
 
 
 def line(split: str, counts: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    """`669 of 670 videos (1 unreadable: vid12), 27,740 captions`."""
+    """`669 of 670 videos (1 undecodable: vid12), 27,740 captions`."""
     mine = [row for row in rows if row.split == split]
     usable = sum(row.ok for row in mine)
     said = f"{usable:,} of {counts['official']:,} videos"
@@ -27,11 +20,11 @@ def line(split: str, counts: Mapping[str, Any], rows: Sequence[Row]) -> str:
 
 
 def lacking(left: Sequence[Row]) -> list[str]:
-    """`38 gone for good: a, b, c, ...` per status."""
+    """`38 removed: a, b, c, ...` per status."""
     said = []
-    for status in (*ABSENT, "undecodable"):
+    for status in VideoState:
         videos = [row.video for row in left if row.status == status]
         if videos:
             more = ", ..." if len(videos) > 3 else ""
-            said.append(f"{len(videos):,} {PLAIN[status]}: {', '.join(videos[:3])}{more}")
+            said.append(f"{len(videos):,} {status.english}: {', '.join(videos[:3])}{more}")
     return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from petvr.data.datasets.video_state import VideoState
 from petvr.papers.table import OWN
 from petvr.report.tables import text
 from petvr.report.tables.compute import Table
@@ -13,13 +14,6 @@ CLASSES = {
     "B": "comparable",
     "C": "not comparable to the paper, only among own runs",
     "D": "subset, not comparable",
-}
-STATUSES = {
-    "missing": "missing",
-    "missing_deferred": "not downloaded yet",
-    "missing_permanent": "removed",
-    "gated": "behind a login",
-    "undecodable": "undecodable",
 }
 NAMED = 5  # videos of the test split that are named
 
@@ -56,7 +50,7 @@ def left_out(data: Data) -> str:
     for split, title in (("test", "test"), ("train", "training")):
         why = data.why.get(split, {})
         if why:
-            numbers = ", ".join(f"{number:,} {STATUSES.get(status, status)}" for status, number in why.items())
+            numbers = ", ".join(f"{number:,} {VideoState(status).english}" for status, number in why.items())
             named = data.missing[:count] if split == "test" else []
             more = ", ..." if len(named) > NAMED else ""
             said.append(f"{title} {numbers}" + (f" ({', '.join(named[:NAMED])}{more})" if named else ""))
