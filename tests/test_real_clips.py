@@ -81,7 +81,7 @@ def test_from_clips_to_ranks(root, real_files, tmp_path):
         vision = [
             clip.encode_frames(torch.from_numpy(pixels[i : i + 1]), torch.ones(1, FRAMES, dtype=bool)) for i in range(8)
         ]
-        captions = {video: test.captions[test.owner.index(test.videos.index(video))] for video in here}
+        captions = {video: test.captions[test.caption_video.index(test.videos.index(video))] for video in here}
         text = [clip.encode_texts(words([captions[video]], spec.recipe.words)) for video in here]
     unit = lambda x: x / x.norm(dim=-1, keepdim=True)  # noqa: E731
     video = unit(unit(torch.cat(vision).float()).mean(1))

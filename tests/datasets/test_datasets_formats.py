@@ -38,10 +38,10 @@ def test_msrvtt_trains_on_all_sentences_and_tests_on_the_csv(msrvtt):
     train = dataset.split("train")
     assert train.videos == ("video1", "video0")
     assert train.captions == ("a cook stirs soup", "soup is stirred", "a dog runs")
-    assert train.owner == (0, 0, 1)
+    assert train.caption_video == (0, 0, 1)
     assert load("msrvtt-7k", msrvtt).split("train").captions == ("a dog runs",)
     test = dataset.split("test")
-    assert (test.videos, test.captions, test.owner) == (("video2",), ("it rains, heavily",), (0,))
+    assert (test.videos, test.captions, test.caption_video) == (("video2",), ("it rains, heavily",), (0,))
     assert all(path.exists() for path in dataset.annotation_files())
 
 
@@ -92,7 +92,7 @@ def test_msvd_every_caption_is_a_query(msvd):
     dataset = load("msvd", msvd)
     split = dataset.split("test")
     assert dataset.kind == "multi"
-    assert (split.videos, split.captions, split.owner) == (("-aaaaaaaaaa_1_5",), ("x y", "z"), (0, 0))
+    assert (split.videos, split.captions, split.caption_video) == (("-aaaaaaaaaa_1_5",), ("x y", "z"), (0, 0))
     put(msvd / "test_list.txt", "ccccccccccc_1_2\n")
     with pytest.raises(PetvrError, match=r"captions_msvd.json: no caption of 'ccccccccccc_1_2'"):
         dataset.split("test")
@@ -135,7 +135,7 @@ def test_didemo_paragraph(didemo, key, order, paragraph):
     split = dataset.split("train")
     assert split.captions == (paragraph, "a cat")
     video = "12345678@N01_123456" + ("_abcdef.mp4" if key == "exact" else "")
-    assert split.videos[0] == video and split.owner == (0, 1)
+    assert split.videos[0] == video and split.caption_video == (0, 1)
     assert dataset.window(video) == (0, 31) and dataset.kind == "paragraph"
 
 
@@ -207,5 +207,5 @@ def test_digest_sees_every_part_of_a_split(msvd):
 def test_keep_leaves_out_videos_with_their_captions(msrvtt):
     train = load("msrvtt-9k", msrvtt).split("train")
     kept = train.keep(["video0"])
-    assert (kept.videos, kept.captions, kept.owner) == (("video0",), ("a dog runs",), (0,))
+    assert (kept.videos, kept.captions, kept.caption_video) == (("video0",), ("a dog runs",), (0,))
     assert train.keep(train.videos) == train

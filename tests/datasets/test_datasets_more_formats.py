@@ -33,10 +33,10 @@ def lsmdc(tmp_path):
 def test_lsmdc_takes_every_row_as_a_pair_and_quotes_as_they_are(lsmdc):
     dataset = load("lsmdc", lsmdc)
     train = dataset.split("train")
-    assert train.videos == tuple(CLIPS) and train.owner == (0, 1, 2, 0)
+    assert train.videos == tuple(CLIPS) and train.caption_video == (0, 1, 2, 0)
     assert train.captions == ('SOMEONE says "go', "He goes.", "A door opens.", "again, SOMEONE")
     test = dataset.split("test")
-    assert (test.videos, test.captions, test.owner) == ((CLIPS[2],), ("A door opens.",), (0,))
+    assert (test.videos, test.captions, test.caption_video) == ((CLIPS[2],), ("A door opens.",), (0,))
     assert [path.name for path in dataset.annotation_files()] == [
         "LSMDC16_annos_training.csv",
         "LSMDC16_annos_val.csv",
@@ -97,7 +97,7 @@ def test_activitynet_joins_sentences_in_the_order_asked_for(activitynet):
     assert by_file.split("train").captions[0] == "Then he sits. First he stands. He leaves."
     by_time = load("activitynet", activitynet, paragraph_order="time").split("train")
     assert by_time.captions[0] == "First he stands. Then he sits. He leaves."
-    assert by_time.owner == (0, 1)
+    assert by_time.caption_video == (0, 1)
 
 
 def test_accents_are_composed_and_other_signs_stay(activitynet):

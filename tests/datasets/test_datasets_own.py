@@ -29,7 +29,7 @@ def test_one_file_makes_a_data_set(tmp_path):
     dataset = own(tmp_path, "\ufeff" + GOOD)
     assert dataset.splits == ("train", "val", "test") and dataset.official is None and not dataset.synthetic
     train = dataset.complete("train")
-    assert (train.videos, train.owner) == (("clips/a.mp4",), (0, 0))
+    assert (train.videos, train.caption_video) == (("clips/a.mp4",), (0, 0))
     assert train.captions == ("a dog runs", 'a "brown" dog, running')
     assert dataset.split("val").captions == ("two lines",)
     assert dataset.video_file("clips/a.mp4") == tmp_path / "clips/a.mp4"
@@ -99,6 +99,6 @@ def test_what_a_spreadsheet_writes_comes_back(tmp_path_factory, rows):
     with open(file, "w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("split", "video", "caption"), *(("test", *row) for row in rows)])
     split = Own("mine", file).split("test")
-    told = [(split.videos[owner], caption) for owner, caption in zip(split.owner, split.captions, strict=True)]
+    told = [(split.videos[owner], caption) for owner, caption in zip(split.caption_video, split.captions, strict=True)]
     wanted = [(video, " ".join(unicodedata.normalize("NFC", text).split())) for video, text in rows]
     assert sorted(told) == sorted(wanted) and split.videos == tuple(dict.fromkeys(video for video, _ in rows))

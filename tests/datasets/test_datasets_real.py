@@ -14,7 +14,7 @@ def test_1k_a_has_1000_rows_and_995_sentences(real_files, name):
     split = load(name, real_files / "msrvtt").split("test")
     assert len(split.videos) == len(split.captions) == 1000
     assert len(set(split.captions)) == 995
-    assert split.owner == tuple(range(1000))
+    assert split.caption_video == tuple(range(1000))
     assert split.captions[0] == "a person is connecting something to system" and split.videos[0] == "video9770"
 
 
@@ -91,7 +91,7 @@ def test_msvd_counts(real_files):
     assert found == {"train": (1200, 48_774), "val": (100, 4_290), "test": (670, 27_763)}
     assert found == dataset.official
     assert all(dataset.complete(which) for which in dataset.splits)
-    per_video = Counter(dataset.split("test").owner).values()
+    per_video = Counter(dataset.split("test").caption_video).values()
     assert len(per_video) == 670 and min(per_video) >= 18 and max(per_video) <= 81
 
 

@@ -83,7 +83,7 @@ def test_scores_are_those_behind_the_runs_own_ranks(name, bench, tmp_path, monke
         assert [mine[video] for video in range(len(split.videos))] == pytest.approx(expected.tolist(), abs=2e-5)
         assert [hit.rank for hit in hits] == list(range(1, 17))
         assert sorted(mine.values(), reverse=True) == [hit.score for hit in hits]
-        own = mine[split.owner[caption]]
+        own = mine[split.caption_video[caption]]
         above = sum(score > own + 1e-4 for score in mine.values())
         beside = sum(abs(score - own) <= 1e-4 for score in mine.values())
         assert above + 1 <= ranks["t2v"][caption] <= above + beside

@@ -44,7 +44,7 @@ def test_ranks_are_those_of_the_saved_head_one_pair_at_a_time(method, bench, mon
             videos = again.frames(pixels, mask)
             for row, text in enumerate(texts):
                 scores[row, column] = again.scores(text, videos)
-    report = ranking.evaluate(np.round(scores, 5), split.owner)
+    report = ranking.evaluate(np.round(scores, 5), split.caption_video)
     with np.load(bench["out"] / "ranks.npz") as file:
         for way in ("t2v", "v2t"):
             found = file[f"{result.selected['best_on_test']}/plain/{way}"]

@@ -55,7 +55,7 @@ def test_metrics_are_those_of_the_model_that_was_saved(bench):
     scores = np.round(scores, 5)  # equal captions tie, whatever the batch
     with np.load(bench["out"] / "ranks.npz") as file:
         ranks = file[f"{result.selected['best_on_test']}/plain/t2v"]
-        assert file["videos"].tolist() == list(split.videos) and file["owner"].tolist() == list(split.owner)
+        assert file["videos"].tolist() == list(split.videos) and file["owner"].tolist() == list(split.caption_video)
     assert np.abs(metrics.ranks(scores, np.arange(16)) - ranks).max() <= 0.5
     chosen = result.at("best_on_test")
     assert chosen.plain["t2v"] == metrics.summary(ranks)
@@ -145,7 +145,7 @@ def test_videos_with_the_same_caption_share_their_places(bench):
     class Mute(tiny.Colours):
         def _read(self, which):
             split = super()._read(which)
-            return type(split)(split.name, split.videos, ("a thing",) * len(split.captions), split.owner)
+            return type(split)(split.name, split.videos, ("a thing",) * len(split.captions), split.caption_video)
 
     result = training.run(tiny.spec("zero_shot", train=False), **(bench | {"dataset": Mute(bench["out"])}))
     evaluation = result.evaluations[0]

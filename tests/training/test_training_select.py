@@ -40,7 +40,9 @@ def test_missing_videos_stop_or_are_recorded():
     with pytest.raises(PetvrError, match=r"store: 1 of 3 test videos are missing, the first is 'b' \(truncated\)"):
         missing.present(SPLIT, {"a", "c"}, {"b": "truncated"}, "strict", "store", 3)
     found = missing.present(SPLIT, {"a", "c"}, {"b": "truncated"}, "record", "store", 5)
-    assert found.split.videos == ("a", "c") and found.split.captions == ("x", "z") and found.split.owner == (0, 1)
+    assert (
+        found.split.videos == ("a", "c") and found.split.captions == ("x", "z") and found.split.caption_video == (0, 1)
+    )
     assert found.missing == ("b",) and found.official == 5
 
 

@@ -45,9 +45,9 @@ def test_the_readers_of_the_real_data_sets_read_it(folders, name):
     for which in dataset.splits:
         split = dataset.split(which)
         wanted = sizes[which] if name != "msrvtt-7k" or which != "train" else 5  # 7010/9000 of 7
-        assert len(split.videos) == wanted and set(split.owner) == set(range(wanted))
+        assert len(split.videos) == wanted and set(split.caption_video) == set(range(wanted))
         assert all(dataset.video_file(video).is_file() for video in split.videos)
-        counts = np.bincount(split.owner)
+        counts = np.bincount(split.caption_video)
         if name == "msvd":
             assert counts.min() >= 10 and (which == "val" or len(set(counts)) > 1)
             assert all(text.replace(" ", "").isalnum() for text in split.captions)

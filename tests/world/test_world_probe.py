@@ -15,13 +15,13 @@ def test_pair_accuracy_of_known_judges(tmp_path, kind, name):
     told, split = probe.read(tmp_path), datasets.load(name, tmp_path).split("test")
     captions, videos = len(split.captions), len(split.videos)
     right = np.zeros((captions, videos))
-    right[np.arange(captions), split.owner] = 1
-    asked = (told, split.videos, split.owner, split.captions)
+    right[np.arange(captions), split.caption_video] = 1
+    asked = (told, split.videos, split.caption_video, split.captions)
     assert probe.pair_accuracy(*asked, right) == 1.0
     assert probe.pair_accuracy(*asked, -right) == 0.0
     assert probe.pair_accuracy(*asked, np.zeros((captions, videos))) == 0.5
     hard = probe.in_pairs(*asked[:3])
-    assert {split.videos[o] for o, h in zip(split.owner, hard, strict=True) if h} == {
+    assert {split.videos[o] for o, h in zip(split.caption_video, hard, strict=True) if h} == {
         video for pair in told["hard_pairs"]["test"] for video in pair["videos"]
     }
     time = probe.about_time(*asked)
@@ -37,6 +37,6 @@ def test_activitynets_paragraphs_are_about_time_where_any_sentence_is(tmp_path):
     world.generate("activitynet", tmp_path, sizes={"train": 1, "test": 2}, seed=2, progress=False)
     split = datasets.load("activitynet", tmp_path).split("test")
     told = probe.read(tmp_path)
-    marked = probe.about_time(told, split.videos, split.owner, split.captions)
+    marked = probe.about_time(told, split.videos, split.caption_video, split.captions)
     assert list(marked) == [any(one["temporal"] for one in told["clips"][name]["captions"]) for name in split.videos]
     assert marked.any()

@@ -113,8 +113,8 @@ def _video(hit: Any, video: str, dataset: Any, split: Any) -> dict[str, Any]:
 
 
 def _caption(hit: Any, caption: str, dataset: Any, split: Any) -> dict[str, Any]:
-    owners = sorted({owner for text, owner in zip(split.captions, split.owner, strict=True) if text == caption})
-    videos = [split.videos[owner] for owner in owners]
+    indices = {its for text, its in zip(split.captions, split.caption_video, strict=True) if text == caption}
+    videos = [split.videos[index] for index in sorted(indices)]
     files = [str(dataset.video_file(video)) for video in videos]
     return {"rank": hit.rank, "score": hit.score, "caption": caption, "videos": videos, "files": files}
 

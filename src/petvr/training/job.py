@@ -165,7 +165,7 @@ def build(
 
     def rank():
         return evaluate.rank(
-            trained, texts, test.owner, reader, recipe, pictures=pictures, pause=stop.pause, pool=candidates
+            trained, texts, test.caption_video, reader, recipe, pictures=pictures, pause=stop.pause, pool=candidates
         )
 
     training = training_part(spec, trained, frames, splits, tokenize, place, begun) if spec.train else None
@@ -185,7 +185,7 @@ def training_part(
     if not trained.trained:
         raise PetvrError(f"{spec.id}: method '{spec.method}' trains nothing under this recipe; set train: false")
     batches = data.Batches(
-        split.owner,
+        split.caption_video,
         policy=recipe.captions,
         order=recipe.data_order,
         batch=recipe.batch,

@@ -14,7 +14,7 @@ class Split(Protocol):
     name: str
     videos: tuple[str, ...]
     captions: tuple[str, ...]
-    owner: tuple[int, ...]
+    caption_video: tuple[int, ...]
 
     def keep(self, videos: set[str]) -> Split: ...
     def digest(self) -> str: ...

@@ -69,7 +69,7 @@ def write(out: Path, result: Result, loop: Loop, splits: Splits) -> None:
     ranks = {f"{n}/{name}": values for n, ranked in enumerate(loop.progress.ranks) for name, values in ranked.items()}
     test = splits.test.split
     with atomic.replacing(out / "ranks.npz") as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(stream, videos=np.array(test.videos), owner=np.array(test.owner, np.int32), **ranks)
+        np.savez_compressed(stream, videos=np.array(test.videos), owner=np.array(test.caption_video, np.int32), **ranks)
     model.save(selected(loop), out / "adapter.safetensors")
     result.write(out / "result.json")
 

@@ -23,21 +23,21 @@ WORLD_MARK = "world.json"  # written by the synthetic world beside the annotatio
 
 @dataclass(frozen=True)
 class Split:
-    """Videos and captions of one split; `captions[i]` describes `videos[owner[i]]`."""
+    """Videos and captions of one split; `captions[i]` describes `videos[caption_video[i]]`."""
 
     name: str
     videos: tuple[str, ...]
     captions: tuple[str, ...]
-    owner: tuple[int, ...]
+    caption_video: tuple[int, ...]
 
     def digest(self) -> str:
-        """A hash of ids, captions and owners in their order: equal exactly when training would see the same data."""
-        text = json.dumps([self.name, self.videos, self.captions, self.owner], ensure_ascii=False)
+        """A hash of ids and captions in their order: equal exactly when training would see the same data."""
+        text = json.dumps([self.name, self.videos, self.captions, self.caption_video], ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def captions_of(self, video: str) -> tuple[str, ...]:
         index = self.videos.index(video)
-        return tuple(caption for caption, owner in zip(self.captions, self.owner, strict=True) if owner == index)
+        return tuple(text for text, its in zip(self.captions, self.caption_video, strict=True) if its == index)
 
     def keep(self, videos: Iterable[str]) -> Split:
         """The split without the videos that are not in `videos` and without their captions; order is kept.
@@ -46,10 +46,10 @@ class Split:
         """
         wanted = set(videos)
         kept = tuple(video for video in self.videos if video in wanted)
-        place = {video: index for index, video in enumerate(kept)}
-        pairs = [(c, place[self.videos[o]]) for c, o in zip(self.captions, self.owner, strict=True)
-                 if self.videos[o] in place]  # fmt: skip
-        return Split(self.name, kept, tuple(c for c, _ in pairs), tuple(o for _, o in pairs))
+        index = {video: number for number, video in enumerate(kept)}
+        videos = [self.videos[its] for its in self.caption_video]
+        pairs = [(text, index[video]) for text, video in zip(self.captions, videos, strict=True) if video in index]
+        return Split(self.name, kept, tuple(text for text, _ in pairs), tuple(its for _, its in pairs))
 
 
 class Dataset(abc.ABC):

@@ -43,8 +43,8 @@ class Own(Dataset):
     @property
     def kind(self) -> Literal["single", "multi"]:
         """How the test split is ranked: several captions of any test video make it multi."""
-        owners = Counter(self.split("test").owner)
-        return "multi" if max(owners.values()) > 1 else "single"
+        captions = Counter(self.split("test").caption_video)
+        return "multi" if max(captions.values()) > 1 else "single"
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -148,8 +148,8 @@ def fingerprint(path: Path, size: int) -> str:
 def _captions(split: Split) -> Iterator[tuple[str, int, str]]:
     """(video, number of its captions, hash of them in their order)."""
     texts: list[list[str]] = [[] for _ in split.videos]
-    for caption, owner in zip(split.captions, split.owner, strict=True):
-        texts[owner].append(caption)
+    for caption, video_index in zip(split.captions, split.caption_video, strict=True):
+        texts[video_index].append(caption)
     for video, captions in zip(split.videos, texts, strict=True):
         yield video, len(captions), hashlib.sha256("\0".join(captions).encode()).hexdigest()
 
