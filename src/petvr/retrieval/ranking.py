@@ -13,16 +13,27 @@ from petvr.errors import PetvrError
 from petvr.retrieval import dsl as forms
 from petvr.retrieval import metrics
 from petvr.retrieval.blocks import ELEMENTS, Block, plan
+from petvr.retrieval.ties import RankCounts
 
 Scores = np.ndarray | Tensor | Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Ranks from 1, averaged over ties: `t2v` per caption [C], `v2t` per video that has captions [V], float64."""
+    """Where the true candidates stand: `t2v` per caption [C], `v2t` per video that has captions [V].
 
-    t2v: np.ndarray
-    v2t: np.ndarray
+    `counts` holds the candidates above and beside each; the ranks from 1 (float64) are averaged over ties.
+    """
+
+    counts: dict[str, RankCounts]
+
+    @property
+    def t2v(self) -> np.ndarray:
+        return self.counts["t2v"].mean_place
+
+    @property
+    def v2t(self) -> np.ndarray:
+        return self.counts["v2t"].mean_place
 
     def directions(self) -> dict[str, dict[str, float]]:
         return {"t2v": metrics.summary(self.t2v), "v2t": metrics.summary(self.v2t)}
@@ -78,7 +89,8 @@ class _Plain:
 
     def __init__(self, owner: np.ndarray, videos: int, blocks: list[Block]) -> None:
         self.owner, self.blocks = owner, blocks
-        self.t2v = np.zeros(len(owner))
+        self.above = np.zeros(len(owner), np.int64)  # of each caption
+        self.tied = np.zeros(len(owner), np.int64)
         self.queries = np.unique(owner)
         self.truth = torch.full((videos,), -torch.inf, dtype=torch.float64)
         self.greater = torch.zeros(videos, dtype=torch.int64)
@@ -95,13 +107,14 @@ class _Plain:
         self._count_columns(block, scores)
 
     def ranking(self) -> Ranking:
-        v2t = metrics.tied_rank(self.greater.numpy(), self.equal.numpy())
-        return Ranking(self.t2v, v2t[self.queries])
+        v2t = RankCounts(self.greater.numpy()[self.queries], self.equal.numpy()[self.queries])
+        return Ranking({"t2v": RankCounts(self.above, self.tied), "v2t": v2t})
 
     def _count_rows(self, block: Block, scores: Tensor) -> Tensor:
         own = scores.gather(1, block.owner.to(scores.device)[:, None])
-        greater, equal = (scores > own).sum(1), (scores == own).sum(1) - 1
-        self.t2v[block.captions.numpy()] = metrics.tied_rank(greater.cpu().numpy(), equal.cpu().numpy())
+        captions = block.captions.numpy()
+        self.above[captions] = (scores > own).sum(1).cpu().numpy()
+        self.tied[captions] = (scores == own).sum(1).cpu().numpy() - 1
         return own.squeeze(1)
 
     def _note_truth(self, block: Block, own: Tensor) -> None:

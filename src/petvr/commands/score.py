@@ -1,0 +1,159 @@
+"""`petvr score MATRIX.npy`: any model's score matrix under every rule for ties, with intervals over its queries."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from petvr.config import Config
+from petvr.errors import PetvrError
+
+DIRECTIONS = {"t2v": "T→V", "v2t": "V→T"}
+METRICS = ("R@1", "R@5", "R@10", "RSum", "MdR", "MnR")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("matrix", type=Path, metavar="MATRIX.npy", help="scores [texts, videos], higher is more alike")
+    parser.add_argument(
+        "--captions", type=Path, metavar="FILE", help="csv with a column `video`, one line per row of the matrix, for "
+        "several captions a video; its columns are the videos in the order in which they first appear"
+    )  # fmt: skip
+    parser.add_argument("--dsl", default="none", metavar="FORM", help="also with dual-softmax: camoe, emcl or ts2net")
+    parser.add_argument(
+        "--temperature", type=float, metavar="T", help="of the dual-softmax; default: as its code has it"
+    )
+    parser.add_argument(
+        "--logit-scale", type=float, default=1.0, metavar="S", help="what the scores were multiplied with (100 where "
+        "they are CLIP's logits and not cosines); matters to dual-softmax alone"
+    )  # fmt: skip
+    parser.add_argument(
+        "--gallery", type=int, nargs="+", default=[], metavar="N", help="also R@1 in galleries of N videos"
+    )
+    parser.add_argument("--json", action="store_true", help="everything as JSON, full precision")
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    import numpy as np
+
+    from petvr.retrieval import dsl, ranking
+
+    if not args.logit_scale > 0:
+        raise PetvrError(f"--logit-scale must be above 0, not {args.logit_scale:g}")
+    temperature = args.temperature
+    if args.dsl != "none" and temperature is None:
+        temperature = dsl.variant(args.dsl).usual_temperature
+    scores = _matrix(args.matrix)
+    caption_video = _captions(args.captions, scores.shape) if args.captions else np.arange(len(scores))
+    if not args.captions and scores.shape[0] != scores.shape[1]:
+        raise PetvrError(
+            f"{args.matrix}: {scores.shape[0]} texts and {scores.shape[1]} videos; say with --captions whose they are"
+        )
+    if args.logit_scale != 1:
+        scores = scores.astype(np.float64) / args.logit_scale  # in float32 the division could tie what differs
+    report = ranking.evaluate(
+        scores, caption_video, dsl=args.dsl, temperature=temperature or 1.0, scale=args.logit_scale
+    )  # fmt: skip
+    said = {"plain": _figures(report.plain, caption_video, scores.shape, args.gallery)}
+    if report.dsl:
+        said[f"dual-softmax ({args.dsl}, {temperature:g})"] = _figures(report.dsl, caption_video, scores.shape, [])
+    if args.json:
+        print(json.dumps(said, indent=2))
+    else:
+        for title, figures in said.items():
+            _show(title, figures)
+
+
+def _matrix(path: Path) -> Any:
+    """Float64 unless it is float32: rank on the stored scores. No pickle is ever loaded."""
+    import numpy as np
+
+    try:
+        scores = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise PetvrError(f"{path}: no such file") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise PetvrError(f"{path}: not a .npy file of numbers ({error})") from error
+    if not isinstance(scores, np.ndarray) or scores.ndim != 2 or not scores.size or scores.dtype.kind not in "fiu":
+        what = f"shape {scores.shape} of {scores.dtype}" if isinstance(scores, np.ndarray) else "an archive of arrays"
+        raise PetvrError(f"{path}: {what}; expected scores [texts, videos]")
+    if scores.dtype.kind == "f" and not np.isfinite(scores).all():
+        raise PetvrError(f"{path}: holds NaN or infinity in {int((~np.isfinite(scores)).sum()):,} places")
+    return scores if scores.dtype == np.float32 else scores.astype(np.float64)
+
+
+def _captions(path: Path, shape: tuple[int, int]) -> Any:
+    """The video (a column of the matrix) of each row. Raises PetvrError for a file that does not fit."""
+    import numpy as np
+
+    try:
+        lines = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PetvrError(f"{path}: cannot be read ({error})") from error
+    if not lines or "video" not in lines[0]:
+        raise PetvrError(f"{path}: no column `video`; it has {', '.join(lines[0]) if lines else 'no line'}")
+    column: dict[str, int] = {}
+    of_row = np.array([column.setdefault(line["video"], len(column)) for line in lines])
+    if (len(of_row), len(column)) != shape:
+        raise PetvrError(
+            f"{path}: {len(of_row):,} captions of {len(column):,} videos, the matrix is {shape[0]:,} x {shape[1]:,}"
+        )
+    return of_row
+
+
+def _figures(placed: Any, caption_video: Any, shape: tuple[int, int], galleries: list[int]) -> dict[str, Any]:
+    import numpy as np
+
+    from petvr.retrieval import intervals, ties
+
+    figures: dict[str, Any] = {}
+    for direction, counts in placed.counts.items():
+        cluster = caption_video if direction == "t2v" else np.unique(caption_video)
+        figures[direction] = {
+            "queries": len(counts.above),
+            "tied queries": int((counts.tied > 0).sum()),
+            "metrics": {rule: counts.summary(rule) for rule in ties.RULES},
+            "interval 95 %": intervals.query_intervals(counts, cluster),
+            "R@1 in galleries": {
+                size: ties.success_in_smaller_gallery(counts, shape[1], size, 1) for size in galleries
+            },
+        }
+    return figures
+
+
+def _show(title: str, figures: dict[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for metric in METRICS:
+        table.add_column(metric, justify="right", no_wrap=True)
+    for direction, found in figures.items():
+        for row in _rows(DIRECTIONS[direction], found):
+            table.add_row(*row)
+        table.add_section()
+    console = Console()
+    console.print(table)
+    for direction, found in figures.items():
+        sizes = ", ".join(f"{value:.1f} of {size}" for size, value in found["R@1 in galleries"].items())
+        tied = f"{found['tied queries']} of {found['queries']:,} queries are tied"
+        console.print(f"{DIRECTIONS[direction]}: {tied}{f'; R@1 {sizes} videos' if sizes else ''}.", highlight=False)
+    given = "" if title == "plain" else " Dual-softmax scores depend on all queries: given this query set."
+    console.print(f"Intervals: other queries, the same gallery; nothing about other seeds.{given}\n", style="dim")
+
+
+def _rows(direction: str, found: dict[str, Any]) -> Iterator[list[str]]:
+    for rule, metrics in found["metrics"].items():
+        yield [f"{direction} {rule}", *(_digits(metrics[metric]) for metric in METRICS)]
+        if rule == "expected":
+            for side, name in enumerate(("  95 % from", "       to")):
+                yield [name, *(_digits(found["interval 95 %"].get(metric, (None, None))[side]) for metric in METRICS)]
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}" if value < 1000 else f"{value:,.0f}"
