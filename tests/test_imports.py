@@ -22,7 +22,7 @@ ARROWS = {
     "costs": {"clip", "methods", "similarity", "papers", "data.datasets"},
     "training": {"methods", "similarity", "clip", "data.frames", "retrieval", "costs", "data.datasets"},
     "search": {"training", "clip", "data.frames", "data.datasets"},
-    "report.tables": {"papers", "layout", "data.datasets"},
+    "report.tables": {"papers", "layout", "status", "data.datasets"},
     "report.figures": {"papers", "report.tables", "layout"},
     "report.tracking": {"papers", "layout"},
     "report.docs": {"papers", "methods", "similarity", "clip", "costs"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,16 +51,6 @@ class Layout:
 
     def failure(self, run_id: str | RunSpec) -> Path:
         return self.state(run_id) / "failure.json"
-
-    def error(self, run_id: str | RunSpec) -> str:
-        """What a failed run left behind about itself, in one line; "" if it left nothing."""
-        try:
-            told = json.loads(self.failure(run_id).read_text(encoding="utf-8"))["error"]
-        except FileNotFoundError:
-            return ""
-        except (OSError, ValueError, KeyError, TypeError):
-            return "failed without a readable reason"
-        return " ".join(str(told).split()) or "failed without a reason"
 
     def log(self, run_id: str | RunSpec) -> Path:
         return self.results / "logs" / f"{_id(run_id)}.log"

@@ -1,37 +1,77 @@
-"""How far a run is, told from its files alone: nobody has to be asked, and nothing can be out of step."""
+"""How far a run is, read from its files alone: nobody has to be asked, and nothing can be out of step.
+
+The one place that decides it, for the lists of runs and for the tables.
+"""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from dataclasses import dataclass
+from enum import StrEnum
 
+from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.result import Result
 from petvr.spec import RunSpec
 
-STATES = {
-    "done": "result.json is there and belongs to today's recipe",
-    "stale": "result.json is there but the recipe, a setting or a version has changed since",
-    "failed": "the last attempt ended with an error, which `petvr show` prints",
-    "started": "a checkpoint is there and no result: running, or to be continued",
-    "missing": "nothing yet",
-}
+
+class RunState(StrEnum):
+    """The value is the word users read; `meaning` explains it."""
+
+    meaning: str
+
+    DONE = "done", "result.json is there and belongs to today's recipe"
+    STALE = "stale", "result.json is there but the recipe, a setting or a version has changed since"
+    FAILED = "failed", "the last attempt ended with an error or a broken result; `petvr show` prints which"
+    STARTED = "started", "a checkpoint is there and no result: running, or to be continued"
+    MISSING = "missing", "nothing yet"
+
+    def __new__(cls, word: str, meaning: str) -> RunState:
+        state = str.__new__(cls, word)
+        state._value_, state.meaning = word, meaning
+        return state
 
 
-def status(layout: Layout, run: RunSpec) -> str:
-    """One of STATES."""
-    digest = result_digest(layout.result(run))
-    if digest is not None:
-        return "done" if digest == run.digest() else "stale"
-    if layout.failure(run).exists():
-        return "failed"
-    return "started" if layout.state(run).exists() else "missing"
+@dataclass(frozen=True)
+class RunStatus:
+    """The state of one run, why it is so, and the result where one can be read."""
+
+    state: RunState
+    reason: str = ""  # one line; "" for what is done
+    result: Result | None = None  # of runs that are done or stale
 
 
-def result_digest(path: Path) -> str | None:
-    """The digest of the spec a result was made with; "" if the file is broken, None if there is none."""
+def run_status(layout: Layout, run_id: str, digest: str | None) -> RunStatus:
+    """`digest` is that of the run's spec today; None takes a result of any recipe. Never raises for a run's files."""
+    path = layout.result(run_id)
+    if not path.exists():
+        failure = failure_reason(layout, run_id)
+        if failure:
+            return RunStatus(RunState.FAILED, failure)
+        if layout.state(run_id).exists():
+            return RunStatus(RunState.STARTED, "started, not finished")
+        return RunStatus(RunState.MISSING, "not run yet")
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["provenance"]["spec_digest"])
+        result = Result.read(path)
+    except (PetvrError, OSError, UnicodeDecodeError) as error:
+        return RunStatus(RunState.FAILED, str(error).removeprefix(f"{path}: "))
+    if result.id != run_id:
+        return RunStatus(RunState.FAILED, f"holds the result of {result.id}")
+    if digest is not None and result.provenance.spec_digest != digest:
+        return RunStatus(RunState.STALE, "made by an earlier recipe or version; run it again", result)
+    return RunStatus(RunState.DONE, result=result)
+
+
+def status_of(layout: Layout, run: RunSpec) -> RunStatus:
+    return run_status(layout, run.id, run.digest())
+
+
+def failure_reason(layout: Layout, run_id: str) -> str:
+    """What a failed run left behind about itself, in one line; "" if it left nothing."""
+    try:
+        reason = json.loads(layout.failure(run_id).read_text(encoding="utf-8"))["error"]
     except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
         return ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return "failed without a readable reason"
+    return " ".join(str(reason).split()) or "failed without a reason"

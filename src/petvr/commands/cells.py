@@ -10,17 +10,17 @@ from petvr import planning
 from petvr.config import Config
 from petvr.layout import Layout
 from petvr.papers.cells import cells_csv
-from petvr.status import STATES, status
+from petvr.status import RunState, status_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("csv", "json"), default="csv")
-    parser.epilog = "status: " + "; ".join(f"{name} = {text}" for name, text in STATES.items())
+    parser.epilog = "status: " + "; ".join(f"{state} = {state.meaning}" for state in RunState)
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
     plan, layout = planning.plan(config), Layout(config.results)
-    text = cells_csv(plan, lambda run: status(layout, plan.runs[run]))
+    text = cells_csv(plan, lambda run: status_of(layout, plan.runs[run]).state)
     if args.format == "json":
         import csv
 

@@ -11,7 +11,7 @@ from petvr import planning
 from petvr.config import Config
 from petvr.costs import budget
 from petvr.layout import Layout
-from petvr.status import status
+from petvr.status import status_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     layout = Layout(config.results)
     estimate = budget.estimate(plan)
     lacking = {} if args.everything else planning.unavailable(config, plan)
-    states = Counter(status(layout, run) for run in plan.runs.values())
+    states = Counter(status_of(layout, run).state for run in plan.runs.values())
     if args.json:
         found = {"status": dict(states), "unavailable": {name: one.reason for name, one in lacking.items()}}
         print(json.dumps(asdict(estimate) | found, indent=1, default=str))

@@ -15,7 +15,7 @@ from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import Result
-from petvr.status import STATES, status
+from petvr.status import RunState, status_of
 
 SHOWN = 3  # captions a video is described with
 
@@ -93,11 +93,12 @@ def _folder(name: str, layout: Layout, config: Config) -> Path:
         return folder
     done = [str(path.parent.relative_to(layout.runs)) for path in sorted(layout.runs.rglob("result.json"))]
     try:
-        state = status(layout, planning.spec(config, run_id))
+        status = status_of(layout, planning.spec(config, run_id))
     except PetvrError:
-        state = "unknown"
-    if state in ("started", "failed"):
-        raise PetvrError(f"{run_id}: {state}: {layout.error(run_id) or STATES[state]}; log: {layout.log(run_id)}")
+        status = None
+    if status and status.state in (RunState.STARTED, RunState.FAILED):
+        reason = status.reason if status.state == RunState.FAILED else status.state.meaning
+        raise PetvrError(f"{run_id}: {status.state}: {reason}; log: {layout.log(run_id)}")
     if not done:
         raise PetvrError(f"run '{run_id}': no result; there is no finished run below {layout.runs} yet")
     near = difflib.get_close_matches(run_id, done, n=3, cutoff=0.3) or done[:3]

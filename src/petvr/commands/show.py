@@ -9,7 +9,7 @@ from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import Result
-from petvr.status import STATES, status
+from petvr.status import RunState, status_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,13 +23,13 @@ def run(args: argparse.Namespace, config: Config) -> None:
         result = Result.read(args.run)
     else:
         run_id = args.run.strip("/")
-        state = status(layout, planning.spec(config, run_id))
-        if state not in ("done", "stale"):
-            reason = layout.error(run_id) or STATES[state]
-            raise PetvrError(f"{run_id}: {state}: {reason}; log: {layout.log(run_id)}")
-        if state == "stale":
-            print(f"stale: {STATES['stale']}")
-        result = Result.read(layout.result(run_id))
+        status = status_of(layout, planning.spec(config, run_id))
+        if status.result is None:
+            reason = status.reason if status.state == RunState.FAILED else status.state.meaning
+            raise PetvrError(f"{run_id}: {status.state}: {reason}; log: {layout.log(run_id)}")
+        if status.state == RunState.STALE:
+            print(f"stale: {status.state.meaning}")
+        result = status.result
     from petvr.report import tables
 
     tables.show_run(result, guesses_only=args.guesses)

@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.report.tables.model import Planned
 from petvr.result import Result
+from petvr.status import RunState, run_status
 
 State = Literal["ok", "failed", "missing", "stale"]
+STATES: dict[RunState, State] = {
+    RunState.DONE: "ok",
+    RunState.STALE: "stale",
+    RunState.FAILED: "failed",
+    RunState.STARTED: "missing",
+    RunState.MISSING: "missing",
+}
 
 
 @dataclass(frozen=True)
@@ -28,23 +35,8 @@ class Seed:
 
 def read_seed(results: Path, seed: int, planned: Planned) -> Seed:
     """Never raises for a file: a broken result makes one seed `failed`, with the reason."""
-    layout = Layout(Path(results))
-    path = layout.result(planned.id)
-    if not path.exists():
-        failure = layout.error(planned.id)
-        if failure:
-            return Seed(seed, planned.id, "failed", failure)
-        started = layout.state(planned.id).exists()
-        return Seed(seed, planned.id, "missing", "started, not finished" if started else "not run yet")
-    try:
-        result = Result.read(path)
-    except (PetvrError, OSError, UnicodeDecodeError) as error:
-        return Seed(seed, planned.id, "failed", str(error).removeprefix(f"{path}: "))
-    if result.id != planned.id:
-        return Seed(seed, planned.id, "failed", f"holds the result of {result.id}")
-    if planned.digest is not None and result.provenance.spec_digest != planned.digest:
-        return Seed(seed, planned.id, "stale", "made by an earlier recipe or version; run it again", result)
-    return Seed(seed, planned.id, "ok", result=result)
+    status = run_status(Layout(Path(results)), planned.id, planned.digest)
+    return Seed(seed, planned.id, STATES[status.state], status.reason, status.result)
 
 
 def reader(results: Path) -> Callable[[int, Planned], Seed]:
