@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 def configured(**changes):
     values = yaml.safe_load((ROOT / "config.yaml").read_text())
-    return config.check(values | changes)
+    return config.validate_config(values | changes)
 
 
 def run(given, dataset, method="full"):
@@ -73,7 +73,7 @@ OWN = {"captions": "/my/captions.csv", "paper": "vop", "methods": ["zero_shot", 
 
 
 def test_own_videos_get_a_table_under_the_recipe_asked_for():
-    given = configured(own={"mine": OWN})
+    given = configured(custom_datasets={"mine": OWN})
     plan = planning.plan(given)
     view = plan.tables["own/mine"]
     assert [row.key for row in view.rows] == OWN["methods"]
@@ -92,7 +92,7 @@ def test_own_tables_and_data_sets_are_chosen_like_the_papers():
     )
     plan = planning.plan(given)
     assert list(plan.tables) == ["own/mine"] and {spec.dataset for spec in plan.runs.values()} == {"mine"}
-    assert {spec.method for spec in plan.runs.values()} == set(config.OWN_METHODS), "its methods are its own choice"
+    assert {spec.method for spec in plan.runs.values()} == set(config.CUSTOM_METHODS), "its methods are its own choice"
     assert catalogue.names(given)[-2:] == ("mine", "other")
     assert catalogue.load(given, "other").annotation_files() == [Path("b.csv")]
 
@@ -100,7 +100,7 @@ def test_own_tables_and_data_sets_are_chosen_like_the_papers():
 def test_an_own_table_has_nothing_printed():
     from petvr.report.tables import adapter
 
-    plan = planning.plan(configured(own={"mine": OWN}))
+    plan = planning.plan(configured(custom_datasets={"mine": OWN}))
     model = adapter.from_plan(plan, "own/mine")
     assert model.printed == {} and model.id == "own/mine" and len(model.rows) == 4
 
@@ -108,23 +108,23 @@ def test_an_own_table_has_nothing_printed():
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        ({"My-Data": "a.csv"}, "own.*lower-case letters and digits"),
-        ({"msvd": "a.csv"}, r"own\.msvd: this name belongs to one of the papers' data sets"),
-        ({"msrvtt": "a.csv"}, r"own\.msrvtt: this name belongs"),
-        ({"mine": OWN | {"paper": "vopp"}}, r"own\.mine: unknown paper 'vopp' \(did you mean 'vop'\?\)"),
-        ({"mine": OWN | {"backbone": "vit-b-31"}}, r"own\.mine: unknown backbone 'vit-b-31'"),
+        ({"My-Data": "a.csv"}, "custom_datasets.*lower-case letters and digits"),
+        ({"msvd": "a.csv"}, r"custom_datasets\.msvd: this name belongs to one of the papers' data sets"),
+        ({"msrvtt": "a.csv"}, r"custom_datasets\.msrvtt: this name belongs"),
+        ({"mine": OWN | {"paper": "vopp"}}, r"custom_datasets\.mine: unknown paper 'vopp' \(did you mean 'vop'\?\)"),
+        ({"mine": OWN | {"backbone": "vit-b-31"}}, r"custom_datasets\.mine: unknown backbone 'vit-b-31'"),
         (
             {"mine": OWN | {"methods": ["fulll"]}},
-            r"own\.mine\.methods: unknown method 'fulll' \(did you mean 'full'\?\)",
+            r"custom_datasets\.mine\.methods: unknown method 'fulll' \(did you mean 'full'\?\)",
         ),
-        ({"mine": OWN | {"methods": ["lora@rnak=4"]}}, r"own\.mine\.methods: .*setting 'rnak'"),
-        ({"mine": OWN | {"methods": ["lora@4"]}}, r"own\.mine\.methods: .*'4'"),
-        ({"mine": OWN | {"methods": ["full", "full"]}}, r"own\.mine\.methods: 'full' stands there twice"),
+        ({"mine": OWN | {"methods": ["lora@rnak=4"]}}, r"custom_datasets\.mine\.methods: .*setting 'rnak'"),
+        ({"mine": OWN | {"methods": ["lora@4"]}}, r"custom_datasets\.mine\.methods: .*'4'"),
+        ({"mine": OWN | {"methods": ["full", "full"]}}, r"custom_datasets\.mine\.methods: 'full' stands there twice"),
         ({"mine": OWN | {"methods": []}}, "methods"),
-        ({"mine": OWN | {"caption": "a.csv"}}, "'own.mine.caption'"),
+        ({"mine": OWN | {"caption": "a.csv"}}, "'custom_datasets.mine.caption'"),
     ],
 )
 def test_a_wrong_own_data_set_is_named(own, message):
     with pytest.raises(PetvrError, match=message) as caught:
-        planning.plan(configured(own=own))
+        planning.plan(configured(custom_datasets=own))
     assert "\n" not in str(caught.value)

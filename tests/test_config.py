@@ -23,11 +23,11 @@ def folder(tmp_path, monkeypatch):
 
 def overlay(folder, values):
     (folder / "mine.yaml").write_text(yaml.safe_dump(values))
-    return config.load(["mine.yaml"])
+    return config.load_config(["mine.yaml"])
 
 
 def test_shipped_configuration_is_valid_and_asks_for_everything(folder):
-    loaded = config.load()
+    loaded = config.load_config()
     assert (loaded.papers, loaded.tables, loaded.datasets) == ("all", "all", "all")
     assert len(loaded.seeds) == 3 and loaded.world is None
 
@@ -91,15 +91,15 @@ def test_error_in_the_base_file_names_the_base_file(folder):
 def test_broken_yaml_and_absent_file(folder):
     (folder / "mine.yaml").write_text("seeds: [1\n")
     with pytest.raises(PetvrError, match=r"mine\.yaml: not YAML"):
-        config.load(["mine.yaml"])
+        config.load_config(["mine.yaml"])
     with pytest.raises(PetvrError, match=r"none\.yaml: no such configuration file"):
-        config.load(["none.yaml"])
+        config.load_config(["none.yaml"])
 
 
 def test_a_rule_sees_the_workflows_configuration(folder, monkeypatch):
     values = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"seeds": [5]}
     monkeypatch.setenv("PETVR_CONFIG", json.dumps(values))
-    assert config.load().seeds == [5]
+    assert config.load_config().seeds == [5]
 
 
 def test_schema_file_is_in_step():
@@ -111,9 +111,40 @@ def test_schema_file_is_in_step():
 def test_quoted_rows_are_run_on_request_and_keep_what_was_printed():
     from petvr import planning
 
-    given = config.load()
+    given = config.load_config()
     plain, more = (planning.plan(given.model_copy(update={"quoted": wish})) for wish in (False, True))
     name, row = "cross_modal_adapter/table_1", "X-Pool [MSVD]"
     cells = [next(r for r in plan.tables[name].rows if r.key == row).cells["msvd"] for plan in (plain, more)]
     assert [cell.status for cell in cells] == ["reported only", "run"]
     assert cells[1].quoted is not None and cells[1].runs and not cells[0].runs
+
+
+OVERRIDES = [{"method": "cross_modal_adapter", "key": "ds", "printed": 512, "used": 64}]
+
+
+def test_the_key_of_an_earlier_version_is_read_and_its_new_name_said_once(folder, capsys):
+    loaded = overlay(folder, {"settings": OVERRIDES, "own": {"mine": "a.csv"}, "chunk": 4, "prefix_gib": 0.5})
+    assert [override.used for override in loaded.setting_overrides] == [64]
+    assert loaded.custom_datasets["mine"].captions == Path("a.csv")
+    assert (loaded.micro_batch, loaded.feature_cache_gib) == (4, 0.5)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4 and "petvr: mine.yaml: the key chunk is now called micro_batch" in lines
+
+
+def test_of_two_files_the_later_one_wins_whichever_name_it_uses(folder):
+    text = (folder / "config.yaml").read_text().replace("micro_batch: null", "chunk: 3")
+    (folder / "config.yaml").write_text(text)
+    assert config.load_config().micro_batch == 3
+    assert overlay(folder, {"micro_batch": 5}).micro_batch == 5
+    merged = yaml.safe_load(text) | {"micro_batch": 5, "chunk": 7}  # as Snakemake hands over --config chunk=7
+    assert config.validate_config(merged, ["config.yaml", "mine.yaml"]).micro_batch == 7
+
+
+def test_both_names_in_one_file_are_an_error(folder):
+    with pytest.raises(PetvrError, match=r"mine\.yaml: chunk and micro_batch are one key, allowed: micro_batch alone"):
+        overlay(folder, {"chunk": 4, "micro_batch": 4})
+
+
+def test_an_error_below_an_old_key_names_the_file_that_has_it(folder):
+    with pytest.raises(PetvrError, match=r"mine\.yaml: unknown key 'custom_datasets\.mine\.caption'"):
+        overlay(folder, {"own": {"mine": {"captions": "a.csv", "caption": "b.csv"}}})

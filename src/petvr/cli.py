@@ -72,7 +72,7 @@ def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"petvr {args.command}", description=(LOOK | DO)[args.command])
     command.arguments(parser)
     parsed = parser.parse_args(args.rest + rest)
-    return command.run(parsed, config.load(args.configfile)) or 0
+    return command.run(parsed, config.load_config(args.configfile)) or 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from petvr.errors import PetvrError, unknown
+from petvr.spec import SettingOverride
 
 
 def _names(value: Any) -> Any:
@@ -25,6 +27,14 @@ def _names(value: Any) -> Any:
 
 
 Names = Annotated[Any, BeforeValidator(_names)]  # "all" or list[str]
+
+
+RENAMED = {  # key of an earlier version -> today's; still read
+    "settings": "setting_overrides",
+    "own": "custom_datasets",
+    "chunk": "micro_batch",
+    "prefix_gib": "feature_cache_gib",
+}
 
 
 class _Section(BaseModel):
@@ -40,21 +50,12 @@ class Overrides(_Section):
     methods: dict[str, dict[str, Any]] = {}
 
 
-class Replaced(_Section):
-    """A method's setting that takes the place of a printed one, e.g. where a narrower CLIP cannot have that."""
-
-    method: str
-    key: str
-    printed: bool | int | float | str
-    used: bool | int | float | str
-
-
 class Tracking(_Section):
     uri: str = "default"
     experiment: str = "petvr"
 
 
-class Places(_Section):
+class DatasetPaths(_Section):
     """Where the two halves of a data set lie; a half that is not named lies below `data` and may be downloaded.
 
     A path alone stands for {annotations: PATH, videos: PATH/videos}.
@@ -74,10 +75,10 @@ class Places(_Section):
 
 
 # untrained, fully trained, and the method of each paper
-OWN_METHODS = ["zero_shot", "full", "vop", "rap", "mv_adapter", "cross_modal_adapter"]
+CUSTOM_METHODS = ["zero_shot", "full", "vop", "rap", "mv_adapter", "cross_modal_adapter"]
 
 
-class Own(_Section):
+class CustomDataset(_Section):
     """A user's data set: a csv file with the columns video, caption, split, and what is trained on it.
 
     A path alone stands for {captions: PATH}.
@@ -85,7 +86,7 @@ class Own(_Section):
 
     captions: Path
     paper: str = "rap"  # the one whose recipe trains the methods
-    methods: list[str] = Field(default=OWN_METHODS, min_length=1)
+    methods: list[str] = Field(default=CUSTOM_METHODS, min_length=1)
     backbone: str = "vit-b-32"
 
     @model_validator(mode="before")
@@ -98,7 +99,7 @@ class Own(_Section):
         return {"anyOf": [{"type": "string"}, handler(core)]}
 
 
-def _own_name(value: str) -> str:
+def _dataset_name(value: str) -> str:
     if re.fullmatch("[a-z][a-z0-9]*", value):
         return value
     raise ValueError("the name of a data set must be lower-case letters and digits, a letter first")
@@ -114,7 +115,7 @@ class Downloads(_Section):
     youtube_height: int = Field(default=480, ge=224)  # tallest picture taken, in pixels
 
 
-class Frames(_Section):
+class FrameStores(_Section):
     """How frame stores are built: a folder of more videos than one job should decode is cut into shards."""
 
     videos_per_shard: int = Field(default=1000, gt=0)
@@ -159,19 +160,19 @@ class Config(_Section):
     locks: Path = Path("locks")
     results: Path = Path("results")
     data: Path = Path("data")
-    paths: dict[str, Places] = {}
+    paths: dict[str, DatasetPaths] = {}
     options: dict[str, dict[str, str]] = {}  # data set -> option -> value (petvr.data.catalogue)
-    own: dict[Annotated[str, AfterValidator(_own_name)], Own] = {}
+    custom_datasets: dict[Annotated[str, AfterValidator(_dataset_name)], CustomDataset] = {}
     download: Downloads = Downloads()
-    frames: Frames = Frames()
+    frames: FrameStores = FrameStores()
     weights: dict[str, str]
     backbones: dict[str, str] = {}  # paper's backbone -> the one that is used (the demo: all -> tiny)
     recipe: Overrides = Overrides()
-    settings: list[Replaced] = []
+    setting_overrides: list[SettingOverride] = []
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_minutes: float = Field(default=10, gt=0)
-    chunk: int | None = Field(default=None, gt=0)
-    prefix_gib: float = Field(default=20.0, ge=0)
+    micro_batch: int | None = Field(default=None, gt=0)
+    feature_cache_gib: float = Field(default=20.0, ge=0)
     tracking: Tracking = Tracking()
     world: World | None = None
 
@@ -188,8 +189,8 @@ class Config(_Section):
         place = self._place(dataset_folder)
         return place.annotations is not None, place.videos is not None
 
-    def _place(self, dataset_folder: str) -> Places:
-        return self.paths.get(dataset_folder, Places())
+    def _place(self, dataset_folder: str) -> DatasetPaths:
+        return self.paths.get(dataset_folder, DatasetPaths())
 
     @property
     def tracking_uri(self) -> str:
@@ -198,23 +199,50 @@ class Config(_Section):
         return f"sqlite:///{(self.results / 'mlflow' / 'mlflow.db').resolve()}"
 
 
-def load(files: Sequence[str | Path] = ()) -> Config:
+def load_config(files: Sequence[str | Path] = ()) -> Config:
     """Read config.yaml and lay `files` over it (mappings merge, everything else replaces), as Snakemake does.
 
     `demo` stands for workflow/demo.yaml. Inside a rule the workflow's configuration arrives in PETVR_CONFIG.
     """
     inherited = os.environ.get("PETVR_CONFIG")
     if inherited and not files:
-        return check(json.loads(inherited), ["PETVR_CONFIG"])
+        return validate_config(json.loads(inherited), ["PETVR_CONFIG"])
     paths = [Path("config.yaml"), *(Path("workflow/demo.yaml") if str(f) == "demo" else Path(f) for f in files)]
     merged: dict[str, Any] = {}
     for path in paths:
         merged = _overlay(merged, _read(path))
-    return check(merged, paths)
+    return validate_config(merged, paths)
 
 
-def check(values: dict[str, Any], files: Sequence[str | Path] = ("config.yaml",)) -> Config:
+def rename_old_keys(values: dict[str, Any], files: Sequence[str | Path] = ("config.yaml",)) -> dict[str, Any]:
+    """`values`, merged from `files` and a command line, under today's keys; one line on stderr for each old one.
+
+    Later files win whichever name they use. Raises PetvrError where one of them has both names of a key.
+    """
+    if not RENAMED.keys() & values.keys():
+        return values
+    layers = {str(path): _read(Path(path)) for path in files if Path(path).is_file()}
+    of_files: dict[str, Any] = {}
+    for layer in layers.values():
+        of_files = _overlay(of_files, layer)
+    rest = {key: value for key, value in values.items() if key not in of_files or of_files[key] != value}
+    merged: dict[str, Any] = {}
+    for file, layer in {**layers, "--config" if layers else str(files[0]): rest}.items():
+        for old in RENAMED.keys() & layer.keys():
+            if RENAMED[old] in layer:
+                raise PetvrError(f"{file}: {old} and {RENAMED[old]} are one key, allowed: {RENAMED[old]} alone")
+            print(f"petvr: {file}: the key {old} is now called {RENAMED[old]}", file=sys.stderr)
+        merged = _overlay(merged, _under_new_names(layer))
+    return merged
+
+
+def _under_new_names(values: dict[str, Any]) -> dict[str, Any]:
+    return {RENAMED.get(key, key): value for key, value in values.items()}
+
+
+def validate_config(values: dict[str, Any], files: Sequence[str | Path] = ("config.yaml",)) -> Config:
     """Raises PetvrError with the file that holds the wrong key, the key, and what is allowed."""
+    values = rename_old_keys(values, files)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -254,7 +282,7 @@ def _overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
 def _holds(file: str | Path, keys: list[str]) -> bool:
     if not Path(file).is_file():
         return False
-    values: Any = _read(Path(file))
+    values: Any = _under_new_names(_read(Path(file)))
     for key in keys:
         if isinstance(values, dict) and key in values:
             values = values[key]
@@ -271,7 +299,7 @@ def _siblings(keys: list[str]) -> list[str]:
     for key in keys[:-1]:
         field = section.model_fields.get(key) if section else None
         kinds = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
-        inner = next((k for k in kinds if isinstance(k, type) and issubclass(k, _Section)), None)
+        inner = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
         section = inner or section
     return [".".join([*keys[:-1], name]) for name in section.model_fields]
 

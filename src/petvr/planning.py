@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from petvr import methods, papers, similarity, training
-from petvr.config import Config, Replaced
+from petvr.config import Config
 from petvr.data import catalogue, datasets
 from petvr.data.frames import decode, preprocess, samplers
 from petvr.data.manifest import available
@@ -24,7 +24,7 @@ from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
 from petvr.papers import own
 from petvr.papers.cells import parse_id
-from petvr.papers.plan import Instead, Known, Plan, TableView, expand
+from petvr.papers.plan import Known, Plan, TableView, expand
 from petvr.papers.table import Table
 from petvr.spec import Recipe, RunSpec
 
@@ -52,6 +52,11 @@ def frame_versions() -> dict[str, int]:
 
 def plan(config: Config, everything: bool = False) -> Plan:
     """All cells and runs of the configuration; `everything` counts methods to come as if they existed."""
+    for number, override in enumerate(config.setting_overrides):
+        try:
+            methods.settings(override.method, {override.key: override.used})
+        except PetvrError as error:
+            raise PetvrError(f"setting_overrides[{number}]: {error}") from error
     return expand(
         papers=config.papers,
         tables=config.tables,
@@ -63,22 +68,14 @@ def plan(config: Config, everything: bool = False) -> Plan:
         quoted=config.quoted,
         overrides=config.recipe.model_dump(),
         known=None if everything else known(config),
-        own=[own_table(config, name) for name in config.own],
-        instead=[_instead(given, number) for number, given in enumerate(config.settings)],
+        own=[own_table(config, name) for name in config.custom_datasets],
+        setting_overrides=config.setting_overrides,
     )
-
-
-def _instead(given: Replaced, number: int) -> Instead:
-    try:
-        methods.settings(given.method, {given.key: given.used})
-    except PetvrError as error:
-        raise PetvrError(f"settings[{number}]: {error}") from error
-    return Instead(**given.model_dump())
 
 
 def own_table(config: Config, name: str) -> Table:
     """The table own/<name>. Raises PetvrError, with the key of the configuration, for what does not exist."""
-    given, where = config.own[name], f"own.{name}"
+    given, where = config.custom_datasets[name], f"custom_datasets.{name}"
     if given.paper not in papers.NAMES:
         raise unknown("paper", given.paper, papers.NAMES, where)
     if given.backbone not in {*config.weights, *config.backbones}:
@@ -156,8 +153,10 @@ def dataset_names(config: Config) -> list[str]:
 
 def verdict(config: Config, name: str) -> available.Verdict:
     """Whether a data set is there, and if it cannot be had, why. A few file names are looked at, nothing is read."""
-    if name in config.own:
-        return available.Verdict(config.own[name].captions.exists())  # a csv file that is named and absent is an error
+    if name in config.custom_datasets:
+        return available.Verdict(
+            config.custom_datasets[name].captions.exists()
+        )  # a csv file that is named and absent is an error
     folder = datasets.folder(name)
     if config.world is not None:
         if folder in config.world.sizes:

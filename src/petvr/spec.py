@@ -64,6 +64,17 @@ class Recipe(BaseModel):
     dsl_temperature: float
 
 
+class SettingOverride(BaseModel):
+    """The setting `key` of `method` is `used` wherever a table has `printed`, e.g. where a narrower CLIP needs it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    key: str
+    printed: bool | int | float | str
+    used: bool | int | float | str
+
+
 class RunSpec(BaseModel):
     """One training or evaluation job: a cell of a table with a seed."""
 

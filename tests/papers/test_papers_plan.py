@@ -9,7 +9,8 @@ import pytest
 
 from petvr.errors import PetvrError
 from petvr.papers.cells import cells_csv, parse_id
-from petvr.papers.plan import Instead, Known, expand
+from petvr.papers.plan import Known, expand
+from petvr.spec import SettingOverride
 
 # distinct cells that run, counted by hand from the printed tables (RAP* shows a run of RAP a second way)
 CELLS_OF_TABLE = {
@@ -224,7 +225,10 @@ def test_methods_that_are_not_selected_stay_in_the_table():
 def test_a_setting_may_stand_in_for_a_printed_one_and_its_source_says_so():
     table = "cross_modal_adapter/table_2"
     before = {cell.id for cell in expand(tables=[table]).cells.values()}
-    plan = expand(tables=[table], instead=[Instead("cross_modal_adapter", "ds", 512, 64), Instead("lora", "ds", 16, 1)])
+    narrower = SettingOverride(method="cross_modal_adapter", key="ds", printed=512, used=64)
+    plan = expand(
+        tables=[table], setting_overrides=[narrower, SettingOverride(method="lora", key="ds", printed=16, used=1)]
+    )
     after = {cell.id for cell in plan.cells.values()}
     assert {cell.replace("ds=512", "ds=64") for cell in before} == after != before
     changed = next(run for run in plan.runs.values() if run.dataset == "activitynet" and "ds" in run.setting)

@@ -19,7 +19,7 @@ TINY = ClipConfig(TOWER, TOWER, image=48, patch=16, positions=77, vocab=700, eot
 def plan(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("PETVR_CONFIG", raising=False)
-    return lambda *files: planning.plan(config.load(["demo", *files]))
+    return lambda *files: planning.plan(config.load_config(["demo", *files]))
 
 
 def test_the_demo_shows_the_tables_it_promises_in_full(plan):

@@ -28,7 +28,7 @@ def project(tmp_path_factory):
         csv.writer(stream).writerows([("video", "caption", "split"), *rows])
     own = {"captions": str(mine / "captions.csv"), "paper": "vop", "methods": ["zero_shot", "vop@tokens=2"]}
     settings = yaml.safe_load((project.folder / "micro.yaml").read_text())
-    settings |= {"own": {"mine": own}, "datasets": ["mine"], "tables": [TABLE], "seeds": [0]}
+    settings |= {"custom_datasets": {"mine": own}, "datasets": ["mine"], "tables": [TABLE], "seeds": [0]}
     (project.folder / "micro.yaml").write_text(yaml.safe_dump(settings))
     ran = project.snakemake(f"results/tables/{TABLE}.md")
     assert ran == {"data": 1, "frames": 1, "weights": 1, "train": 2, "table": 1}
@@ -55,6 +55,6 @@ def test_the_result_stands_on_the_users_videos(project):
 def test_nothing_runs_again_until_the_file_changes(project):
     assert project.snakemake(f"results/tables/{TABLE}.md", dry=True) == {}
     settings = yaml.safe_load((project.folder / "micro.yaml").read_text())
-    with open(settings["own"]["mine"]["captions"], "a", newline="") as stream:
+    with open(settings["custom_datasets"]["mine"]["captions"], "a", newline="") as stream:
         csv.writer(stream).writerow(["clips of test/7.avi", "one more query", "test"])
     assert project.snakemake(f"results/tables/{TABLE}.md", dry=True)["data"] == 1

@@ -37,16 +37,16 @@ def test_full_configuration_expands_to_every_run_that_exists(folder, monkeypatch
     done = snakemake("-n", "--quiet", "rules", "--", "all_tables", cwd=folder)
     assert done.returncode == 0, done.stderr
     found = jobs(done.stdout + done.stderr)
-    assert found["train"] == len(planning.plan(config.load()).runs)
+    assert found["train"] == len(planning.plan(config.load_config()).runs)
     assert found["table"] == found["track"] == 33
 
 
 def test_with_every_method_there_are_732_training_runs(monkeypatch):
     monkeypatch.chdir(ROOT)
-    full = planning.plan(config.load(), everything=True)
-    assert len(full.training_runs) == 732 == len(planning.plan(config.load()).training_runs), "all of it exists"
+    full = planning.plan(config.load_config(), everything=True)
+    assert len(full.training_runs) == 732 == len(planning.plan(config.load_config()).training_runs), "all of it exists"
     assert len(full.tables) == 33
-    with_optional = planning.plan(config.load().model_copy(update={"optional": True}), everything=True)
+    with_optional = planning.plan(config.load_config().model_copy(update={"optional": True}), everything=True)
     assert len(with_optional.training_runs) == 732 + 3 * 50
 
 

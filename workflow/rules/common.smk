@@ -19,14 +19,15 @@ sys.path.insert(0, str(SOURCE))
 
 from petvr import environment, planning
 from petvr.data import catalogue
-from petvr.config import check
+from petvr.config import rename_old_keys, validate_config
 from petvr.errors import PetvrError
 from petvr.data.frames import shards
 from petvr.layout import Layout
 from petvr.data.manifest import lock
 
 try:
-    CONFIG = check(config, workflow.configfiles)
+    VALUES = rename_old_keys(config, workflow.configfiles)
+    CONFIG = validate_config(VALUES, workflow.configfiles)
     PLAN = planning.plan(CONFIG)
 except PetvrError as error:
     print(f"petvr: error: {error}", file=sys.stderr)
@@ -35,7 +36,7 @@ except PetvrError as error:
 LAYOUT = Layout(CONFIG.results)
 DATA = CONFIG.data
 
-environment.export(config, SOURCE)
+environment.export(VALUES, SOURCE)
 ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "petvr.yaml")
 
 
@@ -80,10 +81,10 @@ def annotations(wildcards):
     """
     name = wildcards.dataset
     dataset = catalogue.load(CONFIG, name)
-    if CONFIG.world is not None and name not in CONFIG.own:
+    if CONFIG.world is not None and name not in CONFIG.custom_datasets:
         return [dataset.root / "world.json"]
     mark = planning.state(CONFIG, name) / "download.done"
-    given = (True, True) if name in CONFIG.own else CONFIG.given(dataset.folder)
+    given = (True, True) if name in CONFIG.custom_datasets else CONFIG.given(dataset.folder)
     fetched = not all(given) and (mark.exists() or not planning.present(CONFIG, name))
     files = [file for file in dataset.annotation_files() if file.exists()]
     return (files if given[0] or not fetched else []) + ([mark] if fetched else [])

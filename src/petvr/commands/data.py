@@ -124,14 +124,14 @@ def _status(names: list[str], config: Config) -> None:
 def _asked(name: str, config: Config, plan: Plan) -> Asked:
     from petvr.data.manifest.state import Asked
 
-    generated = config.world is not None and name not in config.own
+    generated = config.world is not None and name not in config.custom_datasets
     stores = {planning.store(config, run) for run in plan.runs.values() if run.dataset == name}
     return Asked(
         dataset=planning.dataset(config, name),
         layout=Layout(config.results),
         lock=planning.lock(config, name),
         download=planning.state(config, name),
-        given=(True, True) if name in config.own else config.given(catalogue.folder(config, name)),
+        given=(True, True) if name in config.custom_datasets else config.given(catalogue.folder(config, name)),
         stores=sorted(stores),
         verdict=planning.verdict(config, name),
         make=f"snakemake --profile demo data_{name}" if generated else "",

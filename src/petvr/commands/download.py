@@ -69,7 +69,7 @@ def _folders(names: list[str], config: Config) -> list[str]:
     """The folders of data sets that are named by themselves or by their folder; all of the papers' for no name."""
     known = {name: datasets.folder(name) for name in datasets.NAMES}
     for name in names:
-        if name in config.own:
+        if name in config.custom_datasets:
             raise PetvrError(f"own.{name}: these videos are yours; there is nothing to download")
         if name not in known and name not in known.values():
             raise unknown("data set", name, {*known, *known.values()})

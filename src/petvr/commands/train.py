@@ -40,15 +40,15 @@ def run(args: argparse.Namespace, config: Config) -> int:
             dataset=planning.dataset(config, spec.dataset),
             out=layout.run(spec),
             state=layout.state(spec),
-            world="synthetic" if config.world and spec.dataset not in config.own else "real",
+            world="synthetic" if config.world and spec.dataset not in config.custom_datasets else "real",
             missing=config.missing,
             checked=_checked(config, layout, spec.dataset),
             device=None if config.device == "auto" else config.device,
             threads=args.threads,
             checkpoint_every=config.checkpoint_minutes * 60,
-            chunk=config.chunk,
+            chunk=config.micro_batch,
             prefixes=layout.prefixes,
-            prefix_gib=config.prefix_gib,
+            prefix_gib=config.feature_cache_gib,
             resume=not args.fresh,
         )
     except Exception as error:

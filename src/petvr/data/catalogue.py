@@ -16,15 +16,15 @@ from petvr.spec import Source
 
 
 def names(config: Config) -> tuple[str, ...]:
-    """The papers' data sets and those of `own`."""
-    return (*datasets.NAMES, *config.own)
+    """The papers' data sets and those of `custom_datasets`."""
+    return (*datasets.NAMES, *config.custom_datasets)
 
 
 def load(config: Config, name: str) -> Dataset:
     """A data set where the configuration says that it lies, with the options it says. Nothing is read yet."""
     check(config)
-    if name in config.own:
-        return Own(name, config.own[name].captions)
+    if name in config.custom_datasets:
+        return Own(name, config.custom_datasets[name].captions)
     where = folder(config, name)
     return datasets.load(name, config.folder(where), config.videos(where), **config.options.get(name, {}))
 
@@ -33,7 +33,7 @@ def folder(config: Config, name: str) -> str:
     """The name under which its videos and frames are kept: `msrvtt` for both MSR-VTT splits."""
     if name not in names(config):
         raise unknown("data set", name, names(config))
-    return name if name in config.own else datasets.folder(name)
+    return name if name in config.custom_datasets else datasets.folder(name)
 
 
 def sharing(config: Config, of: str) -> list[str]:
@@ -76,6 +76,8 @@ def check(config: Config) -> None:
         if key not in folders:
             raise unknown("folder of a data set", key, folders, "paths")
     taken = {*datasets.NAMES, *folders}
-    for name in config.own:
+    for name in config.custom_datasets:
         if name in taken:
-            raise PetvrError(f"own.{name}: this name belongs to one of the papers' data sets; choose another")
+            raise PetvrError(
+                f"custom_datasets.{name}: this name belongs to one of the papers' data sets; choose another"
+            )

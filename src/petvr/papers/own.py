@@ -21,10 +21,10 @@ def table(dataset: str, methods: Sequence[str], paper: str, title: str, backbone
     rows = {}
     for written in methods:
         method, texts = split_method(
-            written, f"own.{dataset}.methods: '{written}' is not of the form method[@key=value,...]"
+            written, f"custom_datasets.{dataset}.methods: '{written}' is not of the form method[@key=value,...]"
         )
         if written in rows:
-            raise PetvrError(f"own.{dataset}.methods: '{written}' stands there twice")
+            raise PetvrError(f"custom_datasets.{dataset}.methods: '{written}' stands there twice")
         setting = {key: yaml.safe_load(value) for key, value in texts.items()}
         cell = Cell(
             paper=paper,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from petvr import errors
@@ -11,9 +11,9 @@ from petvr.errors import PetvrError
 from petvr.papers import NAMES, load
 from petvr.papers.table import OWN, Cell, Table
 from petvr.papers.views import CellView, Known, Plan, PlannedCell, RowView, TableView
-from petvr.spec import Recipe, RunSpec, Source
+from petvr.spec import Recipe, RunSpec, SettingOverride, Source
 
-__all__ = ["CellView", "Instead", "Known", "Plan", "PlannedCell", "RowView", "TableView", "expand"]
+__all__ = ["CellView", "Known", "Plan", "PlannedCell", "RowView", "TableView", "expand"]
 
 
 def expand(
@@ -28,7 +28,7 @@ def expand(
     overrides: Mapping[str, Any] | None = None,
     known: Known | None = None,
     own: Sequence[Table] = (),
-    instead: Sequence[Instead] = (),
+    setting_overrides: Sequence[SettingOverride] = (),
 ) -> Plan:
     """All cells and runs the chosen tables need.
 
@@ -37,9 +37,10 @@ def expand(
     backbones: the paper's backbone -> the one used; what is not named stays.
     optional: also the cells only figures show. quoted: also run the rows that papers only report, where a method
     is named. overrides: see Paper.recipe. A cell without training runs with the first seed alone, since nothing is
-    drawn. own: tables of a user's data sets (petvr.papers.own), which name their methods themselves. instead: settings
-    used in place of printed ones. A cell that several rows, tables or papers share is one run. Raises PetvrError for
-    unknown names, empty or repeated seeds, bad overrides, and cells of one id with different recipes.
+    drawn. own: tables of a user's data sets (petvr.papers.own), which name their methods themselves.
+    setting_overrides: settings used in place of printed ones. A cell that several rows, tables or papers share is one
+    run. Raises PetvrError for unknown names, empty or repeated seeds, bad overrides, and cells of one id with
+    different recipes.
     """
     names = _chosen("paper", papers, NAMES)
     chosen = _chosen_tables(names, tables, own)
@@ -50,23 +51,15 @@ def expand(
     allowed = None if datasets == "all" else set(_chosen("data set", datasets, existing))
     _check_override_names(overrides or {}, known, existing)
     wanted = None if methods == "all" else set(_chosen("method", methods, _all_methods(known)))
-    builder = _Builder(tuple(seeds), dict(backbones or {}), quoted, overrides or {}, known, allowed, wanted, instead)
+    builder = _Builder(
+        tuple(seeds), dict(backbones or {}), quoted, overrides or {}, known, allowed, wanted, setting_overrides
+    )
     views = {table.id: builder.table(table) for table in chosen}
     if optional:
         for name in names:
             for spec, cell in load(name).optional:
                 builder.cell(cell, table="", used_in=f"{name}/{spec.used_in}" if spec.used_in else spec.status)
     return Plan(builder.planned(), builder.runs, views)
-
-
-@dataclass(frozen=True)
-class Instead:
-    """The setting `key` of `method` is `used` wherever a table has `printed`; its source becomes `config`."""
-
-    method: str
-    key: str
-    printed: str | int | float | bool
-    used: str | int | float | bool
 
 
 class _Builder:
@@ -81,9 +74,9 @@ class _Builder:
         known: Known,
         allowed: set[str] | None,
         wanted: set[str] | None,
-        instead: Sequence[Instead],
+        setting_overrides: Sequence[SettingOverride],
     ) -> None:
-        self.instead = instead
+        self.setting_overrides = setting_overrides
         self.seeds, self.backbones, self.quoted = seeds, backbones, quoted
         self.overrides, self.known, self.allowed, self.wanted = overrides, known, allowed, wanted
         self.cells: dict[str, PlannedCell] = {}
@@ -125,14 +118,14 @@ class _Builder:
         assert cell.method is not None
         used = {
             each.key: each.used
-            for each in self.instead
+            for each in self.setting_overrides
             if each.method in cell.method.split("+") and cell.setting.get(each.key) == each.printed
         }
         cell = replace(cell, setting=cell.setting | used)
         recipe, sources = load(cell.paper).recipe(
             cell.dataset, cell.method, cell.setting, self.overrides, cell.variant, table or used_in
         )
-        sources |= {f"setting.{key}": Source(origin="config", where="settings") for key in used}
+        sources |= {f"setting.{key}": Source(origin="config", where="setting_overrides") for key in used}
         status = self.known.missing(cell.dataset, cell.method, recipe.similarity)
         listed = table.startswith(f"{OWN}/")  # its methods are listed by the user already
         if not status and self.wanted is not None and not listed and cell.method not in self.wanted:

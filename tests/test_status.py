@@ -1,0 +1,77 @@
+"""How far a run is, from its files alone."""
+
+import json
+
+import pytest
+
+from petvr import status
+from petvr.layout import Layout
+from petvr.result import Cost, Data, Evaluation, Provenance, Result
+from petvr.spec import RunSpec
+from petvr.status import RunState
+
+
+@pytest.fixture
+def run():
+    from petvr import papers
+
+    recipe, sources = papers.load("vop").recipe("msvd", "full")
+    return RunSpec(
+        paper="vop", dataset="msvd", backbone="vit-b-32", method="full", setting={}, seed=0, train=True,
+        recipe=recipe, sources=sources, versions={},
+    )  # fmt: skip
+
+
+def written(layout: Layout, run: RunSpec, **changes) -> None:
+    counts = {f"{split}_videos{kind}": 5 for split in ("train", "test") for kind in ("", "_official")}
+    values = {
+        "id": run.id, "spec": run, "selected": {"last": 0},
+        "evaluations": [Evaluation(epoch=0, step=0, train_loss=None, plain={})],
+        "cost": Cost(trainable=0, total=1, trainable_by_part={}, train_seconds=0, eval_seconds=0),
+        "data": Data(world="real", digest="d", frames_digest="f", test_captions=5, **counts),
+        "provenance": Provenance(
+            petvr="0", git_revision=None, git_dirty=None, packages={}, hardware={}, started="", finished="",
+            spec_digest=run.digest(), weights_digest="w",
+        ),
+    }  # fmt: skip
+    Result(**values | changes).write(layout.result(run))
+
+
+def test_every_state_of_a_run(run, tmp_path):
+    layout = Layout(tmp_path)
+    assert status.status_of(layout, run).state == RunState.MISSING
+    layout.state(run).mkdir(parents=True)
+    assert status.status_of(layout, run).state == RunState.STARTED
+    layout.failure(run).write_text(json.dumps({"error": "no space\nleft"}))
+    failed = status.status_of(layout, run)
+    assert (failed.state, failed.reason, failed.result) == (RunState.FAILED, "no space left", None)
+    written(layout, run)
+    assert status.status_of(layout, run).state == RunState.DONE, "a result counts for more than an earlier failure"
+    changed = run.model_copy(update={"versions": {"training": 2}})
+    stale = status.status_of(layout, changed)
+    assert stale.state == RunState.STALE and stale.result.id == run.id
+    assert status.run_status(layout, run.id, None).state == RunState.DONE, "nobody said what it must belong to"
+
+
+@pytest.mark.parametrize(("text", "reason"), [("{", "not JSON"), ("[]", "valid dictionary"), ("\xff", "codec")])
+def test_a_broken_result_is_a_failure_with_its_reason(run, tmp_path, text, reason):
+    layout = Layout(tmp_path)
+    layout.run(run).mkdir(parents=True)
+    layout.result(run).write_text(text, encoding="latin-1")
+    broken = status.status_of(layout, run)
+    assert broken.state == RunState.FAILED and reason in broken.reason and str(tmp_path) not in broken.reason
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}"])
+def test_a_failure_that_left_no_readable_reason_is_still_one(run, tmp_path, text):
+    layout = Layout(tmp_path)
+    layout.state(run).mkdir(parents=True)
+    layout.failure(run).write_text(text)
+    assert status.status_of(layout, run).state == RunState.FAILED
+    assert status.failure_reason(layout, run.id) == "failed without a readable reason"
+
+
+def test_another_runs_result_in_its_place_is_a_failure(run, tmp_path):
+    layout = Layout(tmp_path)
+    written(layout, run, id="vop/msvd/vit-b-32/full/seed-9")
+    assert "holds the result of vop/msvd/vit-b-32/full/seed-9" in status.status_of(layout, run).reason
