@@ -228,7 +228,7 @@ def rename_old_keys(values: dict[str, Any], files: Sequence[str | Path] = ("conf
     rest = {key: value for key, value in values.items() if key not in of_files or of_files[key] != value}
     merged: dict[str, Any] = {}
     for file, layer in {**layers, "--config" if layers else str(files[0]): rest}.items():
-        for old in RENAMED.keys() & layer.keys():
+        for old in [key for key in RENAMED if key in layer]:
             if RENAMED[old] in layer:
                 raise PetvrError(f"{file}: {old} and {RENAMED[old]} are one key, allowed: {RENAMED[old]} alone")
             print(f"petvr: {file}: the key {old} is now called {RENAMED[old]}", file=sys.stderr)

@@ -84,7 +84,9 @@ def annotations(wildcards):
     if CONFIG.world is not None and name not in CONFIG.custom_datasets:
         return [dataset.root / "world.json"]
     mark = planning.state(CONFIG, name) / "download.done"
-    given = (True, True) if name in CONFIG.custom_datasets else CONFIG.given(dataset.folder)
+    given = (
+        (True, True) if name in CONFIG.custom_datasets else CONFIG.given(dataset.folder)
+    )
     fetched = not all(given) and (mark.exists() or not planning.present(CONFIG, name))
     files = [file for file in dataset.annotation_files() if file.exists()]
     return (files if given[0] or not fetched else []) + ([mark] if fetched else [])
