@@ -10,18 +10,17 @@ from __future__ import annotations
 import os
 import shutil
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from petvr.data.datasets.base import EXTENSIONS
 from petvr.data.download.failures import Full, Refused
 
-BLOCK = 1 << 20
 VIDEOS = frozenset(  # DiDeMo alone has seventeen; some of its names end in a bare dot
     (*EXTENSIONS, ".3g2", ".3gpp", ".asf", ".divx", ".m2ts", ".mts", ".null", ".ogv", ".qt", ".ts", ".vob", ".")
 )
+LONGEST_PATH = 4096  # Linux's
 Wanted = Callable[[str], bool]  # of a member's last name: whether it is written
 
 
@@ -84,7 +83,7 @@ class Unpacking:
             raise self.refuse(f"member {name!r} leads out of the folder")
         if "\\" in name or (len(name) > 1 and name[1] == ":") or any(map(_unprintable, name)):
             raise self.refuse(f"member {name!r} has a name that is not safe")
-        if any(len(os.fsencode(part)) > 255 for part in parts):
+        if len(name) > LONGEST_PATH or any(len(os.fsencode(part)) > 255 for part in parts):
             raise self.refuse(f"member {name[:40]!r}... has a name that is too long")
         return "/".join(parts)
 
@@ -102,21 +101,19 @@ class Unpacking:
         """Whether an earlier, killed call finished this member; its file is then left as it is."""
         return any(path.is_file() and path.stat().st_size == size for path in self._places(leaf))
 
-    def write(self, leaf: str, size: int, stream: IO[bytes]) -> None:
+    def write(self, leaf: str, size: int, blocks: Iterable[bytes | memoryview]) -> None:
         """Write one member whole under its name; a half-written one has another name."""
         half = self.staging / f"{leaf[:200]}.half"
         written = 0
         try:
             with open(half, "wb") as out:
-                while block := stream.read(BLOCK):
+                for block in blocks:
                     written += len(block)
                     if written > size:
                         raise self.refuse(f"member {leaf!r} is longer than the {size:,} bytes it declares")
                     out.write(block)
         except OSError as error:
-            if error.errno is None:  # what the archive's readers raise for damaged data
-                raise
-            raise Full(f"{half}: {error.strerror}") from error
+            raise Full(f"{half}: {error.strerror or error}") from error
         if written != size:
             raise self.refuse(f"is cut off: member {leaf!r} has {written:,} of {size:,} bytes")
         os.replace(half, self.staging / leaf)
