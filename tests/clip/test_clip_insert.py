@@ -47,8 +47,8 @@ def test_every_place_is_reached_in_order_with_its_shape_and_what_was_read(tower)
     inserts, seen = Inserts(TINY), []
 
     def spy(place):
-        def look(x, here):
-            seen.append((place, here.layer))
+        def look(x, context):
+            seen.append((place, context.layer))
             if place == "ids":
                 assert torch.equal(x, ids)
             elif place == "qkv":
@@ -56,9 +56,9 @@ def test_every_place_is_reached_in_order_with_its_shape_and_what_was_read(tower)
             else:
                 assert x.shape == shape(place, tower)
             if place in ("qkv", "attn_out", "mlp_hidden", "mlp_out"):
-                block = getattr(clip, f"{tower}_model").encoder.layers[here.layer]
+                block = getattr(clip, f"{tower}_model").encoder.layers[context.layer]
                 norm = block.layer_norm1 if place in ("qkv", "attn_out") else block.layer_norm2
-                assert torch.equal(here.input, norm(here.residual))
+                assert torch.equal(context.input, norm(context.residual))
             return x
 
         return look
@@ -82,7 +82,7 @@ def test_what_a_function_returns_is_what_the_tower_goes_on_with(tower, place):
     inserts = Inserts(TINY)
     bump = torch.linspace(-1, 1, 64)
     add = lambda x: x + bump[: x.shape[-1]]  # noqa: E731
-    inserts.add(tower, place, lambda x, here: tuple(map(add, x)) if place == "qkv" else add(x))
+    inserts.add(tower, place, lambda x, context: tuple(map(add, x)) if place == "qkv" else add(x))
     with torch.no_grad():
         plain = clip.encode_frames(pixels) if tower == "vision" else clip.encode_texts(ids)
         moved = clip.encode_frames(pixels, None, inserts) if tower == "vision" else clip.encode_texts(ids, inserts)
@@ -91,37 +91,37 @@ def test_what_a_function_returns_is_what_the_tower_goes_on_with(tower, place):
 
 def test_places_and_towers_that_do_not_exist_are_refused():
     with pytest.raises(ValueError, match="no place 'attn'"):
-        Inserts(TINY).add("vision", "attn", lambda x, here: x)
+        Inserts(TINY).add("vision", "attn", lambda x, context: x)
     with pytest.raises(ValueError, match="tower 'audio'"):
-        Inserts(TINY).add("audio", "mid", lambda x, here: x)
+        Inserts(TINY).add("audio", "mid", lambda x, context: x)
 
 
 def test_functions_of_two_methods_act_one_after_the_other():
     clip = weights.random(TINY, 0)
     inserts = Inserts(TINY)
-    inserts.add("text", "projected", lambda x, here: x + 1)
-    inserts.add("text", "projected", lambda x, here: x * 2)
+    inserts.add("text", "projected", lambda x, context: x + 1)
+    inserts.add("text", "projected", lambda x, context: x * 2)
     ids = data()[1]
     with torch.no_grad():
         torch.testing.assert_close(clip.encode_texts(ids, inserts), (clip.encode_texts(ids) + 1) * 2)
 
 
 def test_prompts_of_two_owners_stand_side_by_side_and_move_eot():
-    from petvr.clip.insert import Flow
+    from petvr.clip.insert import ForwardState
 
-    flow = Flow("text", Inserts(TINY), eot=torch.tensor([2, 3]))
+    state = ForwardState("text", Inserts(TINY), eot=torch.tensor([2, 3]))
     x = torch.arange(4.0).view(1, 4, 1).expand(2, 4, 1)
     one, two = torch.full((2, 1), 10.0), torch.full((1, 1), 20.0)
-    x = flow.put("one", x, one)
-    x = flow.put("two", x, two)
+    x = state.insert_prompts("one", x, one)
+    x = state.insert_prompts("two", x, two)
     assert x[0, :, 0].tolist() == [0, 20, 10, 10, 1, 2, 3]
-    assert flow.eot.tolist() == [5, 6] and flow.leading == 4
-    x = flow.put("one", x, one + 1)
+    assert state.eot.tolist() == [5, 6] and state.num_leading_tokens == 4
+    x = state.insert_prompts("one", x, one + 1)
     assert x[0, :, 0].tolist() == [0, 20, 11, 11, 1, 2, 3]
-    x = flow.drop("two", x)
-    assert x[0, :, 0].tolist() == [0, 11, 11, 1, 2, 3] and flow.leading == 3
-    x = flow.drop("one", x)
-    assert x[0, :, 0].tolist() == [0, 1, 2, 3] and flow.eot.tolist() == [2, 3]
+    x = state.remove_prompts("two", x)
+    assert x[0, :, 0].tolist() == [0, 11, 11, 1, 2, 3] and state.num_leading_tokens == 3
+    x = state.remove_prompts("one", x)
+    assert x[0, :, 0].tolist() == [0, 1, 2, 3] and state.eot.tolist() == [2, 3]
 
 
 def test_frames_can_be_joined_into_one_sequence_from_a_block_on():
@@ -132,7 +132,7 @@ def test_frames_can_be_joined_into_one_sequence_from_a_block_on():
     inserts = Inserts(TINY)
     inserts.temporal = True
 
-    inserts.add("vision", "block_in", lambda x, here: here.flow.join(x), [1])
+    inserts.add("vision", "block_in", lambda x, context: context.state.join_frames(x), [1])
     with torch.no_grad():
         joined = clip.encode_frames(pixels, mask, inserts)
         for video, count in ((0, 2), (1, 3)):  # by hand: only the real frames, one video at a time
@@ -159,19 +159,23 @@ def test_frames_can_be_joined_into_one_sequence_from_a_block_on():
 
 
 def test_prompts_are_joined_owner_by_owner_and_replaced_once_for_the_whole_video():
-    from petvr.clip.insert import Flow
+    from petvr.clip.insert import ForwardState
 
     mask = torch.tensor([[True, True], [True, False]])
-    flow = Flow("vision", Inserts(TINY), videos=2, frames=2, mask=mask)
+    state = ForwardState("vision", Inserts(TINY), videos=2, frames=2, mask=mask)
     x = torch.tensor([[0.0, 7, 8], [100, 107, 108], [200, 207, 208], [300, 307, 308]])[..., None]
-    x = flow.put("one", x, torch.tensor([[1.0]]))
-    x = flow.put("two", x, torch.tensor([[[2.0], [3]], [[102], [103]], [[202], [203]], [[302], [303]]]))
-    x = flow.join(x)
+    x = state.insert_prompts("one", x, torch.tensor([[1.0]]))
+    x = state.insert_prompts("two", x, torch.tensor([[[2.0], [3]], [[102], [103]], [[202], [203]], [[302], [303]]]))
+    x = state.join_frames(x)
     assert x[1, :, 0].tolist() == [200, 300, 202, 203, 302, 303, 1, 1, 207, 208, 307, 308]
-    assert flow.key_mask[0].all() and flow.key_mask[1].int().tolist() == [1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0, 0]
-    assert flow.leading == 8
-    x = flow.put("two", x, torch.tensor([[9.0]]))
+    assert state.key_mask[0].all() and state.key_mask[1].int().tolist() == [1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0, 0]
+    assert state.num_leading_tokens == 8
+    x = state.insert_prompts("two", x, torch.tensor([[9.0]]))
     assert x[1, :, 0].tolist() == [200, 300, 9, 1, 1, 207, 208, 307, 308]
-    assert flow.key_mask[1].int().tolist() == [1, 0, 1, 1, 0, 1, 1, 0, 0]
-    x = flow.drop("one", x)
-    assert x[0, :, 0].tolist() == [0, 100, 9, 7, 8, 107, 108] and flow.key_mask.shape == (2, 7) and flow.leading == 3
+    assert state.key_mask[1].int().tolist() == [1, 0, 1, 1, 0, 1, 1, 0, 0]
+    x = state.remove_prompts("one", x)
+    assert (
+        x[0, :, 0].tolist() == [0, 100, 9, 7, 8, 107, 108]
+        and state.key_mask.shape == (2, 7)
+        and state.num_leading_tokens == 3
+    )

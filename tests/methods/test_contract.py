@@ -9,7 +9,7 @@ import torch
 from petvr import methods, papers
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig, Tower, geometry, with_layers
-from petvr.clip.undrawn import Undrawn
+from petvr.clip.skip_init import SkipMetaInit
 from petvr.errors import PetvrError
 from petvr.spec import method_id
 
@@ -279,7 +279,7 @@ def complete(method, setting):
 
 @each
 def test_count_with_vit_b_32_is_the_stated_one(case):
-    with Undrawn():
+    with SkipMetaInit():
         clip = weights.on_meta(geometry("vit-b-32"))
         model = methods.adapt(clip, case.method, case.setting, frames=12, words=32, generator=torch.Generator())
     counts = model.counts()
@@ -374,11 +374,12 @@ def test_the_frozen_beginning_of_the_vision_tower_is_clips_own(case):
         if blocks > depth:
             torch.testing.assert_close(plain().encode_frames(pixels, mask), expected, atol=1e-6, rtol=0)
         elif blocks >= 0:
-            begun = plain().begin(pixels, mask, blocks)
-            resumed = model.encode_frames(begun, mask, texts=texts, begun=blocks)
+            begun = plain().encode_prefix(pixels, mask, blocks)
+            resumed = model.encode_frames(begun, mask, texts=texts, start_block=blocks)
             torch.testing.assert_close(resumed, expected, atol=1e-6, rtol=0)
         if 0 <= blocks < depth:  # not one block more is CLIP's own, as far as a change is heard of at all
-            further = model.encode_frames(plain().begin(pixels, mask, blocks + 1), mask, texts=texts, begun=blocks + 1)
+            begun = plain().encode_prefix(pixels, mask, blocks + 1)
+            further = model.encode_frames(begun, mask, texts=texts, start_block=blocks + 1)
             assert case.idle or not torch.allclose(further, expected, atol=1e-6, rtol=0)
 
 

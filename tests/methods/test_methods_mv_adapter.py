@@ -189,11 +189,11 @@ def test_prompts_of_another_method_take_no_position_and_no_part_in_the_mean():
         own = branches["text"][0].trm.positions
         torch.testing.assert_close(seen["text"][1], torch.cat([own[:1], torch.zeros(2, 4), own[1:5]]))
         x = torch.randn(3, 1 + 2 + 9, 16)
-        flow = SimpleNamespace(videos=1, frames=3, joined=False, leading=3, mask=None)
+        state = SimpleNamespace(videos=1, frames=3, joined=False, num_leading_tokens=3, mask=None)
         out = []
         for noise in (0, 1):
             x[:, 1:3] += noise
-            out.append(branches["vision"][0](x, None, flow))
+            out.append(branches["vision"][0](x, None, state))
             out.append(seen["vision"][0])
     torch.testing.assert_close(out[1], out[3])
     torch.testing.assert_close(out[0][:, [0, *range(3, 12)]], out[2][:, [0, *range(3, 12)]])
@@ -204,8 +204,8 @@ def test_frames_joined_into_one_sequence_give_what_they_give_apart():
     block = trained("mv_adapter", {"width": 4, "cmt": "up_out", "cmt_layers": 1}).new["mv_adapter"]
     video, factor = block.branches["vision"][1], block.factors[0]
     mask = torch.tensor([[True, True, True], [True, True, False]])
-    apart = SimpleNamespace(videos=2, frames=3, joined=False, leading=1, mask=mask)
-    joined = SimpleNamespace(videos=2, frames=3, joined=True, leading=3, mask=mask)
+    apart = SimpleNamespace(videos=2, frames=3, joined=False, num_leading_tokens=1, mask=mask)
+    joined = SimpleNamespace(videos=2, frames=3, joined=True, num_leading_tokens=3, mask=mask)
 
     def join(x):
         x = x.unflatten(0, (2, 3))

@@ -76,6 +76,6 @@ def test_frames_joined_into_one_sequence_give_what_they_give_apart():
 
     x = torch.randn(6, 1 + 9, 16)
     with torch.no_grad():
-        apart = adapter(x, SimpleNamespace(videos=2, frames=3, leading=1, mask=mask))
-        together = adapter(join(x), SimpleNamespace(videos=2, frames=3, leading=3, mask=mask))
+        apart = adapter(x, SimpleNamespace(videos=2, frames=3, num_leading_tokens=1, mask=mask))
+        together = adapter(join(x), SimpleNamespace(videos=2, frames=3, num_leading_tokens=3, mask=mask))
     torch.testing.assert_close(together, join(apart))

@@ -6,7 +6,7 @@ import torch
 from petvr import methods
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig, Tower
-from petvr.clip.insert import Flow, Here, Inserts
+from petvr.clip.insert import ForwardState, HookContext, Inserts
 from petvr.methods import ts2_net
 
 torch.set_num_threads(1)
@@ -25,8 +25,8 @@ def test_tokens_come_from_the_frames_beside(tokens, before, behind):
     x = torch.randn(videos * frames, tokens, 3)
     mask = torch.ones(videos, frames, dtype=torch.bool)
     mask[1, 2:] = False
-    flow = Flow("vision", Inserts(TINY), videos=videos, frames=frames, mask=mask)
-    shifted = ts2_net.shift(x, Here(0, None, None, flow)).unflatten(0, (videos, frames))
+    state = ForwardState("vision", Inserts(TINY), videos=videos, frames=frames, mask=mask)
+    shifted = ts2_net.shift(x, HookContext("vision", 0, None, None, state)).unflatten(0, (videos, frames))
     x = x.unflatten(0, (videos, frames))
     for video, last in ((0, 3), (1, 1)):
         for frame in range(last + 1):
@@ -62,8 +62,8 @@ def test_patches_come_with_the_frames_and_without_prompts(method):
         torch.testing.assert_close(frames, model.encode_frames(pixels, mask))
         assert patches.shape == (2, 3, 4, 16) and not patches[1, 1:].any() and patches[0].abs().sum(-1).all()
         if method == "zero_shot":  # a patch is read as CLS is: last LayerNorm, then the projection
-            flow = Flow("vision", Inserts(TINY), videos=1, frames=1)
-            stream = clip.vision_model.encoder(clip.vision_model.tokens(pixels[1, :1], flow), flow)
+            state = ForwardState("vision", Inserts(TINY), videos=1, frames=1)
+            stream = clip.vision_model.encoder(clip.vision_model.tokens(pixels[1, :1], state), state)
             expected = clip.visual_projection(clip.vision_model.post_layernorm(stream[0, 1:]))
             torch.testing.assert_close(patches[1, 0], expected)
 

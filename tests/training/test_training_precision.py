@@ -132,7 +132,7 @@ def test_clips_matrices_are_fp16_and_the_rest_of_it_fp32(bench, mode):
 @pytest.mark.parametrize("mode", HALF)
 def test_the_stream_is_fp16_and_features_leave_it_as_fp32(bench, mode):
     made, seen = built(mode, bench=bench), []
-    spy = lambda x, here: seen.append((here.flow.tower, x.dtype)) or x  # noqa: E731
+    spy = lambda x, context: seen.append((context.state.tower, x.dtype)) or x  # noqa: E731
     for tower in ("vision", "text"):
         for place in ("block_in", "attn_in", "attn_out", "mlp_hidden", "block_out", "pooled", "projected"):
             made.adapted.inserts.add(tower, place, spy)

@@ -1,6 +1,6 @@
-"""The named places of the two towers where a method may act, and what it is told when it does.
+"""The named places of the two towers where a method may act, and what its functions are given when they do.
 
-A method adds functions `fn(x, here) -> x`; the tower calls them in the order they were added. Shapes (R rows: all
+A method adds functions `fn(x, context) -> x`; the tower calls them in the order they were added. Shapes (R rows: all
 frames of all videos in the vision tower, texts in the text tower; S tokens: CLS + P patches or W words, D width):
 
     ids        [B, W]     token ids (text only)
@@ -48,13 +48,15 @@ PER_BLOCK = (
 
 
 @dataclass(slots=True)
-class Here:
-    """Where a function is called: block number, what the sub-layer read (after LN), the stream before that LN."""
+class HookContext:
+    """Where a function is called: "vision" or "text", the block's number from 0 (None outside the blocks), what the
+    sub-layer read (after LN), the stream before that LN, and the state of the tower's pass."""
 
+    tower: str
     layer: int | None
     input: Tensor | None
     residual: Tensor | None
-    flow: Flow
+    state: ForwardState
 
 
 class Inserts:
@@ -66,17 +68,19 @@ class Inserts:
         self._at: dict[tuple[str, str, int | None], list[Callable[..., Any]]] = {}
 
     def add(self, tower: str, place: str, fn: Callable[..., Any], layers: Iterable[int] | None = None) -> None:
-        """`layers` are block numbers from 0, all of the tower's when None; places outside the blocks take none."""
-        if tower not in TOWERS or place not in ONCE + PER_BLOCK:
+        """tower: "vision", "text" or "both". `layers` are block numbers from 0, all of the tower's when None; places
+        outside the blocks take none."""
+        if tower not in (*TOWERS, "both") or place not in ONCE + PER_BLOCK:
             raise ValueError(f"no place '{place}' in tower '{tower}'")
-        wanted: Iterable[int | None] = [None]
-        if place in PER_BLOCK:
-            wanted = range(self.layers[tower]) if layers is None else layers
-        for layer in wanted:
-            self._at.setdefault((tower, place, layer), []).append(fn)
+        for name in TOWERS if tower == "both" else (tower,):
+            wanted: Iterable[int | None] = [None]
+            if place in PER_BLOCK:
+                wanted = range(self.layers[name]) if layers is None else layers
+            for layer in wanted:
+                self._at.setdefault((name, place, layer), []).append(fn)
 
     def wrap(self, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-        """Put `around` every function that is here."""
+        """Put `around` every function that was added."""
         self._at = {key: [around(function) for function in functions] for key, functions in self._at.items()}
 
     def places(self) -> list[tuple[str, str, int | None]]:
@@ -95,7 +99,7 @@ class Inserts:
 
 
 @dataclass
-class Flow:
+class ForwardState:
     """One pass of one tower: what every inserted function may read, and the few things it may change.
 
     `prompts` lists the extra tokens behind CLS or SOT, front first; `eot` is each text's current EOT position;
@@ -122,17 +126,17 @@ class Flow:
         """`x` after all functions of this place; unchanged where there are none."""
         functions = self.inserts.get(self.tower, place, layer)
         if functions:
-            here = Here(layer, input, residual, self)
+            context = HookContext(self.tower, layer, input, residual, self)
             for function in functions:
-                x = function(x, here)
+                x = function(x, context)
         return x
 
     @property
-    def leading(self) -> int:
+    def num_leading_tokens(self) -> int:
         """How many tokens stand before the first patch or word: the CLS (one, or F when joined) or SOT, and prompts."""
         return (self.frames if self.joined else 1) + sum(self.prompts.values())
 
-    def put(self, owner: str, x: Tensor, prompts: Tensor) -> Tensor:
+    def insert_prompts(self, owner: str, x: Tensor, prompts: Tensor) -> Tensor:
         """Place `prompts` [n, D] or [R, n, D] behind the leading token(s), replacing those of the same owner.
 
         The newest owner stands in front of the others. EOT moves with the words.
@@ -158,21 +162,21 @@ class Flow:
             self.key_mask = torch.cat([self.key_mask[:, :start], seen, self.key_mask[:, start + skip :]], dim=1)
         return torch.cat([x[:, :start], prompts, x[:, start + skip :]], dim=1)
 
-    def drop(self, owner: str, x: Tensor) -> Tensor:
+    def remove_prompts(self, owner: str, x: Tensor) -> Tensor:
         """Take the prompts of `owner` out again."""
         if owner not in self.prompts:
             return x
-        x = self.put(owner, x, x[:, :0])
+        x = self.insert_prompts(owner, x, x[:, :0])
         del self.prompts[owner]
         return x
 
-    def join(self, x: Tensor) -> Tensor:
+    def join_frames(self, x: Tensor) -> Tensor:
         """[B F, 1 + n + P, D] -> [B, F (1 + n + P), D]: the frames of a video become one sequence.
 
         All CLS come first, then each owner's prompts of all frames, then all patches. From here on nobody sees what
         belongs to a masked frame.
         """
-        sizes = [1, *self.prompts.values(), x.shape[1] - self.leading]
+        sizes = [1, *self.prompts.values(), x.shape[1] - self.num_leading_tokens]
         parts = x.unflatten(0, (self.videos, self.frames)).split(sizes, dim=2)
         if self.mask is not None:
             self.key_mask = torch.cat([self.mask.repeat_interleave(size, dim=1) for size in sizes], dim=1)

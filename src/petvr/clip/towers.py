@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from petvr.clip.config import ClipConfig, Tower
-from petvr.clip.insert import Flow, Inserts
+from petvr.clip.insert import ForwardState, Inserts
 from petvr.clip.text import crop, first_eot
 from petvr.errors import PetvrError
 
@@ -22,7 +22,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": functional.gelu}
 
 
-def placed(x: Tensor, positions: Tensor) -> Tensor:
+def add_positions(x: Tensor, positions: Tensor) -> Tensor:
     """x + positions; in an fp16 tower the sum is fp16 too, as OpenAI's code has it."""
     return x + (positions.half() if x.dtype == torch.float16 else positions)
 
@@ -36,13 +36,13 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.width, config.width)
         self.out_proj = nn.Linear(config.width, config.width)
 
-    def forward(self, h: Tensor, flow: Flow, layer: int, stream: Tensor) -> Tensor:
+    def forward(self, h: Tensor, state: ForwardState, layer: int, stream: Tensor) -> Tensor:
         projected = (self.q_proj(h), self.k_proj(h), self.v_proj(h))
-        q, k, v = flow.at("qkv", projected, layer, input=h, residual=stream)
+        q, k, v = state.at("qkv", projected, layer, input=h, residual=stream)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
-        hidden = None if flow.key_mask is None else flow.key_mask[:, None, None, :]
-        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=hidden, is_causal=flow.tower == "text")
-        mixed = flow.at("attn_mixed", out.transpose(1, 2).flatten(2), layer, input=h, residual=stream)
+        hidden = None if state.key_mask is None else state.key_mask[:, None, None, :]
+        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=hidden, is_causal=state.tower == "text")
+        mixed = state.at("attn_mixed", out.transpose(1, 2).flatten(2), layer, input=h, residual=stream)
         return self.out_proj(mixed)
 
 
@@ -64,16 +64,16 @@ class Block(nn.Module):
         self.mlp = Mlp(config)
         self.layer_norm2 = nn.LayerNorm(config.width, eps=config.eps)
 
-    def forward(self, x: Tensor, flow: Flow, i: int) -> Tensor:
-        x = flow.at("block_in", x, i)
-        h = flow.at("attn_in", self.layer_norm1(x), i, residual=x)
-        out = self.self_attn(h, flow, i, x)
-        x = x + flow.at("attn_out", out, i, input=h, residual=x)
-        x = flow.at("mid", x, i)
-        h = flow.at("mlp_in", self.layer_norm2(x), i, residual=x)
-        hidden = flow.at("mlp_hidden", self.mlp.fc1(h), i, input=h, residual=x)
-        x = x + flow.at("mlp_out", self.mlp.fc2(self.act(hidden)), i, input=h, residual=x)
-        return flow.at("block_out", x, i)
+    def forward(self, x: Tensor, state: ForwardState, i: int) -> Tensor:
+        x = state.at("block_in", x, i)
+        h = state.at("attn_in", self.layer_norm1(x), i, residual=x)
+        out = self.self_attn(h, state, i, x)
+        x = x + state.at("attn_out", out, i, input=h, residual=x)
+        x = state.at("mid", x, i)
+        h = state.at("mlp_in", self.layer_norm2(x), i, residual=x)
+        hidden = state.at("mlp_hidden", self.mlp.fc1(h), i, input=h, residual=x)
+        x = x + state.at("mlp_out", self.mlp.fc2(self.act(hidden)), i, input=h, residual=x)
+        return state.at("block_out", x, i)
 
 
 class Encoder(nn.Module):
@@ -81,10 +81,10 @@ class Encoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
 
-    def forward(self, x: Tensor, flow: Flow, start: int = 0, stop: int | None = None) -> Tensor:
+    def forward(self, x: Tensor, state: ForwardState, start: int = 0, stop: int | None = None) -> Tensor:
         """Blocks start..stop-1, so that a frozen beginning can be computed apart."""
         for i in range(start, len(self.layers) if stop is None else stop):
-            x = self.layers[i](x, flow, i)
+            x = self.layers[i](x, state, i)
         return x
 
 
@@ -104,18 +104,18 @@ class VisionTower(nn.Module):
         self.encoder = Encoder(config.vision)
         self.post_layernorm = nn.LayerNorm(config.vision.width, eps=config.vision.eps)
 
-    def tokens(self, pixels: Tensor, flow: Flow) -> Tensor:
+    def tokens(self, pixels: Tensor, state: ForwardState) -> Tensor:
         """pixels [R, 3, H, W] -> [R, 1 + P, D], what block 0 reads."""
         patches = self.embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
-        patches = flow.at("embedded", patches)
+        patches = state.at("embedded", patches)
         cls = self.embeddings.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
-        x = placed(torch.cat([cls, patches], dim=1), self.embeddings.position_embedding.weight)
-        return self.pre_layrnorm(flow.at("tokens_in", x))
+        x = add_positions(torch.cat([cls, patches], dim=1), self.embeddings.position_embedding.weight)
+        return self.pre_layrnorm(state.at("tokens_in", x))
 
-    def pooled(self, x: Tensor, flow: Flow) -> Tensor:
+    def pooled(self, x: Tensor, state: ForwardState) -> Tensor:
         """The CLS of every row after the last LayerNorm, [R, D]; of every frame where frames were joined."""
-        cls = x[:, : flow.frames].flatten(0, 1) if flow.joined else x[:, 0]
-        return flow.at("pooled", self.post_layernorm(cls))
+        cls = x[:, : state.frames].flatten(0, 1) if state.joined else x[:, 0]
+        return state.at("pooled", self.post_layernorm(cls))
 
 
 class TextEmbeddings(nn.Module):
@@ -132,13 +132,13 @@ class TextTower(nn.Module):
         self.encoder = Encoder(config.text)
         self.final_layer_norm = nn.LayerNorm(config.text.width, eps=config.text.eps)
 
-    def tokens(self, ids: Tensor, flow: Flow) -> Tensor:
+    def tokens(self, ids: Tensor, state: ForwardState) -> Tensor:
         """ids [B, W] -> [B, W, D], what block 0 reads; more tokens than positions is a PetvrError."""
-        x = flow.at("embedded", self.embeddings.token_embedding(ids))
+        x = state.at("embedded", self.embeddings.token_embedding(ids))
         positions = self.embeddings.position_embedding.weight
         if x.shape[1] > positions.shape[0]:
             raise PetvrError(f"text of {x.shape[1]} tokens with prompts: this CLIP has {positions.shape[0]} positions")
-        return flow.at("tokens_in", placed(x, positions[: x.shape[1]]))
+        return state.at("tokens_in", add_positions(x, positions[: x.shape[1]]))
 
 
 class Clip(nn.Module):
@@ -181,19 +181,19 @@ class Clip(nn.Module):
         mask: Tensor | None = None,
         inserts: Inserts | None = None,
         texts: Tensor | None = None,
-        begun: int | None = None,
+        start_block: int | None = None,
     ) -> Tensor:
         """pixels [B, F, 3, H, W] (normalised float, or uint8), mask [B, F] -> [B, F, E], not normalised; masked: 0.
 
         texts [C, E]: features of candidate sentences, for methods that look at them while they read a video.
-        begun: `pixels` is what `begin` gave for so many blocks; the tower goes on from there.
+        start_block: `pixels` is what `encode_prefix` gave for so many blocks; the tower goes on from there.
         """
-        return self._features(*self._look(pixels, mask, inserts, texts, begun))
+        return self._features(*self._vision_stream(pixels, mask, inserts, texts, start_block))
 
-    def begin(self, pixels: Tensor, mask: Tensor | None, blocks: int) -> Tensor:
+    def encode_prefix(self, pixels: Tensor, mask: Tensor | None, blocks: int) -> Tensor:
         """pixels, mask as in encode_frames -> the stream after that many blocks, [B, F, 1 + P, D]; masked frames 0."""
-        x, flow, chosen = self._look(pixels, mask, None, None, stop=blocks)
-        return self._by_frame(x, flow, chosen)
+        x, state, chosen = self._vision_stream(pixels, mask, None, None, stop=blocks)
+        return self._by_frame(x, state, chosen)
 
     def encode_patches(
         self,
@@ -201,30 +201,30 @@ class Clip(nn.Module):
         mask: Tensor | None = None,
         inserts: Inserts | None = None,
         texts: Tensor | None = None,
-        begun: int | None = None,
+        start_block: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As encode_frames -> [B, F, E], and every patch after the last LayerNorm and the projection, without prompts,
         [B, F, P, E]."""
-        x, flow, chosen = self._look(pixels, mask, inserts, texts, begun)
-        patches = x[:, flow.leading :]
-        if flow.joined:
-            patches = patches.unflatten(1, (flow.frames, -1)).flatten(0, 1)
+        x, state, chosen = self._vision_stream(pixels, mask, inserts, texts, start_block)
+        patches = x[:, state.num_leading_tokens :]
+        if state.joined:
+            patches = patches.unflatten(1, (state.frames, -1)).flatten(0, 1)
         patches = self.visual_projection(self.vision_model.post_layernorm(patches))
-        return self._features(x, flow, chosen), self._by_frame(patches, flow, chosen)
+        return self._features(x, state, chosen), self._by_frame(patches, state, chosen)
 
-    def _look(
+    def _vision_stream(
         self,
         pixels: Tensor,
         mask: Tensor | None,
         inserts: Inserts | None,
         texts: Tensor | None,
-        begun: int | None = None,
+        start_block: int | None = None,
         stop: int | None = None,
-    ) -> tuple[Tensor, Flow, Tensor | None]:
+    ) -> tuple[Tensor, ForwardState, Tensor | None]:
         """The vision tower's last stream, and which frames its rows are (None: all)."""
         inserts = Inserts(self.config) if inserts is None else inserts
         videos, frames = pixels.shape[:2]
-        if begun is None and pixels.shape[2:] != (3, self.config.image, self.config.image):
+        if start_block is None and pixels.shape[2:] != (3, self.config.image, self.config.image):
             size = self.config.image
             raise PetvrError(f"frames of shape {tuple(pixels.shape[2:])}: this CLIP reads (3, {size}, {size})")
         if mask is not None:  # without a mask the faster kernels of attention can be taken
@@ -233,23 +233,23 @@ class Clip(nn.Module):
         rows = pixels.flatten(0, 1) if chosen is None else pixels[chosen]
         frame = torch.arange(frames, device=pixels.device).expand(videos, frames)
         frame = frame.flatten() if chosen is None else frame[chosen]
-        flow = Flow("vision", inserts, videos=videos, frames=frames, mask=mask, frame=frame, texts=texts)
-        if begun is None:
-            rows = self.vision_model.tokens(rows if rows.is_floating_point() else self.normalise(rows), flow)
-        return self.vision_model.encoder(rows, flow, begun or 0, stop), flow, chosen
+        state = ForwardState("vision", inserts, videos=videos, frames=frames, mask=mask, frame=frame, texts=texts)
+        if start_block is None:
+            rows = self.vision_model.tokens(rows if rows.is_floating_point() else self.normalise(rows), state)
+        return self.vision_model.encoder(rows, state, start_block or 0, stop), state, chosen
 
-    def _features(self, x: Tensor, flow: Flow, chosen: Tensor | None) -> Tensor:
-        out = flow.at("projected", self.visual_projection(self.vision_model.pooled(x, flow)))
-        return self._by_frame(out, flow, chosen)
+    def _features(self, x: Tensor, state: ForwardState, chosen: Tensor | None) -> Tensor:
+        out = state.at("projected", self.visual_projection(self.vision_model.pooled(x, state)))
+        return self._by_frame(out, state, chosen)
 
-    def _by_frame(self, out: Tensor, flow: Flow, chosen: Tensor | None) -> Tensor:
+    def _by_frame(self, out: Tensor, state: ForwardState, chosen: Tensor | None) -> Tensor:
         """Rows [R, ...] -> [B, F, ...], masked frames 0."""
         wide = (...,) + (None,) * (out.dim() - 1)
         if chosen is not None:
-            full = out.new_zeros(flow.videos, flow.frames, *out.shape[1:])
+            full = out.new_zeros(state.videos, state.frames, *out.shape[1:])
             return full.masked_scatter(chosen[wide], out)
-        out = out.unflatten(0, (flow.videos, flow.frames))
-        return out if flow.mask is None else out.masked_fill(~flow.mask[wide], 0)
+        out = out.unflatten(0, (state.videos, state.frames))
+        return out if state.mask is None else out.masked_fill(~state.mask[wide], 0)
 
     def encode_texts(self, ids: Tensor, inserts: Inserts | None = None) -> Tensor:
         """ids [B, W] -> [B, E], read at each text's first EOT, not normalised. What follows EOT changes nothing.
@@ -258,32 +258,32 @@ class Clip(nn.Module):
         """
         if self.crop_texts and ids.device.type == "cpu" and len(ids):
             ids = crop(ids, self.config.eot)
-        return self._sentence(*self._words(ids, inserts))
+        return self._sentence(*self._text_stream(ids, inserts))
 
     def encode_words(self, ids: Tensor, inserts: Inserts | None = None) -> Tensor:
         """ids [B, W] -> every token after the last LayerNorm and the projection, without prompts, [B, W, E]."""
-        return self._all_words(*self._words(ids, inserts))
+        return self._all_words(*self._text_stream(ids, inserts))
 
     def encode_all_words(self, ids: Tensor, inserts: Inserts | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """ids [B, W] -> what encode_texts [B, E] and encode_words [B, W, E] give, in one pass, and which words are
         SOT, text or EOT, not padding [B, W]."""
-        x, flow = self._words(ids, inserts)
-        words = self._all_words(x, flow)
-        eot = flow.eot - (flow.leading - 1)
-        return self._sentence(x, flow), words, torch.arange(words.shape[1], device=x.device) <= eot[:, None]
+        x, state = self._text_stream(ids, inserts)
+        words = self._all_words(x, state)
+        eot = state.eot - (state.num_leading_tokens - 1)
+        return self._sentence(x, state), words, torch.arange(words.shape[1], device=x.device) <= eot[:, None]
 
-    def _sentence(self, x: Tensor, flow: Flow) -> Tensor:
-        last = x[torch.arange(x.shape[0], device=x.device), flow.eot]
-        pooled = flow.at("pooled", self.text_model.final_layer_norm(last))
-        return flow.at("projected", self.text_projection(pooled))
+    def _sentence(self, x: Tensor, state: ForwardState) -> Tensor:
+        last = x[torch.arange(x.shape[0], device=x.device), state.eot]
+        pooled = state.at("pooled", self.text_model.final_layer_norm(last))
+        return state.at("projected", self.text_projection(pooled))
 
-    def _all_words(self, x: Tensor, flow: Flow) -> Tensor:
-        x = torch.cat([x[:, :1], x[:, flow.leading :]], dim=1) if flow.prompts else x
+    def _all_words(self, x: Tensor, state: ForwardState) -> Tensor:
+        x = torch.cat([x[:, :1], x[:, state.num_leading_tokens :]], dim=1) if state.prompts else x
         return self.text_projection(self.text_model.final_layer_norm(x))
 
-    def _words(self, ids: Tensor, inserts: Inserts | None) -> tuple[Tensor, Flow]:
-        flow = Flow("text", Inserts(self.config) if inserts is None else inserts)
-        ids = flow.at("ids", ids)
-        flow.eot = first_eot(ids, self.config.eot)
-        x = self.text_model.tokens(ids, flow)
-        return self.text_model.encoder(x, flow), flow
+    def _text_stream(self, ids: Tensor, inserts: Inserts | None) -> tuple[Tensor, ForwardState]:
+        state = ForwardState("text", Inserts(self.config) if inserts is None else inserts)
+        ids = state.at("ids", ids)
+        state.eot = first_eot(ids, self.config.eot)
+        x = self.text_model.tokens(ids, state)
+        return self.text_model.encoder(x, state), state

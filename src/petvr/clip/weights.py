@@ -13,8 +13,8 @@ from torch import Tensor
 from petvr import atomic
 from petvr.clip import config as geometry
 from petvr.clip.config import ClipConfig
+from petvr.clip.skip_init import SkipMetaInit
 from petvr.clip.towers import Clip
-from petvr.clip.undrawn import Undrawn
 from petvr.errors import PetvrError
 
 FILES = ("model.safetensors", "pytorch_model.bin")
@@ -85,7 +85,7 @@ def random(backbone: str | ClipConfig, seed: int | torch.Generator = 0, layers: 
 
 def on_meta(config: ClipConfig) -> Clip:
     """Shapes without memory, to count parameters."""
-    with torch.device("meta"), Undrawn():
+    with torch.device("meta"), SkipMetaInit():
         return Clip(config)
 
 

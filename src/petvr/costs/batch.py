@@ -15,7 +15,7 @@ import torch
 
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig
-from petvr.clip.undrawn import Undrawn
+from petvr.clip.skip_init import SkipMetaInit
 from petvr.costs import compute
 
 SMALL = 2, 4, 6  # batches that are counted
@@ -44,7 +44,7 @@ class Kept:
 def kept(config: ClipConfig, method: str, setting: Mapping[str, Any] | None = None, **choices: Any) -> Kept:
     """`choices` as `compute.build` takes them. All 0 where nothing trains. PetvrError for unknown names."""
     frames, words = choices.get("frames", 12), choices.get("words", 32)
-    with Undrawn():
+    with SkipMetaInit():
         adapted, head = compute.build(weights.on_meta(config), method, setting, **choices)
     if not any(part.requires_grad for module in (adapted, head) for part in module.parameters()):
         return Kept(0.0, 0.0, 0.0, 0.0, len(head.LEVELS))

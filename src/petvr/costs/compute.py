@@ -23,8 +23,8 @@ from petvr import methods
 from petvr import similarity as similarities
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig
+from petvr.clip.skip_init import SkipMetaInit
 from petvr.clip.towers import Clip
-from petvr.clip.undrawn import Undrawn
 
 BATCH = 2
 
@@ -59,7 +59,7 @@ def compute(
     memory: False leaves `saved` at 0, in half the time. batch: B, where scores among B x B pairs are to count.
     """
     frames, words = choices.get("frames", 12), choices.get("words", 32)
-    with Undrawn():
+    with SkipMetaInit():
         adapted, head = build(weights.on_meta(config), method, setting, **choices)
     pixels, ids = inputs(config, frames, words, batch, device="meta")
     mapping = {torch.ops.aten.convolution_backward: convolution_backward}

@@ -43,10 +43,10 @@ def counts(backbone: str, method: str, setting: Mapping[str, Any] | None = None,
 def _counts(backbone: str, method: str, setting: str, choices: str) -> Counts:
     from petvr import methods
     from petvr.clip import config, weights
-    from petvr.clip.undrawn import Undrawn
+    from petvr.clip.skip_init import SkipMetaInit
     from petvr.costs import compute
 
-    with Undrawn():
+    with SkipMetaInit():
         clip = weights.on_meta(config.geometry(backbone))
         model, head = compute.build(clip, method, json.loads(setting), **json.loads(choices))
     names = {name: parameter.numel() for name, parameter in model.trainable().items()}

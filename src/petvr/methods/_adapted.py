@@ -92,16 +92,16 @@ class Adapted(nn.Module):
         return self.clip.normalise(pixels)
 
     def encode_frames(
-        self, pixels: Tensor, mask: Tensor | None = None, texts: Tensor | None = None, begun: int | None = None
+        self, pixels: Tensor, mask: Tensor | None = None, texts: Tensor | None = None, start_block: int | None = None
     ) -> Tensor:
         """pixels [B, F, 3, H, W], mask [B, F], texts [C, E] -> [B, F, E], as Clip.encode_frames."""
-        return self.clip.encode_frames(pixels, mask, self.inserts, texts, begun)
+        return self.clip.encode_frames(pixels, mask, self.inserts, texts, start_block)
 
     def encode_patches(
-        self, pixels: Tensor, mask: Tensor | None = None, texts: Tensor | None = None, begun: int | None = None
+        self, pixels: Tensor, mask: Tensor | None = None, texts: Tensor | None = None, start_block: int | None = None
     ) -> tuple[Tensor, Tensor]:
         """pixels [B, F, 3, H, W], mask [B, F], texts [C, E] -> [B, F, E], [B, F, P, E], as Clip.encode_patches."""
-        return self.clip.encode_patches(pixels, mask, self.inserts, texts, begun)
+        return self.clip.encode_patches(pixels, mask, self.inserts, texts, start_block)
 
     def frozen_blocks(self) -> int:
         """How many of the vision tower's first blocks give what CLIP alone gives, whatever is trained: nothing acts in

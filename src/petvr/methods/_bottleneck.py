@@ -44,8 +44,8 @@ def towers(clip, hidden: int, scale: float, generator: torch.Generator) -> nn.Mo
 def beside(adapters: nn.ModuleList, reads: str) -> Callable:
     """Adds the block's bottleneck to a sub-layer's output; both read the same stream, behind LN or before it."""
 
-    def add(out: Tensor, here) -> Tensor:
-        return out + adapters[here.layer](here.input if reads == "normed" else here.residual)
+    def add(out: Tensor, context) -> Tensor:
+        return out + adapters[context.layer](context.input if reads == "normed" else context.residual)
 
     return add
 
@@ -53,7 +53,7 @@ def beside(adapters: nn.ModuleList, reads: str) -> Callable:
 def behind(adapters: nn.ModuleList) -> Callable:
     """Sequential: the block's bottleneck reads a sub-layer's output and is added to it."""
 
-    def add(out: Tensor, here) -> Tensor:
-        return out + adapters[here.layer](out)
+    def add(out: Tensor, context) -> Tensor:
+        return out + adapters[context.layer](out)
 
     return add

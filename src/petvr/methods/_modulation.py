@@ -82,4 +82,4 @@ class Vectors(nn.Module):
 
     def at(self, site: Site) -> Callable:
         """The function that acts at `site`."""
-        return lambda x, here: modulate(x, self.scale[site.name], self.shift[site.name])
+        return lambda x, context: modulate(x, self.scale[site.name], self.shift[site.name])

@@ -30,12 +30,12 @@ class Prompts(nn.Module):
         for tower, prompts in towers.items():
             self.register_parameter(tower, None if prompts is None else nn.Parameter(prompts))
 
-    def prompts(self, x, here):
+    def prompts(self, x, context):
         """[n, D], or [R, n, D] where rows differ: what a block reads beside the stream x."""
-        return getattr(self, here.flow.tower)[here.layer or 0]
+        return getattr(self, context.state.tower)[context.layer or 0]
 
-    def put(self, x, here):
-        return here.flow.put(self.owner, x, self.prompts(x, here))
+    def put(self, x, context):
+        return context.state.insert_prompts(self.owner, x, self.prompts(x, context))
 
     def behind_cls(self):
         """The first set enters with positions already added and passes ln_pre."""
@@ -57,7 +57,7 @@ def entering(tower, place, put, layers):
     return [Insert(tower, place, put), Insert(tower, "block_in", put, range(1, layers))]
 
 
-def shorten(config, tokens, ids, here):
+def shorten(config, tokens, ids, context):
     """ids [B, W] -> as many columns as leave `tokens` positions free; EOT stays."""
     return fit(ids, config.positions - tokens, config.eot)
 

@@ -96,35 +96,35 @@ class Choice:
         self.clip, self.setting = clip, setting
 
     @torch.no_grad()
-    def __call__(self, here, module):
+    def __call__(self, context, module):
         """[R, K]: the chosen patches of every frame."""
-        flow, setting = here.flow, self.setting
-        rows, patches = len(here.input), here.input.shape[1] - flow.leading
+        state, setting = context.state, self.setting
+        rows, patches = len(context.input), context.input.shape[1] - state.num_leading_tokens
         if setting.select == "none":
-            return torch.arange(patches, device=here.input.device).expand(rows, -1)
+            return torch.arange(patches, device=context.input.device).expand(rows, -1)
         if setting.select == "random":
             if module.training:
-                scores = torch.rand(rows, patches, device=here.input.device)
+                scores = torch.rand(rows, patches, device=context.input.device)
             else:
-                scores = module.drawn[here.layer, flow.frame]
+                scores = module.drawn[context.layer, state.frame]
         else:
-            u = here.input if setting.proj == "plain" else self.clip.vision_model.post_layernorm(here.residual)
+            u = context.input if setting.proj == "plain" else self.clip.vision_model.post_layernorm(context.residual)
             with torch.autocast(u.device.type, enabled=False):  # a choice of few should not hang on bf16
                 u = u.float()
-                seen = u[:, 0] if setting.select.startswith("vision") else self.sentence(u[:, 0], flow)
-                scores = (u[:, flow.leading :] @ seen[..., None]).squeeze(-1)
+                seen = u[:, 0] if setting.select.startswith("vision") else self.sentence(u[:, 0], state)
+                scores = (u[:, state.num_leading_tokens :] @ seen[..., None]).squeeze(-1)
         return scores.topk(setting.k, largest=not setting.select.endswith("bottom")).indices
 
-    def sentence(self, cls, flow):
+    def sentence(self, cls, state):
         """cls [R, D] -> W w* for every row, [R, D]: with it Proj(u) w* costs no projection of u."""
-        if flow.texts is None:
+        if state.texts is None:
             raise PetvrError("method 'asa' chooses patches by text: encode_frames needs the candidate sentences")
-        weight, texts = self.clip.visual_projection.weight.float(), nn.functional.normalize(flow.texts.float(), dim=-1)
-        cls = cls.unflatten(0, (flow.videos, flow.frames))
-        if flow.mask is not None:
-            cls = cls.masked_fill(~flow.mask[..., None], 0)
+        weight, texts = self.clip.visual_projection.weight.float(), nn.functional.normalize(state.texts.float(), dim=-1)
+        cls = cls.unflatten(0, (state.videos, state.frames))
+        if state.mask is not None:
+            cls = cls.masked_fill(~state.mask[..., None], 0)
         nearest = texts[((cls.sum(1) @ weight.T) @ texts.T).argmax(dim=-1)]  # a sum: the mean has the same nearest
-        return (nearest @ weight).repeat_interleave(flow.frames, dim=0)
+        return (nearest @ weight).repeat_interleave(state.frames, dim=0)
 
 
 def between(position, last):
@@ -134,23 +134,23 @@ def between(position, last):
     return low.long(), torch.minimum(low + 1, last).long(), position - low
 
 
-def warp(x, flow, chosen, offsets):
+def warp(x, state, chosen, offsets):
     """x [R, S, D] with the chosen patches [R, K] replaced by what stands `offsets` away."""
     rows, tokens, _ = x.shape
-    flat, frame = x.flatten(0, 1), flow.frame[:, None]
+    flat, frame = x.flatten(0, 1), state.frame[:, None]
     space, time = [chosen], [frame.expand_as(chosen)]
     if "space" in offsets:
-        end = torch.full_like(offsets["space"], tokens - flow.leading - 1)
+        end = torch.full_like(offsets["space"], tokens - state.num_leading_tokens - 1)
         *space, along = between(chosen + offsets["space"], end)
     if "time" in offsets:
-        frames = flow.frames if flow.mask is None else flow.mask.sum(dim=1).repeat_interleave(flow.frames)[:, None]
+        frames = state.frames if state.mask is None else state.mask.sum(dim=1).repeat_interleave(state.frames)[:, None]
         *time, across = between(frame + offsets["time"], (offsets["time"].new_zeros(()) + frames - 1).clamp(min=0))
     start = torch.arange(rows, device=x.device)[:, None] - frame  # the row of the video's first frame
-    read = [[flat[(start + t) * tokens + flow.leading + n] for n in space] for t in time]
+    read = [[flat[(start + t) * tokens + state.num_leading_tokens + n] for n in space] for t in time]
     if "space" in offsets:
         read = [[torch.lerp(*pair, along[..., None].to(x.dtype))] for pair in read]
     new = torch.lerp(read[0][0], read[1][0], across[..., None].to(x.dtype)) if "time" in offsets else read[0][0]
-    place = torch.arange(rows, device=x.device)[:, None] * tokens + flow.leading + chosen
+    place = torch.arange(rows, device=x.device)[:, None] * tokens + state.num_leading_tokens + chosen
     return flat.index_copy(0, place.flatten(), new.flatten(0, 1)).view_as(x)
 
 
@@ -163,16 +163,18 @@ def build(clip, setting, made):
     acting = range(layers - setting.last if setting.last else 0, layers)
     module, choose = Asa(clip, setting, made, acting), Choice(clip, setting)
 
-    def act(qkv, here):
-        flow = here.flow
-        if flow.joined or flow.frames > module.frames:
-            how = "frames joined into one sequence" if flow.joined else f"{flow.frames} frames"
+    def act(qkv, context):
+        state = context.state
+        if state.joined or state.frames > module.frames:
+            how = "frames joined into one sequence" if state.joined else f"{state.frames} frames"
             raise PetvrError(f"method 'asa': {how}; it moves between single frames, up to {module.frames} of them")
-        chosen = choose(here, module)
-        u = here.input.gather(1, (flow.leading + chosen)[..., None].expand(-1, -1, here.input.shape[-1]))
-        offsets = module.offsets(u, flow.frame, chosen, here.layer)
+        chosen = choose(context, module)
+        u = context.input.gather(
+            1, (state.num_leading_tokens + chosen)[..., None].expand(-1, -1, context.input.shape[-1])
+        )
+        offsets = module.offsets(u, state.frame, chosen, context.layer)
         q, k, v = qkv
-        return q, warp(k, flow, chosen, offsets), warp(v, flow, chosen, offsets)
+        return q, warp(k, state, chosen, offsets), warp(v, state, chosen, offsets)
 
     by_text = setting.select.startswith("text")
     return Declaration(

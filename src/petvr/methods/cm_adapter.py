@@ -60,7 +60,7 @@ class CmAdapter(nn.Module):
 
     def at(self, tower):
         adapters = getattr(self, tower)
-        return lambda x, here: adapters[here.layer](x, self.shared[here.layer])
+        return lambda x, context: adapters[context.layer](x, self.shared[context.layer])
 
 
 def build(clip, setting, made):

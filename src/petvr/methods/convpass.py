@@ -82,8 +82,8 @@ def build(clip, setting, made):
 
 
 def add(bypasses):
-    def act(out, here):
-        bypass = bypasses[here.layer]
-        return torch.add(out, bypass(here.input, here.flow.leading), alpha=bypass.scale)
+    def act(out, context):
+        bypass = bypasses[context.layer]
+        return torch.add(out, bypass(context.input, context.state.num_leading_tokens), alpha=bypass.scale)
 
     return act

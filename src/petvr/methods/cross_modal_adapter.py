@@ -76,8 +76,8 @@ class CrossModal(nn.Module):
         adapters = getattr(self, f"{tower}_{place}")
         shared = getattr(self, f"shared_{place}", None)
 
-        def act(h, here):
-            return adapters[here.layer](h, None if shared is None else shared[here.layer])
+        def act(h, context):
+            return adapters[context.layer](h, None if shared is None else shared[context.layer])
 
         return act
 

@@ -37,20 +37,20 @@ class Prompts(nn.Module):
         table = torch.empty(config.positions, config.text.width).normal_(std=STD, generator=generator)
         self.table = nn.Parameter(table)
 
-    def cut(self, ids, here):
+    def cut(self, ids, context):
         return fit(ids, self.config.positions - self.prefix - self.postfix, self.config.eot)
 
-    def place(self, x, here):
+    def place(self, x, context):
         """x [B, W, D] -> [B, prefix + W + postfix, D]; EOT moves behind the later prompts."""
-        flow, (batch, words, _) = here.flow, x.shape
-        start, last = 1 + self.prefix, flow.eot + self.prefix + self.postfix
+        state, (batch, words, _) = context.state, x.shape
+        start, last = 1 + self.prefix, state.eot + self.prefix + self.postfix
         total = self.prefix + words + self.postfix
         place = torch.arange(total, device=x.device).expand(batch, -1)
-        is_word = (place == 0) | ((place >= start) & (place < (flow.eot + self.prefix)[:, None]))
+        is_word = (place == 0) | ((place >= start) & (place < (state.eot + self.prefix)[:, None]))
         is_word = is_word | (place >= last[:, None])  # EOT, and padding behind it
         source = (place - self.prefix * (place >= start) - self.postfix * (place >= last[:, None])).clamp(0, words - 1)
         text = x.gather(1, source[..., None].expand(-1, -1, x.shape[2]))
-        flow.eot, flow.prompts = last, {"ju": self.prefix, **flow.prompts}
+        state.eot, state.prompts = last, {"ju": self.prefix, **state.prompts}
         return torch.where(is_word[..., None], text, self.table[:total].to(x.dtype))
 
 

@@ -53,12 +53,12 @@ class Lora(nn.Module):
             self.add_module(tower, nn.ModuleList(blocks))
 
     def qkv(self, tower):
-        def add(projected, here):
-            block = getattr(self, tower)[here.layer]
+        def add(projected, context):
+            block = getattr(self, tower)[context.layer]
             if self.targets == "joint":
-                updates = block["qkv"](here.input).chunk(3, dim=-1)
+                updates = block["qkv"](context.input).chunk(3, dim=-1)
             else:
-                updates = [block[name](here.input) if name in block else None for name in "qkv"]
+                updates = [block[name](context.input) if name in block else None for name in "qkv"]
             pairs = zip(projected, updates, strict=True)
             return tuple(p if u is None else torch.add(p, u, alpha=self.scale) for p, u in pairs)
 
@@ -67,14 +67,14 @@ class Lora(nn.Module):
     # the output projection reads at one place and is changed at the next
 
     def read_mixed(self, tower):
-        def read(mixed, here):
-            here.flow.memory["lora"] = getattr(self, tower)[here.layer]["o"](mixed)
+        def read(mixed, context):
+            context.state.memory["lora"] = getattr(self, tower)[context.layer]["o"](mixed)
             return mixed
 
         return read
 
-    def add_out(self, out, here):
-        return torch.add(out, here.flow.memory.pop("lora"), alpha=self.scale)
+    def add_out(self, out, context):
+        return torch.add(out, context.state.memory.pop("lora"), alpha=self.scale)
 
 
 def build(clip, setting, made):

@@ -108,22 +108,22 @@ class Lorm(nn.Module):
             self.words = Words(found, made.words, setting.text_rank, made.generator)
 
     def vision_at(self, site):
-        def act(x, here):
-            flow = here.flow
+        def act(x, context):
+            state = context.state
             first = x[0] if isinstance(x, tuple) else x
-            if flow.joined or flow.frames > self.frames:
-                how = "frames joined into one sequence" if flow.joined else f"{flow.frames} frames"
+            if state.joined or state.frames > self.frames:
+                how = "frames joined into one sequence" if state.joined else f"{state.frames} frames"
                 raise PetvrError(f"method 'lorm': {how}; it modulates single frames, up to {self.frames} of them")
             with torch.autocast(first.device.type, enabled=False):
                 scale, shift = self.scale.at(site), self.shift.at(site)
                 if scale.dim() == 3 and scale.shape[1] not in (1, first.shape[1]):
                     told = f"{first.shape[1]} tokens a frame; with space in its axes it is made for {scale.shape[1]}"
                     raise PetvrError(f"method 'lorm': {told}")
-                if len(first) != flow.videos * flow.frames:  # masked frames were left out
-                    return modulate(x, scale[flow.frame], shift[flow.frame])
-                split = lambda part: part.unflatten(0, (flow.videos, flow.frames))  # noqa: E731
+                if len(first) != state.videos * state.frames:  # masked frames were left out
+                    return modulate(x, scale[state.frame], shift[state.frame])
+                split = lambda part: part.unflatten(0, (state.videos, state.frames))  # noqa: E731
                 x = tuple(map(split, x)) if isinstance(x, tuple) else split(x)
-                x = modulate(x, scale[: flow.frames], shift[: flow.frames])
+                x = modulate(x, scale[: state.frames], shift[: state.frames])
                 return tuple(part.flatten(0, 1) for part in x) if isinstance(x, tuple) else x.flatten(0, 1)
 
         return act
@@ -132,7 +132,7 @@ class Lorm(nn.Module):
         if self.words is None or site.tokens == "one":
             return self.text.at(site)
 
-        def act(x, here):
+        def act(x, context):
             first = x[0] if isinstance(x, tuple) else x
             with torch.autocast(first.device.type, enabled=False):
                 scale = self.text.scale[site.name] + self.words.at("scale", site, first.shape[1])

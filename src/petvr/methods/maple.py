@@ -28,9 +28,9 @@ class Coupled(_prompts.Prompts):
         super().__init__("maple", text=text)
         self.to_vision = nn.ModuleList(nn.Linear(text.shape[-1], width) for _ in text)
 
-    def prompts(self, x, here):
-        block = here.layer or 0
-        return self.to_vision[block](self.text[block]) if here.flow.tower == "vision" else self.text[block]
+    def prompts(self, x, context):
+        block = context.layer or 0
+        return self.to_vision[block](self.text[block]) if context.state.tower == "vision" else self.text[block]
 
 
 def build(clip, setting, made):

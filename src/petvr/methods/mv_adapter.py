@@ -96,30 +96,30 @@ class Video(Tied):
         if setting.ta == "full":
             self.calibration = Calibration(setting.width, setting)
 
-    def forward(self, x, factor, flow):
+    def forward(self, x, factor, state):
         """x [B * F, 1 + P, D], or [B, F + F * P, D] where another method has joined the frames."""
         z = quick_gelu(self.lower(x, factor))
-        leaders = flow.frames if flow.joined else 1
+        leaders = state.frames if state.joined else 1
         if hasattr(self, "trm"):
-            cls = self.in_time(z, leaders, flow).reshape(-1, leaders, z.shape[-1])
+            cls = self.in_time(z, leaders, state).reshape(-1, leaders, z.shape[-1])
             z = torch.cat([cls.to(z.dtype), z[:, leaders:]], dim=1)
         return self.raise_(z, factor, tied=leaders)
 
-    def in_time(self, z, leaders, flow):
+    def in_time(self, z, leaders, state):
         """What goes up for CLS, [B, F, d']."""
-        shape = (flow.videos, flow.frames, -1, z.shape[-1])
-        if flow.frames > self.frames:
-            raise PetvrError(f"{flow.frames} frames: method 'mv_adapter' was made for at most {self.frames}")
+        shape = (state.videos, state.frames, -1, z.shape[-1])
+        if state.frames > self.frames:
+            raise PetvrError(f"{state.frames} frames: method 'mv_adapter' was made for at most {self.frames}")
         cls = z[:, :leaders].reshape(*shape[:2], -1)
-        patch = z[:, flow.leading :].reshape(shape).mean(dim=2)
-        cc = self.cc.to(z.dtype).expand(flow.videos, 1, -1)
-        number = torch.arange(flow.frames, device=z.device)
+        patch = z[:, state.num_leading_tokens :].reshape(shape).mean(dim=2)
+        cc = self.cc.to(z.dtype).expand(state.videos, 1, -1)
+        number = torch.arange(state.frames, device=z.device)
         where = torch.cat([number.new_zeros(1), 1 + number, 1 + self.frames + number])
-        real = flow.mask
+        real = state.mask
         if real is not None:
-            real = torch.cat([real.new_ones(flow.videos, 1), real, real], dim=1)
+            real = torch.cat([real.new_ones(state.videos, 1), real, real], dim=1)
         out = self.trm(torch.cat([cc, cls, patch], dim=1), self.trm.positions[where], seen=real)
-        cc, cls, patch = out.split([1, flow.frames, flow.frames], dim=1)
+        cc, cls, patch = out.split([1, state.frames, state.frames], dim=1)
         return cls * self.calibration(cls + patch, cc) if hasattr(self, "calibration") else cls
 
 
@@ -130,11 +130,11 @@ class Text(Tied):
         if setting.text_block:
             self.trm = Trm(words, setting.width, outer, generator)
 
-    def forward(self, x, factor, flow):
+    def forward(self, x, factor, state):
         z = self.lower(x, factor)
         if not hasattr(self, "trm"):
             return self.raise_(quick_gelu(z), factor)
-        positions, prompts = self.trm.positions, sum(flow.prompts.values())
+        positions, prompts = self.trm.positions, sum(state.prompts.values())
         if z.shape[1] - prompts > len(positions):
             raise PetvrError(
                 f"text of {z.shape[1] - prompts} tokens: method 'mv_adapter' was made for {len(positions)}"
@@ -170,9 +170,9 @@ class MvAdapter(nn.Module):
     def at(self, tower):
         blocks, first = self.branches[tower], self.first[tower]
 
-        def act(x, here):
-            factor = self.factors[here.layer - first] if here.layer >= first else None
-            return torch.add(x, blocks[here.layer](x, factor, here.flow), alpha=self.scale)
+        def act(x, context):
+            factor = self.factors[context.layer - first] if context.layer >= first else None
+            return torch.add(x, blocks[context.layer](x, factor, context.state), alpha=self.scale)
 
         return act
 

@@ -42,13 +42,13 @@ class StAdapter(nn.Module):
         nn.init.zeros_(self.down.bias)
         nn.init.zeros_(self.up.bias)
 
-    def forward(self, x, flow):
+    def forward(self, x, state):
         """x [R, S, D] -> [R, S, D]; rows may be frames, or videos with all their frames' patches in order."""
-        alone, patches = x[:, : flow.leading], x[:, flow.leading :]
+        alone, patches = x[:, : state.num_leading_tokens], x[:, state.num_leading_tokens :]
         z = self.down(patches)
-        z = z.reshape(flow.videos, flow.frames, -1, z.shape[-1])
-        if flow.mask is not None:
-            z = z.masked_fill(~flow.mask[:, :, None, None], 0)
+        z = z.reshape(state.videos, state.frames, -1, z.shape[-1])
+        if state.mask is not None:
+            z = z.masked_fill(~state.mask[:, :, None, None], 0)
         z = self.along_time(z).reshape(*patches.shape[:2], -1)
         return torch.cat([alone, patches + self.up(z)], dim=1)
 
@@ -78,4 +78,4 @@ def build(clip, setting, made):
 
 
 def along(adapters):
-    return lambda x, here: adapters[here.layer](x, here.flow)
+    return lambda x, context: adapters[context.layer](x, context.state)

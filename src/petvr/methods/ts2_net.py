@@ -25,12 +25,12 @@ SIMILARITY = "ts2_net"
 FOLDS, AHEAD = 7, 4  # the first token from the next frame is the fourth, whatever the fold [released code]
 
 
-def shift(h, here):
+def shift(h, context):
     """h [B F, n, D] -> the same with tokens from the frames before and behind."""
-    flow = here.flow
-    x = h.unflatten(0, (flow.videos, flow.frames))
+    state = context.state
+    x = h.unflatten(0, (state.videos, state.frames))
     fold = max(1, x.shape[2] // FOLDS)
-    real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if flow.mask is None else flow.mask
+    real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if state.mask is None else state.mask
     both = (real[:, 1:] & real[:, :-1])[:, :, None, None]
     out = x.clone()
     out[:, 1:, 1::fold] = torch.where(both, x[:, :-1, 1::fold], x[:, 1:, 1::fold])

@@ -52,7 +52,7 @@ class Vop(Prompts):
 
     # readout=released
 
-    def pad(self, ids, here):
+    def pad(self, ids, context):
         """Cut or pad to 77 - n with zeros behind EOT, as the released tokenizer does."""
         length = self.config.positions - self.tokens
         ids = fit(ids, length, self.config.eot)
@@ -60,13 +60,13 @@ class Vop(Prompts):
         behind = torch.arange(length, device=ids.device) > first_eot(ids, self.config.eot)[:, None]
         return ids.masked_fill(behind, 0)
 
-    def put_on_both_sides(self, x, here):
+    def put_on_both_sides(self, x, context):
         half = self.tokens // 2
-        prompts = self.text[here.layer or 0].to(x.dtype).expand(x.shape[0], -1, -1)
-        held = 0 if here.layer is None else half  # prompts of the block before, on either side
-        if here.layer is None:
-            here.flow.eot = here.flow.eot + self.tokens
-            here.flow.prompts = {"vop": half, **here.flow.prompts}
+        prompts = self.text[context.layer or 0].to(x.dtype).expand(x.shape[0], -1, -1)
+        held = 0 if context.layer is None else half  # prompts of the block before, on either side
+        if context.layer is None:
+            context.state.eot = context.state.eot + self.tokens
+            context.state.prompts = {"vop": half, **context.state.prompts}
         words = x[:, 1 + held : x.shape[1] - 1 - held]
         return torch.cat([x[:, :1], prompts[:, :half], words, prompts[:, half:], x[:, -1:]], dim=1)
 

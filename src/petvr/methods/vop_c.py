@@ -50,24 +50,24 @@ class VopC(Vop):
         super().__init__(config, setting, generator, number, setting.tokens - setting.specific)
         self.context = Context(config.vision.width, setting.specific) if number else None
 
-    def prompts(self, x, here):
-        if here.flow.tower == "text":
-            return super().prompts(x, here)
-        flow = here.flow
-        cls = x[:, 0].unflatten(0, (flow.videos, flow.frames))
-        own = self.context(cls, self.lengths(flow)).flatten(0, 1).to(x.dtype)  # [R, 4, D]
+    def prompts(self, x, context):
+        if context.state.tower == "text":
+            return super().prompts(x, context)
+        state = context.state
+        cls = x[:, 0].unflatten(0, (state.videos, state.frames))
+        own = self.context(cls, self.lengths(state)).flatten(0, 1).to(x.dtype)  # [R, 4, D]
         if self.vision is None:
             return own
-        return torch.cat([super().prompts(x, here).to(x.dtype).expand(len(own), -1, -1), own], dim=1)
+        return torch.cat([super().prompts(x, context).to(x.dtype).expand(len(own), -1, -1), own], dim=1)
 
     @staticmethod
-    def lengths(flow):
+    def lengths(state):
         """Real frames of every video, on the CPU as torch wants them: one wait for the device in a pass."""
-        if flow.mask is None:
+        if state.mask is None:
             return None
-        if "vop_c" not in flow.memory:
-            flow.memory["vop_c"] = flow.mask.sum(dim=1).clamp(min=1).cpu()
-        return flow.memory["vop_c"]
+        if "vop_c" not in state.memory:
+            state.memory["vop_c"] = state.mask.sum(dim=1).clamp(min=1).cpu()
+        return state.memory["vop_c"]
 
 
 def build(clip, setting, made):

@@ -37,14 +37,14 @@ class Video(nn.Module):
         self.prompts = nn.Parameter(normal(tower.layers - shallow, tokens, tower.width, generator=generator))
         self.frame_positions = nn.Parameter(torch.zeros(frames, tower.width))
 
-    def join(self, x, here):
-        flow = here.flow
-        if flow.frames > len(self.frame_positions):
-            raise PetvrError(f"method 'vop_f': a video of {flow.frames} frames, made for {len(self.frame_positions)}")
-        return flow.join(x + self.frame_positions.to(x.dtype)[flow.frame][:, None])
+    def join(self, x, context):
+        state = context.state
+        if state.frames > len(self.frame_positions):
+            raise PetvrError(f"method 'vop_f': a video of {state.frames} frames, made for {len(self.frame_positions)}")
+        return state.join_frames(x + self.frame_positions.to(x.dtype)[state.frame][:, None])
 
-    def put(self, x, here):
-        return here.flow.put("vop", x, self.prompts[here.layer - self.first])
+    def put(self, x, context):
+        return context.state.insert_prompts("vop", x, self.prompts[context.layer - self.first])
 
     def inserts(self):
         layers = range(self.first, self.first + len(self.prompts))

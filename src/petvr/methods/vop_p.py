@@ -27,16 +27,16 @@ class VopP(Vop):
         shape = (number, frames, setting.specific, config.vision.width)
         self.table = nn.Parameter(normal(*shape, generator=generator)) if number else None
 
-    def prompts(self, x, here):
-        if here.flow.tower == "text":
-            return super().prompts(x, here)
-        table = self.table[here.layer or 0]
-        if here.flow.frames > len(table):
-            raise PetvrError(f"method 'vop_p': a video of {here.flow.frames} frames, made for {len(table)}")
-        own = table[here.flow.frame]  # [R, 4, D]
+    def prompts(self, x, context):
+        if context.state.tower == "text":
+            return super().prompts(x, context)
+        table = self.table[context.layer or 0]
+        if context.state.frames > len(table):
+            raise PetvrError(f"method 'vop_p': a video of {context.state.frames} frames, made for {len(table)}")
+        own = table[context.state.frame]  # [R, 4, D]
         if self.vision is None:
             return own
-        return torch.cat([super().prompts(x, here).expand(len(own), -1, -1), own], dim=1)
+        return torch.cat([super().prompts(x, context).expand(len(own), -1, -1), own], dim=1)
 
 
 def build(clip, setting, made):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from petvr.clip.config import Tower, geometry
-from petvr.clip.insert import Flow, Inserts
+from petvr.clip.insert import ForwardState, Inserts
 from petvr.clip.towers import Block
 from petvr.similarity._head import Made
 
@@ -24,9 +24,9 @@ class Blocks(nn.ModuleList):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x [B, S, E], mask [B, S] -> [B, S, E]; where nothing is valid, everything is seen."""
-        flow = Flow("vision", NOTHING, key_mask=mask | ~mask.any(dim=1, keepdim=True))
+        state = ForwardState("vision", NOTHING, key_mask=mask | ~mask.any(dim=1, keepdim=True))
         for number, block in enumerate(self):
-            x = block(x, flow, number)
+            x = block(x, state, number)
         return x
 
 
@@ -49,7 +49,7 @@ def blocks(made: Made, count: int) -> Blocks:
 
 
 def positions(made: Made, rows: int = 0) -> nn.Parameter:
-    """[rows or more, E], begun as CLIP's text positions; rows beyond those are N(0, 0.02)."""
+    """[rows or more, E], start_block as CLIP's text positions; rows beyond those are N(0, 0.02)."""
     table = torch.empty(max(rows, ROWS), made.embed).normal_(std=STD)
     source = None if made.clip is None else made.clip.text_model.embeddings.position_embedding.weight
     if source is not None and source.shape[1] == made.embed:

@@ -81,8 +81,8 @@ def halve(parameters: Any) -> None:
 def in_fp32(act: Callable) -> Callable:
     """An inserted function that reads and computes fp32, and gives back what the tower goes on with."""
 
-    def island(x: Any, here: Any) -> Any:
-        out = act(single(x), replace(here, input=single(here.input), residual=single(here.residual)))
+    def island(x: Any, context: Any) -> Any:
+        out = act(single(x), replace(context, input=single(context.input), residual=single(context.residual)))
         return like(out, x)
 
     return island

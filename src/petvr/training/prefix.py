@@ -116,7 +116,7 @@ class Prefix:
         with precision.forward(model.mode, model.device):
             clip = model.adapted.clip
             pixels = clip.normalise(pixels)
-            return clip.encode_frames(pixels, mask) if self.whole else clip.begin(pixels, mask, self.count)
+            return clip.encode_frames(pixels, mask) if self.whole else clip.encode_prefix(pixels, mask, self.count)
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,11 @@ def made(method: str) -> Made:
     import torch
 
     from petvr.clip import config, weights
-    from petvr.clip.undrawn import Undrawn
+    from petvr.clip.skip_init import SkipMetaInit
 
     needed = methods.similarity(method) or "mean_pool"
     counts = params.counts(BACKBONE, method, similarity=needed, frames=FRAMES, words=WORDS)
-    with Undrawn():
+    with SkipMetaInit():
         clip = weights.on_meta(config.geometry(BACKBONE))
         model = methods.adapt(clip, method, {}, frames=FRAMES, words=WORDS, generator=torch.Generator())
     layers = {"vision": clip.config.vision.layers, "text": clip.config.text.layers}
@@ -160,9 +160,9 @@ def head(name: str) -> tuple[int, tuple[str, ...]]:
     import torch
 
     from petvr.clip import config, weights
-    from petvr.clip.undrawn import Undrawn
+    from petvr.clip.skip_init import SkipMetaInit
 
-    with Undrawn(), torch.device("meta"):
+    with SkipMetaInit(), torch.device("meta"):
         clip = weights.on_meta(config.geometry(BACKBONE))
         module = similarity.build(name, {}, clip.embed_dim, torch.Generator(), clip=clip, frames=FRAMES, words=WORDS)
     return sum(part.numel() for part in module.parameters() if part.requires_grad), module.NEEDS

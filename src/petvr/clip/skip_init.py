@@ -11,7 +11,7 @@ FILLING = ("normal_", "uniform_", "fill_", "zero_")
 INIT = ("zeros_", "ones_", "constant_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_")
 
 
-class Undrawn(TorchFunctionMode):
+class SkipMetaInit(TorchFunctionMode):
     """Within it, tensors on the meta device are left alone by what would fill them."""
 
     def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
