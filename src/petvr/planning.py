@@ -223,7 +223,7 @@ def frame_shards(config: Config, folder: str) -> int:
     if config.world is not None:
         counts += [sizes.train + sizes.test for name, sizes in config.world.sizes.items() if name == folder]
     else:
-        classes = [datasets.dataset_class(name) for name in datasets.NAMES if datasets.folder(name) == folder]
+        classes = [datasets.dataset_class(name) for name in datasets.available() if datasets.folder(name) == folder]
         counts += [sum(one.counts[split][0] for split in ("train", "test")) for one in classes]
     return max(1, -(-max(counts) // config.frames.videos_per_shard))
 

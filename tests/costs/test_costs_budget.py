@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from petvr.costs import budget
+from petvr.clip.config import GEOMETRIES
+from petvr.costs import budget, formula
 from petvr.costs.budget import Assumptions, estimate
 from petvr.papers.plan import expand
 
@@ -22,6 +23,26 @@ def test_hours_of_one_run_by_hand():
     flops = 5 * (180_000 * 2 * pair + test) + test
     assert found.total.gpu_hours == pytest.approx(2 * flops / (790e12 * 0.45) / 3600, rel=1e-3)
     assert found.total.runs == found.total.training_runs == 2
+
+
+@pytest.mark.parametrize(
+    ("backbone", "parameters", "frame", "text"),
+    [
+        ("vit-b-32", 151_277_313, 8.82e9, 2.44e9),
+        ("vit-b-16", 149_620_737, 35.13e9, 2.44e9),
+        ("vit-l-14", 427_616_513, 162.0e9, 5.47e9),
+    ],
+)
+def test_the_geometry_gives_the_published_parameters_and_the_counted_operations(backbone, parameters, frame, text):
+    clip = GEOMETRIES[backbone]
+    assert formula.parameters(clip) == parameters
+    assert (formula.frame(clip), formula.text(clip, 32)) == (pytest.approx(frame, 1e-3), pytest.approx(text, 1e-3))
+
+
+def test_full_tuning_leaves_all_weights_in_fp32():
+    plan = expand(tables=["rap/table_1"], seeds=[0])
+    full = [run.backbone for run in plan.runs.values() if run.method == "full"]
+    assert estimate(plan).weights_gb == pytest.approx(sum(4e-9 * formula.parameters(GEOMETRIES[one]) for one in full))
 
 
 def test_full_tuning_costs_more_than_adapters_and_zero_shot_next_to_nothing():
@@ -55,7 +76,10 @@ def test_seeds_multiply_hours_and_not_frames():
 
 
 def test_longer_texts_and_precision_count():
-    assert budget.text_flops("vit-b-32", 77) > budget.text_flops("vit-b-32", 32)
+    short, long = (
+        estimate(expand(tables=["vop/table_3"], overrides={"default": {"words": words}})) for words in (32, 77)
+    )
+    assert long.total.gpu_hours > short.total.gpu_hours
     fast = estimate(expand(tables=["vop/table_3"], overrides={"default": {"precision": "bf16"}}))
     slow = estimate(expand(tables=["vop/table_3"]))
     assert slow.total.gpu_hours > 3 * fast.total.gpu_hours

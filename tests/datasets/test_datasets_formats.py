@@ -184,7 +184,7 @@ def test_video_file_by_extension(tmp_path, name, found):
 
 
 def test_names():
-    assert datasets.NAMES == ("msrvtt-9k", "msrvtt-7k", "msvd", "lsmdc", "didemo", "activitynet", "vatex")
+    assert datasets.available() == ("msrvtt-9k", "msrvtt-7k", "msvd", "lsmdc", "didemo", "activitynet", "vatex")
     with pytest.raises(PetvrError, match="did you mean 'didemo'"):
         load("dideno", Path("."))
     assert datasets.folder("msrvtt-7k") == datasets.folder("msrvtt-9k") == "msrvtt"

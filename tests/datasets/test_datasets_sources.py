@@ -19,12 +19,12 @@ OFFICIAL = {  # videos, captions: the published or measured numbers
 }
 
 
-@pytest.mark.parametrize("name", datasets.NAMES)
+@pytest.mark.parametrize("name", datasets.available())
 def test_official_numbers(tmp_path, name):
     assert load(name, tmp_path).official == OFFICIAL[name]
 
 
-@pytest.mark.parametrize("name", datasets.NAMES)
+@pytest.mark.parametrize("name", datasets.available())
 def test_every_annotation_file_and_the_videos_have_a_source(tmp_path, name):
     kind = datasets.dataset_class(name)
     chosen = [load(name, tmp_path)]

@@ -37,7 +37,7 @@ def folders(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("name", datasets.NAMES)
+@pytest.mark.parametrize("name", datasets.available())
 def test_the_readers_of_the_real_data_sets_read_it(folders, name):
     folder = datasets.folder(name)
     dataset, sizes = datasets.load(name, folders / folder), SIZES[folder]

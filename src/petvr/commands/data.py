@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.usage = "petvr data [check] DATASET | freeze [DATASET ...] | status [DATASET ...]"
     lines = [f"  {name:<7} {text}" for name, text in ACTIONS.items()]
-    parser.epilog = "actions:\n" + "\n".join(lines) + f"\n\ndata sets: {', '.join(datasets.NAMES)}"
+    parser.epilog = "actions:\n" + "\n".join(lines) + f"\n\ndata sets: {', '.join(datasets.available())}"
     parser.add_argument("words", nargs="+", metavar="ACTION or DATASET", help="without an action: check")
     parser.add_argument("--accept", action="store_true", help="take what differs from the lock as the new truth")
     parser.add_argument("--checksum", action="store_true", help="sha256 of whole files (default: size and both ends)")

@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "YouTube's videos need the extra: pip install 'petvr[youtube]'. Settings: `download` in config.yaml.\n"
         "exit code: 0 everything is there, 1 something is not, 2 bad input"
     )
-    parser.add_argument("dataset", nargs="*", help=f"{', '.join(datasets.NAMES)} (with --list: none means all)")
+    parser.add_argument("dataset", nargs="*", help=f"{', '.join(datasets.available())} (with --list: none means all)")
     parser.add_argument("--list", action="store_true", help="print every source with its state and addresses, and stop")
     parser.add_argument("--annotations-only", action="store_true", help="leave the videos")
     parser.add_argument("--optional", action="store_true", help="also what no split needs")
@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, config: Config) -> int:
     if not args.dataset and not args.list:
-        raise PetvrError(f"which data set? one of {', '.join(datasets.NAMES)}")
+        raise PetvrError(f"which data set? one of {', '.join(datasets.available())}")
     from petvr.data.download.place import Place
 
     places = [
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 def _folders(names: list[str], config: Config) -> list[str]:
     """The folders of data sets that are named by themselves or by their folder; all of the papers' for no name."""
-    known = {name: datasets.folder(name) for name in datasets.NAMES}
+    known = {name: datasets.folder(name) for name in datasets.available()}
     for name in names:
         if name in config.custom_datasets:
             raise PetvrError(f"own.{name}: these videos are yours; there is nothing to download")

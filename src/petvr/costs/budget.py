@@ -9,17 +9,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from petvr.clip.config import GEOMETRIES
+from petvr.costs import formula
+from petvr.data import datasets
 from petvr.papers.plan import Plan
-from petvr.papers.sizes import (
-    CLIP_PARAMETERS,
-    FRAME_BYTES,
-    FRAME_FLOPS,
-    GB,
-    SPLITS,
-    flops_per_pair,
-    text_flops,
-)
 from petvr.spec import RunSpec
+
+GB = 1e9
 
 
 @dataclass(frozen=True)
@@ -102,8 +98,8 @@ def estimate(plan: Plan, assumptions: Assumptions | None = None) -> Budget:
     tables = {name: sum((costs[id] for id in view.runs), Cost()) for name, view in plan.tables.items()}
     runs = list(plan.runs.values())
     stores = _stores(runs)
-    real = [SPLITS[run.dataset] for run in runs if run.dataset in SPLITS and run.backbone in FRAME_FLOPS]
-    folders = {split.folder: split.source_gb for split in real}
+    real = [datasets.dataset_class(run.dataset) for run in runs if _has_figures(run)]
+    folders = {dataset.folder: dataset.video_bytes() / GB for dataset in real}
     reasons = [cell.status for cell in plan.cells.values() if cell.status != "run"]
     return Budget(
         total=sum(costs.values(), Cost()),
@@ -112,7 +108,7 @@ def estimate(plan: Plan, assumptions: Assumptions | None = None) -> Budget:
         stores=stores,
         frames_gb=sum(store.gb or 0.0 for store in stores),
         videos_gb=sum(folders.values()),
-        weights_gb=sum(4 * CLIP_PARAMETERS.get(run.backbone, 0) / GB for run in runs if _is_full(run)),
+        weights_gb=sum(_weight_bytes(run) / GB for run in runs if _is_full(run)),
         not_planned={reason: reasons.count(reason) for reason in sorted(set(reasons))},
         unknown=_unknown(runs),
         assumptions=tuple(assumed.sentences()),
@@ -120,19 +116,30 @@ def estimate(plan: Plan, assumptions: Assumptions | None = None) -> Budget:
 
 
 def _hours(run: RunSpec, assumed: Assumptions) -> float:
-    if run.backbone not in FRAME_FLOPS or run.dataset not in SPLITS:
+    if not _has_figures(run):
         return 0.0
-    recipe, split = run.recipe, SPLITS[run.dataset]
-    test = split.test_videos * recipe.frames * FRAME_FLOPS[run.backbone]
-    test += split.test_captions * text_flops(run.backbone, recipe.words)
+    recipe, clip, counts = run.recipe, GEOMETRIES[run.backbone], datasets.dataset_class(run.dataset).counts
+    test_videos, test_captions = counts["test"]
+    test = test_videos * recipe.frames * formula.frame(clip) + test_captions * formula.text(clip, recipe.words)
     flops = test
     if run.train:
-        step = flops_per_pair(run.backbone, recipe.frames, recipe.words) * _step(run, assumed)
-        pairs = split.pairs if recipe.captions == "all_pairs" else split.train_videos
+        step = formula.pair(clip, recipe.frames, recipe.words) * _step(run, assumed)
+        train_videos, train_captions = counts["train"]
+        pairs = train_captions if recipe.captions == "all_pairs" else train_videos
         flops += recipe.epochs * (pairs * step + recipe.evaluations_per_epoch * test)
     kind = "bf16" if recipe.precision.endswith("_fp16") else recipe.precision  # of the same speed
     speed = assumed.tflops[kind] * 1e12 * assumed.share[kind]
     return flops / speed / 3600 + assumed.start_up_minutes / 60
+
+
+def _has_figures(run: RunSpec) -> bool:
+    """Official counts and a published geometry."""
+    return run.backbone in GEOMETRIES and run.dataset in datasets.available()
+
+
+def _weight_bytes(run: RunSpec) -> int:
+    """In fp32; 0 for a backbone without a published geometry."""
+    return 4 * formula.parameters(GEOMETRIES[run.backbone]) if run.backbone in GEOMETRIES else 0
 
 
 def _is_full(run: RunSpec) -> bool:
@@ -147,20 +154,21 @@ def _step(run: RunSpec, assumed: Assumptions) -> float:
 
 
 def _stores(runs: list[RunSpec]) -> tuple[Store, ...]:
-    found: dict[tuple[str, str, int], float | None] = {}
+    sizes: dict[tuple[str, str, int], float | None] = {}
     for run in runs:
-        split = SPLITS.get(run.dataset)
-        folder = split.folder if split else run.dataset
-        real = split is not None and run.backbone in FRAME_FLOPS
-        size = split.clips * run.recipe.frames * FRAME_BYTES / GB if real else None
-        found[folder, run.recipe.sampler, run.recipe.frames] = size
-    return tuple(Store(*key, gb) for key, gb in sorted(found.items()))
+        official = run.dataset in datasets.available()
+        key = datasets.folder(run.dataset) if official else run.dataset, run.recipe.sampler, run.recipe.frames
+        sizes[key] = None
+        if _has_figures(run):
+            frame_bytes = 3 * GEOMETRIES[run.backbone].image ** 2
+            sizes[key] = datasets.dataset_class(run.dataset).number_of_clips() * run.recipe.frames * frame_bytes / GB
+    return tuple(Store(*key, gb) for key, gb in sorted(sizes.items()))
 
 
 def _unknown(runs: list[RunSpec]) -> tuple[str, ...]:
-    backbones = {run.backbone for run in runs if run.backbone not in FRAME_FLOPS}
-    datasets = {run.dataset for run in runs if run.dataset not in SPLITS}
-    return tuple(sorted(backbones) + sorted(datasets))
+    backbones = {run.backbone for run in runs if run.backbone not in GEOMETRIES}
+    unofficial = {run.dataset for run in runs if run.dataset not in datasets.available()}
+    return tuple(sorted(backbones) + sorted(unofficial))
 
 
 def render_text(budget: Budget) -> str:

@@ -39,6 +39,18 @@ def text(config: ClipConfig, words: int) -> float:
     return config.text.layers * block(config.text, words) + top(config, "text")
 
 
+def parameters(config: ClipConfig) -> int:
+    """Every number of CLIP that can be trained: blocks, embeddings, outer LayerNorms, projections, logit scale."""
+
+    def tower(part: Tower, embeddings: int, norms: int) -> int:
+        width, mlp = part.width, part.mlp
+        block = 4 * width**2 + 2 * width * mlp + 9 * width + mlp  # Linears, their biases, two LayerNorms
+        return part.layers * block + width * (embeddings + 2 * norms + config.embed)
+
+    vision = tower(config.vision, 3 * config.patch**2 + 1 + (1 + config.patches), norms=2)
+    return vision + tower(config.text, config.vocab + config.positions, norms=1) + 1
+
+
 def pair(config: ClipConfig, frames: int, words: int) -> float:
     """One video and one caption, forward, without scores."""
     return frames * frame(config) + text(config, words)

@@ -17,7 +17,7 @@ from petvr.spec import Source
 
 def names(config: Config) -> tuple[str, ...]:
     """The papers' data sets and those of `custom_datasets`."""
-    return (*datasets.NAMES, *config.custom_datasets)
+    return (*datasets.available(), *config.custom_datasets)
 
 
 def load(config: Config, name: str) -> Dataset:
@@ -43,7 +43,7 @@ def sharing(config: Config, of: str) -> list[str]:
 
 def options(config: Config, name: str) -> dict[str, tuple[str, Source]]:
     """What a run on this data set depends on besides its files: option -> chosen value, and who chose it."""
-    if name not in datasets.NAMES:
+    if name not in datasets.available():
         return {}
     given, kind = config.options.get(name, {}), datasets.dataset_class(name)
     found = {}
@@ -57,25 +57,27 @@ def options(config: Config, name: str) -> dict[str, tuple[str, Source]]:
 
 def all_options(config: Config) -> Mapping[str, dict[str, tuple[str, Source]]]:
     check(config)
-    return {name: options(config, name) for name in datasets.NAMES}
+    return {name: options(config, name) for name in datasets.available()}
 
 
 def check(config: Config) -> None:
     """Raises PetvrError for unknown options, values and folders in `paths`, and for an own name that is taken."""
     for name, given in config.options.items():
-        if name not in datasets.NAMES:
-            raise unknown("data set", name, [n for n in datasets.NAMES if datasets.dataset_class(n).options], "options")
+        if name not in datasets.available():
+            raise unknown(
+                "data set", name, [n for n in datasets.available() if datasets.dataset_class(n).options], "options"
+            )
         allowed = datasets.dataset_class(name).options
         for key, value in given.items():
             if key not in allowed:
                 raise unknown("option", key, allowed, f"options.{name}")
             if value not in allowed[key]:
                 raise unknown("value", value, allowed[key], f"options.{name}.{key}")
-    folders = {datasets.folder(name) for name in datasets.NAMES}
+    folders = {datasets.folder(name) for name in datasets.available()}
     for key in config.paths:
         if key not in folders:
             raise unknown("folder of a data set", key, folders, "paths")
-    taken = {*datasets.NAMES, *folders}
+    taken = {*datasets.available(), *folders}
     for name in config.custom_datasets:
         if name in taken:
             raise PetvrError(

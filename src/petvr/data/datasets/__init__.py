@@ -1,39 +1,55 @@
 """The data sets: one file each, from the official annotation files to splits of videos and captions. No torch here.
 
+A data set is added by one file beside this one that defines a subclass of `base.Dataset`, with its name, title, counts
+and sources: nothing else has to know of it. (The demo's synthetic world generates it where world/layouts has a file.)
+
 dataset = load("msvd", Path("data/msvd"))
 dataset.split("test").captions
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 from pathlib import Path
 from typing import Any
 
 from petvr.data.datasets.base import Dataset, Split
-from petvr.errors import unknown
+from petvr.errors import PetvrError, unknown
 
-_CLASSES = {
-    "msrvtt-9k": ("msrvtt", "Msrvtt9k"),
-    "msrvtt-7k": ("msrvtt", "Msrvtt7k"),
-    "msvd": ("msvd", "Msvd"),
-    "lsmdc": ("lsmdc", "Lsmdc"),
-    "didemo": ("didemo", "Didemo"),
-    "activitynet": ("activitynet", "Activitynet"),
-    "vatex": ("vatex", "Vatex"),
-}
-NAMES = tuple(_CLASSES)
-"""The data sets of the papers. A user's own are in petvr.data.catalogue."""
+__all__ = ["Dataset", "Split", "available", "dataset_class", "folder", "load", "titles"]
 
-__all__ = ["NAMES", "Dataset", "Split", "folder", "load"]
+
+@functools.cache
+def _classes() -> dict[str, type[Dataset]]:
+    """Found by file: every named Dataset that a module beside this one defines, by `position`, then by name."""
+    classes: dict[str, type[Dataset]] = {}
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        for kind in vars(importlib.import_module(f"{__name__}.{path.stem}")).values():
+            if not isinstance(kind, type) or not issubclass(kind, Dataset) or not (name := vars(kind).get("name")):
+                continue
+            if classes.setdefault(name, kind) is not kind:
+                raise PetvrError(f"{path}: data set '{name}' is defined in {classes[name].__module__} as well")
+            if lacking := [key for key in ("title", "folder", "counts") if not hasattr(kind, key)]:
+                raise PetvrError(f"{path}: data set '{name}' does not say its {', '.join(lacking)}")
+    return dict(sorted(classes.items(), key=lambda item: (item[1].position, item[0])))
+
+
+def available() -> tuple[str, ...]:
+    """The data sets that have a file here. A user's own are in petvr.data.catalogue."""
+    return tuple(_classes())
+
+
+def titles() -> dict[str, str]:
+    """Name -> as tables print it."""
+    return {name: kind.title for name, kind in _classes().items()}
 
 
 def dataset_class(name: str) -> type[Dataset]:
     """The class of a data set. PetvrError for an unknown name."""
-    if name not in _CLASSES:
-        raise unknown("data set", name, NAMES)
-    module, attribute = _CLASSES[name]
-    return getattr(importlib.import_module(f"petvr.data.datasets.{module}"), attribute)
+    if name not in _classes():
+        raise unknown("data set", name, available())
+    return _classes()[name]
 
 
 def load(name: str, root: str | Path, videos: str | Path | None = None, **options: Any) -> Dataset:

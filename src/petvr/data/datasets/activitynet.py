@@ -66,9 +66,12 @@ SOURCES = (
 
 class Activitynet(Dataset):
     name = "activitynet"
+    title = "ActivityNet"
+    position = 6
     folder = "activitynet"
     kind = "paragraph"
     counts = {"train": (10_009, 10_009), "test": (4_917, 4_917)}  # noqa: RUF012
+    original_bytes = 400_000_000_000
     sources = SOURCES
     options = {"paragraph_order": ("file", "time")}  # noqa: RUF012
     why = {"paragraph_order": ("code", "CLIP4Clip's loader; no paper says")}  # noqa: RUF012

@@ -57,20 +57,38 @@ class Dataset(abc.ABC):
 
     root: the folder with the annotation files under their official names.
     videos: the folder with the video files; root/videos unless told otherwise.
-    official: (videos, captions) per split that the real data must have (DATASETS §0.1); None where `root` holds a
+    official: (videos, captions) per split that the real data must have (docs/data_policy.md); None where `root` holds a
     synthetic world (marked by a file world.json), whose sizes are the demo's own.
     options: choices that change what is read, each with its values, the default first; `why` says who made the default.
     """
 
-    name: ClassVar[str]
-    folder: ClassVar[str]
-    kind: ClassVar[Literal["single", "multi", "paragraph"]]
-    counts: ClassVar[dict[str, tuple[int, int]]]
+    name: str
+    title: str  # as tables print it
+    folder: str  # under the data root; data sets of one folder share their videos
+    position: ClassVar[int] = 1000  # its place in lists; of equal ones the first by name
+    counts: ClassVar[dict[str, tuple[int, int]]]  # split -> videos and captions
+    clips: ClassVar[int] = 0  # videos in its folder, where these are not just those of its splits
+    original_bytes: ClassVar[int] = 0  # of its videos, where the originals are not what `sources` bring
     options: ClassVar[dict[str, tuple[str, ...]]] = {}
     why: ClassVar[dict[str, tuple[Origin, str]]] = {}  # option -> where its default comes from
     uncertain: ClassVar[frozenset[str]] = frozenset()  # splits whose number of videos only one user reported
     extensions: ClassVar[tuple[str, ...]] = EXTENSIONS
     sources: ClassVar[tuple[Source, ...]] = ()
+
+    @property
+    @abc.abstractmethod
+    def kind(self) -> Literal["single", "multi", "paragraph"]:
+        """Whether a test video has one caption, several (each is a query), or one paragraph of all its sentences."""
+
+    @classmethod
+    def number_of_clips(cls) -> int:
+        return cls.clips or sum(videos for videos, _ in cls.counts.values())
+
+    @classmethod
+    def video_bytes(cls) -> int:
+        """Of all its videos as they are downloaded, an estimate."""
+        sources = [source for source in cls.sources if source.gives == "videos" and not source.optional]
+        return cls.original_bytes or sum(source.about_bytes or 0 for source in sources)
 
     def __init__(self, root: Path, videos: Path | None = None, **options: Any):
         self.root = Path(root)

@@ -89,9 +89,12 @@ def flickr_id(name: str) -> str:
 
 class Didemo(Dataset):
     name = "didemo"
+    title = "DiDeMo"
+    position = 5
     folder = "didemo"
     kind = "paragraph"
     counts = {"train": (8_392, 8_392), "val": (1_065, 1_065), "test": (1_004, 1_004)}  # noqa: RUF012
+    clips = 10_464
     options = {"paragraph_order": ("file", "time"), "didemo_key": ("exact", "flickr_id")}  # noqa: RUF012
     sources = SOURCES
     why = dict.fromkeys(options, ("code", "CLIP4Clip's loader; no paper says"))

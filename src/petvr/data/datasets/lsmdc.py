@@ -55,9 +55,12 @@ def film(clip: str) -> str:
 
 class Lsmdc(Dataset):
     name = "lsmdc"
+    title = "LSMDC"
+    position = 4
     folder = "lsmdc"
     kind = "single"
     counts = {"train": (101_046, 101_079), "val": (7_408, 7_408), "test": (1_000, 1_000)}  # noqa: RUF012
+    clips = 109_487  # rows of all splits; how many distinct ones train has is one user's word
     uncertain = frozenset({"train"})
     sources = SOURCES
     extensions = (".avi", ".mp4", *(e for e in EXTENSIONS if e not in (".avi", ".mp4")))

@@ -77,10 +77,13 @@ SOURCES = (
 
 class Msrvtt9k(Dataset):
     name = "msrvtt-9k"
+    title = "MSR-VTT-9k"
+    position = 1
     folder = "msrvtt"
     kind = "single"
     train_list = "MSRVTT_train.9k.csv"
     counts = {"train": (9_000, 180_000), "test": (1_000, 1_000)}  # noqa: RUF012
+    clips = 10_000
     sources = SOURCES
 
     def file_names(self, video: str) -> Iterable[str]:
@@ -128,5 +131,7 @@ class Msrvtt7k(Msrvtt9k):
     """7,010 training clips: the official train and validation parts of the challenge; the test split is the same."""
 
     name = "msrvtt-7k"
+    title = "MSR-VTT-7k"
+    position = 2
     train_list = "MSRVTT_train.7k.csv"
     counts = {"train": (7_010, 140_200), "test": (1_000, 1_000)}  # noqa: RUF012

@@ -80,6 +80,8 @@ SOURCES = (
 
 class Msvd(Dataset):
     name = "msvd"
+    title = "MSVD"
+    position = 3
     folder = "msvd"
     kind = "multi"
     counts = {"train": (1_200, 48_774), "val": (100, 4_290), "test": (670, 27_763)}  # noqa: RUF012

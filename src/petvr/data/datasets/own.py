@@ -37,7 +37,7 @@ class Own(Dataset):
 
     def __init__(self, name: str, file: Path):
         self.file = Path(file)
-        self.name = self.folder = name
+        self.name = self.title = self.folder = name
         super().__init__(self.file.parent, self.file.parent)
 
     @property

@@ -76,6 +76,8 @@ ID = re.compile(r"(.{11})_(\d{6})_(\d{6})")
 
 class Vatex(Dataset):
     name = "vatex"
+    title = "VATEX"
+    position = 7
     folder = "vatex"
     kind = "multi"
     counts = {"train": (25_991, 259_910), "val": (1_500, 15_000), "test": (1_500, 15_000)}  # noqa: RUF012

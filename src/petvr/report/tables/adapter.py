@@ -6,18 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from petvr.data import datasets
 from petvr.errors import unknown
 from petvr.report.tables.model import METRICS, NOT_RUN, Column, Planned, Printed, Row, TableModel, Want
 
-DATASET_TITLES = {
-    "msrvtt-9k": "MSR-VTT-9k",
-    "msrvtt-7k": "MSR-VTT-7k",
-    "msvd": "MSVD",
-    "lsmdc": "LSMDC",
-    "didemo": "DiDeMo",
-    "activitynet": "ActivityNet",
-    "vatex": "VATEX",
-}
 BETTER = {"high": "max", "low": "min"}
 
 
@@ -49,7 +41,7 @@ def from_plan(plan: Any, table: str, not_run: Mapping[str, str] | None = None) -
                 if found is not None:
                     printed[index, column.key] = Printed(found.value, found.std, digits(found), found.remark)
     whole: dict[str, float] = dict(paper.percent_of) if paper else {}
-    return TableModel(view.paper, view.name, view.title, columns, tuple(rows), printed, whole, (), DATASET_TITLES)
+    return TableModel(view.paper, view.name, view.title, columns, tuple(rows), printed, whole, (), datasets.titles())
 
 
 def _column(column: Any) -> Column:
