@@ -19,9 +19,9 @@ def project(tmp_path_factory):
     """Eight clips beside their csv file, outside the project; one more that the file names is not there."""
     project, mine = Project(tmp_path_factory.mktemp("project")), tmp_path_factory.mktemp("mine")
     rows = []
-    for number, clip in enumerate(build.plan("lsmdc", {"train": 5, "test": 3}, seed=3)):
+    for number, clip in enumerate(build.plan_clips("lsmdc", {"train": 5, "test": 3}, seed=3)):
         name = f"clips of {clip.split}/{number}.avi"
-        video.write(clip.scene, mine / name)
+        video.write_video(clip.scene, mine / name)
         rows += [(name, text, clip.split) for text in (clip.captions[0].text, f"take {number}")]
     rows.append(("gone.mp4", "a clip that was lost", "test"))
     with open(mine / "captions.csv", "w", newline="") as stream:

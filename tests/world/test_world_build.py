@@ -12,9 +12,11 @@ import pytest
 
 from petvr import world
 from petvr.data import datasets
+from petvr.data.manifest import check
 from petvr.errors import PetvrError
+from petvr.layout import Layout
 from petvr.world import build, video
-from petvr.world.meaning import true_of
+from petvr.world.caption_semantics import is_true_of
 from petvr.world.scene import HEIGHT, WIDTH
 
 SIZES = {
@@ -122,13 +124,13 @@ def test_both_vatex_test_lists_are_of_one_size_and_name_clips_that_have_captions
 
 
 def test_hard_pairs_can_be_told_apart_by_time_alone():
-    clips = {clip.id: clip for clip in build.plan("msrvtt", {"test": 40}, seed=1)}
+    clips = {clip.id: clip for clip in build.plan_clips("msrvtt", {"test": 40}, seed=1)}
     twins = [clip for clip in clips.values() if clip.twin]
     assert {clip.pair for clip in twins} == {"reversed", "swapped"} and len(twins) == 16
     for clip in twins:
         other = clips[clip.twin]
         assert other.twin == clip.id and other.pair == clip.pair
-        assert true_of(clip.captions[0], clip.scene) and not true_of(clip.captions[0], other.scene)
+        assert is_true_of(clip.captions[0], clip.scene) and not is_true_of(clip.captions[0], other.scene)
         shapes = [sorted(actor.shape for actor in each.scene.actors) for each in (clip, other)]
         assert shapes[0] == shapes[1] and clip.scene.background == other.scene.background
 
@@ -158,7 +160,7 @@ def test_same_seed_same_bytes_with_any_number_of_workers_and_another_seed_anothe
 
 
 def test_an_interrupted_call_is_taken_up_where_it_ended(tmp_path, monkeypatch):
-    write, written = video.write, []
+    write, written = video.write_video, []
 
     def stopping(scene, path):
         if len(written) == 3:
@@ -166,12 +168,12 @@ def test_an_interrupted_call_is_taken_up_where_it_ended(tmp_path, monkeypatch):
         written.append(path.name)
         write(scene, path)
 
-    monkeypatch.setattr(video, "write", stopping)
+    monkeypatch.setattr(video, "write_video", stopping)
     with pytest.raises(KeyboardInterrupt):
         world.generate("msvd", tmp_path, sizes=SIZES["msvd"], seed=4, progress=False)
     assert not (tmp_path / "world.json").exists()
     early = list(written)
-    monkeypatch.setattr(video, "write", lambda scene, path: (written.append(path.name), write(scene, path)))
+    monkeypatch.setattr(video, "write_video", lambda scene, path: (written.append(path.name), write(scene, path)))
     world.generate("msvd", tmp_path, sizes=SIZES["msvd"], seed=4, progress=False)
     assert len(written) == 11 and not set(early) & set(written[3:])
     world.generate("msvd", tmp_path, sizes=SIZES["msvd"], seed=4, progress=False)
@@ -179,6 +181,31 @@ def test_an_interrupted_call_is_taken_up_where_it_ended(tmp_path, monkeypatch):
     (tmp_path / "world.json").unlink()  # as Snakemake does before it runs a rule again
     world.generate("msvd", tmp_path, sizes={"train": 1, "test": 1}, seed=4, progress=False)
     assert len(list((tmp_path / "videos").iterdir())) == 2, "videos of the earlier order are gone"
+
+
+def test_the_datas_hash_is_of_what_was_rendered_and_of_the_bytes_where_a_file_was_changed(tmp_path, monkeypatch):
+    """Two systems encode one scene into different bytes."""
+
+    def data_hash(folder):
+        return check(datasets.load("msvd", folder), Layout(tmp_path / "results"), tmp_path / "lock.json").now.hash
+
+    def generate(folder):
+        world.generate("msvd", tmp_path / folder, sizes={"train": 1, "val": 1, "test": 2}, seed=4, progress=False)
+        return tmp_path / folder
+
+    one = generate("one")
+    container, codec, options = video.CODECS[".mp4"]
+    monkeypatch.setitem(video.CODECS, ".mp4", (container, codec, options | {"preset": "ultrafast"}))
+    two = generate("two")
+    changed = next((two / "videos").iterdir())
+    assert changed.read_bytes() != (one / "videos" / changed.name).read_bytes()
+    assert data_hash(one) == data_hash(two)
+    whole = changed.read_bytes()
+    changed.write_bytes(whole + b"free")
+    assert data_hash(one) != data_hash(two)
+    (two / "world.json").unlink()  # as Snakemake does before it runs a rule again
+    generate("two")
+    assert data_hash(one) == data_hash(two) and changed.read_bytes() == whole
 
 
 def test_bad_orders_end_in_one_line(tmp_path):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import world_pixels
 
-from petvr.world import captions, drama, render, stills
-from petvr.world.meaning import temporal, true_of
+from petvr.world import captions, render, scene_sampler, stills
+from petvr.world.caption_semantics import is_temporal, is_true_of
 from petvr.world.scene import COLOURS, SHAPES, reversed_scene
 from petvr.world.seeds import generator
 
@@ -95,13 +95,13 @@ def onset(clause: str, before: str | None, seen: dict[str, np.ndarray]) -> tuple
     return begin, colour
 
 
-@pytest.mark.parametrize("kind", drama.STYLES)
+@pytest.mark.parametrize("kind", scene_sampler.STYLES)
 def test_what_a_story_tells_happens_on_the_screen_in_this_order(kind):
     told = 0
     for number in range(12):
         rng = generator(11, kind, number)
-        scene = drama.draw(drama.STYLES[kind], rng)
-        pictures = [render.frame(scene, t) for t in np.arange(0, scene.seconds, 1 / FPS)]
+        scene = scene_sampler.sample_scene(scene_sampler.STYLES[kind], rng)
+        pictures = [render.draw_frame(scene, t) for t in np.arange(0, scene.seconds, 1 / FPS)]
         seen = world_pixels.tracks(pictures)
         for _ in range(6):
             caption = captions.story(scene, rng, ground=0.5)
@@ -123,38 +123,40 @@ def test_what_a_story_tells_happens_on_the_screen_in_this_order(kind):
 def test_a_clip_played_backwards_shows_the_same_pictures_and_makes_temporal_captions_false():
     for number in range(30):
         rng = generator(3, "backwards", number)
-        scene = drama.draw(drama.STYLES["msrvtt"], rng)
+        scene = scene_sampler.sample_scene(scene_sampler.STYLES["msrvtt"], rng)
         back = reversed_scene(scene)
         for time in np.linspace(0.01, scene.seconds - 0.01, 9):
-            difference = render.frame(scene, time).astype(int) - render.frame(back, scene.seconds - time)
+            difference = render.draw_frame(scene, time).astype(int) - render.draw_frame(back, scene.seconds - time)
             assert np.abs(difference).max() <= 2
         story = captions.story(scene, rng)
-        assert true_of(story, scene) and temporal(story, scene) and not true_of(story, back)
+        assert is_true_of(story, scene) and is_temporal(story, scene) and not is_true_of(story, back)
 
 
 def test_captions_differ_are_true_and_most_but_not_all_need_time():
     need = []
     for number in range(20):
         rng = generator(5, "captions", number)
-        scene = drama.draw(drama.STYLES["msvd"], rng)
+        scene = scene_sampler.sample_scene(scene_sampler.STYLES["msvd"], rng)
         told = captions.captions(scene, rng, 20)
         assert len({caption.text for caption in told}) == 20
-        assert all(true_of(caption, scene) for caption in told)
-        need += [temporal(caption, scene) for caption in told]
+        assert all(is_true_of(caption, scene) for caption in told)
+        need += [is_temporal(caption, scene) for caption in told]
     assert 0.5 < np.mean(need) < 0.8
 
 
 def test_a_false_word_makes_a_caption_false():
     rng = generator(8, "false")
     scene = next(
-        s for s in (drama.draw(drama.STYLES["msvd"], rng) for _ in range(99)) if [e.kind for e in s.events] == ["move"]
+        scene
+        for scene in (scene_sampler.sample_scene(scene_sampler.STYLES["msvd"], rng) for _ in range(99))
+        if [event.kind for event in scene.events] == ["move"]
     )
     caption = captions.story(scene, rng, ground=1.0)
     does, on = caption.claims
     other = {"left": "right", "right": "left", "up": "down", "down": "up"}[does.detail]
     wrong = [type(does)(does.who, "move", other), type(on)("white" if on.background != "white" else "black")]
-    assert true_of(caption, scene)
-    assert not any(true_of(type(caption)(caption.text, (claim,)), scene) for claim in wrong)
+    assert is_true_of(caption, scene)
+    assert not any(is_true_of(type(caption)(caption.text, (claim,)), scene) for claim in wrong)
 
 
 def test_sentences_about_stills_are_true_of_their_pixels():
@@ -162,10 +164,10 @@ def test_sentences_about_stills_are_true_of_their_pixels():
     checked = 0
     for number in range(300):
         rng = generator(2, "still", number)
-        still = stills.draw(rng)
+        still = stills.sample_still(rng)
         picture = still.picture()
         seen = world_pixels.tracks([picture])
-        text = stills.tell(still, rng)
+        text = stills.caption_still(still, rng)
         for colour in re.findall("|".join(COLOURS), text):
             assert seen[colour][0, 2] > 0, text
         if match := re.search(r"(black|white|gray|brown)", text):

@@ -94,8 +94,8 @@ def test_it_learns_to_find_its_own_pictures(tmp_path):
 def test_pictures_are_cropped_as_clip_crops_frames():
     from petvr.data.frames import preprocess
 
-    still = stills.draw(generator(0, "crop"))
-    picture = tiny_clip.pictures([still], 48)[0]
+    still = stills.sample_still(generator(0, "crop"))
+    picture = tiny_clip.cropped_pictures([still], 48)[0]
     assert picture.shape == (3, 48, 48)
     np.testing.assert_array_equal(picture, preprocess.prepare(still.picture(), 48))
 
@@ -119,5 +119,5 @@ def test_sizes_that_do_not_fit_are_refused(tmp_path):
 
 def test_words_of_equal_count_are_learned_in_one_order_and_not_by_chance():
     """The order decides the ids, and these the weights: of two processes one would train another CLIP."""
-    _, merges = bpe.learn(["az ay ax aw av au at as"] * 2, merges=600)
+    _, merges = bpe.learn_bpe(["az ay ax aw av au at as"] * 2, merges=600)
     assert merges == sorted(merges) and len(merges) == 8

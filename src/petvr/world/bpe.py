@@ -12,7 +12,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 CONTEXT = 77
 
 
-def learn(sentences: Iterable[str], merges: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def learn_bpe(sentences: Iterable[str], merges: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Vocabulary and at most `merges` merges.
 
     Ids as in CLIP: the 256 bytes, the 256 bytes that end a word, one symbol per merge, start, end. All 512 must be
@@ -48,13 +48,13 @@ def byte_symbols() -> list[str]:
     return [chr(byte) for byte in plain] + [chr(256 + number) for number in range(len(others))]
 
 
-def save(vocabulary: dict[str, int], merges: list[tuple[str, str]], out: Path) -> None:
+def save_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]], out: Path) -> None:
     """vocab.json, merges.txt, tokenizer.json, tokenizer_config.json: what `CLIPTokenizer.from_pretrained` reads."""
     from transformers import CLIPTokenizer
 
     tokenizer = CLIPTokenizer(
         vocab=vocabulary,
-        merges=merges,
+        merges=merges,  # type: ignore[arg-type]  # annotated as lines of text; the tokenizer takes pairs
         unk_token=END,
         bos_token=START,
         eos_token=END,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import multiprocessing
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from petvr.atomic import write_json, write_text
+from petvr.data.datasets.fingerprint import fingerprint
 from petvr.errors import PetvrError, unknown
 from petvr.world import KINDS, video
-from petvr.world.clips import Clip, cast
-from petvr.world.meaning import temporal
-from petvr.world.progress import Progress
+from petvr.world.caption_semantics import is_temporal
+from petvr.world.clips import WorldClip, cast_clips
+from petvr.world.progress import ProgressLine
 from petvr.world.scene import Scene
 from petvr.world.seeds import generator
 
@@ -28,37 +31,42 @@ def generate(
     """See `petvr.world.generate`."""
     if kind not in KINDS:
         raise unknown("world", kind, KINDS)
-    sizes = _sizes(kind, sizes)
-    finished, mine = out / "world.json", out / ".world-files.json"
+    sizes = _complete_sizes(kind, sizes)
+    finished, own_files, videos = out / "world.json", out / ".world-files.json", out / "videos"
     order = {"version": VERSION, "kind": kind, "seed": int(seed), "sizes": sizes}
-    if _is(finished, order):
+    if _has_order(_content(finished), order):
         return finished
-    clips = plan(kind, sizes, seed)
+    clips = plan_clips(kind, sizes, seed)
     layout = importlib.import_module(f"petvr.world.layouts.{kind}")
-    files = [(clip.scene, out / "videos" / layout.file_name(clip.id)) for clip in clips]
-    if not _is(mine, order):  # what lies here belongs to another order: nothing of it is reused
+    scenes = {layout.file_name(clip.id): clip.scene for clip in clips}
+    if not _has_order(_content(own_files), order):  # what lies in `out` belongs to another order: none of it is reused
         finished.unlink(missing_ok=True)
-        _clear(out / "videos", mine)
-        write_json(mine, {**order, "files": [layout.file_name(clip.id) for clip in clips]})
-    _render([(scene, path) for scene, path in files if not path.exists()], workers, f"world {kind}", progress)
-    for name, text in layout.annotate(clips, seed).items():
+        _remove_own_videos(videos, own_files)
+        write_json(own_files, {**order, "files": dict.fromkeys(scenes)})
+    before = _content(own_files)["files"]
+    written = before if isinstance(before, dict) else {}  # a list in folders of earlier versions
+    jobs = [(scene, videos / name) for name, scene in scenes.items() if not _is_whole(videos / name, written.get(name))]
+    _render_videos(jobs, workers, f"world {kind}", progress)
+    written = {name: fingerprint(videos / name) for name in scenes}
+    write_json(own_files, {**order, "files": written})
+    for name, text in layout.annotation_texts(clips, seed).items():
         write_text(out / name, text)
-    told = {clip.id: _record(clip, layout.file_name(clip.id)) for clip in clips}
-    write_json(finished, {**order, "hard_pairs": _hard_pairs(clips), "clips": told})
+    records = {clip.id: _clip_record(clip, layout.file_name(clip.id), written) for clip in clips}
+    write_json(finished, {**order, "hard_pairs": _hard_pairs(clips), "clips": records})
     return finished
 
 
-def plan(kind: str, sizes: Mapping[str, int], seed: int) -> list[Clip]:
+def plan_clips(kind: str, sizes: Mapping[str, int], seed: int) -> list[WorldClip]:
     """All clips of a data set with their captions; nothing is written."""
     layout = importlib.import_module(f"petvr.world.layouts.{kind}")
-    clips = cast(kind, layout.names(_sizes(kind, sizes), seed), seed)
+    clips = cast_clips(kind, layout.clip_names(_complete_sizes(kind, sizes), seed), seed)
     return [
-        replace(clip, captions=tuple(layout.tell(clip.scene, generator(seed, kind, clip.id, "captions"))))
+        replace(clip, captions=tuple(layout.caption_scene(clip.scene, generator(seed, kind, clip.id, "captions"))))
         for clip in clips
     ]
 
 
-def _sizes(kind: str, sizes: Mapping[str, int]) -> dict[str, int]:
+def _complete_sizes(kind: str, sizes: Mapping[str, int]) -> dict[str, int]:
     for key, value in sizes.items():
         if key not in SPLITS:
             raise unknown("split", key, SPLITS, where=f"world {kind}: sizes")
@@ -67,60 +75,73 @@ def _sizes(kind: str, sizes: Mapping[str, int]) -> dict[str, int]:
     return {split: sizes.get(split, 0) for split in SPLITS}
 
 
-def _is(path: Path, order: dict) -> bool:
+def _content(path: Path) -> dict[str, Any]:
+    """Of a file that a generated folder holds; nothing where it is not there or damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {key: found.get(key) for key in order} == order
-    except (OSError, ValueError, AttributeError):
-        return False
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
-def _clear(videos: Path, mine: Path) -> None:
+def _has_order(content: Mapping[str, Any], order: Mapping[str, Any]) -> bool:
+    return {key: content.get(key) for key in order} == order
+
+
+def _is_whole(video: Path, written: str | None) -> bool:
+    """There, and as it was written where an earlier call came to its end; each appears under its name when complete."""
+    return video.exists() and written in (None, fingerprint(video))
+
+
+def _remove_own_videos(videos: Path, own_files: Path) -> None:
     """Remove the videos that an earlier order put here, by its own list; a folder of real data has no such list."""
-    if not mine.exists():
+    if not own_files.exists():
         if any(videos.glob("*")):
             raise PetvrError(f"{videos}: holds videos that no generated world left there; choose another folder")
         return
-    for name in json.loads(mine.read_text(encoding="utf-8"))["files"]:
+    for name in json.loads(own_files.read_text(encoding="utf-8"))["files"]:
         (videos / name).unlink(missing_ok=True)
 
 
-def _render(jobs: list[tuple[Scene, Path]], workers: int, what: str, progress: bool) -> None:
+def _render_videos(jobs: list[tuple[Scene, Path]], workers: int, what: str, progress: bool) -> None:
     if not jobs:
         return
-    shown = Progress(what, len(jobs), progress)
+    shown = ProgressLine(what, len(jobs), progress)
     if workers <= 1:
         for job in jobs:
-            _write(job)
+            _write_video(job)
             shown.step()
         return
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for _ in pool.imap_unordered(_write, jobs, chunksize=4):
+        for _ in pool.imap_unordered(_write_video, jobs, chunksize=4):
             shown.step()
 
 
-def _write(job: tuple[Scene, Path]) -> None:
-    video.write(*job)
+def _write_video(job: tuple[Scene, Path]) -> None:
+    video.write_video(*job)
 
 
-def _record(clip: Clip, file: str) -> dict:
+def _clip_record(clip: WorldClip, file: str, written: Mapping[str, str]) -> dict[str, Any]:
+    scene = {**asdict(clip.scene), "fps": str(clip.scene.fps)}
     return {
         "split": clip.split,
         "file": file,
+        "written": written[file],
+        "shown": hashlib.blake2b(json.dumps([VERSION, scene]).encode(), digest_size=8).hexdigest(),
         "seconds": clip.scene.seconds,
         "fps": str(clip.scene.fps),
         "frames": clip.scene.frames,
         "twin": clip.twin or None,
         "pair": clip.pair or None,
-        "captions": [{"text": each.text, "temporal": temporal(each, clip.scene)} for each in clip.captions],
-        "scene": {**asdict(clip.scene), "fps": str(clip.scene.fps)},
+        "captions": [{"text": each.text, "temporal": is_temporal(each, clip.scene)} for each in clip.captions],
+        "scene": scene,
     }
 
 
-def _hard_pairs(clips: list[Clip]) -> dict[str, list[dict]]:
+def _hard_pairs(clips: list[WorldClip]) -> dict[str, list[dict]]:
     """Every pair once, under its split."""
-    found: dict[str, list[dict]] = {split: [] for split in SPLITS}
+    pairs: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     for clip in clips:
-        if clip.twin and not any(clip.id in pair["videos"] for pair in found[clip.split]):
-            found[clip.split].append({"videos": [clip.id, clip.twin], "kind": clip.pair})
-    return found
+        if clip.twin and not any(clip.id in pair["videos"] for pair in pairs[clip.split]):
+            pairs[clip.split].append({"videos": [clip.id, clip.twin], "kind": clip.pair})
+    return pairs

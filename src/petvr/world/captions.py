@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from petvr.world.meaning import Caption, Claim, Does, On, Shows, Stays, Then, While, Who
+from petvr.world.caption_semantics import Caption, Claim, Does, On, Shows, Stays, Then, While, Who
 from petvr.world.scene import Event, Scene, state
 
 MOVES = {
@@ -95,6 +95,15 @@ def clause(
     return f"{noun} {pick(rng, VERBS[event.kind])}", Does(subject, event.kind)
 
 
+def first_event(caption: Caption, scene: Scene) -> Event:
+    """The event that a story begins with."""
+    first = caption.claims[0]
+    for event in scene.events:
+        if isinstance(first, Does) and (first.who, first.kind) == (who(scene, event), event.kind):
+            return event
+    raise ValueError(f"no event of the scene is described by '{caption.text}'")
+
+
 def story(
     scene: Scene, rng: np.random.Generator, ground: float = 0.6, events: tuple[Event, ...] | None = None
 ) -> Caption:
@@ -130,8 +139,8 @@ def glimpse(scene: Scene, rng: np.random.Generator, ground: float = 0.6) -> Capt
             other = Who(idle[0].shape, idle[0].colour)
             verb = pick(rng, ["stays where it is", "does not move", "rests"])
             return Caption(f"{text} while {name(other, rng)} {verb}", (claim, Stays(other)))
-    seen = list(dict.fromkeys(_looks(scene)))
-    chosen = [seen[i] for i in rng.permutation(len(seen))[: 1 + int(rng.integers(2))]]
+    looks = list(dict.fromkeys(_looks(scene)))
+    chosen = [looks[i] for i in rng.permutation(len(looks))[: 1 + int(rng.integers(2))]]
     listed = " and ".join(name(look, rng) for look in chosen)
     text = pick(rng, ["there is {x}", "{x}", "a video of {x}", "we see {x}"]).format(x=listed)
     return _grounded(text, [Shows(look) for look in chosen], scene, rng, max(ground, 0.5))
@@ -139,15 +148,15 @@ def glimpse(scene: Scene, rng: np.random.Generator, ground: float = 0.6) -> Capt
 
 def captions(scene: Scene, rng: np.random.Generator, count: int) -> list[Caption]:
     """`count` different true sentences, about half of them telling all that happens."""
-    found: dict[str, Caption] = {}
+    different: dict[str, Caption] = {}
     for turn in range(60 * count):
         caption = story(scene, rng) if turn % 2 == 0 else glimpse(scene, rng)
-        found.setdefault(caption.text, caption)
-        if len(found) == count:
+        different.setdefault(caption.text, caption)
+        if len(different) == count:
             break
     else:
         raise ValueError(f"the grammar has fewer than {count} sentences for {scene}")
-    return list(found.values())
+    return list(different.values())
 
 
 def _grounded(text: str, claims: list, scene: Scene, rng: np.random.Generator, chance: float) -> Caption:
@@ -160,10 +169,10 @@ def _grounded(text: str, claims: list, scene: Scene, rng: np.random.Generator, c
 def _looks(scene: Scene) -> list[Who]:
     """Every look of every actor that is clearly to be seen for a while."""
     times = np.linspace(0.0, scene.seconds, 9)
-    found = []
+    looks = []
     for index, actor in enumerate(scene.actors):
         for time in times:
             now = state(scene, index, float(time))
             if now.opacity > 0.9 and now.blend == 1:
-                found.append(Who(actor.shape, now.colour))
-    return found
+                looks.append(Who(actor.shape, now.colour))
+    return looks

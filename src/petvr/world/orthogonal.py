@@ -36,7 +36,8 @@ class OrthogonalMomentum:
         """One step; a matrix k times as long as wide takes one sqrt(k) times as large."""
         for shape, group in self.groups.items():
             lying = [matrix.flatten(1).shape == shape for matrix in group]
-            gradients = [p.grad.flatten(1) if is_lying else p.grad.T for p, is_lying in zip(group, lying, strict=True)]
+            grads = [matrix.grad for matrix in group if matrix.grad is not None]
+            gradients = [g.flatten(1) if is_lying else g.T for g, is_lying in zip(grads, lying, strict=True)]
             gradient = torch.stack(gradients)
             moving = self.moving[shape].mul_(self.momentum).add_(gradient)
             updates = nearly_orthogonal(gradient + self.momentum * moving)

@@ -12,7 +12,7 @@ import numpy as np
 from petvr.errors import PetvrError
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read_sidecar(folder: Path) -> dict[str, Any]:
     """The sidecar `world.json` of a data set's folder; PetvrError where the folder holds no generated world."""
     path = Path(folder) / "world.json"
     try:
@@ -31,11 +31,11 @@ def about_time(
 ) -> np.ndarray:
     """bool [captions]: false of the clip played backwards; a paragraph is where any of its descriptions is."""
     paragraphs = world["kind"] in ("didemo", "activitynet")
-    found = []
+    temporal = []
     for text, index in zip(captions, owner, strict=True):
-        told = world["clips"][videos[index]]["captions"]
-        found.append(any(one["temporal"] and (one["text"] == text or paragraphs) for one in told))
-    return np.array(found, bool)
+        its_captions = world["clips"][videos[index]]["captions"]
+        temporal.append(any(one["temporal"] and (one["text"] == text or paragraphs) for one in its_captions))
+    return np.array(temporal, bool)
 
 
 def pair_accuracy(
@@ -49,11 +49,11 @@ def pair_accuracy(
 
     scores [captions, videos]. Whatever sees frames without their order can only guess: 0.5. NaN without hard pairs.
     """
-    place = {video: index for index, video in enumerate(videos)}
+    column_of = {video: index for index, video in enumerate(videos)}
     asked = in_pairs(world, videos, owner) & about_time(world, videos, owner, captions)
     won = []
-    for row in np.flatnonzero(asked):
-        twin = place.get(world["clips"][videos[owner[row]]]["twin"])
+    for row in np.flatnonzero(asked).tolist():
+        twin = column_of.get(world["clips"][videos[owner[row]]]["twin"])
         if twin is not None:
             own, other = scores[row, owner[row]], scores[row, twin]
             won.append(0.5 * (own > other) + 0.5 * (own >= other))

@@ -6,7 +6,7 @@ import sys
 import time
 
 
-class Progress:
+class ProgressLine:
     """`step()` once per piece done; nothing is written when `on` is False."""
 
     def __init__(self, what: str, total: int, on: bool = True) -> None:

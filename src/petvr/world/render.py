@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from petvr.world.scene import BACKGROUNDS, COLOURS, HEIGHT, WIDTH, Scene, State, state
+from petvr.world.scene import BACKGROUNDS, COLOURS, HEIGHT, WIDTH, ActorState, Scene, state
 
 
-def distance(shape: str, x: np.ndarray, y: np.ndarray, r: float) -> np.ndarray:
+def distance_to_edge(shape: str, x: np.ndarray, y: np.ndarray, r: float) -> np.ndarray:
     """Pixels from the edge of a shape of radius `r` at the origin, negative inside; y points down."""
     if shape == "circle":
         return np.hypot(x, y) - 0.85 * r
@@ -24,7 +24,7 @@ def distance(shape: str, x: np.ndarray, y: np.ndarray, r: float) -> np.ndarray:
     raise ValueError(shape)
 
 
-def paint(picture: np.ndarray, shape: str, now: State) -> None:
+def paint_shape(picture: np.ndarray, shape: str, now: ActorState) -> None:
     """Lay one shape over `picture` (float [height, width, 3], 0..255) in place."""
     reach = now.radius + 2
     left, right = max(0, int(now.x - reach)), min(WIDTH, int(now.x + reach) + 2)
@@ -33,7 +33,7 @@ def paint(picture: np.ndarray, shape: str, now: State) -> None:
         return
     x = np.arange(left, right)[None, :] + 0.5 - now.x
     y = np.arange(top, bottom)[:, None] + 0.5 - now.y
-    cover = np.clip(0.5 - distance(shape, x, y, now.radius), 0.0, 1.0)[..., None] * now.opacity
+    cover = np.clip(0.5 - distance_to_edge(shape, x, y, now.radius), 0.0, 1.0)[..., None] * now.opacity
     colour = np.array(COLOURS[now.colour], np.float32)
     if now.old and now.blend < 1:
         colour = now.blend * colour + (1 - now.blend) * np.array(COLOURS[now.old], np.float32)
@@ -41,25 +41,26 @@ def paint(picture: np.ndarray, shape: str, now: State) -> None:
     patch += cover.astype(np.float32) * (colour - patch)
 
 
-def still(background: str, shapes: list[tuple[str, State]]) -> np.ndarray:
+def draw_shapes(background: str, shapes: list[tuple[str, ActorState]]) -> np.ndarray:
     """uint8 [height, width, 3] of these shapes."""
     picture = np.empty((HEIGHT, WIDTH, 3), np.float32)
     picture[:] = BACKGROUNDS[background]
     for shape, now in shapes:
-        paint(picture, shape, now)
+        paint_shape(picture, shape, now)
     return np.rint(picture).astype(np.uint8)
 
 
-def frame(scene: Scene, time: float) -> np.ndarray:
+def draw_frame(scene: Scene, time: float) -> np.ndarray:
     """The picture of a scene at `time` seconds, uint8 [height, width, 3]."""
-    return still(scene.background, [(a.shape, state(scene, i, time)) for i, a in enumerate(scene.actors)])
+    return draw_shapes(scene.background, [(a.shape, state(scene, i, time)) for i, a in enumerate(scene.actors)])
 
 
-def frames(scene: Scene) -> Iterator[np.ndarray]:
+def draw_frames(scene: Scene) -> Iterator[np.ndarray]:
     """All pictures of a scene; one in which nothing has changed is the same array again."""
-    last = key = None
+    last: np.ndarray | None = None
+    key: list[tuple[str, ActorState]] = []
     for index in range(scene.frames):
         now = [(a.shape, state(scene, i, float(index / scene.fps))) for i, a in enumerate(scene.actors)]
-        if now != key:
-            last, key = still(scene.background, now), now
+        if last is None or now != key:
+            last, key = draw_shapes(scene.background, now), now
         yield last

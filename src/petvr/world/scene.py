@@ -83,7 +83,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class State:
+class ActorState:
     """An actor at one moment. `old` is the colour it is fading from, `blend` 0..1 how much of `colour` shows."""
 
     x: float
@@ -95,10 +95,10 @@ class State:
     blend: float = 1.0
 
 
-def state(scene: Scene, actor: int, time: float) -> State:
+def state(scene: Scene, actor: int, time: float) -> ActorState:
     """Where and how an actor is at `time`."""
     first = scene.actors[actor]
-    now = State(first.x, first.y, first.radius, first.colour, float(first.visible))
+    now = ActorState(first.x, first.y, first.radius, first.colour, float(first.visible))
     for event in scene.events:
         if event.actor != actor or time <= event.start:
             continue

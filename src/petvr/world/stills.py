@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from petvr.world import render
+from petvr.world.caption_semantics import Who
 from petvr.world.captions import GROUNDS, name, pick
-from petvr.world.meaning import Who
-from petvr.world.scene import BACKGROUNDS, COLOURS, HEIGHT, RADIUS, SHAPES, WIDTH, State
+from petvr.world.scene import BACKGROUNDS, COLOURS, HEIGHT, RADIUS, SHAPES, WIDTH, ActorState
 
 FRAMES_OF_SPEECH = ["{x}", "{x}", "{x}", "there is {x}", "we see {x}"]
 
@@ -17,37 +17,37 @@ FRAMES_OF_SPEECH = ["{x}", "{x}", "{x}", "there is {x}", "we see {x}"]
 @dataclass(frozen=True)
 class Still:
     background: str
-    shapes: tuple[tuple[str, State], ...]
+    shapes: tuple[tuple[str, ActorState], ...]
 
     def picture(self) -> np.ndarray:
         """uint8 [72, 96, 3]"""
-        return render.still(self.background, list(self.shapes))
+        return render.draw_shapes(self.background, list(self.shapes))
 
 
-def draw(rng: np.random.Generator) -> Still:
+def sample_still(rng: np.random.Generator) -> Still:
     """None to three shapes that do not touch, all in the central square."""
     count = int(rng.choice([0, 1, 2, 3], p=[0.03, 0.6, 0.35, 0.02]))
     colours, shapes = rng.permutation(list(COLOURS)), rng.permutation(list(SHAPES))
-    placed: list[tuple[str, State]] = []
+    placed: list[tuple[str, ActorState]] = []
     while len(placed) < count:
         r = RADIUS * float(rng.uniform(0.95, 1.05))
         x = float(rng.uniform(WIDTH / 2 - HEIGHT / 2 + r, WIDTH / 2 + HEIGHT / 2 - r))
         y = float(rng.uniform(r, HEIGHT - r))
         if all(np.hypot(x - other.x, y - other.y) > 1.2 * (r + other.radius) for _, other in placed):
-            placed.append((str(shapes[len(placed)]), State(x, y, r, str(colours[len(placed)]), 1.0)))
+            placed.append((str(shapes[len(placed)]), ActorState(x, y, r, str(colours[len(placed)]), 1.0)))
         elif rng.random() < 0.02:  # a corner from which the last shape finds no place
             placed.clear()
     return Still(str(rng.choice(list(BACKGROUNDS))), tuple(placed))
 
 
-def place(now: State) -> str:
+def third_of_square(now: ActorState) -> str:
     """`top left`, `middle`, `right`: the third of the central square a shape is in."""
     across = ("left", "", "right")[min(2, int(3 * (now.x - (WIDTH - HEIGHT) / 2) / HEIGHT))]
     down = ("top", "", "bottom")[min(2, int(3 * now.y / HEIGHT))]
     return " ".join(filter(None, [down, across])) or "middle"
 
 
-def tell(still: Still, rng: np.random.Generator) -> str:
+def caption_still(still: Still, rng: np.random.Generator) -> str:
     """One true sentence about a picture."""
     ground = pick(rng, GROUNDS).format(g=still.background)
     if not still.shapes:
@@ -63,9 +63,9 @@ def tell(still: Still, rng: np.random.Generator) -> str:
             relation = "above" if one.y < two.y else "below"
         text = f"{names[0]} {relation} {names[1]}"
     elif how < 0.3:
-        text = f"{names[0]} at the {place(some[0][1])}"
+        text = f"{names[0]} at the {third_of_square(some[0][1])}"
         if len(some) >= 2 and rng.random() < 0.5:
-            text += f" and {names[1]} at the {place(some[1][1])}"
+            text += f" and {names[1]} at the {third_of_square(some[1][1])}"
     else:
         text = " and ".join(names[: 1 + int(rng.integers(len(names)))] if rng.random() < 0.3 else names)
     text = pick(rng, FRAMES_OF_SPEECH).format(x=text)

@@ -14,8 +14,8 @@ import numpy as np
 
 from petvr.atomic import write_json
 from petvr.errors import PetvrError
-from petvr.world import IMAGE_SIZE, bpe, captions, drama, stills
-from petvr.world.progress import Progress
+from petvr.world import IMAGE_SIZE, bpe, captions, scene_sampler, stills
+from petvr.world.progress import ProgressLine
 from petvr.world.seeds import generator, number
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
@@ -58,8 +58,8 @@ def train(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        vocabulary, merges = bpe.learn(corpus(seed), merges=600)
-        model = build(len(vocabulary), seed, width, heads, layers, embed, image, patch)
+        vocabulary, merges = bpe.learn_bpe(corpus(seed), merges=600)
+        model = build_model(len(vocabulary), seed, width, heads, layers, embed, image, patch)
         history = _fit(model, vocabulary, merges, seed, steps, batch, (lr, lr_layers), pool, progress)
     finally:
         torch.set_num_threads(before)
@@ -79,7 +79,7 @@ def train(
         model.config.architectures = ["CLIPModel"]
         model.config.save_pretrained(part)
         save_file(model.state_dict(), part / "model.safetensors", metadata={"format": "pt"})
-        bpe.save(vocabulary, merges, part)
+        bpe.save_tokenizer(vocabulary, merges, part)
         write_json(part / "training.json", record)
         part.chmod(0o755)
         if out.exists():
@@ -93,17 +93,17 @@ def train(
 def corpus(seed: int, count: int = 400) -> list[str]:
     """Sentences about stills and about clips: the tokenizer knows the words for time, the model has never read them."""
     sentences = []
-    for kind, style in drama.STYLES.items():
+    for kind, style in scene_sampler.STYLES.items():
         for index in range(count // 4):
             rng = generator(seed, "tokenizer", kind, index)
-            sentences += [caption.text for caption in captions.captions(drama.draw(style, rng), rng, 8)]
+            sentences += [caption.text for caption in captions.captions(scene_sampler.sample_scene(style, rng), rng, 8)]
     for index in range(count):
         rng = generator(seed, "tokenizer", "still", index)
-        sentences.append(stills.tell(stills.draw(rng), rng))
+        sentences.append(stills.caption_still(stills.sample_still(rng), rng))
     return sentences
 
 
-def build(words: int, seed: int, width: int, heads: int, layers: int, embed: int, image: int, patch: int):
+def build_model(symbols: int, seed: int, width: int, heads: int, layers: int, embed: int, image: int, patch: int):
     """A CLIPModel of this size with weights drawn from `seed` alone."""
     import torch
     from transformers import CLIPConfig, CLIPModel
@@ -116,9 +116,13 @@ def build(words: int, seed: int, width: int, heads: int, layers: int, embed: int
         "projection_dim": embed,
         "hidden_act": "quick_gelu",
     }
-    ends = {"bos_token_id": words - 2, "eos_token_id": words - 1, "pad_token_id": words - 1}
+    ends = {
+        "bos_token_id": symbols - 2,
+        "eos_token_id": symbols - 1,
+        "pad_token_id": symbols - 1,
+    }
     config = CLIPConfig(
-        text_config={**tower, **ends, "vocab_size": words, "max_position_embeddings": bpe.CONTEXT},
+        text_config={**tower, **ends, "vocab_size": symbols, "max_position_embeddings": bpe.CONTEXT},
         vision_config={**tower, "image_size": image, "patch_size": patch},
         projection_dim=embed,
     )
@@ -136,12 +140,12 @@ def build(words: int, seed: int, width: int, heads: int, layers: int, embed: int
     return model
 
 
-def pictures(some: list[stills.Still], image: int) -> np.ndarray:
+def cropped_pictures(drawn: list[stills.Still], image: int) -> np.ndarray:
     """uint8 [N, 3, image, image]: short side to `image` (bicubic), centre crop, as CLIP sees a picture."""
     from PIL import Image
 
-    out = np.empty((len(some), 3, image, image), np.uint8)
-    for index, still in enumerate(some):
+    out = np.empty((len(drawn), 3, image, image), np.uint8)
+    for index, still in enumerate(drawn):
         picture = Image.fromarray(still.picture())
         wide = round(picture.width * image / picture.height)
         pixels = np.asarray(picture.resize((wide, image), Image.Resampling.BICUBIC))
@@ -159,8 +163,8 @@ def _fit(model, vocabulary, merges, seed, steps, batch, rates, pool, progress) -
     tokenizer = CLIPTokenizer(
         vocab=vocabulary, merges=merges, unk_token=bpe.END, bos_token=bpe.START, eos_token=bpe.END, pad_token=bpe.END
     )
-    some = [stills.draw(generator(seed, "still", index)) for index in range(pool)]
-    seen = torch.from_numpy(pictures(some, model.config.vision_config.image_size))
+    drawn = [stills.sample_still(generator(seed, "still", index)) for index in range(pool)]
+    pictures = torch.from_numpy(cropped_pictures(drawn, model.config.vision_config.image_size))
     mean = 255 * torch.tensor(MEAN).view(3, 1, 1)
     std = 255 * torch.tensor(STD).view(3, 1, 1)
     inner, outer, vectors = [], [], []
@@ -179,7 +183,7 @@ def _fit(model, vocabulary, merges, seed, steps, batch, rates, pool, progress) -
     optimizer = torch.optim.AdamW(groups, lr=rates[0], betas=(0.9, 0.98), eps=1e-6)
     layers = OrthogonalMomentum(inner)
     warm = max(1, steps // 10)
-    rng, shown = generator(seed, "tiny", "batches"), Progress("tiny CLIP", steps, progress)
+    rng, progress_line = generator(seed, "tiny", "batches"), ProgressLine("tiny CLIP", steps, progress)
     losses, hits, entropy = [], [], torch.nn.functional.cross_entropy
     model.train()
     for step in range(steps):
@@ -187,9 +191,9 @@ def _fit(model, vocabulary, merges, seed, steps, batch, rates, pool, progress) -
         for group in optimizer.param_groups:
             group["lr"] = rates[0] * group["times"] * max(rate, 0.01)
         chosen = rng.choice(pool, size=batch, replace=False)
-        texts = [stills.tell(some[index], rng) for index in chosen]
+        texts = [stills.caption_still(drawn[index], rng) for index in chosen]
         ids = torch.tensor(tokenizer(texts, padding=True)["input_ids"])
-        pixels = (seen[chosen].float() - mean) / std
+        pixels = (pictures[chosen].float() - mean) / std
         logits = model(input_ids=ids, pixel_values=pixels).logits_per_text
         right = torch.arange(batch)
         loss = (entropy(logits, right) + entropy(logits.T, right)) / 2
@@ -202,7 +206,7 @@ def _fit(model, vocabulary, merges, seed, steps, batch, rates, pool, progress) -
             model.logit_scale.clamp_(max=math.log(100))
         losses.append(loss.item())
         hits.append((logits.argmax(1) == right).float().mean().item())
-        shown.step(f"loss {losses[-1]:.2f}")
+        progress_line.step(f"loss {losses[-1]:.2f}")
     model.eval()
     last = max(1, steps // 10)
     return {"loss": round(float(np.mean(losses[-last:])), 4), "batch_R@1": round(100 * float(np.mean(hits[-last:])), 2)}

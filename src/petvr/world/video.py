@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from petvr.atomic import replacing
 from petvr.world import render
 from petvr.world.scene import HEIGHT, WIDTH, Scene
 
-CODECS = {
+CODECS: dict[str, tuple[str, Literal["libx264", "mpeg4"], dict[str, str]]] = {
     ".mp4": ("mp4", "libx264", {"preset": "veryfast", "crf": "18", "threads": "1", "g": "48"}),  # with B-frames
     ".avi": ("avi", "mpeg4", {"qmin": "2", "qmax": "3", "bf": "0", "threads": "1", "g": "48"}),
 }
 
 
-def write(scene: Scene, path: Path) -> None:
+def write_video(scene: Scene, path: Path) -> None:
     """Encode as the file's ending says (yuv420p; one thread: the bytes must not depend on the number of cores)."""
     import av
 
@@ -25,7 +26,7 @@ def write(scene: Scene, path: Path) -> None:
         stream.options = dict(options)
         if form == "avi":
             stream.bit_rate = 2_000_000  # MPEG-4 aims at a rate; qmax keeps pictures this small good
-        for picture in render.frames(scene):
+        for picture in render.draw_frames(scene):
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                 container.mux(packet)
         for packet in stream.encode():

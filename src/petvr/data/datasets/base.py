@@ -106,8 +106,12 @@ class Dataset(abc.ABC):
         return tuple(self.counts)
 
     @property
+    def mark(self) -> Path:
+        return self.root / WORLD_MARK
+
+    @property
     def synthetic(self) -> bool:
-        return (self.root / WORLD_MARK).exists()
+        return self.mark.exists()
 
     @property
     def official(self) -> dict[str, tuple[int, int]] | None:

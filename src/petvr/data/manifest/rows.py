@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from petvr.data.datasets.base import Dataset, Split
+from petvr.data.datasets.fingerprint import fingerprint, shown_by
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.frames.sniff import Unreadable, sniff
 from petvr.errors import PetvrError
 
 THREADS = 16  # reads of a few kilobytes: the file system's answer time is what one waits for
-EDGE = 16_384  # bytes at both ends that a fingerprint covers: a container's table of contents lies there
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Row:
     end: float | None
     bytes: int | None
     mtime_ns: int | None
-    fingerprint: str  # of the size and both ends of the file
+    fingerprint: str  # of the size and both ends of the file; of what it shows, where the synthetic world wrote it
     sha256: str  # of the whole file, only where asked for
     frames: int | None  # in the file, from a frame store
     fps: float | None
@@ -63,9 +63,10 @@ def collect(
     told = told or {}
     known = {row.file: row for row in before if row.fingerprint}
     places = {video: dataset.video_file(video) for split in splits.values() for video in split.videos}
+    rendered = shown_by(dataset.mark)
 
     def look(video: str) -> Row:
-        return _look(dataset, video, places[video], told.get(video), known, checksum)
+        return _look(dataset, video, places[video], told.get(video), known, rendered, checksum)
 
     facts: dict[str, Row] = {}
     with ThreadPoolExecutor(THREADS) as pool:
@@ -86,6 +87,7 @@ def _look(
     path: Path,
     told: tuple[VideoState, str] | None,
     known: Mapping[str, Row],
+    rendered: Mapping[tuple[str, str], str],
     checksum: bool,
 ) -> Row:
     window = dataset.window(video) or (None, None)
@@ -121,7 +123,8 @@ def _look(
             assert old is not None
             row = replace(row, fingerprint=old.fingerprint, sha256=old.sha256)
         else:
-            row = replace(row, fingerprint=fingerprint(path, stat.st_size))
+            of_bytes = fingerprint(path)
+            row = replace(row, fingerprint=rendered.get((row.file, of_bytes), of_bytes))
         if checksum and not row.sha256:
             with open(path, "rb") as stream:
                 row = replace(row, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
@@ -132,17 +135,6 @@ def _look(
     except OSError as error:
         raise PetvrError(f"{path}: cannot be read: {error.strerror or error}") from error
     return row
-
-
-def fingerprint(path: Path, size: int) -> str:
-    """16 hex digits of the size and the first and last 16 KiB: fast, and different for any re-encoded video."""
-    digest = hashlib.blake2b(str(size).encode(), digest_size=8)
-    with open(path, "rb") as stream:
-        digest.update(stream.read(EDGE))
-        if size > 2 * EDGE:
-            stream.seek(-EDGE, os.SEEK_END)
-        digest.update(stream.read(EDGE))
-    return digest.hexdigest()
 
 
 def _captions(split: Split) -> Iterator[tuple[str, int, str]]:

@@ -1,5 +1,5 @@
 """The file formats of the real data sets, one file each, written as text from clips.
 
-A layout has `names(sizes, seed)` -> (id, split) per video, `file_name(id)`, `tell(scene, rng)` -> captions, and
-`annotate(clips, seed)` -> text per annotation file.
+A layout has `clip_names(sizes, seed)` -> (id, split) per video, `file_name(id)`, `caption_scene(scene, rng)` ->
+captions, and `annotation_texts(clips, seed)` -> text per annotation file.
 """

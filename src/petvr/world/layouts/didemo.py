@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from petvr.world import captions
-from petvr.world.clips import Clip
-from petvr.world.meaning import Caption
+from petvr.world.caption_semantics import Caption
+from petvr.world.clips import WorldClip
 from petvr.world.scene import Event, Scene
 from petvr.world.seeds import generator
 
@@ -18,17 +18,17 @@ ENDINGS = ("mov", "mp4", "avi", "m4v", "3gp")
 ANNOTATORS = 4
 
 
-def names(sizes: Mapping[str, int], seed: int) -> list[tuple[str, str]]:
+def clip_names(sizes: Mapping[str, int], seed: int) -> list[tuple[str, str]]:
     """Flickr's `<user>_<photo>_<secret>.<ending>`; the ending is the upload's, the file here is an mp4 all the same."""
-    found = {}
+    split_of = {}
     for split in ("train", "val", "test"):
         for number in range(sizes[split]):
             rng = generator(seed, "didemo", split, number, "id")
             user = f"{rng.integers(10_000_000, 99_999_999)}@N0{rng.integers(10)}"
             secret = "".join("0123456789abcdef"[k] for k in rng.integers(16, size=10))
             ending = ENDINGS[int(rng.integers(len(ENDINGS)))]
-            found[f"{user}_{rng.integers(10**9, 10**10)}_{secret}.{ending}"] = split
-    return list(found.items())
+            split_of[f"{user}_{rng.integers(10**9, 10**10)}_{secret}.{ending}"] = split
+    return list(split_of.items())
 
 
 def file_name(video: str) -> str:
@@ -40,16 +40,16 @@ def chunk(event: Event) -> int:
     return int((event.start + event.end) / 2 / CHUNK)
 
 
-def tell(scene: Scene, rng: np.random.Generator) -> list[Caption]:
+def caption_scene(scene: Scene, rng: np.random.Generator) -> list[Caption]:
     """One description for every chunk in which something happens, in no order: real ones are rarely sorted by time."""
-    told = []
+    stories = []
     for number in sorted({chunk(event) for event in scene.events}):
         now = tuple(event for event in scene.events if chunk(event) == number)
-        told.append(captions.story(scene, rng, ground=0.15, events=now))
-    return [told[index] for index in rng.permutation(len(told))]
+        stories.append(captions.story(scene, rng, ground=0.15, events=now))
+    return [stories[index] for index in rng.permutation(len(stories))]
 
 
-def annotate(clips: Sequence[Clip], seed: int) -> dict[str, str]:
+def annotation_texts(clips: Sequence[WorldClip], seed: int) -> dict[str, str]:
     files = {}
     for split in ("train", "val", "test"):
         records = [record for clip in clips if clip.split == split for record in _records(clip, seed)]
@@ -61,12 +61,12 @@ def annotate(clips: Sequence[Clip], seed: int) -> dict[str, str]:
     return files
 
 
-def _records(clip: Clip, seed: int) -> list[dict]:
+def _records(clip: WorldClip, seed: int) -> list[dict]:
     segments = int(np.ceil(clip.scene.seconds / CHUNK))
     records = []
     for number, caption in enumerate(clip.captions):
         rng = generator(seed, "didemo", clip.id, number, "times")
-        right = _chunk_of(caption, clip.scene)
+        right = chunk(captions.first_event(caption, clip.scene))
         times = [[right, right] for _ in range(ANNOTATORS)]
         if rng.random() < 0.2:  # one annotator marks a chunk too many
             times[int(rng.integers(ANNOTATORS))] = [max(0, right - 1), right]
@@ -81,11 +81,3 @@ def _records(clip: Clip, seed: int) -> list[dict]:
             }
         )
     return records
-
-
-def _chunk_of(caption: Caption, scene: Scene) -> int:
-    first = caption.claims[0]
-    for event in scene.events:
-        if captions.who(scene, event) == first.who and event.kind == first.kind:
-            return chunk(event)
-    raise ValueError(f"no event of the scene is told by '{caption.text}'")

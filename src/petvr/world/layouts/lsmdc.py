@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from petvr.world import captions
-from petvr.world.clips import Clip
-from petvr.world.meaning import Caption
+from petvr.world.caption_semantics import Caption
+from petvr.world.clips import WorldClip
 from petvr.world.scene import Scene
 from petvr.world.seeds import generator
 
@@ -22,9 +22,9 @@ TITLES = ("The_Square", "Circles_in_Time", "A_RING_2011", "Bar_None", "Triangle"
 PER_FILM = 12
 
 
-def names(sizes: Mapping[str, int], seed: int) -> list[tuple[str, str]]:
+def clip_names(sizes: Mapping[str, int], seed: int) -> list[tuple[str, str]]:
     """`<film>_<from>-<to>`; no film belongs to two splits."""
-    found = []
+    names = []
     for offset, split in ((0, "train"), (500, "val"), (700, "test")):
         for number in range(sizes[split]):
             film = offset + number // PER_FILM
@@ -32,8 +32,8 @@ def names(sizes: Mapping[str, int], seed: int) -> list[tuple[str, str]]:
             title = TITLES[int(rng.integers(len(TITLES)))]
             start = 60.0 + 97.3 * (number % PER_FILM) + generator(seed, "lsmdc", split, number, "id").uniform(0.0, 80.0)
             end = start + 4.5
-            found.append((f"{KINDS[film % 3]}{film:03d}_{title}_{_clock(start)}-{_clock(end)}", split))
-    return found
+            names.append((f"{KINDS[film % 3]}{film:03d}_{title}_{_clock(start)}-{_clock(end)}", split))
+    return names
 
 
 def file_name(video: str) -> str:
@@ -41,18 +41,18 @@ def file_name(video: str) -> str:
     return f"{video.rpartition('_')[0]}/{video}.avi"
 
 
-def tell(scene: Scene, rng: np.random.Generator) -> list[Caption]:
+def caption_scene(scene: Scene, rng: np.random.Generator) -> list[Caption]:
     """One sentence; people's names in the real ones are all SOMEONE."""
-    told = captions.story(scene, rng)
-    watched = f"SOMEONE watches as {told.text}" if rng.random() < 0.2 else told.text
-    return [Caption(captions.sentence(watched), told.claims)]
+    story = captions.story(scene, rng)
+    watched = f"SOMEONE watches as {story.text}" if rng.random() < 0.2 else story.text
+    return [Caption(captions.sentence(watched), story.claims)]
 
 
-def annotate(clips: Sequence[Clip], seed: int) -> dict[str, str]:
+def annotation_texts(clips: Sequence[WorldClip], seed: int) -> dict[str, str]:
     return {name: "".join(_row(clip) for clip in clips if clip.split == split) for split, name in FILES.items()}
 
 
-def _row(clip: Clip) -> str:
+def _row(clip: WorldClip) -> str:
     start, end = clip.id.rpartition("_")[2].split("-")
     return "\t".join([clip.id, start, end, start, end, clip.captions[0].text]) + "\n"
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from petvr.world import captions
-from petvr.world.clips import Clip
-from petvr.world.meaning import Caption
+from petvr.world.caption_semantics import Caption
+from petvr.world.clips import WorldClip
 from petvr.world.scene import Scene
 from petvr.world.seeds import generator
 
@@ -19,7 +19,7 @@ SENTENCES = 20
 SHARE_7K = 7010 / 9000  # of the 9k list
 
 
-def names(sizes: Mapping[str, int], seed: int) -> list[tuple[str, str]]:
+def clip_names(sizes: Mapping[str, int], seed: int) -> list[tuple[str, str]]:
     splits = [split for split in ("train", "val", "test") for _ in range(sizes[split])]
     return [(f"video{number}", split) for number, split in enumerate(splits)]
 
@@ -28,18 +28,18 @@ def file_name(video: str) -> str:
     return f"{video}.mp4"
 
 
-def tell(scene: Scene, rng: np.random.Generator) -> list[Caption]:
+def caption_scene(scene: Scene, rng: np.random.Generator) -> list[Caption]:
     return captions.captions(scene, rng, SENTENCES)
 
 
-def tested(clip: Clip, seed: int) -> Caption:
+def tested(clip: WorldClip, seed: int) -> Caption:
     """The sentence by which a test clip is searched: the whole story, for a single clip now and then only a part."""
     rng = generator(seed, "msrvtt", clip.id, "tested")
     part = not clip.twin and rng.random() < 0.1
     return clip.captions[int(2 * rng.integers(SENTENCES // 2)) + part] if part else clip.captions[0]
 
 
-def annotate(clips: Sequence[Clip], seed: int) -> dict[str, str]:
+def annotation_texts(clips: Sequence[WorldClip], seed: int) -> dict[str, str]:
     """`val` clips are in both training lists: the 9k split has no validation set of its own."""
     official = {"train": "train", "val": "validate", "test": "test"}
     training = [clip for clip in clips if clip.split != "test"]
@@ -47,7 +47,8 @@ def annotate(clips: Sequence[Clip], seed: int) -> dict[str, str]:
     keep = round(SHARE_7K * len(training)) - (len(training) - len(optional))
     order = generator(seed, "msrvtt", "7k").permutation(len(optional))
     left_out = {optional[index] for index in order[max(0, keep) :]}
-    videos, sentences = [], []
+    videos: list[dict[str, object]] = []
+    sentences: list[dict[str, object]] = []
     for number, clip in enumerate(clips):
         videos.append(
             {

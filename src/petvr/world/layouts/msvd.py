@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from petvr.world import captions
-from petvr.world.clips import Clip
-from petvr.world.meaning import Caption
+from petvr.world.caption_semantics import Caption
+from petvr.world.clips import WorldClip
 from petvr.world.scene import Scene
 from petvr.world.seeds import generator
 
@@ -18,30 +18,30 @@ ALPHABET = string.ascii_letters + string.digits + "-_"
 FEWEST, MOST = 10, 20  # the real data has 18 to 81 a video
 
 
-def names(sizes: Mapping[str, int], seed: int) -> list[tuple[str, str]]:
+def clip_names(sizes: Mapping[str, int], seed: int) -> list[tuple[str, str]]:
     """As in the real lists, some ids begin with a dash: the first of every split does."""
-    found = {}
+    split_of = {}
     for split in ("train", "val", "test"):
         for number in range(sizes[split]):
             rng = generator(seed, "msvd", split, number, "id")
             letters = "".join(ALPHABET[k] for k in rng.integers(len(ALPHABET), size=11))
             start = int(rng.integers(1, 200))
             letters = "-" + letters[1:] if number == 0 else letters
-            found[f"{letters}_{start}_{start + int(rng.integers(10, 20))}"] = split
-    return list(found.items())
+            split_of[f"{letters}_{start}_{start + int(rng.integers(10, 20))}"] = split
+    return list(split_of.items())
 
 
 def file_name(video: str) -> str:
     return f"{video}.mp4"
 
 
-def tell(scene: Scene, rng: np.random.Generator) -> list[Caption]:
+def caption_scene(scene: Scene, rng: np.random.Generator) -> list[Caption]:
     """Lower case without punctuation, as in the JSON that is in use."""
-    told = captions.captions(scene, rng, int(rng.integers(FEWEST, MOST + 1)))
-    return [Caption(caption.text.replace(",", ""), caption.claims) for caption in told]
+    plain = captions.captions(scene, rng, int(rng.integers(FEWEST, MOST + 1)))
+    return [Caption(caption.text.replace(",", ""), caption.claims) for caption in plain]
 
 
-def annotate(clips: Sequence[Clip], seed: int) -> dict[str, str]:
+def annotation_texts(clips: Sequence[WorldClip], seed: int) -> dict[str, str]:
     texts = {clip.id: [caption.text for caption in clip.captions] for clip in clips}
     files = {"captions_msvd.json": json.dumps(texts) + "\n"}
     for split in ("train", "val", "test"):

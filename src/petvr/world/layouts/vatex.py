@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from petvr.world import captions
-from petvr.world.clips import Clip
-from petvr.world.meaning import Caption
+from petvr.world.caption_semantics import Caption
+from petvr.world.clips import WorldClip
 from petvr.world.scene import Scene
 from petvr.world.seeds import generator
 
@@ -18,29 +18,29 @@ ALPHABET = string.ascii_letters + string.digits + "-_"
 SENTENCES = 10
 
 
-def names(sizes: Mapping[str, int], seed: int) -> list[tuple[str, str]]:
+def clip_names(sizes: Mapping[str, int], seed: int) -> list[tuple[str, str]]:
     """`<11 characters>_<start>_<end>`, both with six digits."""
-    found = {}
+    split_of = {}
     for split in ("train", "val", "test"):
         for number in range(sizes[split]):
             rng = generator(seed, "vatex", split, number, "id")
             letters = "".join(ALPHABET[k] for k in rng.integers(len(ALPHABET), size=11))
             start = int(rng.integers(0, 300))
-            found[f"{letters}_{start:06d}_{start + 10:06d}"] = split
-    return list(found.items())
+            split_of[f"{letters}_{start:06d}_{start + 10:06d}"] = split
+    return list(split_of.items())
 
 
 def file_name(video: str) -> str:
     return f"{video}.mp4"
 
 
-def tell(scene: Scene, rng: np.random.Generator) -> list[Caption]:
+def caption_scene(scene: Scene, rng: np.random.Generator) -> list[Caption]:
     """Whole sentences with a capital and a full stop."""
-    told = captions.captions(scene, rng, SENTENCES)
-    return [Caption(captions.sentence(caption.text), caption.claims) for caption in told]
+    plain = captions.captions(scene, rng, SENTENCES)
+    return [Caption(captions.sentence(caption.text), caption.claims) for caption in plain]
 
 
-def annotate(clips: Sequence[Clip], seed: int) -> dict[str, str]:
+def annotation_texts(clips: Sequence[WorldClip], seed: int) -> dict[str, str]:
     """`test1k5_sec_list.txt` is drawn anew from what HGR's lists call validation and test, as large as the latter."""
     lists = {split: [clip.id for clip in clips if clip.split == split] for split in ("train", "val", "test")}
     pool = lists["val"] + lists["test"]
@@ -53,7 +53,7 @@ def annotate(clips: Sequence[Clip], seed: int) -> dict[str, str]:
     return files
 
 
-def _record(clip: Clip) -> dict:
+def _record(clip: WorldClip) -> dict:
     english = [caption.text for caption in clip.captions]
     chinese = [f"合成视频，第{number}句" for number in range(1, SENTENCES + 1)]  # the real file's other half, not read
     return {"videoID": clip.id, "enCap": english, "chCap": chinese}

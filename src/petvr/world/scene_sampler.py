@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -48,15 +48,15 @@ STYLES = {
 }
 
 
-def draw(style: Style, rng: np.random.Generator) -> Scene:
+def sample_scene(style: Style, rng: np.random.Generator) -> Scene:
     """One scene in which all shapes stay in the part of the picture that a centre crop keeps, and never touch."""
     while True:
-        scene = _attempt(style, rng)
-        if scene is not None and apart(scene):
+        scene = _sample_once(style, rng)
+        if scene is not None and shapes_keep_apart(scene):
             return scene
 
 
-def apart(scene: Scene) -> bool:
+def shapes_keep_apart(scene: Scene) -> bool:
     """No two visible shapes come near one another, and none leaves the central square."""
     margin = (WIDTH - HEIGHT) / 2
     for time in np.arange(0.0, scene.seconds + 0.25, 0.25):
@@ -71,7 +71,7 @@ def apart(scene: Scene) -> bool:
     return True
 
 
-def _attempt(style: Style, rng: np.random.Generator) -> Scene | None:
+def _sample_once(style: Style, rng: np.random.Generator) -> Scene | None:
     rate = RATES[rng.choice(len(RATES), p=RATE_WEIGHTS)]
     stages = int(rng.choice(style.stages, p=style.stage_weights))
     if style.chunk is None:
@@ -86,24 +86,24 @@ def _attempt(style: Style, rng: np.random.Generator) -> Scene | None:
     frames = round(seconds * rate)
     seconds = float(frames / rate)  # a whole number of frames, so that file and scene agree
 
-    people = int(rng.choice([1, 2, 3], p=[0.4, 0.55, 0.05]))
-    shapes = [str(name) for name in rng.choice(SHAPES, size=people, replace=False)]
+    count = int(rng.choice([1, 2, 3], p=[0.4, 0.55, 0.05]))
+    shapes = [str(name) for name in rng.choice(SHAPES, size=count, replace=False)]
     colours = [str(name) for name in rng.permutation(list(COLOURS))]
-    spare = colours[people:]
+    spare = colours[count:]
     actors = []
-    for index in range(people):
+    for index in range(count):
         x = rng.uniform(WIDTH / 2 - HEIGHT / 2 + RADIUS, WIDTH / 2 + HEIGHT / 2 - RADIUS)
         y = rng.uniform(RADIUS, HEIGHT - RADIUS)
         actors.append(Actor(shapes[index], colours[index], round(x, 2), round(y, 2), RADIUS))
 
     events: list[Event] = []
     used: set[tuple[int, str]] = set()
-    seen = [True] * people
-    hidden = [False] * people
-    now = [actor.colour for actor in actors]
+    visible_first = [True] * count
+    hidden = [False] * count
+    colours_now = [actor.colour for actor in actors]
     for begin, finish in slots:
-        both = people > 1 and rng.random() < 0.15
-        cast = rng.choice(people, size=2 if both else 1, replace=False)
+        both = count > 1 and rng.random() < 0.15
+        cast = rng.choice(count, size=2 if both else 1, replace=False)
         for actor in map(int, cast):
             fresh = not any(event.actor == actor for event in events)
             kinds = [kind for kind in EVENT_WEIGHTS if (actor, kind) not in used]
@@ -115,19 +115,22 @@ def _attempt(style: Style, rng: np.random.Generator) -> Scene | None:
                 kinds = [kind for kind in kinds if kind != "turn"]
             weights = np.array([EVENT_WEIGHTS[kind] for kind in kinds])
             kind = str(rng.choice(kinds, p=weights / weights.sum()))
-            event = _event(kind, actor, float(begin), float(finish), now[actor], spare, rng)
+            event = _sample_event(kind, actor, float(begin), float(finish), colours_now[actor], spare, rng)
             if kind == "appear":
-                seen[actor] = False
+                visible_first[actor] = False
             if kind == "disappear":
                 hidden[actor] = True
             if kind == "turn":
-                now[actor] = event.detail
+                colours_now[actor] = event.detail
                 spare.remove(event.detail)
             used.add((actor, kind))
             if kind in ("grow", "shrink"):
                 used |= {(actor, "grow"), (actor, "shrink")}
             events.append(event)
-    actors = [Actor(a.shape, a.colour, a.x, a.y, _start_radius(a, i, events), seen[i]) for i, a in enumerate(actors)]
+    actors = [
+        replace(actor, radius=_start_radius(actor, index, events), visible=visible_first[index])
+        for index, actor in enumerate(actors)
+    ]
     background = str(rng.choice(list(BACKGROUNDS)))
     return Scene(background, tuple(actors), tuple(sorted(events, key=lambda e: e.start)), seconds, rate)
 
@@ -138,7 +141,9 @@ def _start_radius(actor: Actor, index: int, events: list[Event]) -> float:
     return actor.radius * SWELL if shrinks else actor.radius
 
 
-def _event(kind, actor, begin, finish, colour, spare, rng) -> Event:
+def _sample_event(
+    kind: str, actor: int, begin: float, finish: float, colour: str, spare: list[str], rng: np.random.Generator
+) -> Event:
     length = finish - begin
     if kind == "move":
         direction = str(rng.choice(list(DIRECTIONS)))

@@ -71,7 +71,7 @@ class Caption:
     claims: tuple[Claim, ...]
 
 
-def holds(claim: Claim, scene: Scene) -> bool:
+def claim_holds(claim: Claim, scene: Scene) -> bool:
     """Whether a claim is true of a scene."""
     if isinstance(claim, On):
         return claim.background == scene.background
@@ -94,13 +94,13 @@ def holds(claim: Claim, scene: Scene) -> bool:
     )
 
 
-def true_of(caption: Caption, scene: Scene) -> bool:
-    return all(holds(claim, scene) for claim in caption.claims)
+def is_true_of(caption: Caption, scene: Scene) -> bool:
+    return all(claim_holds(claim, scene) for claim in caption.claims)
 
 
-def temporal(caption: Caption, scene: Scene) -> bool:
+def is_temporal(caption: Caption, scene: Scene) -> bool:
     """A true caption is temporal where it would be false of the same clip played backwards."""
-    return not true_of(caption, reversed_scene(scene))
+    return not is_true_of(caption, reversed_scene(scene))
 
 
 def _actors(scene: Scene) -> range:
@@ -120,11 +120,11 @@ def _is(scene: Scene, actor: int, who: Who, time: float) -> bool:
 
 
 def _events(scene: Scene, claim: Does) -> list[Event]:
-    found = []
+    events = []
     for event in scene.events:
         colour = state(scene, event.actor, event.start).colour
         shape = scene.actors[event.actor].shape
         fits = claim.who.shape in ("", shape) and claim.who.colour in ("", colour)
         if fits and event.kind == claim.kind and claim.detail in ("", event.detail):
-            found.append(event)
-    return found
+            events.append(event)
+    return events
