@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petvr.data.datasets import load, plainpickle
+from petvr.data.datasets import load, safe_pickle
 from petvr.errors import PetvrError
 
 VIDEOS = {"train": "bbbbbbbbbbb_2_9", "val": "ccccccccccc_0_4", "test": "-aaaaaaaaaa_1_5"}
@@ -68,7 +68,7 @@ def test_texts_of_python_2_are_utf_8_else_latin_1(msvd, caption):
 @given(plain, st.integers(0, 5))
 def test_everything_plain_comes_back(tmp_path_factory, value, protocol):
     path = write(tmp_path_factory.mktemp("pickle"), value, protocol)
-    assert plainpickle.read(path) == value
+    assert safe_pickle.read_pickle(path) == value
 
 
 class Runs:
@@ -123,7 +123,7 @@ def test_a_pickle_that_could_run_code_is_refused_and_runs_none(msvd, protocol, h
 def test_a_broken_or_swollen_pickle_is_refused_in_one_line(tmp_path, data, message):
     path = write(tmp_path, data)
     with pytest.raises(PetvrError, match=message) as caught:
-        plainpickle.read(path)
+        safe_pickle.read_pickle(path)
     assert "\n" not in str(caught.value)
 
 

@@ -30,7 +30,7 @@ class Small(Dataset):
     def youtube(self, video: str) -> Watch:
         return Watch(f"id-{video}", 10.0, 20.0)
 
-    def _read(self, which: str) -> Split:
+    def _read_split(self, which: str) -> Split:
         videos = tuple(readers.lines(self.root / "list.txt"))
         return Split(which, videos, videos, tuple(range(len(videos))))
 

@@ -143,8 +143,8 @@ def test_videos_with_the_same_caption_share_their_places(bench):
     """16 test videos, but 8 shades x 4 ways: videos 0..7 left, 8..15 right; make them all say the same."""
 
     class Mute(tiny.Colours):
-        def _read(self, which):
-            split = super()._read(which)
+        def _read_split(self, which):
+            split = super()._read_split(which)
             return type(split)(split.name, split.videos, ("a thing",) * len(split.captions), split.caption_video)
 
     result = training.run(tiny.spec("zero_shot", train=False), **(bench | {"dataset": Mute(bench["out"])}))

@@ -37,7 +37,7 @@ class Colours(Dataset):
     def files(self, which: str) -> list[Path]:
         return []
 
-    def _read(self, which: str) -> Split:
+    def _read_split(self, which: str) -> Split:
         videos = [f"{which}{number}" for number in range(self.counts[which][0])]
         captions = {video: captions_of(video) for video in videos}
         if which == "test":

@@ -1,6 +1,6 @@
 """ActivityNet Captions: 14,926 long videos; all sentences of a video, joined by blanks, are its one paragraph.
 
-Whole videos are used. Training on `train`, test on the first annotation of the validation videos, val_1 (DATASETS §5).
+Whole videos are used. Training on `train`, test on the first annotation of the validation videos, val_1.
 
 paragraph_order  `file` joins in the order of the annotation file, as CLIP4Clip does (95 % of the paragraphs are in
                  time order anyway); `time` sorts by the sentences' start and end.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr.data.datasets import readers
-from petvr.data.datasets.base import Dataset, Split, distinct, from_lists, tidy
+from petvr.data.datasets.base import Dataset, Split, from_lists, normalise_text, require_unique
 from petvr.data.datasets.source import Mirror, Source, Watch
 from petvr.errors import PetvrError
 
@@ -87,19 +87,19 @@ class Activitynet(Dataset):
     def youtube(self, video: str) -> Watch:
         return Watch(video.removeprefix(PREFIX))
 
-    def _read(self, which: str) -> Split:
+    def _read_split(self, which: str) -> Split:
         path = self.root / FILES[which]
-        told = {video: self._sentences(entry, video, path) for video, entry in readers.json_file(path, dict).items()}
-        videos = distinct(list(told), path)
-        return from_lists(which, videos, {video: [" ".join(told[video])] for video in videos})
+        entries = readers.json_file(path, dict)
+        videos = require_unique(list(entries), path)
+        return from_lists(which, videos, {v: [" ".join(self._sentences(entries[v], v, path))] for v in videos})
 
     def _sentences(self, entry: Any, video: str, path: Path) -> list[str]:
-        given = readers.field(entry, "sentences", path, f"'{video}'", list)
+        listed = readers.field(entry, "sentences", path, f"'{video}'", list)
         if self.chosen["paragraph_order"] == "time":
-            given = [given[index] for index in _by_time(entry, video, path, len(given))]
-        if not all(isinstance(sentence, str) for sentence in given):
+            listed = [listed[index] for index in _by_time(entry, video, path, len(listed))]
+        if not all(isinstance(sentence, str) for sentence in listed):
             raise PetvrError(f"{path}: '{video}': 'sentences' holds something that is no text")
-        sentences = [text for text in map(tidy, given) if text]
+        sentences = [text for text in map(normalise_text, listed) if text]
         if not sentences:
             raise PetvrError(f"{path}: '{video}' has no sentence")
         return sentences

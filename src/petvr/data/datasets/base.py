@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,13 +118,13 @@ class Dataset(abc.ABC):
     def official(self) -> dict[str, tuple[int, int]] | None:
         return None if self.synthetic else dict(self.counts)
 
-    def split(self, which: Literal["train", "val", "test"]) -> Split:
+    def split(self, which: str) -> Split:
         """Read one split. Raises PetvrError naming the annotation file and key that is missing or malformed."""
         if which not in self.splits:
             raise unknown(f"split of {self.name}", which, self.splits)
-        return self._read(which)
+        return self._read_split(which)
 
-    def complete(self, which: Literal["train", "val", "test"]) -> Split:
+    def complete(self, which: str) -> Split:
         """The split, which for real data must have exactly the official numbers of videos and captions.
 
         Raises PetvrError with the file and both numbers. A lack here is a wrong annotation file, never a lost video.
@@ -131,15 +132,14 @@ class Dataset(abc.ABC):
         split = self.split(which)
         if self.official is None or which not in self.official:
             return split
-        listed, told = self.files(which)[0], self.files(which)[-1]
         videos, captions = self.official[which]
-        for path, found, wanted, what in (
-            (listed, len(split.videos), videos, "videos"),
-            (told, len(split.captions), captions, "captions"),
+        for path, count, wanted, what in (
+            (self.files(which)[0], len(split.videos), videos, "videos"),
+            (self.files(which)[-1], len(split.captions), captions, "captions"),
         ):
-            if found != wanted and not (what == "videos" and which in self.uncertain):
+            if count != wanted and not (what == "videos" and which in self.uncertain):
                 raise PetvrError(
-                    f"{path}: the {which} split of {self.name} has {found:,} {what} here, officially it has {wanted:,}"
+                    f"{path}: the {which} split of {self.name} has {count:,} {what} here, officially it has {wanted:,}"
                 )
         return split
 
@@ -181,7 +181,7 @@ class Dataset(abc.ABC):
         """The annotation files of one split: the one that lists its videos first, the one with the captions last."""
 
     @abc.abstractmethod
-    def _read(self, which: str) -> Split:
+    def _read_split(self, which: str) -> Split:
         """The split from the official files; `which` is known to be one of `splits`."""
 
 
@@ -205,7 +205,7 @@ def from_lists(name: str, videos: Sequence[str], captions: dict[str, list[str]])
     return Split(name, tuple(videos), tuple(text for text, _ in texts), tuple(index for _, index in texts))
 
 
-def tidy(text: str) -> str:
+def normalise_text(text: str) -> str:
     """Runs of white space, newlines included, become one blank, none at the edges; accents composed (Unicode NFC).
 
     NFC because copies of a file that passed through some file systems and tools come back decomposed: the words, and
@@ -215,20 +215,18 @@ def tidy(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def distinct(values: Sequence[str], path: Path) -> Sequence[str]:
+def require_unique(values: Sequence[str], path: Path) -> Sequence[str]:
     """`values`, or PetvrError where one occurs twice (an index into them would then mean two videos) or is no name."""
-    seen: set[str] = set()
-    for value in values:
-        plain(value, path)
-        if value in seen:
-            raise PetvrError(f"{path}: video '{value}' is listed twice")
-        seen.add(value)
+    for value, times in Counter(values).items():
+        if times > 1:
+            raise PetvrError(f"{path}: video '{safe_file_name(value, path)}' is listed twice")
+        safe_file_name(value, path)
     if not values:
         raise PetvrError(f"{path}: lists no video")
     return values
 
 
-def plain(video: str, path: Path) -> str:
+def safe_file_name(video: str, path: Path) -> str:
     """`video`, or PetvrError where an annotation file names a video that would lie outside its folder."""
     if "/" in video or "\\" in video or not video.isprintable() or video in (".", ".."):
         raise PetvrError(f"{path}: {video!r} cannot be the name of a video: it holds a path or unprintable characters")

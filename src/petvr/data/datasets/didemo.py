@@ -1,4 +1,4 @@
-"""DiDeMo: 10,464 Flickr videos; all descriptions of a video, joined by blanks, are its one paragraph (DATASETS §4).
+"""DiDeMo: 10,464 Flickr videos; all descriptions of a video, joined by blanks, are its one paragraph.
 
 Only seconds 0 to 31 of a video are used, as in CLIP4Clip. Two choices are options because papers differ or do not say:
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr.data.datasets import readers
-from petvr.data.datasets.base import EXTENSIONS, Dataset, Split, distinct, from_lists, listing, tidy
+from petvr.data.datasets.base import EXTENSIONS, Dataset, Split, from_lists, listing, normalise_text, require_unique
 from petvr.data.datasets.source import Mirror, Source
 from petvr.errors import PetvrError
 
@@ -131,36 +131,35 @@ class Didemo(Dataset):
                     raise PetvrError(f"{path}: line {number} is no pair of Flickr id and hash")
         for which in self.splits:
             for video in self.split(which).videos:
-                value = hashes.get(flickr_id(video).partition("_")[2])
-                if value:
-                    yield f"{video}.mp4", AWS.format(value[:3], value[3:6], value)
+                if hashed := hashes.get(flickr_id(video).partition("_")[2]):
+                    yield f"{video}.mp4", AWS.format(hashed[:3], hashed[3:6], hashed)
 
-    def _read(self, which: str) -> Split:
+    def _read_split(self, which: str) -> Split:
         path = self.root / f"{which}_list.txt"
-        listed = distinct(readers.lines(path), path)
+        listed = require_unique(readers.lines(path), path)
         key = flickr_id if self.chosen["didemo_key"] == "flickr_id" else str
         videos = list(dict.fromkeys(key(name) for name in listed))
         source = self.root / f"{which}_data.json"
-        told = self._descriptions(source, key)
+        descriptions = self._descriptions(source, key)
         # a listed name without any description (possible under `exact` only in foreign copies) has no paragraph
-        videos = [video for video in videos if video in told]
+        videos = [video for video in videos if video in descriptions]
         if not videos:
             raise PetvrError(f"{source}: describes none of the videos of {path.name}")
-        return from_lists(which, videos, {video: [" ".join(told[video])] for video in videos})
+        return from_lists(which, videos, {video: [" ".join(descriptions[video])] for video in videos})
 
     def _descriptions(self, source: Path, key: Any) -> dict[str, list[str]]:
-        found = collections.defaultdict(list)
+        described = collections.defaultdict(list)
         for number, record in enumerate(readers.json_file(source, list)):
             where = f"record {number}"
-            text = tidy(readers.field(record, "description", source, where))
+            text = normalise_text(readers.field(record, "description", source, where))
             if not text:
                 continue
             order: tuple[int, ...] = ()
             if self.chosen["paragraph_order"] == "time":
                 order = _chunk(readers.field(record, "times", source, where, list), source, where)
-            found[key(readers.field(record, "video", source, where))].append((order, text))
+            described[key(readers.field(record, "video", source, where))].append((order, text))
         # sorting is stable: under `file` every key is equal
-        return {video: [t for _, t in sorted(items, key=lambda item: item[0])] for video, items in found.items()}
+        return {video: [t for _, t in sorted(items, key=lambda item: item[0])] for video, items in described.items()}
 
 
 def _chunk(times: list[Any], source: Path, where: str) -> tuple[int, int]:

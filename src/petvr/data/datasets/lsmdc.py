@@ -1,4 +1,4 @@
-"""LSMDC 2016: some 118,000 cut clips of 202 films, one sentence a row; 1,000 of them are the test (DATASETS §3).
+"""LSMDC 2016: some 118,000 cut clips of 202 films, one sentence a row; 1,000 of them are the test.
 
 The annotation files end in .csv and are tab-separated without a header or quoting. A training clip may have several
 rows; each is a pair. The 7,408 validation rows are not the test split of any paper.
@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from petvr.data.datasets import readers
-from petvr.data.datasets.base import EXTENSIONS, Dataset, Split, distinct, plain, tidy
+from petvr.data.datasets.base import EXTENSIONS, Dataset, Split, normalise_text, require_unique, safe_file_name
 from petvr.data.datasets.source import Login, Mirror, Source
 from petvr.errors import PetvrError
 
@@ -81,17 +81,17 @@ class Lsmdc(Dataset):
             leaf = urlsplit(address).path.rpartition("/")[2]
             if not address.startswith(("http://", "https://")) or not leaf:
                 raise PetvrError(f"{path}: line {number} is no address of a file")
-            yield f"{film(PurePosixPath(plain(leaf, path)).stem)}/{leaf}", address
+            yield f"{film(PurePosixPath(safe_file_name(leaf, path)).stem)}/{leaf}", address
 
-    def _read(self, which: str) -> Split:
+    def _read_split(self, which: str) -> Split:
         path = self.root / FILES[which]
         rows = [self._row(line, number, path) for number, line in readers.numbered(path)]
         if which != "train":
-            distinct([clip for clip, _ in rows], path)
-        place = {clip: index for index, clip in enumerate(dict.fromkeys(clip for clip, _ in rows))}
-        if not place:
+            require_unique([clip for clip, _ in rows], path)
+        index = {clip: number for number, clip in enumerate(dict.fromkeys(clip for clip, _ in rows))}
+        if not index:
             raise PetvrError(f"{path}: lists no video")
-        return Split(which, tuple(place), tuple(text for _, text in rows), tuple(place[clip] for clip, _ in rows))
+        return Split(which, tuple(index), tuple(text for _, text in rows), tuple(index[clip] for clip, _ in rows))
 
     @staticmethod
     def _row(line: str, number: int, path: Path) -> tuple[str, str]:
@@ -101,7 +101,7 @@ class Lsmdc(Dataset):
                 f"{path}: line {number} has {len(parts)} columns, expected {len(COLUMNS)} "
                 f"({', '.join(COLUMNS)}), separated by tabs"
             )
-        clip, sentence = parts[0].strip(), tidy(parts[-1])
+        clip, sentence = parts[0].strip(), normalise_text(parts[-1])
         if not clip or not sentence:
             raise PetvrError(f"{path}: line {number}: the {'sentence' if clip else 'clip id'} is empty")
-        return plain(clip, path), sentence
+        return safe_file_name(clip, path), sentence

@@ -1,4 +1,4 @@
-"""MSR-VTT: 10,000 clips with 20 captions each; training splits 9k and 7k, test split 1k-A (DATASETS §1).
+"""MSR-VTT: 10,000 clips with 20 captions each; training splits 9k and 7k, test split 1k-A.
 
 Training: every caption of MSRVTT_data.json. Test: the one sentence per clip of MSRVTT_JSFUSION_test.csv. There is no
 validation split: the papers choose their epoch on the test split, and say so or not.
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from petvr.data.datasets import readers
-from petvr.data.datasets.base import Dataset, Split, distinct, from_lists, tidy
+from petvr.data.datasets.base import Dataset, Split, from_lists, normalise_text, require_unique
 from petvr.data.datasets.source import Mirror, Source
 from petvr.errors import PetvrError
 
@@ -95,12 +95,12 @@ class Msrvtt9k(Dataset):
         names = (self.train_list, "MSRVTT_data.json") if which == "train" else ("MSRVTT_JSFUSION_test.csv",)
         return [self.root / name for name in names]
 
-    def _read(self, which: str) -> Split:
+    def _read_split(self, which: str) -> Split:
         return self._train() if which == "train" else self._test()
 
     def _train(self) -> Split:
         path = self.root / self.train_list
-        videos = distinct([row["video_id"].strip() for row in readers.csv_rows(path, ("video_id",))], path)
+        videos = require_unique([row["video_id"].strip() for row in readers.csv_rows(path, ("video_id",))], path)
         captions = self._captions()
         for video in videos:
             if video not in captions:
@@ -110,21 +110,21 @@ class Msrvtt9k(Dataset):
     def _test(self) -> Split:
         path = self.root / "MSRVTT_JSFUSION_test.csv"
         rows = readers.csv_rows(path, ("video_id", "sentence"))
-        videos = distinct([row["video_id"].strip() for row in rows], path)
-        sentences = tuple(tidy(row["sentence"]) for row in rows)
+        videos = require_unique([row["video_id"].strip() for row in rows], path)
+        sentences = tuple(normalise_text(row["sentence"]) for row in rows)
         return Split("test", tuple(videos), sentences, tuple(range(len(videos))))
 
     def _captions(self) -> dict[str, list[str]]:
         path = self.root / "MSRVTT_data.json"
         data = readers.json_file(path, dict)
-        found: dict[str, list[str]] = collections.defaultdict(list)
+        captions: dict[str, list[str]] = collections.defaultdict(list)
         for number, sentence in enumerate(readers.field(data, "sentences", path, "top level", list)):
             where = f"sentences[{number}]"
-            caption = tidy(readers.field(sentence, "caption", path, where))
+            caption = normalise_text(readers.field(sentence, "caption", path, where))
             if not caption:
                 raise PetvrError(f"{path}: {where}: 'caption' is empty")
-            found[readers.field(sentence, "video_id", path, where)].append(caption)
-        return dict(found)
+            captions[readers.field(sentence, "video_id", path, where)].append(caption)
+        return dict(captions)
 
 
 class Msrvtt7k(Msrvtt9k):

@@ -1,7 +1,7 @@
-"""MSVD: 1,970 short clips with 18 to 81 captions each; every caption is a query of its own (DATASETS §2).
+"""MSVD: 1,970 short clips with 18 to 81 captions each; every caption is a query of its own.
 
 The captions are had in two files, either of which will do: captions_msvd.json (X-Pool's copy: lower case, no signs),
-and raw-captions.pkl, the pickle in CLIP4Clip's archive, which is read without ever being unpickled (plainpickle.py
+and raw-captions.pkl, the pickle in CLIP4Clip's archive, which is read without ever being unpickled (safe_pickle.py
 beside this file). Where both lie there the JSON is read, and the two must hold the same words for every video.
 
 Videos are `<YouTube id>_<start>_<end>.avi`. Where the usual table youtube_mapping.txt lies beside the captions, files
@@ -17,8 +17,16 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from petvr.data.datasets import plainpickle, readers
-from petvr.data.datasets.base import EXTENSIONS, Dataset, Split, distinct, from_lists, plain, tidy
+from petvr.data.datasets import readers, safe_pickle
+from petvr.data.datasets.base import (
+    EXTENSIONS,
+    Dataset,
+    Split,
+    from_lists,
+    normalise_text,
+    require_unique,
+    safe_file_name,
+)
 from petvr.data.datasets.source import Mirror, Source
 from petvr.errors import PetvrError
 
@@ -98,17 +106,17 @@ class Msvd(Dataset):
         if other := self._numbers().get(video):
             yield from super().file_names(other)
 
-    def _read(self, which: str) -> Split:
+    def _read_split(self, which: str) -> Split:
         path, *sources = self.files(which)
-        videos = distinct(readers.lines(path), path)
-        told = [(source, _captions(source, _hash(source))) for source in sources]
-        for source, captions in told:
+        videos = require_unique(readers.lines(path), path)
+        copies = [(source, _captions(source, _hash(source))) for source in sources]
+        for source, captions in copies:
             for video in videos:
                 if not captions.get(video):
                     raise PetvrError(f"{source}: no caption of '{video}', which {path.name} lists")
-        if len(told) == 2:
-            _agree(videos, *told)
-        return from_lists(which, videos, told[-1][1])
+        if len(copies) == 2:
+            _agree(videos, *copies)
+        return from_lists(which, videos, copies[-1][1])
 
     def _numbers(self) -> dict[str, str]:
         path = self.root / MAPPING
@@ -129,27 +137,27 @@ def _captions(source: Path, content: str) -> Captions:
     if source.suffix == ".json":
         data = readers.json_file(source, dict)
     else:
-        data = plainpickle.read(source)
+        data = safe_pickle.read_pickle(source)
         if not isinstance(data, dict):
             raise PetvrError(f"{source}: holds a {type(data).__name__}, expected a dict of ids")
     budget = LARGEST
-    found: Captions = {}
-    for video, told in data.items():
-        if not isinstance(told, list):
-            raise PetvrError(f"{source}: '{video!s:.40}' holds a {type(told).__name__}, expected a list of captions")
-        texts = found[str(video)] = []
-        for caption in told:
+    captions: Captions = {}
+    for video, listed in data.items():
+        if not isinstance(listed, list):
+            raise PetvrError(f"{source}: '{video!s:.40}' holds a {type(listed).__name__}, expected a list of captions")
+        texts = captions[str(video)] = []
+        for caption in listed:
             words = [caption] if isinstance(caption, str) else caption  # the pickle has a list of words
             if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
                 raise PetvrError(f"{source}: '{video!s:.40}': a caption is neither text nor a list of words")
             budget -= 1 + sum(1 + len(word) for word in words)
             if budget < 0:  # a small pickle may repeat one list without end
                 raise PetvrError(f"{source}: more than {LARGEST:,} letters of captions, which is no caption file")
-            text = tidy(" ".join(words))
+            text = normalise_text(" ".join(words))
             if not text:
                 raise PetvrError(f"{source}: '{video!s:.40}': a caption is empty")
             texts.append(text)
-    return found
+    return captions
 
 
 def _agree(videos: Iterable[str], one: tuple[Path, Captions], other: tuple[Path, Captions]) -> None:
@@ -171,11 +179,11 @@ def _letters(text: str) -> str:
 @functools.lru_cache(maxsize=4)
 def _mapping(path: Path, stamp: int) -> dict[str, str]:
     """`<id> vid<number>` per line."""
-    found = {}
+    other_names = {}
     for number, line in readers.numbered(path):
         match line.split():
             case [video, other]:
-                found[video] = plain(other, path)
+                other_names[video] = safe_file_name(other, path)
             case parts:
                 raise PetvrError(f"{path}: line {number} has {len(parts)} columns, expected 2 (id, other name)")
-    return found
+    return other_names

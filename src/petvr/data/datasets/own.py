@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from petvr.data.datasets import readers
-from petvr.data.datasets.base import Dataset, Split, from_lists, tidy
+from petvr.data.datasets.base import Dataset, Split, from_lists, normalise_text
 from petvr.errors import PetvrError, unknown
 
 COLUMNS = ("video", "caption", "split")
@@ -67,14 +67,14 @@ class Own(Dataset):
     def video_file(self, video: str) -> Path:
         return self.root / video
 
-    def _read(self, which: str) -> Split:
-        told: dict[str, list[str]] = {}
+    def _read_split(self, which: str) -> Split:
+        captions: dict[str, list[str]] = {}
         for video, caption, split in self._rows():
             if split == which:
-                told.setdefault(video, []).append(caption)
-        if which == "test" and not told:
+                captions.setdefault(video, []).append(caption)
+        if which == "test" and not captions:
             raise PetvrError(f"{self.file}: no row has the split 'test', so there is nothing to search in")
-        return from_lists(which, list(told), told)
+        return from_lists(which, list(captions), captions)
 
     def _rows(self) -> tuple[Row, ...]:
         try:
@@ -105,7 +105,7 @@ def _parsed(path: Path, stamp: int) -> tuple[Row, ...]:
                 f"{path}: row {number}: '{video}' is in split '{split}' here and in '{its}' in row {before}; "
                 "a video belongs to one split"
             )
-        rows.append((video, tidy(caption), split))
+        rows.append((video, normalise_text(caption), split))
     if not rows:
         raise PetvrError(f"{path}: holds no row below the header")
     return tuple(rows)

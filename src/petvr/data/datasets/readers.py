@@ -27,8 +27,8 @@ def lines(path: Path) -> list[str]:
 
 def numbered(path: Path) -> list[tuple[int, str]]:
     """(line number from 1, line) of every line that holds something; only newlines end a line, blanks stay."""
-    found = enumerate(text(path).replace("\r\n", "\n").split("\n"), start=1)
-    return [(number, line) for number, line in found if line.strip()]
+    rows = text(path).replace("\r\n", "\n").split("\n")
+    return [(number, line) for number, line in enumerate(rows, start=1) if line.strip()]
 
 
 def json_file(path: Path, shape: type) -> Any:
@@ -64,8 +64,10 @@ def csv_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         raise PetvrError(f"{path}: line {reader.line_num}: not CSV ({error})") from error
     for column in columns:
         if column not in reader.fieldnames:
-            found = ", ".join(reader.fieldnames) or "none"
-            raise PetvrError(f"{path}: no column '{column}'; columns: {found} (separated by commas, in the first line)")
+            columns_here = ", ".join(reader.fieldnames) or "none"
+            raise PetvrError(
+                f"{path}: no column '{column}'; columns: {columns_here} (separated by commas, in the first line)"
+            )
     return rows
 
 

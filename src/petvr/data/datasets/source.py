@@ -1,4 +1,4 @@
-"""Where a data set's files come from, as each data set's file declares it (facts: DATASETS.md, datasets.yaml).
+"""Where a data set's files come from, as each data set's file declares it (facts: docs/data_policy.md).
 
     class Msvd(Dataset):
         sources = (

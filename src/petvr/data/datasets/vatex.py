@@ -1,4 +1,4 @@
-"""VATEX: ten-second clips of YouTube videos with ten English captions each, every caption a query (DATASETS §6).
+"""VATEX: ten-second clips of YouTube videos with ten English captions each, every caption a query.
 
 Training on the 25,991 official training clips. The official 3,000 validation clips are split in two ways:
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr.data.datasets import readers
-from petvr.data.datasets.base import Dataset, Split, distinct, from_lists, tidy
+from petvr.data.datasets.base import Dataset, Split, from_lists, normalise_text, require_unique
 from petvr.data.datasets.source import Mirror, Source, Watch
 from petvr.errors import PetvrError
 
@@ -90,8 +90,8 @@ class Vatex(Dataset):
         return tuple(LISTS[self.chosen["split"]])
 
     def files(self, which: str) -> list[Path]:
-        told = TRAINING if which == "train" else VALIDATION
-        return [self.root / LISTS[self.chosen["split"]][which], self.root / told]
+        captions = TRAINING if which == "train" else VALIDATION
+        return [self.root / LISTS[self.chosen["split"]][which], self.root / captions]
 
     def file_names(self, video: str) -> Iterable[str]:
         """The cut clip by its id; else the whole YouTube video by its own id, of which only the window is used."""
@@ -110,34 +110,36 @@ class Vatex(Dataset):
         whole, start, end = _parts(video)
         return Watch(whole, start, end) if whole else None
 
-    def _read(self, which: str) -> Split:
+    def _read_split(self, which: str) -> Split:
         path, source = self.files(which)
-        videos = distinct(readers.lines(path), path)
-        told = self._captions(source)
+        videos = require_unique(readers.lines(path), path)
+        captions = self._captions(source)
         for video in videos:
-            if not told.get(video):
+            if not captions.get(video):
                 raise PetvrError(f"{source}: no English caption of '{video}', which {path.name} lists")
-        return from_lists(which, videos, {video: [_text(t, source, video) for t in told[video]] for video in videos})
+        return from_lists(
+            which, videos, {video: [_text(t, source, video) for t in captions[video]] for video in videos}
+        )
 
     @staticmethod
     def _captions(source: Path) -> dict[str, list[Any]]:
-        told: dict[str, list[Any]] = {}
+        captions: dict[str, list[Any]] = {}
         for number, record in enumerate(readers.json_file(source, list)):
             where = f"record {number}"
             video = readers.field(record, "videoID", source, where)
-            if video in told:
+            if video in captions:
                 raise PetvrError(f"{source}: {where}: '{video}' stands there twice")
-            told[video] = readers.field(record, "enCap", source, where, list)
-        return told
+            captions[video] = readers.field(record, "enCap", source, where, list)
+        return captions
 
 
 def _text(caption: Any, source: Path, video: str) -> str:
     if not isinstance(caption, str) or not caption.strip():
         raise PetvrError(f"{source}: '{video}': a caption of 'enCap' is empty or no text")
-    return tidy(caption)
+    return normalise_text(caption)
 
 
 def _parts(video: str) -> tuple[str, float, float]:
     """YouTube's id, first and last second; an id of another form is taken as it is, without a window."""
-    found = ID.fullmatch(video)
-    return (found[1], float(found[2]), float(found[3])) if found else ("", 0.0, 0.0)
+    parts = ID.fullmatch(video)
+    return (parts[1], float(parts[2]), float(parts[3])) if parts else ("", 0.0, 0.0)

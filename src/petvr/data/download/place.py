@@ -77,7 +77,7 @@ class Place:
             video: dataset
             for dataset in self.datasets
             for which in dataset.splits
-            for video in dataset.split(which).videos  # type: ignore[arg-type]
+            for video in dataset.split(which).videos
         }
 
     def absent(self) -> list[str]:

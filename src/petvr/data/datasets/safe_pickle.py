@@ -27,7 +27,7 @@ PUT = {"PUT", "BINPUT", "LONG_BINPUT"}
 GET = {"GET", "BINGET", "LONG_BINGET"}
 
 
-def read(path: Path) -> Any:
+def read_pickle(path: Path) -> Any:
     """The value in the file. Raises PetvrError, in one line, for a file that is missing, broken or holds more."""
     try:
         if path.stat().st_size > LARGEST:
@@ -45,6 +45,7 @@ def _play(data: bytes, path: Path) -> Any:
     stack: list[Any] = []
     marks: list[int] = []  # heights of the stack where an opcode MARK came
     memo: dict[int, Any] = {}
+    argument: Any  # of the type that its opcode says
     for opcode, argument, position in pickletools.genops(io.BytesIO(data)):
         name = opcode.name
         if name in CONSTANTS:
