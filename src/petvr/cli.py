@@ -20,6 +20,7 @@ LOOK = {
     "show": "one run: metrics per epoch, recipe with the source of each value, cost, data, provenance",
     "summary": "where the tables are, how complete they are, and one of them on the screen",
     "search": "the best videos of a finished run for a sentence, or the best captions for a video file",
+    "compare": "differences between runs on the same test queries: interval, tests, verdict",
     "score": "metrics of any model's score matrix under every rule for ties, with intervals",
     "videos": "look at video files as they are read, one line each; rewrite what decord misreads",
     "jobs": "what the Slurm profile submitted: state, Slurm id, node, time, log",

@@ -1,0 +1,165 @@
+"""Differences between two methods: known cases by hand, and how often identical methods are called different."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from petvr import cli, config, planning
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+from petvr.result import Cost, Data, Evaluation, Provenance, Result
+from petvr.retrieval import metrics
+from petvr.retrieval.paired import holm, paired_difference, sign_flip
+
+ALONE = np.arange(1000)
+
+
+def outcomes(*right: int, total: int = 1000) -> np.ndarray:
+    """[1, Q]: 100 for the queries numbered in `right`'s range, else 0."""
+    row = np.zeros(total)
+    row[slice(*right)] = 100
+    return row[None]
+
+
+def test_sixty_gains_and_thirty_eight_losses():
+    """Of 1,000 queries 60 are right for A alone, 38 for B alone: +2.2, standard error 0.987, exact p 0.0334."""
+    a, b = outcomes(0, 60), outcomes(60, 98)
+    found = paired_difference(a, b, ALONE)
+    assert found.value == pytest.approx(2.2)
+    half = stats.t.ppf(0.975, 999) * 0.9885
+    assert (found.low, found.high) == pytest.approx((2.2 - half, 2.2 + half), abs=0.01)
+    assert sign_flip(a, b, ALONE) == pytest.approx(stats.binomtest(60, 98).pvalue, abs=0.006)
+
+
+def test_the_sign_flip_never_says_that_chance_is_impossible():
+    assert sign_flip(outcomes(0, 1000), outcomes(0, 0), ALONE) == 1 / 10_000
+    assert sign_flip(outcomes(0, 500), outcomes(0, 500), ALONE) == 1
+
+
+def test_captions_of_one_video_are_one_unit():
+    """Ten captions a video with one outcome each widen the interval by about sqrt(10)."""
+    a, b, video = outcomes(0, 600), outcomes(300, 850), ALONE // 10
+    wide, narrow = (paired_difference(a, b, of) for of in (video, ALONE))
+    assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(10**0.5, rel=0.02)
+
+
+def test_equal_runs_differ_by_nothing():
+    found = paired_difference(outcomes(0, 300), outcomes(0, 300), ALONE)
+    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """`finished(id, [ranks of each seed])` leaves results behind; returns the command line's configuration."""
+    (tmp_path / "c.yaml").write_text(f"results: {tmp_path / 'results'}\n")
+    words = ["-c", "demo", "-c", str(tmp_path / "c.yaml")]
+    layout = Layout(tmp_path / "results")
+
+    def leave(cell, ranks, videos=40):
+        for seed, each in enumerate(ranks):
+            spec = planning.spec(config.load(["demo"]), f"{cell}/seed-{seed}")
+            plain = {way: metrics.summary(each) for way in ("t2v", "v2t")}
+            names = [f"v{n}" for n in range(videos)]
+            result = Result(
+                id=spec.id,
+                spec=spec,
+                evaluations=[Evaluation(epoch=1, step=1, train_loss=1.0, plain=plain)],
+                selected={"best_on_test": 0, "last": 0},
+                cost=Cost(trainable=1, total=1, trainable_by_part={}, train_seconds=1, eval_seconds=1),
+                data=Data(
+                    world="synthetic",
+                    digest="d",
+                    frames_digest="f",
+                    train_videos=1,
+                    train_videos_official=1,
+                    test_videos=videos,
+                    test_videos_official=videos,
+                    test_captions=videos,
+                ),
+                provenance=Provenance(
+                    petvr="0",
+                    git_revision=None,
+                    git_dirty=None,
+                    packages={},
+                    hardware={},
+                    started="",
+                    finished="",
+                    spec_digest=spec.digest(),
+                    weights_digest="",
+                ),
+            )
+            result.write(layout.result(spec))
+            arrays = {f"0/plain/{way}": np.array(each, np.float32) for way in ("t2v", "v2t")}
+            np.savez(layout.run(spec) / "ranks.npz", videos=np.array(names), owner=np.arange(videos), **arrays)
+        return words
+
+    return leave
+
+
+FULL, BIAS, RAP = "vop/msrvtt-7k/tiny/full", "vop/msrvtt-7k/tiny/bias", "rap/msrvtt-9k/tiny/rap"
+
+
+def test_compare_says_better_worse_or_noise(finished, capsys):
+    rng = np.random.default_rng(1)
+    base = rng.integers(1, 30, (3, 40))
+    finished(FULL, np.minimum(base, 1))
+    finished(BIAS, base)
+    words = finished(RAP, np.where(rng.random((3, 40)) < 0.1, 1, base))  # on 9k: the same test list
+    assert cli.main([*words, "compare", FULL, BIAS]) == 0
+    said = capsys.readouterr().out
+    assert f"A  {FULL} (seeds 0, 1, 2)" in said
+    rows = {line[:11].strip(): line.split() for line in said.splitlines() if "→" in line}
+    assert len(rows) == 10
+    assert rows["T→V R@1"][2] == "100.0" and rows["T→V R@1"][-2:] == ["A", "better"]
+    assert rows["T→V MnR"][2] == "1.0" and rows["T→V MnR"][-2:] == ["A", "better"]
+    assert cli.main([*words, "compare", f"{BIAS}/seed-0", f"{BIAS}/seed-1", RAP]) == 0
+    said = capsys.readouterr().out
+    assert "within noise" in said and "One seed alone" in said and "Holm over the others" in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_compare_refuses_other_test_queries_and_unknown_runs(finished, capsys):
+    finished(FULL, np.ones((1, 40)))
+    words = finished(BIAS, np.ones((1, 30)), videos=30)
+    for others, message in (
+        ([BIAS], "only runs on the same test queries"),
+        ([RAP], "no finished run"),
+        ([], "at least two"),
+    ):
+        assert cli.main([*words, "compare", FULL, *others]) == 2
+        error = capsys.readouterr().err
+        assert message in error and len(error.splitlines()) == 1
+
+
+def test_outcomes_of_other_queries_are_refused():
+    with pytest.raises(PetvrError, match="expected"):
+        paired_difference(np.zeros((2, 10)), np.zeros((2, 11)), np.arange(10))
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("run_effect", [0.0, 0.035])
+def test_identical_methods_are_rarely_called_different_and_four_points_are_found(run_effect):
+    """400 pairs of three seeds each, with and without a true effect of the seed (0.035 moves R@1 by 1.3 points)."""
+    rng = np.random.default_rng(7)
+    cluster = np.arange(1000)
+    wrong = found = flipped = 0
+    for _ in range(400):
+        difficulty = rng.normal(size=1000)
+
+        def run(shift, difficulty=difficulty):
+            seed = rng.normal(0, run_effect, (3, 1))
+            return 100.0 * (difficulty + shift + seed + rng.normal(0, 0.25, (3, 1000)) > 0)
+
+        one, same, better = run(0), run(0), run(0.11)  # 0.11 is about 4.2 points of R@1 at 50 %
+        wrong += paired_difference(one, same, cluster).p <= 0.05
+        found += paired_difference(better, one, cluster).p <= 0.05
+        flipped += run_effect > 0 and sign_flip(one, same, cluster, flips=199) <= 0.05
+    assert wrong / 400 <= 0.08
+    if not run_effect:  # with a seed's own 1.3 points, three seeds are too few for four points
+        assert found / 400 > 0.8
+    else:
+        assert flipped / 400 > 0.15  # what a test over queries alone would have done
