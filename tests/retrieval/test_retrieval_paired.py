@@ -57,7 +57,7 @@ def finished(tmp_path):
 
     def leave(cell, ranks, videos=40):
         for seed, each in enumerate(ranks):
-            spec = planning.spec(config.load(["demo"]), f"{cell}/seed-{seed}")
+            spec = planning.spec(config.load_config(["demo"]), f"{cell}/seed-{seed}")
             plain = {way: metrics.summary(each) for way in ("t2v", "v2t")}
             names = [f"v{n}" for n in range(videos)]
             result = Result(
