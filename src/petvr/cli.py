@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 1 the command says no (a failed check), 2 bad input, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if fork_server.wanted(words) and (code := fork_server.ask(words)) is not None:
+        if fork_server.serves(words) and (code := fork_server.hand_over(words)) is not None:
             return code
         return _run(words)
     except PetvrError as error:

@@ -16,7 +16,9 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 VARIABLE = "PETVR_WARM"  # "<socket>:<folder of the package>", set by `petvr warm`
 PRELOAD = {  # command -> what its forks should find imported; frames, world and weights have pools of their own
@@ -34,13 +36,13 @@ def address(path: Path) -> str:
     return f"{path}:{SOURCE}"
 
 
-def wanted(arguments: list[str]) -> bool:
+def serves(arguments: list[str]) -> bool:
     """Whether a server is named, serves this very source, and one of the commands it knows is called."""
     path, _, source = os.environ.get(VARIABLE, "").partition(":")
-    return bool(path) and source == SOURCE and _command(arguments) in PRELOAD
+    return bool(path) and source == SOURCE and _command_of(arguments) in PRELOAD
 
 
-def _command(arguments: list[str]) -> str | None:
+def _command_of(arguments: list[str]) -> str | None:
     words = iter(arguments)
     for word in words:
         if word in ("-c", "--configfile"):
@@ -50,7 +52,7 @@ def _command(arguments: list[str]) -> str | None:
     return None
 
 
-def ask(arguments: list[str]) -> int | None:
+def hand_over(arguments: list[str]) -> int | None:
     """Have the server run the command; its exit code, or None where no server answers (then nothing was run)."""
     path = os.environ[VARIABLE].partition(":")[0]
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -61,13 +63,17 @@ def ask(arguments: list[str]) -> int | None:
         return None
     order = json.dumps({"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}).encode()
     with line, line.makefile("rb") as answers:
-        socket.send_fds(line, [len(order).to_bytes(8, "big")], [0, 1, 2])
-        line.sendall(order)
-        started = answers.readline()
-        if not started:
-            return None
-        for number in FORWARDED:
-            signal.signal(number, lambda got, _: _kill(int(started), got))
+        signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # until the fork is known that they are for
+        try:
+            socket.send_fds(line, [len(order).to_bytes(8, "big")], [0, 1, 2])
+            line.sendall(order)
+            started = answers.readline()
+            if not started:
+                return None
+            for number in FORWARDED:
+                signal.signal(number, lambda received, _: _send_signal(int(started), received))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
         code = answers.readline()
     if not code:
         print("petvr: the warm process ended before the command did", file=sys.stderr)
@@ -78,8 +84,8 @@ def ask(arguments: list[str]) -> int | None:
     return int(code)
 
 
-def serve(path: Path, lifeline: int) -> None:
-    """Fork for each request until the other end of the pipe `lifeline` is closed; then nothing of it is left."""
+def serve(path: Path, lifeline: int, main: Callable[[list[str]], int]) -> None:
+    """For each request fork and call `main` with its arguments, until the other end of the pipe `lifeline` closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: clients forward it
     wake, bell = socket.socketpair()
     bell.setblocking(False)
@@ -98,19 +104,24 @@ def serve(path: Path, lifeline: int) -> None:
             for key, _ in ready.select():
                 if key.data == "over":
                     for pid in forks:
-                        _kill(pid, signal.SIGKILL)
+                        _send_signal(pid, signal.SIGKILL)
                     return
                 if key.data == "ended":
                     wake.recv(4096)
-                    _reap(forks, ready)
+                    _report_ended(forks, ready)
                 elif key.data == "order":
-                    _take(listener.accept()[0], forks, ready)
+                    _fork_for(listener.accept()[0], forks, ready, main)
                 elif key.fileobj in forks.values():  # a client that is gone takes its work with it
                     ready.unregister(key.fileobj)
-                    _kill(key.data, signal.SIGKILL)
+                    _send_signal(key.data, signal.SIGKILL)
 
 
-def _take(line: socket.socket, forks: dict[int, socket.socket], ready: selectors.BaseSelector) -> None:
+def _fork_for(
+    line: socket.socket,
+    forks: dict[int, socket.socket],
+    ready: selectors.BaseSelector,
+    main: Callable[[list[str]], int],
+) -> None:
     """Read one order and fork for it."""
     try:
         size, streams, *_ = socket.recv_fds(line, 8, 3)
@@ -119,12 +130,12 @@ def _take(line: socket.socket, forks: dict[int, socket.socket], ready: selectors
     except (OSError, ValueError):  # the client died in mid-sentence
         line.close()
         return
-    _preload(_command(order["arguments"]))
+    _preload(_command_of(order["arguments"]))
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _run(order, streams)
+        _become(order, streams, main)
     for stream in streams:
         os.close(stream)
     forks[pid] = line
@@ -133,13 +144,13 @@ def _take(line: socket.socket, forks: dict[int, socket.socket], ready: selectors
         line.sendall(f"{pid}\n".encode())
 
 
-def _run(order: dict, streams: list[int]) -> None:
+def _become(order: dict[str, Any], streams: list[int], main: Callable[[list[str]], int]) -> NoReturn:
     """In the fork: become the command, and end with its exit code."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
-        for number in (*FORWARDED, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
+        for forwarded in (*FORWARDED, signal.SIGCHLD):
+            signal.signal(forwarded, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
         for number, stream in enumerate(streams):
@@ -148,9 +159,7 @@ def _run(order: dict, streams: list[int]) -> None:
         os.environ.update(order["environment"])
         os.environ.pop(VARIABLE, None)
         os.chdir(order["folder"])
-        from petvr import cli
-
-        code = cli.main(order["arguments"])
+        code = main(order["arguments"])
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BaseException:
@@ -162,7 +171,7 @@ def _run(order: dict, streams: list[int]) -> None:
         os._exit(code)
 
 
-def _reap(forks: dict[int, socket.socket], ready: selectors.BaseSelector) -> None:
+def _report_ended(forks: dict[int, socket.socket], ready: selectors.BaseSelector) -> None:
     """Tell each client how its fork ended."""
     while forks:
         pid, status = os.waitpid(-1, os.WNOHANG)
@@ -184,6 +193,6 @@ def _preload(command: str | None) -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-def _kill(pid: int, number: int) -> None:
+def _send_signal(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

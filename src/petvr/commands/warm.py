@@ -28,8 +28,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
         path = Path(folder) / "socket"
         source = Path(fork_server.SOURCE).parent  # the server must import this very one
         lifeline, hold = os.pipe()  # closed by the kernel however this process ends
-        serve = f"fork_server.serve(Path({str(path)!r}), {lifeline})"
-        code = f"from pathlib import Path; from petvr import fork_server; {serve}"
+        serve = f"fork_server.serve(Path({str(path)!r}), {lifeline}, cli.main)"
+        code = f"from pathlib import Path; from petvr import cli, fork_server; {serve}"
         server = subprocess.Popen(
             [sys.executable, "-c", code],
             pass_fds=[lifeline],
