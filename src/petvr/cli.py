@@ -12,7 +12,7 @@ from petvr import __version__, fork_server
 from petvr.errors import PetvrError, unknown
 
 # command -> what it does; torch, MLflow and matplotlib are imported by the commands that need them
-LOOK = {
+FOR_PEOPLE = {
     "plan": "what would run: runs, GPU hours and disk before anything is launched",
     "cells": "every run with its paper, tables, data set, backbone, method, setting, seed and status",
     "params": "trainable parameters of every row next to the printed figure, with a verdict",
@@ -27,7 +27,7 @@ LOOK = {
     "warm": "run a command, e.g. snakemake, whose petvr jobs share one started process",
     "mlflow": "open MLflow on loopback, rebuilding its store from the results first",
 }
-DO = {
+FOR_THE_WORKFLOW = {
     "world": "generate one data set of the synthetic world, in the file format of the real one",
     "weights": "bring a backbone's weights into results/weights (the demo: train its tiny CLIP)",
     "download": "bring a data set's annotation files and videos; --list says from where",
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if fork_server.serves(words) and (code := fork_server.hand_over(words)) is not None:
             return code
-        return _run(words)
+        return _run_command(words)
     except PetvrError as error:
         print(f"petvr: error: {error}", file=sys.stderr)
         return 2
@@ -60,26 +60,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _run(arguments: list[str]) -> int:
-    args, rest = _parser().parse_known_args(arguments)
+def _run_command(arguments: list[str]) -> int:
+    args, rest = _main_parser().parse_known_args(arguments)
     if args.command is None:
-        _parser().print_help()
+        _main_parser().print_help()
         return 0
-    if args.command not in LOOK | DO:
-        raise unknown("command", args.command, LOOK | DO)
+    if args.command not in FOR_PEOPLE | FOR_THE_WORKFLOW:
+        raise unknown("command", args.command, FOR_PEOPLE | FOR_THE_WORKFLOW)
     from petvr import config
 
     command = importlib.import_module(f"petvr.commands.{args.command}")
-    parser = argparse.ArgumentParser(prog=f"petvr {args.command}", description=(LOOK | DO)[args.command])
+    parser = argparse.ArgumentParser(
+        prog=f"petvr {args.command}", description=(FOR_PEOPLE | FOR_THE_WORKFLOW)[args.command]
+    )
     command.arguments(parser)
     parsed = parser.parse_args(args.rest + rest)
     return command.run(parsed, config.load_config(args.configfile)) or 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    lines = [f"  {name:<9}{text}" for name, text in LOOK.items()]
+def _main_parser() -> argparse.ArgumentParser:
+    lines = [f"  {name:<9}{text}" for name, text in FOR_PEOPLE.items()]
     lines += ["", "called by the workflow, and useful by hand:"]
-    lines += [f"  {name:<9}{text}" for name, text in DO.items()]
+    lines += [f"  {name:<9}{text}" for name, text in FOR_THE_WORKFLOW.items()]
     parser = argparse.ArgumentParser(
         prog="petvr",
         description="Text-video retrieval tables, from video files to mean±std over seeds.",
