@@ -8,6 +8,7 @@ import world_pixels
 
 from petvr.world import captions, render, scene_sampler, stills
 from petvr.world.caption_semantics import is_temporal, is_true_of
+from petvr.world.layouts import KINDS, load_layout
 from petvr.world.scene import COLOURS, SHAPES, reversed_scene
 from petvr.world.seeds import generator
 
@@ -95,12 +96,12 @@ def onset(clause: str, before: str | None, seen: dict[str, np.ndarray]) -> tuple
     return begin, colour
 
 
-@pytest.mark.parametrize("kind", scene_sampler.STYLES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_a_story_tells_happens_on_the_screen_in_this_order(kind):
     told = 0
     for number in range(12):
         rng = generator(11, kind, number)
-        scene = scene_sampler.sample_scene(scene_sampler.STYLES[kind], rng)
+        scene = scene_sampler.sample_scene(load_layout(kind).STYLE, rng)
         pictures = [render.draw_frame(scene, t) for t in np.arange(0, scene.seconds, 1 / FPS)]
         seen = world_pixels.tracks(pictures)
         for _ in range(6):
@@ -123,7 +124,7 @@ def test_what_a_story_tells_happens_on_the_screen_in_this_order(kind):
 def test_a_clip_played_backwards_shows_the_same_pictures_and_makes_temporal_captions_false():
     for number in range(30):
         rng = generator(3, "backwards", number)
-        scene = scene_sampler.sample_scene(scene_sampler.STYLES["msrvtt"], rng)
+        scene = scene_sampler.sample_scene(load_layout("msrvtt").STYLE, rng)
         back = reversed_scene(scene)
         for time in np.linspace(0.01, scene.seconds - 0.01, 9):
             difference = render.draw_frame(scene, time).astype(int) - render.draw_frame(back, scene.seconds - time)
@@ -136,7 +137,7 @@ def test_captions_differ_are_true_and_most_but_not_all_need_time():
     need = []
     for number in range(20):
         rng = generator(5, "captions", number)
-        scene = scene_sampler.sample_scene(scene_sampler.STYLES["msvd"], rng)
+        scene = scene_sampler.sample_scene(load_layout("msvd").STYLE, rng)
         told = captions.captions(scene, rng, 20)
         assert len({caption.text for caption in told}) == 20
         assert all(is_true_of(caption, scene) for caption in told)
@@ -148,7 +149,7 @@ def test_a_false_word_makes_a_caption_false():
     rng = generator(8, "false")
     scene = next(
         scene
-        for scene in (scene_sampler.sample_scene(scene_sampler.STYLES["msvd"], rng) for _ in range(99))
+        for scene in (scene_sampler.sample_scene(load_layout("msvd").STYLE, rng) for _ in range(99))
         if [event.kind for event in scene.events] == ["move"]
     )
     caption = captions.story(scene, rng, ground=1.0)

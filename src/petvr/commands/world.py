@@ -6,10 +6,11 @@ import argparse
 
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
+from petvr.world.layouts import KINDS
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", help="the data set's folder: msrvtt, msvd, lsmdc, didemo, activitynet, vatex")
+    parser.add_argument("folder", help="the data set's folder: " + ", ".join(KINDS))
     parser.add_argument("--workers", type=int, default=2, help="processes that render (default 2)")
 
 

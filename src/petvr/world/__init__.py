@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-KINDS = ("msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex")
 IMAGE_SIZE = 48  # side in pixels of the pictures the tiny CLIP reads
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import multiprocessing
 from collections.abc import Mapping
@@ -14,9 +13,10 @@ from typing import Any
 from petvr.atomic import write_json, write_text
 from petvr.data.datasets.fingerprint import fingerprint
 from petvr.errors import PetvrError, unknown
-from petvr.world import KINDS, video
+from petvr.world import video
 from petvr.world.caption_semantics import is_temporal
 from petvr.world.clips import WorldClip, cast_clips
+from petvr.world.layouts import load_layout
 from petvr.world.progress import ProgressLine
 from petvr.world.scene import Scene
 from petvr.world.seeds import generator
@@ -29,15 +29,13 @@ def generate(
     kind: str, out: Path, *, sizes: Mapping[str, int], seed: int = 0, workers: int = 1, progress: bool = True
 ) -> Path:
     """See `petvr.world.generate`."""
-    if kind not in KINDS:
-        raise unknown("world", kind, KINDS)
+    layout = load_layout(kind)
     sizes = _complete_sizes(kind, sizes)
     finished, own_files, videos = out / "world.json", out / ".world-files.json", out / "videos"
     order = {"version": VERSION, "kind": kind, "seed": int(seed), "sizes": sizes}
     if _has_order(_content(finished), order):
         return finished
     clips = plan_clips(kind, sizes, seed)
-    layout = importlib.import_module(f"petvr.world.layouts.{kind}")
     scenes = {layout.file_name(clip.id): clip.scene for clip in clips}
     if not _has_order(_content(own_files), order):  # what lies in `out` belongs to another order: none of it is reused
         finished.unlink(missing_ok=True)
@@ -58,8 +56,8 @@ def generate(
 
 def plan_clips(kind: str, sizes: Mapping[str, int], seed: int) -> list[WorldClip]:
     """All clips of a data set with their captions; nothing is written."""
-    layout = importlib.import_module(f"petvr.world.layouts.{kind}")
-    clips = cast_clips(kind, layout.clip_names(_complete_sizes(kind, sizes), seed), seed)
+    layout = load_layout(kind)
+    clips = cast_clips(kind, layout.STYLE, layout.clip_names(_complete_sizes(kind, sizes), seed), seed)
     return [
         replace(clip, captions=tuple(layout.caption_scene(clip.scene, generator(seed, kind, clip.id, "captions"))))
         for clip in clips

@@ -27,9 +27,9 @@ class WorldClip:
     pair: str = ""  # "reversed" (the clip played backwards) or "swapped" (its two events in the other order)
 
 
-def cast_clips(kind: str, names: list[tuple[str, str]], seed: int) -> list[WorldClip]:
+def cast_clips(kind: str, style: scene_sampler.Style, names: list[tuple[str, str]], seed: int) -> list[WorldClip]:
     """Scenes for `names`, (id, split) each; no two clips of a data set tell the same story."""
-    style, signatures, clips = scene_sampler.STYLES[kind], set[Signature](), list[WorldClip]()
+    signatures, clips = set[Signature](), list[WorldClip]()
     for split in ("train", "val", "test"):
         ids = [name for name, its in names if its == split]
         pairs = int(TWINS[split] * len(ids) / 2)

@@ -38,16 +38,6 @@ class Style:
     chunk: float | None = None
 
 
-STYLES = {
-    "msrvtt": Style((10.0, 16.0), (1, 2, 3), (0.3, 0.55, 0.15)),
-    "msvd": Style((10.0, 14.0), (1, 2), (0.5, 0.5)),
-    "lsmdc": Style((4.0, 6.0), (1, 2), (0.6, 0.4)),
-    "didemo": Style((25.0, 30.0), (3, 4, 5), (0.4, 0.4, 0.2), chunk=5.0),
-    "activitynet": Style((28.0, 40.0), (3, 4, 5), (0.4, 0.4, 0.2)),
-    "vatex": Style((10.0, 10.0), (1, 2), (0.5, 0.5)),
-}
-
-
 def sample_scene(style: Style, rng: np.random.Generator) -> Scene:
     """One scene in which all shapes stay in the part of the picture that a centre crop keeps, and never touch."""
     while True:

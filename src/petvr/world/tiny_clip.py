@@ -15,11 +15,13 @@ import numpy as np
 from petvr.atomic import write_json
 from petvr.errors import PetvrError
 from petvr.world import IMAGE_SIZE, bpe, captions, scene_sampler, stills
+from petvr.world.layouts import load_layout
 from petvr.world.progress import ProgressLine
 from petvr.world.seeds import generator, number
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
 VERSION = 1
+CORPUS = ("msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex")  # a further layout changes no weights
 
 
 def train(
@@ -93,7 +95,8 @@ def train(
 def corpus(seed: int, count: int = 400) -> list[str]:
     """Sentences about stills and about clips: the tokenizer knows the words for time, the model has never read them."""
     sentences = []
-    for kind, style in scene_sampler.STYLES.items():
+    for kind in CORPUS:
+        style = load_layout(kind).STYLE
         for index in range(count // 4):
             rng = generator(seed, "tokenizer", kind, index)
             sentences += [caption.text for caption in captions.captions(scene_sampler.sample_scene(style, rng), rng, 8)]

@@ -12,8 +12,10 @@ from petvr.world import captions
 from petvr.world.caption_semantics import Caption
 from petvr.world.clips import WorldClip
 from petvr.world.scene import Event, Scene
+from petvr.world.scene_sampler import Style
 from petvr.world.seeds import generator
 
+STYLE = Style((28.0, 40.0), (3, 4, 5), (0.4, 0.4, 0.2))
 ALPHABET = string.ascii_letters + string.digits + "-_"
 
 

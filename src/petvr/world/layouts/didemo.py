@@ -11,9 +11,11 @@ from petvr.world import captions
 from petvr.world.caption_semantics import Caption
 from petvr.world.clips import WorldClip
 from petvr.world.scene import Event, Scene
+from petvr.world.scene_sampler import Style
 from petvr.world.seeds import generator
 
 CHUNK = 5.0
+STYLE = Style((25.0, 30.0), (3, 4, 5), (0.4, 0.4, 0.2), chunk=CHUNK)
 ENDINGS = ("mov", "mp4", "avi", "m4v", "3gp")
 ANNOTATORS = 4
 

@@ -10,8 +10,10 @@ from petvr.world import captions
 from petvr.world.caption_semantics import Caption
 from petvr.world.clips import WorldClip
 from petvr.world.scene import Scene
+from petvr.world.scene_sampler import Style
 from petvr.world.seeds import generator
 
+STYLE = Style((4.0, 6.0), (1, 2), (0.6, 0.4))
 FILES = {
     "train": "LSMDC16_annos_training.csv",
     "val": "LSMDC16_annos_val.csv",

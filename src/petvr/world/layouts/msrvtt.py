@@ -13,8 +13,10 @@ from petvr.world import captions
 from petvr.world.caption_semantics import Caption
 from petvr.world.clips import WorldClip
 from petvr.world.scene import Scene
+from petvr.world.scene_sampler import Style
 from petvr.world.seeds import generator
 
+STYLE = Style((10.0, 16.0), (1, 2, 3), (0.3, 0.55, 0.15))
 SENTENCES = 20
 SHARE_7K = 7010 / 9000  # of the 9k list
 

@@ -12,8 +12,10 @@ from petvr.world import captions
 from petvr.world.caption_semantics import Caption
 from petvr.world.clips import WorldClip
 from petvr.world.scene import Scene
+from petvr.world.scene_sampler import Style
 from petvr.world.seeds import generator
 
+STYLE = Style((10.0, 14.0), (1, 2), (0.5, 0.5))
 ALPHABET = string.ascii_letters + string.digits + "-_"
 FEWEST, MOST = 10, 20  # the real data has 18 to 81 a video
 
