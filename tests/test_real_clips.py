@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from petvr import planning, training
+from petvr import planning
 from petvr.clip import tokenizer, weights
 from petvr.config import Config
 from petvr.data import datasets
 from petvr.data.frames import store
+from petvr.training.options import TrainOptions
+from petvr.training.run import train
 
 pytestmark = pytest.mark.slow
 FRAMES = 4
@@ -60,8 +62,7 @@ def test_from_clips_to_ranks(root, real_files, tmp_path):
         seeds=[0], weights={"vit-b-32": "-"}, tables=["rap/table_1"], recipe={"default": {"frames": FRAMES}}
     )
     spec = planning.spec(config, "rap/msrvtt-9k/vit-b-32/zero_shot/seed-0")
-    result = training.run(
-        spec,
+    options = TrainOptions(
         weights=tmp_path / "weights",
         store=tmp_path / "frames",
         dataset=dataset,
@@ -71,6 +72,7 @@ def test_from_clips_to_ranks(root, real_files, tmp_path):
         device="cpu",
         threads=2,
     )
+    result = train(spec, options)
     assert result.data.test_videos == 8 and result.data.test_videos_official == 1000
     assert len(result.data.missing) > 900 and result.data.data_class == "D"  # never beside a paper's number
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,38 @@ class Evaluation(_Part):
     train_loss: float | None  # mean over the steps since the last evaluation
     plain: Directions
     dsl: Directions | None = None  # with dual-softmax, where the recipe names a variant
+
+
+SELECTION_METRICS = tuple(
+    f"{way}/{metric}" for way in ("t2v", "v2t") for metric in ("R@1", "R@5", "R@10", "RSum", "MdR", "MnR")
+)
+
+
+def check_selection_metric(select_by: str) -> None:
+    if select_by not in SELECTION_METRICS:
+        raise PetvrError(f"recipe.select_by: '{select_by}'; allowed: {', '.join(SELECTION_METRICS)}")
+
+
+def best_evaluation(evaluations: Sequence[Evaluation], select_by: str) -> int:
+    """Index of the best evaluation by plain scores, never dual-softmax; of equal ones the later wins.
+
+    Epoch 0, before any training, is never chosen where something was trained: a method that only harms must not show
+    CLIP's own number (whether MV-Adapter, which evaluates it too, may choose it is not known).
+    """
+    way, metric = select_by.split("/")
+
+    def value(index: int) -> float:
+        """Larger is better: mean and median ranks change sign."""
+        number = evaluations[index].plain["t2v" if way == "t2v" else "v2t"][metric]
+        return -number if metric in ("MdR", "MnR") else number
+
+    candidates = [index for index, evaluation in enumerate(evaluations) if evaluation.step > 0] or [0]
+    return max(candidates, key=lambda index: (value(index), index))
+
+
+def selected_evaluations(evaluations: Sequence[Evaluation], select_by: str) -> dict[str, int]:
+    """Selection rule -> index: every rule is computed for every run."""
+    return {"best_on_test": best_evaluation(evaluations, select_by), "last": len(evaluations) - 1}
 
 
 class Cost(_Part):

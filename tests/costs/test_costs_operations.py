@@ -11,8 +11,8 @@ from petvr import methods
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig, Tower
 from petvr.costs import compute
-from petvr.training import groups, optim
 from petvr.training.model import Model
+from petvr.training.optimizer import BertAdam, parameter_groups
 
 torch.set_num_threads(1)
 TINY = ClipConfig(Tower(32, 4, 4, 64), Tower(24, 4, 2, 48), image=16, patch=8, positions=24, vocab=60, eot=59, embed=16)
@@ -104,7 +104,7 @@ def test_what_is_frozen_has_no_state_in_the_optimiser(method):
     made = {"similarity": needed, "frames": FRAMES, "words": WORDS}
     model = Model(*compute.build(weights.random(TINY, 0), method, SETTINGS.get(method, {}), **made))
     rates = SimpleNamespace(lr_clip=1e-7, lr_new=1e-4, lr_head=1e-5, weight_decay=0.2, no_decay="none")
-    state = optim.BertAdam(groups.make(model.trained, rates), betas=(0.9, 0.98), eps=1e-6, factor=lambda k: 1.0)
+    state = BertAdam(parameter_groups(model.trained, rates), betas=(0.9, 0.98), eps=1e-6, factor=lambda k: 1.0)
     tensors = [part for module in (model.adapted, model.similarity) for part in module.parameters()]
     trained = sum(part.numel() for part in tensors if part.requires_grad)
     assert sum(moment.numel() for held in (state.m, state.v) for moment in held.values()) == 2 * trained

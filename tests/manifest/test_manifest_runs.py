@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from petvr import training
 from petvr.data.frames.index import Problem, Stamp
 from petvr.data.manifest import identity
 from petvr.errors import PetvrError
-from petvr.training.splits import Checked
+from petvr.training.data import DatasetCheck
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 import training_bench
@@ -21,7 +20,7 @@ def bench(tmp_path):
 
 
 def run(bench, **changes):
-    return training.run(training_bench.spec("zero_shot", train=False), **bench, **changes).data
+    return training_bench.train(training_bench.spec("zero_shot", train=False), **bench, **changes).data
 
 
 def checked(bench, **changes):
@@ -30,7 +29,7 @@ def checked(bench, **changes):
         "identity": lambda left_out: identity.identity("p0", left_out),
         "captions": {name: split.digest() for name, split in splits.items()},
     }
-    return Checked(**(values | changes))
+    return DatasetCheck(**(values | changes))
 
 
 def usable(bench, without=()):

@@ -34,7 +34,8 @@ def test_every_mode_gives_nearly_the_features_of_fp32_and_a_gradient_for_all_tha
     with torch.no_grad():
         exact = model.encode_frames(pixels, mask), model.encode_texts(ids)
     precision.prepare(model, mode)
-    with precision.forward(mode, torch.device("cpu")):
+    dtype = precision.AUTOCAST.get(mode)
+    with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
         rough = model.encode_frames(pixels, mask), model.encode_texts(ids)
     for a, b in zip(exact, rough, strict=True):
         assert b.dtype == (torch.bfloat16 if mode == "bf16" else torch.float16)

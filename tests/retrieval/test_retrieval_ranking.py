@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from petvr.errors import PetvrError
-from petvr.retrieval import blocks, dsl, ranking
+from petvr.retrieval import dsl, ranking
 
 torch.set_num_threads(1)
 
@@ -165,7 +165,7 @@ def test_a_function_is_asked_for_blocks_no_larger_than_allowed():
 
 def test_captions_of_a_video_stay_in_one_block():
     owner = np.random.default_rng(0).permutation(np.repeat(np.arange(11), 4))
-    parts = blocks.plan(owner, 11, elements=11 * 10)
+    parts = ranking.plan_blocks(owner, 11, elements=11 * 10)
     assert sorted(np.concatenate([part.captions for part in parts])) == list(range(44))
     assert [len(part.captions) for part in parts] == [8, 8, 8, 8, 8, 4]
     assert sum(len(part.videos) for part in parts) == 11

@@ -13,5 +13,5 @@ torch.set_num_threads(1)
 
 @pytest.fixture
 def bench(tmp_path):
-    """The arguments of `training.run` for a fresh small world."""
+    """The options of a run in a fresh small world."""
     return training_bench.everything(tmp_path)

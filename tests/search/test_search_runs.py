@@ -9,13 +9,14 @@ import torch
 import training_bench as tiny
 from safetensors.torch import load_file
 
-from petvr import planning, training
+from petvr import planning
+from petvr.clip import tokenizer
 from petvr.config import Config
 from petvr.data.frames import single
 from petvr.data.frames.store import FrameStore, Item, build
 from petvr.errors import PetvrError
 from petvr.search import features, opened, rank
-from petvr.training import evaluate, job, model
+from petvr.training import evaluate, model
 
 RUNS = {  # method -> setting; mean pooling, every head that looks at text, patches or words, and chosen sentences
     "zero_shot": {},
@@ -67,7 +68,7 @@ def test_scores_are_those_behind_the_runs_own_ranks(name, bench, tmp_path, monke
     monkeypatch.setattr(
         evaluate.Scores, "__call__", lambda self, rows: scored.append((rows, original(self, rows))) or scored[-1][1]
     )
-    result = training.run(made, **bench)
+    result = tiny.train(made, **bench)
     chosen = result.selected[made.recipe.selection]
     per = len(scored) // len(result.evaluations)
     rows, theirs = scored[chosen * per]
@@ -78,7 +79,7 @@ def test_scores_are_those_behind_the_runs_own_ranks(name, bench, tmp_path, monke
     assert run.notes == []
     for caption in (0, 7, 15):
         hits = rank.best_videos(run, split.captions[caption], split, top=99, keep=tmp_path / "k", progress=False)
-        mine = {hit.place: hit.score for hit in hits}
+        mine = {hit.index: hit.score for hit in hits}
         expected = theirs[rows.tolist().index(caption)]
         assert [mine[video] for video in range(len(split.videos))] == pytest.approx(expected.tolist(), abs=2e-5)
         assert [hit.rank for hit in hits] == list(range(1, 17))
@@ -90,15 +91,17 @@ def test_scores_are_those_behind_the_runs_own_ranks(name, bench, tmp_path, monke
     video = split.videos[5]
     distinct, hits = rank.best_captions(run, video, split, top=99, keep=tmp_path / "k", progress=False)
     column = {split.captions[row]: theirs[place, 5].item() for place, row in enumerate(rows.tolist())}
-    assert {distinct[hit.place]: hit.score for hit in hits} == pytest.approx(column, abs=2e-5)
+    assert {distinct[hit.index]: hit.score for hit in hits} == pytest.approx(column, abs=2e-5)
 
 
 @pytest.mark.parametrize("name", ["rap", "rap@pool=fixed"])
 def test_a_method_looks_at_the_sentences_of_the_runs_evaluation(name, bench, tmp_path, monkeypatch):
     given = []
-    original = evaluate.video_sides
-    monkeypatch.setattr(evaluate, "video_sides", lambda *arguments: given.append(arguments[-1]) or original(*arguments))
-    training.run(spec(name, selection="last"), **bench)
+    original = evaluate.encode_videos
+    monkeypatch.setattr(
+        evaluate, "encode_videos", lambda *arguments: given.append(arguments[-1]) or original(*arguments)
+    )
+    tiny.train(spec(name, selection="last"), **bench)
     theirs = given[-1]
     for split in ("test", "train"):  # also when other videos are searched
         asked(bench, tmp_path / "k", "red left", split=split)
@@ -109,20 +112,22 @@ def test_a_method_looks_at_the_sentences_of_the_runs_evaluation(name, bench, tmp
 
 
 def test_the_trained_tensors_answer_not_the_untrained_ones(bench, tmp_path):
-    training.run(spec("cross_modal_adapter", epochs=2), **bench)
+    tiny.train(spec("cross_modal_adapter", epochs=2), **bench)
     _, after = asked(bench, tmp_path / "k", "red left")
-    before = model.build(spec("cross_modal_adapter"), bench["weights"], torch.device("cpu"))
-    before.mode_of(training=False)
-    store, tokenize = FrameStore(bench["store"]), job.tokenizer.load(bench["weights"])
+    before = model.build_model(spec("cross_modal_adapter"), bench["weights"], torch.device("cpu"))
+    before.set_training(False)
+    store, tokenize = FrameStore(bench["store"]), tokenizer.load(bench["weights"])
     split = bench["dataset"].split("test")
     with torch.no_grad():
-        text = before.texts(tokenize(["red left"], tiny.WORDS))
-        untrained = before.scores(text, before.frames(*(torch.from_numpy(part) for part in store.get(split.videos))))[0]
-    assert max(abs(untrained[hit.place] - hit.score) for hit in after) > 1e-2
+        text = before.encode_texts(tokenize(["red left"], tiny.WORDS))
+        untrained = before.scores(
+            text, before.encode_videos(*(torch.from_numpy(part) for part in store.get(split.videos)))
+        )[0]
+    assert max(abs(untrained[hit.index] - hit.score) for hit in after) > 1e-2
 
 
 def test_the_second_query_encodes_no_video_again(bench, tmp_path, monkeypatch):
-    training.run(spec("rap"), **bench)
+    tiny.train(spec("rap"), **bench)
     _, first = asked(bench, tmp_path / "k", "red left")
     kept = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "k").iterdir())
     assert kept == ["sentences", "videos-test"]
@@ -131,8 +136,8 @@ def test_the_second_query_encodes_no_video_again(bench, tmp_path, monkeypatch):
         raise AssertionError("encoded again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "video_sides", never)
-        patch.setattr(evaluate, "text_sides", never)
+        patch.setattr(evaluate, "encode_videos", never)
+        patch.setattr(evaluate, "encode_captions", never)
         _, again = asked(bench, tmp_path / "k", "red left")
         assert again == first
         _, few = asked(bench, tmp_path / "k", "blue up", top=3)
@@ -144,13 +149,13 @@ def test_the_second_query_encodes_no_video_again(bench, tmp_path, monkeypatch):
     # another split has files of its own, and a run trained anew makes the old ones useless
     _, train = asked(bench, tmp_path / "k", "red left", split="train")
     assert len(train) == 24
-    training.run(spec("rap", epochs=2), **bench)
+    tiny.train(spec("rap", epochs=2), **bench)
     _, other = asked(bench, tmp_path / "k", "red left")
     assert other != first and len(list((tmp_path / "k").glob("videos-test-*"))) == 1
 
 
 def test_what_is_too_large_is_not_kept_and_said(bench, tmp_path, monkeypatch):
-    training.run(spec("zero_shot"), **bench)
+    tiny.train(spec("zero_shot"), **bench)
     monkeypatch.setattr(features, "KEPT_BYTES", 100)
     run, found = asked(bench, tmp_path / "k", "red left")
     assert len(found) == 16 and "not kept" in run.notes[0] and not (tmp_path / "k").exists()
@@ -167,20 +172,20 @@ def test_a_file_is_read_as_the_store_reads_it(tmp_path):
 
 
 def test_a_file_of_ones_own_is_ranked_by_its_pictures(bench, tmp_path):
-    training.run(spec("x_clip"), **bench)
+    tiny.train(spec("x_clip"), **bench)
     path = zoo.write(tmp_path / "own.mp4", codec="libx264", frames=30, fps=10, size=(64, 48))
     run = opening(bench)
     split = run.split("test")
     distinct, hits = rank.best_captions(run, str(path), split, top=5, keep=tmp_path / "k", progress=False)
     pictures = torch.from_numpy(single.read(path, sampler="uniform_mid", frames=tiny.FRAMES, size=tiny.SIZE))[None]
-    again = model.build(spec("x_clip"), bench["weights"], torch.device("cpu"))
+    again = model.build_model(spec("x_clip"), bench["weights"], torch.device("cpu"))
     again.restore(load_file(bench["out"] / "adapter.safetensors"))
-    again.mode_of(training=False)
-    tokenize = job.tokenizer.load(bench["weights"])
+    again.set_training(False)
+    tokenize = tokenizer.load(bench["weights"])
     with torch.no_grad():
-        video = again.frames(pictures, torch.ones(1, tiny.FRAMES, dtype=torch.bool))
+        video = again.encode_videos(pictures, torch.ones(1, tiny.FRAMES, dtype=torch.bool))
         for hit in hits:
-            text = again.texts(tokenize([distinct[hit.place]], tiny.WORDS))
+            text = again.encode_texts(tokenize([distinct[hit.index]], tiny.WORDS))
             assert hit.score == pytest.approx(again.scores(text, video).item(), abs=2e-5)
     for name, content in (("page.mp4", b"<html>quota</html>"), ("empty.avi", b"")):
         (tmp_path / name).write_bytes(content)
@@ -191,7 +196,7 @@ def test_a_file_of_ones_own_is_ranked_by_its_pictures(bench, tmp_path):
 
 
 def test_what_does_not_belong_to_the_run_is_refused(bench, tmp_path):
-    training.run(spec("cross_modal_adapter"), **bench)
+    tiny.train(spec("cross_modal_adapter"), **bench)
     run = opening(bench)
     with pytest.raises(PetvrError, match=r"unknown split of colours 'tets'.*did you mean 'test'"):
         run.split("tets")
@@ -220,7 +225,7 @@ def project(bench, tmp_path, monkeypatch):
     made = spec("zero_shot")
     results = tmp_path / "results"
     out = results / "runs" / made.id
-    training.run(made, **(bench | {"out": out}))
+    tiny.train(made, **(bench | {"out": out}))
     config = Config(seeds=[0], results=results, weights={"tiny": "x"}, device="cpu")
     (results / "weights").mkdir()
     (bench["weights"]).rename(results / "weights" / "tiny")

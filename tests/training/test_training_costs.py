@@ -3,7 +3,6 @@
 import pytest
 import training_bench as tiny
 
-from petvr import training
 from petvr.clip import config
 from petvr.costs import formula
 
@@ -11,8 +10,8 @@ from petvr.costs import formula
 def test_flops_of_a_run_are_those_of_its_step_or_of_its_evaluation(bench):
     clip = config.read(bench["weights"])
     score = 2 * 2 * clip.embed
-    trained = training.run(tiny.spec("full", setting={"rule": "everything"}, epochs=1), **bench)
+    trained = tiny.train(tiny.spec("full", setting={"rule": "everything"}, epochs=1), **bench)
     expected = formula.full_step(clip, tiny.FRAMES, tiny.WORDS) + 3 * score
     assert trained.cost.flops_per_pair == pytest.approx(expected)
-    plain = training.run(tiny.spec("zero_shot", train=False), **bench)
+    plain = tiny.train(tiny.spec("zero_shot", train=False), **bench)
     assert plain.cost.flops_per_pair == pytest.approx(formula.pair(clip, tiny.FRAMES, tiny.WORDS) + score)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from petvr.errors import PetvrError
-from petvr.training.data import Batches, evaluation_steps
+from petvr.training.batches import Batches
+from petvr.training.evaluate import evaluation_steps
 
 OWNER = np.repeat(np.arange(10), 3)
 
@@ -69,7 +70,7 @@ def test_each_video_of_a_batch_is_named_once():
     for step in range(batches.per_epoch):
         batch = batches.at(step)
         assert len(set(batch.videos.tolist())) == len(batch.videos)
-        assert batch.videos[batch.place].tolist() == OWNER[batch.captions].tolist()
+        assert batch.videos[batch.video_of_sample].tolist() == OWNER[batch.captions].tolist()
 
 
 def test_videos_without_captions_are_passed_over():

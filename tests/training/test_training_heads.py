@@ -6,10 +6,12 @@ import torch
 import training_bench as tiny
 from safetensors.torch import load_file
 
-from petvr import similarity, training
+from petvr import similarity
+from petvr.clip import tokenizer
+from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
 from petvr.retrieval import ranking
-from petvr.training import evaluate, job, model
+from petvr.training import evaluate, model
 
 torch.set_num_threads(1)
 SETTINGS = {"ju": {"prefix": 2, "postfix": 2}, "x_pool+vop": {"tokens": 3}}
@@ -26,22 +28,22 @@ def spec(method, **changes):
 @pytest.mark.parametrize("method", METHODS)
 def test_ranks_are_those_of_the_saved_head_one_pair_at_a_time(method, bench, monkeypatch):
     monkeypatch.setattr(type(bench["dataset"]), "per_video", 2)
-    monkeypatch.setattr(evaluate, "PICTURES", {"cpu": 5})  # texts in parts of several lengths
+    monkeypatch.setattr(evaluate, "FRAMES_PER_BATCH", {"cpu": 5})  # texts in parts of several lengths
     run = spec(method)
-    result = training.run(run, **bench)
+    result = tiny.train(run, **bench)
     assert result.cost.trainable_by_part["head"] > 0
-    again = model.build(run, bench["weights"], torch.device("cpu"))
+    again = model.build_model(run, bench["weights"], torch.device("cpu"))
     again.restore(load_file(bench["out"] / "adapter.safetensors"))
-    again.mode_of(training=False)
+    again.set_training(False)
     split = bench["dataset"].split("test")
     assert len(split.captions) == 2 * len(split.videos)
-    store, tokenize = job.FrameStore(bench["store"]), job.tokenizer.load(bench["weights"])
+    store, tokenize = FrameStore(bench["store"]), tokenizer.load(bench["weights"])
     scores = np.zeros((len(split.captions), len(split.videos)))
     with torch.no_grad():
-        texts = [again.texts(tokenize([caption], tiny.WORDS)) for caption in split.captions]
+        texts = [again.encode_texts(tokenize([caption], tiny.WORDS)) for caption in split.captions]
         for column, video in enumerate(split.videos):
             pixels, mask = (torch.from_numpy(part) for part in store.get([video]))
-            videos = again.frames(pixels, mask)
+            videos = again.encode_videos(pixels, mask)
             for row, text in enumerate(texts):
                 scores[row, column] = again.scores(text, videos)
     report = ranking.evaluate(np.round(scores, 5), split.caption_video)
@@ -53,7 +55,7 @@ def test_ranks_are_those_of_the_saved_head_one_pair_at_a_time(method, bench, mon
 
 def test_a_method_without_its_similarity_is_refused(bench):
     with pytest.raises(PetvrError, match=r"method 'x_pool' needs recipe.similarity 'x_pool', 'mean_pool' given"):
-        training.run(tiny.spec("x_pool"), **bench)
+        tiny.train(tiny.spec("x_pool"), **bench)
 
 
 SHAPES = {"activitynet": (4917, 4917, 64, 64), "msvd": (27763, 670, 12, 32)}

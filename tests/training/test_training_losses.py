@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from petvr.training import losses
+from petvr.training.model import clamp_logit_scale, contrastive, symmetric
 
 
 def by_hand(scores, scale):
@@ -21,33 +21,33 @@ def by_hand(scores, scale):
 
 def test_symmetric_loss_by_hand():
     scores = [[0.3, 0.1, -0.2], [0.5, 0.4, 0.0], [-0.1, 0.2, 0.6]]
-    loss = losses.symmetric(torch.tensor(scores), torch.tensor(math.log(5.0)))
+    loss = symmetric(torch.tensor(scores), torch.tensor(math.log(5.0)))
     assert float(loss) == pytest.approx(by_hand(scores, 5.0), rel=1e-6)
 
 
 def test_a_batch_that_cannot_be_told_apart_costs_log_n():
-    assert float(losses.symmetric(torch.zeros(7, 7), torch.tensor(4.6))) == pytest.approx(math.log(7))
+    assert float(symmetric(torch.zeros(7, 7), torch.tensor(4.6))) == pytest.approx(math.log(7))
 
 
 def test_both_directions_count_alike():
     scores = torch.randn(5, 5, generator=torch.Generator().manual_seed(0))
     scale = torch.tensor(1.0)
-    assert torch.allclose(losses.symmetric(scores, scale), losses.symmetric(scores.T, scale))
+    assert torch.allclose(symmetric(scores, scale), symmetric(scores.T, scale))
 
 
 def test_the_logit_scale_learns_and_is_clamped():
     scale = nn.Parameter(torch.tensor(math.log(100.0) + 1))
-    losses.symmetric(torch.eye(3), scale).backward()
+    symmetric(torch.eye(3), scale).backward()
     assert scale.grad is not None
-    losses.clamp_logit_scale(scale, 100.0)
+    clamp_logit_scale(scale, 100.0)
     assert scale.exp().item() == pytest.approx(100.0)
     low = nn.Parameter(torch.tensor(1.0))
-    losses.clamp_logit_scale(low, 100.0)
+    clamp_logit_scale(low, 100.0)
     assert low.item() == 1.0
 
 
 def test_every_level_has_a_loss_of_its_own():
     levels = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0))
-    loss = losses.contrastive(levels, (0.25, 0.75), torch.tensor(math.log(3.0)))
+    loss = contrastive(levels, (0.25, 0.75), torch.tensor(math.log(3.0)))
     expected = 0.25 * by_hand(levels[0].tolist(), 3.0) + 0.75 * by_hand(levels[1].tolist(), 3.0)
     assert float(loss) == pytest.approx(expected, rel=1e-5)

@@ -8,11 +8,11 @@ import torch
 import training_bench as tiny
 from torch import nn
 
-from petvr import training
 from petvr.clip.towers import Clip
 from petvr.errors import PetvrError
 from petvr.spec import Recipe
-from petvr.training import groups, model, optim, precision
+from petvr.training import model, precision
+from petvr.training import optimizer as optim
 
 HALF = ["clip4clip_fp16", "mv_adapter_fp16", "cma_fp16"]
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ def test_bert_adam_in_fp16_is_upstreams_number_by_number(lr, decay):
         lr_clip=lr, weight_decay=decay, schedule="constant", warmup=0.0, clip_tensor=None, no_decay="none"
     )
     parameter = nn.Parameter(torch.tensor(starts, dtype=torch.float16))
-    optimizer = optim.build(groups.make({"w": (parameter, "clip")}, recipe), recipe, 10)
+    optimizer = optim.build_optimizer(optim.parameter_groups({"w": (parameter, "clip")}, recipe), recipe, 10)
     assert optimizer.m["w"].dtype == optimizer.v["w"].dtype == torch.float16
     for step in range(1, 4):
         parameter.grad = torch.tensor(grads, dtype=torch.float16)
@@ -68,7 +68,7 @@ def test_small_gradients_lose_their_second_moment_and_get_another_rate():
     moved = {}
     for kind in (torch.float32, torch.float16):
         weight = nn.Parameter(torch.zeros(1, dtype=kind))
-        optimizer = optim.build(groups.make({"w": (weight, "clip")}, recipe), recipe, 10)
+        optimizer = optim.build_optimizer(optim.parameter_groups({"w": (weight, "clip")}, recipe), recipe, 10)
         weight.grad = torch.full((1,), 1e-4, dtype=kind)
         optimizer.step()
         moved[kind] = -weight.item()
@@ -76,7 +76,7 @@ def test_small_gradients_lose_their_second_moment_and_get_another_rate():
     assert moved[torch.float32] == pytest.approx(1e-7 * 1e-5 / (2e-10**0.5 + 1e-6), rel=1e-2)
     assert moved[torch.float16] == pytest.approx(1e-7 * 1e-5 / 1e-6, rel=0.1)
     near = nn.Parameter(torch.full((1,), 0.02, dtype=torch.float16))  # half a unit of the last place is 7.6e-6
-    optimizer = optim.build(groups.make({"w": (near, "clip")}, recipe), recipe, 10)
+    optimizer = optim.build_optimizer(optim.parameter_groups({"w": (near, "clip")}, recipe), recipe, 10)
     near.grad = torch.full((1,), 1e-2, dtype=torch.float16)
     optimizer.step()
     assert near.item() == f16(0.02)
@@ -85,7 +85,9 @@ def test_small_gradients_lose_their_second_moment_and_get_another_rate():
 def test_fp16_and_fp32_tensors_are_clipped_and_updated_side_by_side():
     recipe = tiny.recipe(lr_clip=1e-2, schedule="constant", warmup=0.0, weight_decay=0.0, clip_tensor=1.0)
     half, full = nn.Parameter(torch.ones(2).half()), nn.Parameter(torch.ones(2))
-    optimizer = optim.build(groups.make({"a": (half, "clip"), "b": (full, "clip")}, recipe), recipe, 10)
+    optimizer = optim.build_optimizer(
+        optim.parameter_groups({"a": (half, "clip"), "b": (full, "clip")}, recipe), recipe, 10
+    )
     half.grad, full.grad = torch.tensor([3.0, 0.0]).half(), torch.tensor([0.0, 4.0])
     assert float(optim.clip_all([half.grad, full.grad], 1.0)) == pytest.approx(5.0)
     assert half.grad.tolist() == pytest.approx([0.6, 0], rel=1e-3) and full.grad.tolist() == pytest.approx([0, 0.8])
@@ -99,8 +101,8 @@ def test_fp16_and_fp32_tensors_are_clipped_and_updated_side_by_side():
 
 def built(mode, method="full", bench=None, **setting):
     spec = tiny.spec(method, setting=setting, precision=mode, lr_clip=1e-3, lr_new=1e-3)
-    made = model.build(spec, bench["weights"], CPU)
-    made.mode_of(training=True)
+    made = model.build_model(spec, bench["weights"], CPU)
+    made.set_training(True)
     return made
 
 
@@ -115,8 +117,8 @@ def inputs():
 def loss(made):
     pixels, mask, ids = inputs()
     ids[:, -1] = made.adapted.clip.config.eot
-    texts = made.texts(ids)
-    return -made.scores(texts, made.frames(pixels, mask, texts["text"])).diagonal().sum()
+    texts = made.encode_texts(ids)
+    return -made.scores(texts, made.encode_videos(pixels, mask, texts["text"])).diagonal().sum()
 
 
 @pytest.mark.parametrize("mode", HALF)
@@ -182,7 +184,7 @@ def test_inserted_parameters_have_the_type_their_paper_gives_them(bench):
 
 @pytest.mark.parametrize("mode", HALF)
 def test_a_run_in_fp16_trains_resumes_from_its_state_and_says_so(bench, mode):
-    result = training.run(tiny.spec(epochs=2, precision=mode), **bench, checkpoint_steps=5)
+    result = tiny.train(tiny.spec(epochs=2, precision=mode), **bench, checkpoint_steps=5)
     assert result.spec.recipe.precision == mode
     assert result.evaluations[-1].train_loss < result.evaluations[1].train_loss + 0.5
 
@@ -190,7 +192,7 @@ def test_a_run_in_fp16_trains_resumes_from_its_state_and_says_so(bench, mode):
 def test_no_name_is_known_to_the_recipe_and_not_to_training():
     assert get_args(Recipe.model_fields["precision"].annotation) == precision.MODES
     with pytest.raises(PetvrError, match="did you mean 'cma_fp16'"):
-        precision.check("cma_fp1")
+        precision.check_precision("cma_fp1")
 
 
 def test_the_plain_modes_leave_every_weight_alone(bench):

@@ -1,5 +1,6 @@
 """A run that is killed or asked to stop anywhere ends as if nothing had happened, to the last bit."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,8 +15,9 @@ import training_bench as tiny
 from petvr import training
 from petvr.errors import PetvrError
 from petvr.result import Result
-from petvr.training import checkpoint, job
-from petvr.training.stop import Checkpointed, Stop
+from petvr.training import checkpoint, run
+from petvr.training.device import lock_state
+from petvr.training.signals import StopRequested, StopSignal
 
 HERE = Path(__file__).parent
 
@@ -29,7 +31,7 @@ def start(folder, place):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
-    result = training.run(tiny.resumable(), **tiny.everything(folder))
+    result = tiny.train(tiny.resumable(), **tiny.everything(folder))
     return tiny.outcome(result, folder / "out")
 
 
@@ -41,7 +43,7 @@ def test_a_killed_run_ends_bit_for_bit_as_an_uninterrupted_one(place, tmp_path, 
     assert child.returncode == -signal.SIGKILL
     assert not (tmp_path / "out" / "result.json").exists()
     assert list((tmp_path / "state").glob("step-*.safetensors"))
-    result = training.run(tiny.resumable(), **options)
+    result = tiny.train(tiny.resumable(), **options)
     assert tiny.outcome(result, tmp_path / "out") == uninterrupted
     assert result.cost.resumed == 1
     assert Result.read(tmp_path / "out" / "result.json") == result
@@ -50,19 +52,23 @@ def test_a_killed_run_ends_bit_for_bit_as_an_uninterrupted_one(place, tmp_path, 
 
 def test_leaving_between_any_two_steps_changes_nothing(bench, uninterrupted, monkeypatch):
     """Stopped after every single step and evaluation, and started again as often."""
-    original, result, starts = job.work, None, 0
+    result, starts = None, 0
 
-    def one_thing(loop, saver, report, stop):
-        advance = loop.advance
-        loop.advance = lambda: (advance(), stop.ask("SIGTERM"))
-        original(loop, saver, report, stop)
+    @contextlib.contextmanager
+    def stopped_after_one_thing():
+        stop = StopSignal()
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("train_step", "evaluate_step"):
+                original = getattr(run, name)
+                patch.setattr(run, name, lambda *given, one=original: (one(*given), stop.request("SIGTERM")))
+            yield stop
 
-    monkeypatch.setattr(job, "work", one_thing)
+    monkeypatch.setattr(run, "catch_signals", stopped_after_one_thing)
     while result is None:
         starts += 1
         try:
-            result = training.run(tiny.resumable(), **bench)
-        except Checkpointed as left:
+            result = tiny.train(tiny.resumable(), **bench)
+        except StopRequested as left:
             assert left.code == training.EXIT_CHECKPOINTED
     assert tiny.outcome(result, bench["out"]) == uninterrupted
     assert starts == 9 + 4 + 1 and result.cost.resumed == starts - 1
@@ -72,32 +78,33 @@ def test_leaving_between_any_two_steps_changes_nothing(bench, uninterrupted, mon
 def test_a_signal_ends_the_process_with_the_named_code_and_its_state(number, tmp_path, uninterrupted):
     options = tiny.everything(tmp_path)
     log = tmp_path / "out" / "log.txt"
-    child = start(tmp_path, "slow")
-    while not (log.exists() and "epoch 1, step 3" in log.read_text()):
+    child = start(tmp_path, "waiting")
+    while not (tmp_path / "waiting").exists():
         assert child.poll() is None
         time.sleep(0.05)
     child.send_signal(number)
+    (tmp_path / "go").touch()
     child.communicate()
     assert child.returncode == training.EXIT_CHECKPOINTED
-    assert f"{number.name} at step" in log.read_text() and "the state is saved" in log.read_text()
-    result = training.run(tiny.resumable(), **options)
+    assert f"{number.name} at step 5 of 9" in log.read_text() and "the state is saved" in log.read_text()
+    result = tiny.train(tiny.resumable(), **options)
     assert tiny.outcome(result, tmp_path / "out") == uninterrupted
 
 
 def test_an_evaluation_is_left_early_and_done_again(bench, uninterrupted, monkeypatch):
     asked = []
 
-    def pause(self):
+    def raise_if_stopped(self):
         asked.append(1)
         if len(asked) == 7:
-            self.ask("SIGUSR2")
+            self.request("SIGUSR2")
         original(self)
 
-    original = Stop.pause
-    monkeypatch.setattr(Stop, "pause", pause)
-    with pytest.raises(Checkpointed):
-        training.run(tiny.resumable(), **bench)
-    assert tiny.outcome(training.run(tiny.resumable(), **bench), bench["out"]) == uninterrupted
+    original = StopSignal.raise_if_stopped
+    monkeypatch.setattr(StopSignal, "raise_if_stopped", raise_if_stopped)
+    with pytest.raises(StopRequested):
+        tiny.train(tiny.resumable(), **bench)
+    assert tiny.outcome(tiny.train(tiny.resumable(), **bench), bench["out"]) == uninterrupted
 
 
 def stopped(bench, at=(4, 6), **changes):
@@ -106,26 +113,25 @@ def stopped(bench, at=(4, 6), **changes):
     class Killed(Exception):
         pass
 
-    def work(loop, saver, report, stop):
-        while loop.progress.step < at[-1]:
-            loop.advance()
-            if loop.progress.step in at:
-                saver.save()
-        raise Killed
+    def save_if_due(checkpoints, state):
+        if state.step in at:
+            assert checkpoints.save(state)
+        if state.step == at[-1]:
+            raise Killed
 
     spec = tiny.resumable()
     spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update=changes)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "work", work)
+        patch.setattr(checkpoint.Checkpointer, "save_if_due", save_if_due)
         with pytest.raises(Killed):
-            training.run(spec, **bench)
+            tiny.train(spec, **bench)
     return sorted(bench["state"].glob("step-*.safetensors"))
 
 
 def test_a_truncated_checkpoint_is_named_and_the_one_before_is_taken(bench, uninterrupted):
     older, newer = stopped(bench)
     newer.write_bytes(newer.read_bytes()[:-100])
-    result = training.run(tiny.resumable(), **bench)
+    result = tiny.train(tiny.resumable(), **bench)
     assert tiny.outcome(result, bench["out"]) == uninterrupted
     log = (bench["out"] / "log.txt").read_text()
     assert f"warning: {newer}: truncated or no checkpoint" in log and f"continuing with {older.name}" in log
@@ -137,14 +143,14 @@ def test_a_flipped_bit_is_found(bench, uninterrupted):
     data = bytearray(newer.read_bytes())
     data[-5] ^= 1
     newer.write_bytes(data)
-    assert tiny.outcome(training.run(tiny.resumable(), **bench), bench["out"]) == uninterrupted
+    assert tiny.outcome(tiny.train(tiny.resumable(), **bench), bench["out"]) == uninterrupted
     assert f"warning: {newer}: damaged" in (bench["out"] / "log.txt").read_text()
 
 
 def test_without_a_usable_checkpoint_the_run_starts_again(bench, uninterrupted):
     for path in stopped(bench):
         path.write_bytes(b"")
-    result = training.run(tiny.resumable(), **bench)
+    result = tiny.train(tiny.resumable(), **bench)
     assert tiny.outcome(result, bench["out"]) == uninterrupted
     assert result.cost.resumed == 0
     assert "starting from the beginning" in (bench["out"] / "log.txt").read_text()
@@ -152,7 +158,7 @@ def test_without_a_usable_checkpoint_the_run_starts_again(bench, uninterrupted):
 
 def test_a_checkpoint_of_another_recipe_is_not_taken(bench, uninterrupted):
     _, foreign = stopped(bench, lr_new=0.5)
-    result = training.run(tiny.resumable(), **bench)
+    result = tiny.train(tiny.resumable(), **bench)
     assert tiny.outcome(result, bench["out"]) == uninterrupted
     assert result.cost.resumed == 0
     assert f"warning: {foreign}: of another recipe, data or weights" in (bench["out"] / "log.txt").read_text()
@@ -160,10 +166,10 @@ def test_a_checkpoint_of_another_recipe_is_not_taken(bench, uninterrupted):
 
 def test_a_foreign_file_under_the_runs_own_name_is_not_taken(bench, uninterrupted):
     _, mine = stopped(bench)
-    identity = checkpoint.State(9, {"model/x": torch.zeros(2)}, {})
-    written = checkpoint.save(bench["state"] / "other", identity, {"spec": "another"})
+    foreign = checkpoint.Checkpoint(9, {"model/x": torch.zeros(2)}, {})
+    written = checkpoint.write_checkpoint(bench["state"] / "other", foreign, {"spec": "another"})
     written.rename(mine)
-    result = training.run(tiny.resumable(), **bench)
+    result = tiny.train(tiny.resumable(), **bench)
     assert tiny.outcome(result, bench["out"]) == uninterrupted
     assert f"warning: {mine}: of another run (spec another" in (bench["out"] / "log.txt").read_text()
 
@@ -174,13 +180,13 @@ def test_only_the_two_newest_checkpoints_are_kept(bench):
 
 def test_resume_false_starts_again(bench, uninterrupted):
     stopped(bench)
-    result = training.run(tiny.resumable(), **bench, resume=False)
+    result = tiny.train(tiny.resumable(), **bench, resume=False)
     assert result.cost.resumed == 0 and tiny.outcome(result, bench["out"]) == uninterrupted
 
 
 def test_two_processes_cannot_do_one_run(bench):
-    with job.locked(bench["state"]), pytest.raises(PetvrError, match="another process is at this run"):
-        training.run(tiny.resumable(), **bench)
+    with lock_state(bench["state"]), pytest.raises(PetvrError, match="another process is at this run"):
+        tiny.train(tiny.resumable(), **bench)
 
 
 def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_run(bench, uninterrupted, monkeypatch):
@@ -188,6 +194,6 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_run(bench, uninte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "_write", full)
-    result = training.run(tiny.resumable(), **bench, checkpoint_steps=2)
+    result = tiny.train(tiny.resumable(), **bench, checkpoint_steps=2)
     assert tiny.outcome(result, bench["out"]) == uninterrupted
     assert "No space left on device; going on without this checkpoint" in (bench["out"] / "log.txt").read_text()

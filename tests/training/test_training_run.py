@@ -11,18 +11,20 @@ import torch
 import training_bench as tiny
 from safetensors.torch import load_file
 
-from petvr import atomic, training
-from petvr.clip import weights
+from petvr import atomic
+from petvr.clip import tokenizer, weights
 from petvr.data.frames.index import Problem, Stamp
-from petvr.data.frames.store import Item, build
+from petvr.data.frames.store import FrameStore, Item, build
 from petvr.errors import PetvrError
 from petvr.result import Result
 from petvr.retrieval import metrics
-from petvr.training import evaluate, job, model, output
+from petvr.training import evaluate, model, result_writer, run
+from petvr.training.batches import TokenizedCaptions, open_training_data
+from petvr.training.data import DatasetCheck, open_splits
 
 
 def test_training_learns_and_the_result_says_how(bench):
-    result = training.run(tiny.spec(epochs=12, lr_clip=2e-3), **bench)
+    result = tiny.train(tiny.spec(epochs=12, lr_clip=2e-3), **bench)
     first, last = result.evaluations[0], result.evaluations[-1]
     assert (first.epoch, first.step, first.train_loss) == (0, 0, None)
     assert [evaluation.epoch for evaluation in result.evaluations] == list(range(13))
@@ -38,18 +40,18 @@ def test_training_learns_and_the_result_says_how(bench):
 def test_metrics_are_those_of_the_model_that_was_saved(bench):
     """Ranks from the saved tensors, one pair at a time, without the evaluation's code."""
     spec = tiny.spec("cross_modal_adapter", setting={"r": 4, "ds": 4}, lr_new=1e-2, similarity="query_aware", epochs=2)
-    result = training.run(spec, **bench)
-    again = model.build(spec, bench["weights"], torch.device("cpu"))
+    result = tiny.train(spec, **bench)
+    again = model.build_model(spec, bench["weights"], torch.device("cpu"))
     again.restore(load_file(bench["out"] / "adapter.safetensors"))
-    again.mode_of(training=False)
+    again.set_training(False)
     split = bench["dataset"].split("test")
-    store, tokenize = job.FrameStore(bench["store"]), job.tokenizer.load(bench["weights"])
+    store, tokenize = FrameStore(bench["store"]), tokenizer.load(bench["weights"])
     scores = np.zeros((16, 16))
     with torch.no_grad():
-        texts = [again.texts(tokenize([caption], tiny.WORDS)) for caption in split.captions]
+        texts = [again.encode_texts(tokenize([caption], tiny.WORDS)) for caption in split.captions]
         for column, video in enumerate(split.videos):
             pixels, mask = (torch.from_numpy(part) for part in store.get([video]))
-            frames = again.frames(pixels, mask)
+            frames = again.encode_videos(pixels, mask)
             for row, text in enumerate(texts):
                 scores[row, column] = again.scores(text, frames)
     scores = np.round(scores, 5)  # equal captions tie, whatever the batch
@@ -64,9 +66,7 @@ def test_metrics_are_those_of_the_model_that_was_saved(bench):
 
 def test_the_same_seed_gives_the_same_and_another_seed_another_run(tmp_path, bench):
     def outcome(name, **changes):
-        result = training.run(
-            tiny.spec("full", **changes), **(bench | {"out": tmp_path / name, "state": tmp_path / "s"})
-        )
+        result = tiny.train(tiny.spec("full", **changes), **(bench | {"out": tmp_path / name, "state": tmp_path / "s"}))
         return tiny.outcome(result, tmp_path / name)
 
     assert outcome("one") == outcome("two")
@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_and_another_seed_another_run(tmp_path, ben
 
 
 def test_evaluation_only_trains_nothing(bench):
-    result = training.run(tiny.spec("zero_shot", train=False, dsl="none"), **bench)
+    result = tiny.train(tiny.spec("zero_shot", train=False, dsl="none"), **bench)
     assert len(result.evaluations) == 1 and result.evaluations[0].dsl is None
     assert result.selected == {"best_on_test": 0, "last": 0}
     assert result.cost.trainable == 0 and result.cost.pairs_per_second is None
@@ -86,8 +86,8 @@ def test_evaluation_only_trains_nothing(bench):
 
 
 def test_zero_shot_is_epoch_0_of_full_tuning(tmp_path, bench):
-    tuned = training.run(tiny.spec("full"), **bench)
-    alone = training.run(tiny.spec("zero_shot", train=False), **(bench | {"out": tmp_path / "zero"}))
+    tuned = tiny.train(tiny.spec("full"), **bench)
+    alone = tiny.train(tiny.spec("zero_shot", train=False), **(bench | {"out": tmp_path / "zero"}))
     assert alone.evaluations[0] == tuned.evaluations[0]
     assert alone.data == tuned.data
 
@@ -95,7 +95,7 @@ def test_zero_shot_is_epoch_0_of_full_tuning(tmp_path, bench):
 @pytest.mark.parametrize("rule", ["best_on_test", "last"])
 def test_the_adapter_is_that_of_the_selected_evaluation(bench, rule, monkeypatch):
     states, evaluated = [], []
-    original = evaluate.rank
+    original = evaluate.rank_test_split
 
     def rank(made, *arguments, **options):
         states.append(made.state())
@@ -105,8 +105,8 @@ def test_the_adapter_is_that_of_the_selected_evaluation(bench, rule, monkeypatch
             report.plain.t2v[:] = 1.0
         return report
 
-    monkeypatch.setattr(evaluate, "rank", rank)
-    result = training.run(tiny.spec(epochs=4, selection=rule), **bench)
+    monkeypatch.setattr(evaluate, "rank_test_split", rank)
+    result = tiny.train(tiny.spec(epochs=4, selection=rule), **bench)
     chosen = {"best_on_test": 2, "last": 4}
     assert result.selected == chosen
     saved = load_file(bench["out"] / "adapter.safetensors")
@@ -115,24 +115,24 @@ def test_the_adapter_is_that_of_the_selected_evaluation(bench, rule, monkeypatch
 
 
 def test_frozen_means_untouched_and_the_logit_scale_follows_the_recipe(bench):
-    result = training.run(tiny.spec("bias", logit_scale="frozen"), **bench)
+    result = tiny.train(tiny.spec("bias", logit_scale="frozen"), **bench)
     names = load_file(bench["out"] / "adapter.safetensors").keys()
     assert names and all(name.endswith("bias") for name in names)
     assert result.cost.trainable == result.cost.trainable_by_part["clip"] > 0
-    training.run(tiny.spec("bias", logit_scale="train", logit_scale_max=2.0), **bench)
+    tiny.train(tiny.spec("bias", logit_scale="train", logit_scale_max=2.0), **bench)
     saved = load_file(bench["out"] / "adapter.safetensors")
     assert saved["clip.logit_scale"].exp().item() < 2.0001  # it began at 14.3
 
 
 def test_several_evaluations_an_epoch(bench):
-    result = training.run(tiny.spec(epochs=2, evaluations_per_epoch=3), **bench)
+    result = tiny.train(tiny.spec(epochs=2, evaluations_per_epoch=3), **bench)
     assert [evaluation.step for evaluation in result.evaluations] == [0, 2, 4, 6, 8, 10, 12]
     assert [evaluation.epoch for evaluation in result.evaluations] == [0, 1, 1, 1, 2, 2, 2]
 
 
 def test_several_captions_a_test_video(bench):
     bench["dataset"].per_video = 2
-    result = training.run(tiny.spec(epochs=1), **bench)
+    result = tiny.train(tiny.spec(epochs=1), **bench)
     assert result.data.test_captions == 32 and result.data.test_videos == 16
     with np.load(bench["out"] / "ranks.npz") as file:
         assert file["1/plain/t2v"].shape == (32,) and file["1/plain/v2t"].shape == (16,)
@@ -147,7 +147,7 @@ def test_videos_with_the_same_caption_share_their_places(bench):
             split = super()._read_split(which)
             return type(split)(split.name, split.videos, ("a thing",) * len(split.captions), split.caption_video)
 
-    result = training.run(tiny.spec("zero_shot", train=False), **(bench | {"dataset": Mute(bench["out"])}))
+    result = tiny.train(tiny.spec("zero_shot", train=False), **(bench | {"dataset": Mute(bench["out"])}))
     evaluation = result.evaluations[0]
     assert evaluation.plain["v2t"]["MnR"] == 8.5 and evaluation.plain["v2t"]["R@5"] == 0
     assert evaluation.plain["t2v"]["MnR"] == 8.5  # every rank once
@@ -155,10 +155,10 @@ def test_videos_with_the_same_caption_share_their_places(bench):
 
 
 def test_bf16_runs_and_says_so(bench):
-    result = training.run(tiny.spec(epochs=1, precision="bf16"), **bench)
+    result = tiny.train(tiny.spec(epochs=1, precision="bf16"), **bench)
     assert result.spec.recipe.precision == "bf16"
     assert np.isfinite(result.evaluations[1].train_loss)
-    exact = training.run(tiny.spec(epochs=1), **bench)
+    exact = tiny.train(tiny.spec(epochs=1), **bench)
     assert result.evaluations[1].train_loss != exact.evaluations[1].train_loss
     assert result.evaluations[1].train_loss == pytest.approx(exact.evaluations[1].train_loss, rel=0.05)
 
@@ -176,25 +176,25 @@ def test_missing_videos_stop_the_run_and_are_named(bench):
     with pytest.raises(
         PetvrError, match=r"1 of 24 train videos are missing, the first is 'train5' \(not in the store\)"
     ):
-        training.run(tiny.spec(), **holes)
+        tiny.train(tiny.spec(), **holes)
     with pytest.raises(PetvrError, match=r"1 of 16 test videos.*'test3' \(truncated: moov atom not found\)"):
-        training.run(tiny.spec("zero_shot", train=False), **holes)
+        tiny.train(tiny.spec("zero_shot", train=False), **holes)
 
 
 def test_missing_videos_are_recorded_on_request(bench):
-    result = training.run(tiny.spec(epochs=1), **missing_some(bench, ["test3", "train5"]), missing="record")
+    result = tiny.train(tiny.spec(epochs=1), **missing_some(bench, ["test3", "train5"]), missing="record")
     assert result.data.missing == ["test3", "train5"]
     assert (result.data.train_videos, result.data.train_videos_official) == (23, 24)
     assert (result.data.test_videos, result.data.test_videos_official, result.data.test_captions) == (15, 16, 15)
     assert result.data.data_class == "D"
-    assert result.data.digest != training.run(tiny.spec(epochs=1), **bench).data.digest
+    assert result.data.digest != tiny.train(tiny.spec(epochs=1), **bench).data.digest
 
 
 def test_a_store_of_another_recipe_is_refused(bench):
     with pytest.raises(PetvrError, match="frames 3, the recipe asks for 12"):
-        training.run(tiny.spec(frames=12), **bench)
+        tiny.train(tiny.spec(frames=12), **bench)
     with pytest.raises(PetvrError, match="sampler uniform_mid, the recipe asks for round_1fps"):
-        training.run(tiny.spec(sampler="round_1fps"), **bench)
+        tiny.train(tiny.spec(sampler="round_1fps"), **bench)
 
 
 @pytest.mark.parametrize(
@@ -209,25 +209,25 @@ def test_a_store_of_another_recipe_is_refused(bench):
 )
 def test_bad_recipes_get_one_line(bench, changes, message):
     with pytest.raises(PetvrError, match=message) as caught:
-        training.run(tiny.spec(**changes), **bench)
+        tiny.train(tiny.spec(**changes), **bench)
     assert "\n" not in str(caught.value)
 
 
 def test_a_method_that_trains_nothing_is_not_trained(bench):
     with pytest.raises(PetvrError, match="trains nothing"):
-        training.run(tiny.spec("zero_shot", logit_scale="frozen"), **bench)
+        tiny.train(tiny.spec("zero_shot", logit_scale="frozen"), **bench)
 
 
 def test_bad_devices_and_threads_are_named(bench):
     with pytest.raises(PetvrError, match="device 'gpu9' cannot be used"):
-        training.run(tiny.spec(), **(bench | {"device": "gpu9"}))
+        tiny.train(tiny.spec(), **(bench | {"device": "gpu9"}))
     with pytest.raises(PetvrError, match="threads: '0'"):
-        training.run(tiny.spec(), **(bench | {"threads": 0}))
+        tiny.train(tiny.spec(), **(bench | {"threads": 0}))
 
 
 def test_a_diverged_run_stops_with_its_step(bench):
     with pytest.raises(PetvrError, match="loss is nan at step 6"):
-        training.run(tiny.spec(lr_clip=1e30, clip_global=None, clip_tensor=None), **bench)
+        tiny.train(tiny.spec(lr_clip=1e30, clip_global=None, clip_tensor=None), **bench)
     assert not (bench["out"] / "result.json").exists()
 
 
@@ -240,11 +240,12 @@ def test_a_full_disk_loses_nothing(bench, monkeypatch):
 
     monkeypatch.setattr(atomic, "write_json", full)
     with pytest.raises(PetvrError, match=r"result.json: cannot be written: No space.*state is kept in .*make room"):
-        training.run(tiny.spec(), **bench)
+        tiny.train(tiny.spec(), **bench)
     assert not (bench["out"] / "result.json").exists()
     monkeypatch.setattr(atomic, "write_json", write_json)
-    monkeypatch.setattr(job.Loop, "advance", None)  # nothing is left to do
-    result = training.run(tiny.spec(), **bench)
+    for name in ("train_step", "evaluate_step"):
+        monkeypatch.setattr(run, name, None)  # nothing is left to do
+    result = tiny.train(tiny.spec(), **bench)
     assert result.cost.resumed == 1 and len(result.evaluations) == 4
     assert not bench["state"].exists()
 
@@ -255,22 +256,24 @@ def test_a_really_full_device_is_one_line(bench, monkeypatch):
         with open("/dev/full", "wb") as full:
             full.write(b"x" * 10**6)
 
-    monkeypatch.setattr(output.np, "savez_compressed", onto_full)
+    monkeypatch.setattr(result_writer.np, "savez_compressed", onto_full)
     with pytest.raises(PetvrError, match=r"ranks.npz: cannot be written: No space left on device"):
-        training.run(tiny.spec(epochs=1), **bench)
+        tiny.train(tiny.spec(epochs=1), **bench)
     assert list(bench["state"].glob("step-000000006-*.safetensors"))
 
 
 def test_provenance_and_cost(bench):
-    result = training.run(tiny.spec(epochs=1), **bench)
-    told = result.provenance
-    assert told.packages["torch"].startswith(torch.__version__.split("+")[0]) and "numpy" in told.packages
-    assert told.hardware["threads"] == 1 and told.hardware["device"] == "cpu"
-    assert told.started <= told.finished and told.started.endswith("+00:00")
-    assert told.spec_digest == result.spec.digest() and told.weights_digest == weights.digest(bench["weights"])
+    result = tiny.train(tiny.spec(epochs=1), **bench)
+    provenance = result.provenance
+    assert provenance.packages["torch"].startswith(torch.__version__.split("+")[0]) and "numpy" in provenance.packages
+    assert provenance.hardware["threads"] == 1 and provenance.hardware["device"] == "cpu"
+    assert provenance.started <= provenance.finished and provenance.started.endswith("+00:00")
+    assert provenance.spec_digest == result.spec.digest() and provenance.weights_digest == weights.digest(
+        bench["weights"]
+    )
     assert result.cost.peak_memory_bytes > 50 * 2**20
     assert result.cost.pairs_per_second == pytest.approx(48 / result.cost.train_seconds)
-    assert result.data.frames_digest == job.FrameStore(bench["store"]).digest
+    assert result.data.frames_digest == FrameStore(bench["store"]).digest
 
 
 def test_the_source_revision_is_that_of_the_checkout(tmp_path):
@@ -282,24 +285,24 @@ def test_the_source_revision_is_that_of_the_checkout(tmp_path):
 
     source = tmp_path / "src"
     source.mkdir()
-    assert job.provenance.git(source) == (None, None)
+    assert result_writer.source_revision(source) == (None, None)
     git("init", "-q")
     (source / "__init__.py").write_text("")
-    assert job.provenance.git(source) == (None, None), "not tracked: some other project's checkout"
+    assert result_writer.source_revision(source) == (None, None), "not tracked: some other project's checkout"
     git("add", ".")
     git("commit", "-qm", "one")
     revision = git("rev-parse", "HEAD").strip()
-    assert job.provenance.git(source) == (revision, False)
+    assert result_writer.source_revision(source) == (revision, False)
     (source / "__init__.py").write_text("x = 1")
-    assert job.provenance.git(source) == (revision, True)
+    assert result_writer.source_revision(source) == (revision, True)
 
 
 def test_lines_without_a_terminal_and_a_bar_with_one(bench, capsys):
-    training.run(tiny.spec(epochs=1), **(bench | {"progress": None}))
+    tiny.train(tiny.spec(epochs=1), **(bench | {"progress": None}))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("epoch 0, step 0: t2v R@1") and lines[-1].startswith("done: epoch 1")
     assert not any("\x1b" in line or "━" in line for line in lines)
-    training.run(tiny.spec(epochs=1), **(bench | {"progress": True}))
+    tiny.train(tiny.spec(epochs=1), **(bench | {"progress": True}))
     assert "6/6" in capsys.readouterr().err
     log = (bench["out"] / "log.txt").read_text().splitlines()
     assert len([line for line in log if "epoch 1, step 6" in line and "done" not in line]) == 2
@@ -307,60 +310,61 @@ def test_lines_without_a_terminal_and_a_bar_with_one(bench, capsys):
 
 def test_each_test_video_is_encoded_once_and_each_batch_reads_a_video_once(bench, monkeypatch):
     reads = []
-    original = job.FrameStore.get_rows
+    original = FrameStore.get_rows
 
     def get_rows(self, rows, out=None):
         reads.append(rows.tolist())
         return original(self, rows, out)
 
-    monkeypatch.setattr(job.FrameStore, "get_rows", get_rows)
-    training.run(tiny.spec(epochs=2), **bench)
+    monkeypatch.setattr(FrameStore, "get_rows", get_rows)
+    tiny.train(tiny.spec(epochs=2), **bench)
     evaluations = [rows for rows in reads if len(rows) == 16]
     assert len(evaluations) == 3 and len(reads) == 3 + 12
     assert all(len(set(rows)) == len(rows) for rows in reads)
 
 
 def test_the_size_of_evaluation_batches_changes_nothing(tmp_path, bench):
-    one = training.run(tiny.spec("zero_shot", train=False), **bench)
-    two = training.run(tiny.spec("zero_shot", train=False), **bench, pictures=5)
+    one = tiny.train(tiny.spec("zero_shot", train=False), **bench)
+    two = tiny.train(tiny.spec("zero_shot", train=False), **bench, eval_frames_per_batch=5)
     assert one.evaluations == two.evaluations
 
 
 def test_scores_computed_in_parts_are_the_scores(bench, monkeypatch):
-    one = training.run(tiny.spec("zero_shot", train=False, similarity="query_aware"), **bench)
+    one = tiny.train(tiny.spec("zero_shot", train=False, similarity="query_aware"), **bench)
     monkeypatch.setattr(evaluate, "KEPT", 0)
     monkeypatch.setattr(evaluate, "SCRATCH", {"cpu": 16 * 4 * tiny.FRAMES * 3})
-    two = training.run(tiny.spec("zero_shot", train=False, similarity="query_aware"), **bench)
+    two = tiny.train(tiny.spec("zero_shot", train=False, similarity="query_aware"), **bench)
     assert one.evaluations == two.evaluations
 
 
 def test_repeated_videos_are_encoded_once_only_where_that_is_the_same(bench):
     """The loss of a batch in which videos meet themselves equals the loss with every sample encoded for itself."""
     spec = tiny.spec("full", batch=40)
-    frames = job.FrameStore(bench["store"])
-    splits = job.open_splits(spec, bench["dataset"], frames, "strict")
-    loop = job.build(spec, bench["weights"], frames, splits, torch.device("cpu"), job.Stop(), None)
-    batch = loop.training.batches.at(0)
-    assert len(batch.videos) < 40 and loop.once_per_video
-    once = loop.loss(batch)
-    loop.once_per_video = False
-    assert torch.allclose(once, loop.loss(batch), rtol=1e-5)
+    frames = FrameStore(bench["store"])
+    train = open_splits(spec, bench["dataset"], frames, "strict", DatasetCheck()).train.split
+    cpu, tokenize = torch.device("cpu"), tokenizer.load(bench["weights"])
+    built = model.build_model(spec, bench["weights"], cpu)
+    data = open_training_data(spec, train, built, frames, tokenize)
+    assert len(data.batches.at(0).videos) < 40 and data.once_per_video
+    once = built.loss(data.at(0, cpu))
+    data.once_per_video = False
+    assert len(data.at(0, cpu).pixels) == 40
+    assert torch.allclose(once, built.loss(data.at(0, cpu)), rtol=1e-5)
     dropout = tiny.spec("cross_modal_adapter", setting={"r": 4, "ds": 4, "dropout": 0.1})
-    assert not job.build(
-        dropout, bench["weights"], frames, splits, torch.device("cpu"), job.Stop(), None
-    ).once_per_video
+    built = model.build_model(dropout, bench["weights"], cpu)
+    assert not open_training_data(dropout, train, built, frames, tokenize).once_per_video
 
 
 def test_padding_is_left_out_and_changes_nothing(bench):
-    tokenize = job.tokenizer.load(bench["weights"])
-    texts = job.Texts.of(["red", "blue up", "red"], tokenize, tiny.WORDS)
-    assert len(texts) == 2 and texts.place.tolist() == [0, 1, 0]
+    tokenize = tokenizer.load(bench["weights"])
+    texts = TokenizedCaptions.of(["red", "blue up", "red"], tokenize, tiny.WORDS)
+    assert len(texts) == 2 and texts.distinct.tolist() == [0, 1, 0]
     assert texts.of_captions(np.array([2, 0])).shape == (2, 5)  # SOT, three letters, EOT
     assert texts.of_captions(np.array([0, 1])).shape == (2, 8)
-    made = model.build(tiny.spec("full"), bench["weights"], torch.device("cpu"))
-    whole = made.texts(tokenize(["red", "blue up"], tiny.WORDS))
-    assert torch.allclose(made.texts(texts.rows(torch.tensor([0, 1])))["text"], whole["text"], atol=1e-6)
-    one = made.texts(texts.rows(torch.tensor([0])))["text"]
+    made = model.build_model(tiny.spec("full"), bench["weights"], torch.device("cpu"))
+    whole = made.encode_texts(tokenize(["red", "blue up"], tiny.WORDS))
+    assert torch.allclose(made.encode_texts(texts.rows(torch.tensor([0, 1])))["text"], whole["text"], atol=1e-6)
+    one = made.encode_texts(texts.rows(torch.tensor([0])))["text"]
     assert torch.allclose(one, whole["text"][:1], atol=1e-6)
 
 
@@ -389,8 +393,8 @@ def test_from_video_files_to_a_result(tmp_path):
     tiny.write_weights(tmp_path / "weights")
     options = tiny.arguments(tmp_path) | {"dataset": dataset}
     with pytest.raises(PetvrError, match="1 of 3 test videos are missing, the first is 'test2'"):
-        training.run(tiny.spec(batch=2), **options)
-    result = training.run(tiny.spec(batch=2), **options, missing="record")
+        tiny.train(tiny.spec(batch=2), **options)
+    result = tiny.train(tiny.spec(batch=2), **options, missing="record")
     assert result.data.test_videos == 2 and result.data.missing == ["test2"]
     assert len(result.evaluations) == 4 and result.data.frames_digest == report.digest
 
@@ -403,6 +407,6 @@ def test_the_package_and_its_version_load_without_torch():
 
 
 def test_the_result_is_plain_json(bench):
-    training.run(tiny.spec(epochs=1), **bench, world="synthetic")
+    tiny.train(tiny.spec(epochs=1), **bench, world="synthetic")
     data = json.loads((bench["out"] / "result.json").read_text())
     assert data["data"]["world"] == "synthetic" and data["spec"]["recipe"]["lr_new"] == 1e-3

@@ -4,8 +4,8 @@ import pytest
 
 from petvr.data.datasets.base import Split
 from petvr.errors import PetvrError
-from petvr.result import Evaluation, data_class
-from petvr.training import missing, select
+from petvr.result import Evaluation, best_evaluation, check_selection_metric, data_class, selected_evaluations
+from petvr.training.data import available_split
 
 
 def evaluation(step, r1, mnr=5.0):
@@ -15,22 +15,22 @@ def evaluation(step, r1, mnr=5.0):
 
 def test_of_equal_evaluations_the_later_wins():
     series = [evaluation(0, 90.0), evaluation(1, 40.0), evaluation(2, 45.0), evaluation(3, 45.0), evaluation(4, 44.0)]
-    assert select.select(series, "t2v/R@1") == {"best_on_test": 3, "last": 4}
+    assert selected_evaluations(series, "t2v/R@1") == {"best_on_test": 3, "last": 4}
 
 
 def test_ranks_are_better_when_they_are_smaller():
     series = [evaluation(1, 40.0, mnr=9.0), evaluation(2, 30.0, mnr=3.0), evaluation(3, 50.0, mnr=7.0)]
-    assert select.best(series, "v2t/MnR") == 1
-    assert select.best(series, "t2v/RSum") == 2
+    assert best_evaluation(series, "v2t/MnR") == 1
+    assert best_evaluation(series, "t2v/RSum") == 2
 
 
 def test_an_untrained_run_has_one_evaluation():
-    assert select.select([evaluation(0, 30.0)], "t2v/R@1") == {"best_on_test": 0, "last": 0}
+    assert selected_evaluations([evaluation(0, 30.0)], "t2v/R@1") == {"best_on_test": 0, "last": 0}
 
 
 def test_unknown_metric_is_named():
     with pytest.raises(PetvrError, match=r"select_by: 't2v/R1'; allowed: t2v/R@1"):
-        select.check("t2v/R1")
+        check_selection_metric("t2v/R1")
 
 
 SPLIT = Split("test", ("a", "b", "c"), ("x", "y", "z", "w"), (0, 1, 2, 1))
@@ -38,19 +38,21 @@ SPLIT = Split("test", ("a", "b", "c"), ("x", "y", "z", "w"), (0, 1, 2, 1))
 
 def test_missing_videos_stop_or_are_recorded():
     with pytest.raises(PetvrError, match=r"store: 1 of 3 test videos are missing, the first is 'b' \(truncated\)"):
-        missing.present(SPLIT, {"a", "c"}, {"b": "truncated"}, "strict", "store", 3)
-    found = missing.present(SPLIT, {"a", "c"}, {"b": "truncated"}, "record", "store", 5)
+        available_split(SPLIT, {"a", "c"}, {"b": "truncated"}, "strict", "store", 3)
+    available = available_split(SPLIT, {"a", "c"}, {"b": "truncated"}, "record", "store", 5)
     assert (
-        found.split.videos == ("a", "c") and found.split.captions == ("x", "z") and found.split.caption_video == (0, 1)
+        available.split.videos == ("a", "c")
+        and available.split.captions == ("x", "z")
+        and available.split.caption_video == (0, 1)
     )
-    assert found.missing == ("b",) and found.official == 5
+    assert available.missing == ("b",) and available.official == 5
 
 
 def test_nothing_left_or_a_wrong_policy_is_an_error():
     with pytest.raises(PetvrError, match="none of the 3"):
-        missing.present(SPLIT, set(), {}, "record", "store", 3)
+        available_split(SPLIT, set(), {}, "record", "store", 3)
     with pytest.raises(PetvrError, match="allowed: strict, record"):
-        missing.present(SPLIT, {"a"}, {}, "ignore", "store", 3)
+        available_split(SPLIT, {"a"}, {}, "ignore", "store", 3)
 
 
 @pytest.mark.parametrize(

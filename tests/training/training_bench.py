@@ -14,7 +14,10 @@ from petvr.clip import tokenizer, weights
 from petvr.clip.config import ClipConfig, Tower
 from petvr.data.datasets.base import Dataset, Split, from_lists
 from petvr.data.frames.index import Index, Record, Settings, Stamp, checksum
+from petvr.result import Result
 from petvr.spec import Recipe, RunSpec
+from petvr.training import run
+from petvr.training.options import TrainOptions
 
 torch.set_num_threads(1)
 
@@ -132,6 +135,10 @@ def videos() -> list[str]:
     return [f"{which}{number}" for which, (count, _) in Colours.counts.items() for number in range(count)]
 
 
+def train(spec: RunSpec, **options) -> Result:
+    return run.train(spec, TrainOptions(**options))
+
+
 def everything(folder: Path) -> dict:
     """A fresh small world below `folder`; returns `arguments`."""
     write_weights(folder / "weights")
@@ -140,7 +147,7 @@ def everything(folder: Path) -> dict:
 
 
 def arguments(folder: Path) -> dict:
-    """The arguments of `training.run` that say where things lie."""
+    """The options of a run that say where things lie."""
     return {
         "weights": folder / "weights",
         "store": folder / "store",

@@ -2,7 +2,7 @@
 
 PLACE: `step:N` before the N-th group of parameters is updated (three a step), `evaluation:N` in the N-th evaluation
 with all features computed, `checkpoint:N` with half of the N-th checkpoint written, `result` between ranks.npz and
-result.json. `slow` sleeps before each step and is not killed.
+result.json. `waiting` makes the file of that name before step 4 and waits for the file `go`; it is not killed.
 """
 
 import os
@@ -13,8 +13,7 @@ from pathlib import Path
 
 import training_bench
 
-from petvr import training
-from petvr.training import checkpoint, evaluate, loop, optim, output
+from petvr.training import checkpoint, evaluate, optimizer, result_writer, run
 
 
 def die_at(call: int, module, name: str, before=lambda *arguments: None) -> None:
@@ -45,17 +44,25 @@ def main() -> None:
     folder, place = Path(sys.argv[1]), sys.argv[2]
     kind, _, number = place.partition(":")
     if kind == "step":
-        die_at(int(number), optim.BertAdam, "_update")
+        die_at(int(number), optimizer.BertAdam, "_update")
     elif kind == "evaluation":
         die_at(int(number), evaluate.ranking, "evaluate")
     elif kind == "checkpoint":
         die_at(int(number), checkpoint, "_write", half_a_file)
     elif kind == "result":
-        die_at(1, output.model, "save")
-    elif kind == "slow":
-        step = loop.Loop.step
-        loop.Loop.step = lambda self: (time.sleep(0.3), step(self))
-    training.run(training_bench.resumable(), **training_bench.arguments(folder), checkpoint_steps=4)
+        die_at(1, result_writer, "write_adapter")
+    elif kind == "waiting":
+        train_step = run.train_step
+
+        def waiting_step(spec, state, *arguments):
+            if state.step == 4:
+                (folder / "waiting").touch()
+                while not (folder / "go").exists():
+                    time.sleep(0.01)
+            train_step(spec, state, *arguments)
+
+        run.train_step = waiting_step
+    training_bench.train(training_bench.resumable(), **training_bench.arguments(folder), checkpoint_steps=4)
 
 
 if __name__ == "__main__":

@@ -46,11 +46,11 @@ def test_every_row_of_all_tables_fits_the_tiny_clip(plan, tmp_path):
         different[run.method, repr(parts)] = run
     generator = torch.Generator().manual_seed(0)
     for run in different.values():
-        made = model.build(run, tmp_path, torch.device("cpu"))
+        made = model.build_model(run, tmp_path, torch.device("cpu"))
         pixels = torch.randn(2, run.recipe.frames, 3, TINY.image, TINY.image, generator=generator)
         ids = torch.randint(1, 600, (3, run.recipe.words), generator=generator)
         ids[:, -1] = TINY.eot
         with torch.no_grad():
             sentences = torch.randn(5, TINY.embed, generator=generator)
-            videos = made.frames(pixels, torch.ones(2, run.recipe.frames, dtype=torch.bool), sentences)
-            assert made.scores(made.texts(ids), videos).isfinite().all(), run.id
+            videos = made.encode_videos(pixels, torch.ones(2, run.recipe.frames, dtype=torch.bool), sentences)
+            assert made.scores(made.encode_texts(ids), videos).isfinite().all(), run.id

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
     spec = result.spec
     code = planning.known(config).versions(spec.method, spec.recipe.similarity)
-    found = opened.open_run(
+    opened_run = opened.open_run(
         folder,
         weights=layout.weights(spec.backbone),
         store=planning.store(config, spec),
@@ -62,19 +62,19 @@ def run(args: argparse.Namespace, config: Config) -> None:
     )
     if code != spec.versions:
         changed = sorted(name for name, _ in set(code.items()) ^ set(spec.versions.items()))
-        found.notes.append(f"the run is stale: its code has changed since ({', '.join(dict.fromkeys(changed))})")
-    split, keep = found.split(args.split), layout.search(spec)
+        opened_run.notes.append(f"the run is stale: its code has changed since ({', '.join(dict.fromkeys(changed))})")
+    split, keep = opened_run.split(args.split), layout.search(spec)
     answer: dict[str, Any] = {"run": result.id, "dataset": spec.dataset, "split": args.split}
     if args.video is None:
-        hits = rank.best_videos(found, args.sentence, split, top=args.top, keep=keep)
+        hits = rank.best_videos(opened_run, args.sentence, split, top=args.top, keep=keep)
         answer |= {"sentence": args.sentence, "of": len(split.videos)}
-        rows = [_video(hit, split.videos[hit.place], found.dataset, split) for hit in hits]
+        rows = [_video(hit, split.videos[hit.index], opened_run.dataset, split) for hit in hits]
     else:
         window = tuple(args.seconds) if args.seconds else None
-        captions, hits = rank.best_captions(found, args.video, split, top=args.top, keep=keep, window=window)
+        captions, hits = rank.best_captions(opened_run, args.video, split, top=args.top, keep=keep, window=window)
         answer |= {"video": args.video, "of": len(captions)}
-        rows = [_caption(hit, captions[hit.place], found.dataset, split) for hit in hits]
-    answer |= {"selection": spec.recipe.selection, "notes": found.notes, "results": rows}
+        rows = [_caption(hit, captions[hit.index], opened_run.dataset, split) for hit in hits]
+    answer |= {"selection": spec.recipe.selection, "notes": opened_run.notes, "results": rows}
     if args.json:
         json.dump(answer, sys.stdout, indent=1, ensure_ascii=False)
         print()

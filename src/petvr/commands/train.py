@@ -13,7 +13,7 @@ from petvr.errors import PetvrError
 from petvr.layout import Layout
 
 if TYPE_CHECKING:
-    from petvr.training.splits import Checked
+    from petvr.training.data import DatasetCheck
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +30,11 @@ def run(args: argparse.Namespace, config: Config) -> int:
         raise PetvrError(f"{args.run}: its recipe or code changed since the workflow was started; start it again")
     if args.threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(args.threads)
-    from petvr import training
+    from petvr.training.options import TrainOptions
+    from petvr.training.run import train
 
     try:
-        result = training.run(
-            spec,
+        options = TrainOptions(
             weights=layout.weights(spec.backbone),
             store=planning.store(config, spec),
             dataset=planning.dataset(config, spec.dataset),
@@ -42,15 +42,16 @@ def run(args: argparse.Namespace, config: Config) -> int:
             state=layout.state(spec),
             world="synthetic" if config.world and spec.dataset not in config.custom_datasets else "real",
             missing=config.missing,
-            checked=_checked(config, layout, spec.dataset),
+            checked=_dataset_check(config, layout, spec.dataset),
             device=None if config.device == "auto" else config.device,
             threads=args.threads,
-            checkpoint_every=config.checkpoint_minutes * 60,
-            chunk=config.micro_batch,
-            prefixes=layout.prefixes,
-            prefix_gib=config.feature_cache_gib,
+            checkpoint_seconds=config.checkpoint_minutes * 60,
+            micro_batch=config.micro_batch,
+            feature_cache=layout.prefixes,
+            feature_cache_gib=config.feature_cache_gib,
             resume=not args.fresh,
         )
+        result = train(spec, options)
     except Exception as error:
         _record(layout, args.run, error)
         raise
@@ -60,24 +61,24 @@ def run(args: argparse.Namespace, config: Config) -> int:
     return 0
 
 
-def _checked(config: Config, layout: Layout, name: str) -> Checked:
+def _dataset_check(config: Config, layout: Layout, name: str) -> DatasetCheck:
     """What `petvr data` found and what was frozen of it. A run by hand may do without; a lock is never ignored."""
     from petvr.data.manifest import files, identity, lock
-    from petvr.training.splits import Checked
+    from petvr.training.data import DatasetCheck
 
     path = planning.lock(config, name)
-    found, frozen = files.read(layout, name), lock.read(path)
-    if frozen is not None and found is None:
+    manifest, frozen = files.read(layout, name), lock.read(path)
+    if frozen is not None and manifest is None:
         raise PetvrError(f"{path}: {name} is frozen, but was not compared with it here: petvr data check {name}")
-    if found is None:
-        return Checked()
-    used = [split for split in ("train", "test") if split in found.splits]
-    return Checked(
-        identity=lambda left_out: identity.identity(found.presence, left_out),
+    if manifest is None:
+        return DatasetCheck()
+    used = [split for split in ("train", "test") if split in manifest.splits]
+    return DatasetCheck(
+        identity=lambda left_out: identity.identity(manifest.presence, left_out),
         lock=frozen.hash if frozen else "",
-        captions={split: found.splits[split]["digest"] for split in used},
+        captions={split: manifest.splits[split]["digest"] for split in used},
         usable={split: frozen.usable(split) for split in used} if frozen else {},
-        status={video: status for split in used for video, status in found.left_out[split].items()},
+        status={video: status for split in used for video, status in manifest.left_out[split].items()},
     )
 
 

@@ -2,7 +2,7 @@
 
 What the towers and a similarity's own sides keep grows with the batch B, what it keeps of pairs with B x B. Both are
 counted on the meta device at three small batches. In chunks of n the towers keep n rows and the pairs n x n; both
-sides' features and the scores of the batch stay, with a gradient each (petvr.training.chunks).
+sides' features and the scores of the batch stay, with a gradient each (petvr.training.gradient_cache).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Kept:
         return self.fixed + batch * self.row + batch**2 * self.pair
 
     def chunked(self, batch: int, chunk: int) -> float:
-        """The largest of the steps of `petvr.training.chunks.backward`, next to what lives through all of them."""
+        """The largest step of `petvr.training.gradient_cache.backward`, next to what lives through all of them."""
         chunk = min(batch, chunk)
         through = 2 * (batch * self.sides + 4 * self.levels * batch**2)
         return through + self.fixed + max(chunk * self.row, chunk**2 * self.pair)

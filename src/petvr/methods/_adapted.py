@@ -33,8 +33,9 @@ class Declaration:
     """train: which of CLIP's parameters train, by name; module: what is new (all of it trains); insert: where it acts.
 
     temporal: the module reads across frames, so masked frames have to be carried along (and ignored) by it.
-    pool: where the sentences come from that the vision tower has to be given as `texts`, see petvr.training.pool; ""
-    where it needs none. random: in training two passes over one video may differ, though no dropout is seen.
+    pool: where the sentences come from that the vision tower has to be given as `texts`, see
+    petvr.training.candidate_texts; "" where it needs none. random: in training two passes over one video may differ,
+    though no dropout is seen.
     """
 
     train: Callable[[str], bool] = lambda name: False

@@ -1,4 +1,4 @@
-"""Dual-softmax: scores reweighed by a softmax over all queries of the test set (METHODS B: three upstream forms).
+"""Dual-softmax: scores reweighed by a softmax over all queries of the test set (three upstream forms).
 
 S is [captions, videos]. Every form is applied before the captions of one video are joined, over all captions
 (for sets with several captions a video upstream gives this for `ts2net` only; for the others it is a guess).

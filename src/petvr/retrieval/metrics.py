@@ -1,4 +1,4 @@
-"""Ranks of the true candidates and the metrics on them (reference: METHODS B)."""
+"""Ranks of the true candidates and the metrics on them (docs/protocols.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both directions of a test set ranked in blocks, plain and with dual-softmax."""
+"""Both directions of a test set ranked, plain and with dual-softmax, in blocks of captions small enough for memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,51 @@ from torch import Tensor
 from petvr.errors import PetvrError
 from petvr.retrieval import dsl as forms
 from petvr.retrieval import metrics
-from petvr.retrieval.blocks import ELEMENTS, Block, plan
 from petvr.retrieval.ties import RankCounts
 
 Scores = np.ndarray | Tensor | Callable[[Tensor], Tensor]
+ELEMENTS = 1 << 20  # scores in one block: 4 MiB in float32, about ten times that at the worst moment of dual-softmax
+
+
+@dataclass(frozen=True)
+class Block:
+    captions: Tensor  # int64 [R], ordered by video
+    owner: Tensor  # int64 [R]: the captions' videos
+    videos: Tensor  # int64 [G]: the distinct ones among them
+    starts: Tensor  # int64 [G]: first row of each
+    sizes: Tensor  # int64 [G]: rows of each
+
+    def best(self, scores: Tensor) -> Tensor:
+        """Maximum over the captions of each video: [R, M] -> [G, M] (multi-caption rule of v2t)."""
+        largest = int(self.sizes.max())
+        if largest == 1:
+            return scores
+        starts, sizes = self.starts.to(scores.device), self.sizes.to(scores.device)
+        best = scores[starts]
+        for offset in range(1, largest):
+            has = torch.nonzero(sizes > offset).squeeze(1)
+            best[has] = torch.maximum(best[has], scores[starts[has] + offset])
+        return best
+
+
+def plan_blocks(owner: np.ndarray, videos: int, elements: int = ELEMENTS) -> list[Block]:
+    """Captions ordered by video and cut between videos, at most `elements` scores a block (one video at least)."""
+    if owner.ndim != 1 or not len(owner):
+        raise PetvrError("no captions to rank")
+    if owner.min() < 0 or owner.max() >= videos:
+        raise PetvrError(f"owner holds indices outside 0..{videos - 1}")
+    order = np.argsort(owner, kind="stable")
+    ids, starts, sizes = np.unique(owner[order], return_index=True, return_counts=True)
+    rows = max(1, elements // videos)
+    blocks, first = [], 0
+    while first < len(ids):
+        last = int(np.searchsorted(starts + sizes, starts[first] + rows, side="right"))
+        last = max(last, first + 1)
+        low, high = starts[first], starts[last - 1] + sizes[last - 1]
+        parts = (order[low:high], owner[order[low:high]], ids[first:last], starts[first:last] - low, sizes[first:last])
+        blocks.append(Block(*(torch.from_numpy(np.ascontiguousarray(part, dtype=np.int64)) for part in parts)))
+        first = last
+    return blocks
 
 
 @dataclass(frozen=True)
@@ -44,6 +85,15 @@ class Report:
     plain: Ranking
     dsl: Ranking | None
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """ "plain/t2v" and so on -> ranks, float32"""
+        rankings = {"plain": self.plain} | ({"dsl": self.dsl} if self.dsl else {})
+        return {
+            f"{name}/{way}": getattr(ranking, way).astype(np.float32)
+            for name, ranking in rankings.items()
+            for way in ("t2v", "v2t")
+        }
+
 
 def evaluate(
     scores: Scores,
@@ -55,7 +105,7 @@ def evaluate(
     scale: float = 1.0,
     elements: int = ELEMENTS,
 ) -> Report:
-    """Rank captions against videos and videos against captions (METHODS B).
+    """Rank captions against videos and videos against captions.
 
     `scores` is [C captions, V videos], or a function from caption indices (int64 [R]) to their rows [R, V]; a
     function is called twice for every block of at most `elements` scores and must give the same rows both times.
@@ -66,7 +116,7 @@ def evaluate(
     """
     owner = np.asarray(owner, dtype=np.int64)
     rows, videos = _source(scores, len(owner), videos)
-    blocks = plan(owner, videos, elements)
+    blocks = plan_blocks(owner, videos, elements)
     work = [_Plain(owner, videos, blocks)]
     if dsl != "none":
         work.append(_Reweighed(owner, videos, blocks, dsl, temperature, scale))

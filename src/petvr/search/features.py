@@ -16,71 +16,79 @@ import torch
 from petvr import atomic
 from petvr.data.datasets import Split
 from petvr.errors import PetvrError
-from petvr.search.opened import Opened, mark
+from petvr.search.opened import OpenedRun, digest_of
 from petvr.training import evaluate
 from petvr.training.model import Features
 
 KEPT_BYTES = 1 << 30
 
 
-def videos(run: Opened, split: Split, keep: Path, progress: bool = True) -> Features:
+def videos(run: OpenedRun, split: Split, keep: Path, progress: bool = True) -> Features:
     """The video side of every video of the split, in its order."""
-    identity = mark("videos", run.made_of, split.videos, run.sentences)
+    identity = digest_of("videos", run.identity, split.videos, run.sentences)
     candidates = sentences(run, keep, progress)
 
-    def make(pause: Callable[[], None]) -> Features:
-        return evaluate.video_sides(run.model, run.reader(split.videos), None, pause, candidates)
+    def compute(on_batch: Callable[[], None]) -> Features:
+        return evaluate.encode_videos(run.model, run.reader(split.videos), None, on_batch, candidates)
 
-    batch = max(1, evaluate.PICTURES[run.place.type] // run.frames.frames)
-    return _kept(run, keep, f"videos-{split.name}", identity, make, -(-len(split.videos) // batch), progress)
+    batch = max(1, evaluate.FRAMES_PER_BATCH[run.device.type] // run.frames.frames)
+    return _kept(run, keep, f"videos-{split.name}", identity, compute, -(-len(split.videos) // batch), progress)
 
 
-def captions(run: Opened, split: Split, keep: Path, progress: bool = True) -> tuple[list[str], Features]:
+def captions(run: OpenedRun, split: Split, keep: Path, progress: bool = True) -> tuple[list[str], Features]:
     """The distinct captions of the split, and the text side of each."""
     distinct = list(dict.fromkeys(split.captions))
     texts = run.texts(distinct)
-    batch = evaluate.PICTURES[run.place.type]
+    batch = evaluate.FRAMES_PER_BATCH[run.device.type]
 
-    def make(pause: Callable[[], None]) -> Features:
-        return evaluate.text_sides(run.model, texts, batch, pause)
+    def compute(on_batch: Callable[[], None]) -> Features:
+        return evaluate.encode_captions(run.model, texts, batch, on_batch)
 
-    identity = mark("captions", run.made_of, distinct)
-    found = _kept(run, keep, f"captions-{split.name}", identity, make, -(-len(distinct) // batch), progress)
-    return distinct, found
+    identity = digest_of("captions", run.identity, distinct)
+    features = _kept(run, keep, f"captions-{split.name}", identity, compute, -(-len(distinct) // batch), progress)
+    return distinct, features
 
 
-def sentences(run: Opened, keep: Path, progress: bool = True) -> torch.Tensor | None:
+def sentences(run: OpenedRun, keep: Path, progress: bool = True) -> torch.Tensor | None:
     """Features [C, E] of the sentences a method looks at while it reads a video; None where it looks at none."""
     if not run.sentences:
         return None
-    texts, batch = run.texts(run.sentences), evaluate.PICTURES[run.place.type]
+    texts, batch = run.texts(run.sentences), evaluate.FRAMES_PER_BATCH[run.device.type]
 
-    def make(pause: Callable[[], None]) -> Features:
-        return {"text": evaluate.text_sides(run.model, texts, batch, pause)["text"]}
+    def compute(on_batch: Callable[[], None]) -> Features:
+        return {"text": evaluate.encode_captions(run.model, texts, batch, on_batch)["text"]}
 
-    identity = mark("sentences", run.made_of, run.sentences)
-    return _kept(run, keep, "sentences", identity, make, -(-len(texts) // batch), progress)["text"]
+    identity = digest_of("sentences", run.identity, run.sentences)
+    return _kept(run, keep, "sentences", identity, compute, -(-len(texts) // batch), progress)["text"]
 
 
-def _kept(run: Opened, keep: Path, name: str, identity: str, make: Callable, batches: int, progress: bool) -> Features:
+def _kept(
+    run: OpenedRun,
+    keep: Path,
+    name: str,
+    identity: str,
+    compute: Callable[[Callable[[], None]], Features],
+    batches: int,
+    progress: bool,
+) -> Features:
     path = keep / f"{name}-{identity}.safetensors"
-    found = _load(path, run)
-    if found is None:
-        with torch.inference_mode(), _watched(name, batches, progress) as step:
-            found = make(step)
-        _save(path, found, run)
+    features = _load(path, run)
+    if features is None:
+        with torch.inference_mode(), _watched(name, batches, progress) as on_batch:
+            features = compute(on_batch)
+        _save(path, features, run)
         for old in keep.glob(f"{name}-*.safetensors"):
             if old != path:
                 old.unlink(missing_ok=True)
-    return found
+    return features
 
 
-def _load(path: Path, run: Opened) -> Features | None:
+def _load(path: Path, run: OpenedRun) -> Features | None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return load_file(path, device=str(run.place))
+        return load_file(path, device=str(run.device))
     except FileNotFoundError:
         return None
     except (OSError, SafetensorError) as error:
@@ -88,16 +96,16 @@ def _load(path: Path, run: Opened) -> Features | None:
         return None
 
 
-def _save(path: Path, found: Features, run: Opened) -> None:
+def _save(path: Path, features: Features, run: OpenedRun) -> None:
     from safetensors.torch import save_file
 
-    size = sum(tensor.numel() * tensor.element_size() for tensor in found.values())
+    size = sum(tensor.numel() * tensor.element_size() for tensor in features.values())
     if size > KEPT_BYTES:
         run.notes.append(f"features of {size / 2**30:.1f} GiB are not kept for the next query")
         return
     try:
         with atomic.replacing(path) as temporary:
-            save_file({name: tensor.contiguous().cpu() for name, tensor in found.items()}, temporary)
+            save_file({name: tensor.contiguous().cpu() for name, tensor in features.items()}, temporary)
     except PetvrError as error:  # the answer does not depend on it
         run.notes.append(f"features are not kept for the next query: {error}")
 

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -15,47 +16,45 @@ from petvr.clip import weights as clip_weights
 from petvr.data.datasets import Dataset, Split
 from petvr.data.frames.index import Stamp
 from petvr.data.frames.store import FrameStore
-from petvr.errors import PetvrError, unknown
+from petvr.errors import PetvrError
 from petvr.result import Result
-from petvr.training import model, pool
-from petvr.training.machine import prepare
-from petvr.training.reader import Reader
-from petvr.training.texts import Texts
+from petvr.training.batches import FrameReader, TokenizedCaptions
+from petvr.training.candidate_texts import candidate_captions
+from petvr.training.device import prepare_device
+from petvr.training.model import Model, build_model
 
 ADAPTER = "adapter.safetensors"
 
 
 @dataclass
-class Opened:
-    """The model in evaluation mode on `place`, and what it was evaluated with. `notes`: what a person should know."""
+class OpenedRun:
+    """The model in evaluation mode on `device`, and what it was evaluated with. `notes`: what a person should know."""
 
     result: Result
-    model: model.Model
+    model: Model
     tokenize: tokenizer.Tokenizer
     frames: FrameStore
     dataset: Dataset
-    place: torch.device
-    made_of: dict[str, str]  # what features depend on, beside the videos or captions themselves
+    device: torch.device
+    identity: dict[str, str]  # what features depend on, beside the videos or captions themselves
     notes: list[str]
 
-    def split(self, name: str) -> Split:
+    def split(self, name: Literal["train", "val", "test"]) -> Split:
         """One split without the videos that have no frames. Raises PetvrError where that leaves nothing."""
-        if name not in self.dataset.splits:
-            raise unknown(f"split of {self.dataset.name}", name, self.dataset.splits)
         official = self.dataset.split(name)
-        found = official.keep(self.frames.ids)
-        if not found.videos:
+        available = official.keep(self.frames.ids)
+        if not available.videos:
             raise PetvrError(
                 f"{self.frames.path}: holds none of the {len(official.videos)} videos of split '{name}'; "
                 "frames are made of the splits train and test"
             )
-        return found
+        return available
 
-    def texts(self, captions: tuple[str, ...] | list[str]) -> Texts:
-        return Texts.of(captions, self.tokenize, self.result.spec.recipe.words)
+    def texts(self, captions: tuple[str, ...] | list[str]) -> TokenizedCaptions:
+        return TokenizedCaptions.of(captions, self.tokenize, self.result.spec.recipe.words)
 
-    def reader(self, videos: tuple[str, ...]) -> Reader:
-        return Reader(self.frames, videos, self.place)
+    def reader(self, videos: tuple[str, ...]) -> FrameReader:
+        return FrameReader(self.frames, videos, self.device)
 
     @cached_property
     def sentences(self) -> tuple[str, ...]:
@@ -64,7 +63,7 @@ class Opened:
         if not which:
             return ()
         training = self.split("train").captions if which != "gallery" else ()
-        chosen = pool.captions(which, training)
+        chosen = candidate_captions(which, training)
         return tuple(dict.fromkeys(self.split("test").captions if chosen is None else chosen))
 
 
@@ -77,7 +76,7 @@ def open_run(
     device: str | None = None,
     threads: int | None = None,
     code: dict[str, int] | None = None,
-) -> Opened:
+) -> OpenedRun:
     """The run whose result.json and adapter.safetensors lie in `folder`.
 
     code: versions of the code that features depend on today, so that those kept by older code are not used.
@@ -85,8 +84,8 @@ def open_run(
     store of other frames, trained tensors of other names.
     """
     result = Result.read(folder / "result.json")
-    spec, notes = result.spec, []
-    place = prepare(device, threads)
+    spec, notes = result.spec, list[str]()
+    on = prepare_device(device, threads)
     digest = clip_weights.digest(weights)
     if digest != result.provenance.weights_digest:
         raise PetvrError(f"{weights}: other weights than the run was trained on ({result.provenance.weights_digest})")
@@ -98,38 +97,38 @@ def open_run(
             )
     if frames.digest != result.data.frames_digest:
         notes.append("the frame store has changed since the run: scores may differ from those behind its ranks")
-    built = model.build(spec, weights, place)
+    model = build_model(spec, weights, on)
     if spec.train:
-        _restore(built, folder / ADAPTER, place)
-    built.mode_of(training=False)
-    made_of = {
+        _restore(model, folder / ADAPTER)
+    model.set_training(False)
+    identity = {
         "spec": result.provenance.spec_digest,
         "adapter": repr(Stamp.of(folder / ADAPTER)),
         "weights": digest,
         "frames": frames.digest,
-        "device": place.type,
+        "device": on.type,
         "code": repr(sorted((code or {}).items())),
     }
-    return Opened(result, built, tokenizer.load(weights), frames, dataset, place, made_of, notes)
+    return OpenedRun(result, model, tokenizer.load(weights), frames, dataset, on, identity, notes)
 
 
-def _restore(built: model.Model, path: Path, place: torch.device) -> None:
+def _restore(model: Model, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        state = load_file(path, device=str(place))
+        state = load_file(path, device=str(model.device))
     except FileNotFoundError as error:
         raise PetvrError(f"{path}: no such file: the run's trained tensors are gone; train it again") from error
     except (OSError, SafetensorError) as error:
         raise PetvrError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
-    wanted = {name: tuple(parameter.shape) for name, (parameter, _) in built.trained.items()}
-    given = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if wanted != given:
-        name = sorted(wanted.items() ^ given.items())[0][0]
+    expected = {name: tuple(parameter.shape) for name, (parameter, _) in model.trained.items()}
+    stored = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if expected != stored:
+        name = sorted(expected.items() ^ stored.items())[0][0]
         raise PetvrError(f"{path}: '{name}' does not fit the method as it is today; train the run again")
-    built.restore(state)
+    model.restore(state)
 
 
-def mark(*parts: object) -> str:
+def digest_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

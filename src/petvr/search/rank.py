@@ -12,7 +12,7 @@ from petvr.data.datasets import Split
 from petvr.data.frames import single
 from petvr.errors import PetvrError
 from petvr.search import features
-from petvr.search.opened import Opened
+from petvr.search.opened import OpenedRun
 
 
 @dataclass(frozen=True)
@@ -21,27 +21,27 @@ class Hit:
 
     rank: int
     score: float
-    place: int  # which video or caption
+    index: int  # which video or caption
 
 
 @torch.inference_mode()
-def best_videos(run: Opened, query: str, split: Split, *, top: int, keep: Path, progress: bool = True) -> list[Hit]:
-    """Videos of the split for a sentence, `place` counting its videos. Raises PetvrError for an empty sentence."""
+def best_videos(run: OpenedRun, query: str, split: Split, *, top: int, keep: Path, progress: bool = True) -> list[Hit]:
+    """Videos of the split for a sentence, `index` counting its videos. Raises PetvrError for an empty sentence."""
     if not query.strip():
         raise PetvrError("the sentence to search for is empty")
-    words = run.result.spec.recipe.words
+    max_tokens = run.result.spec.recipe.words
     needed = len(run.tokenize.tokens([query])[0]) + 2  # with the tokens that start and end it
-    if needed > words:
-        run.notes.append(f"the run reads {words} tokens of a sentence, this one has {needed}: its end is cut off")
+    if needed > max_tokens:
+        run.notes.append(f"the run reads {max_tokens} tokens of a sentence, this one has {needed}: its end is cut off")
     gallery = features.videos(run, split, keep, progress)
     texts = run.texts([query])
-    text = run.model.texts(texts.rows(torch.arange(1)).to(run.place))
+    text = run.model.encode_texts(texts.rows(torch.arange(1)).to(run.device))
     return _best(run.model.scores(text, gallery)[0], top)
 
 
 @torch.inference_mode()
 def best_captions(
-    run: Opened,
+    run: OpenedRun,
     video: str,
     split: Split,
     *,
@@ -56,16 +56,16 @@ def best_captions(
     """
     pixels, mask = _pixels(run, video, window)
     distinct, texts = features.captions(run, split, keep, progress)
-    side = run.model.frames(pixels.to(run.place), mask.to(run.place), features.sentences(run, keep, progress))
+    side = run.model.encode_videos(pixels.to(run.device), mask.to(run.device), features.sentences(run, keep, progress))
     return distinct, _best(run.model.scores(texts, side)[:, 0], top)
 
 
-def _pixels(run: Opened, video: str, window: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
+def _pixels(run: OpenedRun, video: str, window: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
     """uint8 [1, F, 3, S, S] and its mask [1, F]"""
     store = run.frames
     if not Path(video).exists() and video in store:
-        pixels, mask = store.get([video])
-        return torch.from_numpy(pixels), torch.from_numpy(mask)
+        stored, present = store.get([video])
+        return torch.from_numpy(stored), torch.from_numpy(present)
     pictures = single.read(Path(video), sampler=store.sampler, frames=store.frames, size=store.size, window=window)
     pixels = torch.zeros((1, store.frames, *pictures.shape[1:]), dtype=torch.uint8)
     mask = torch.zeros((1, store.frames), dtype=torch.bool)
@@ -77,4 +77,4 @@ def _pixels(run: Opened, video: str, window: tuple[float, float] | None) -> tupl
 def _best(scores: Tensor, top: int) -> list[Hit]:
     order = torch.argsort(scores, descending=True, stable=True)[:top].tolist()
     values = scores.tolist()
-    return [Hit(rank, values[place], place) for rank, place in enumerate(order, 1)]
+    return [Hit(rank, values[index], index) for rank, index in enumerate(order, 1)]

@@ -79,7 +79,9 @@ class Similarity(nn.Module):
 
     def levels(self, texts: Features, videos: Features) -> Tensor:
         """Both sides -> [L, N, M] in fp32, before exp(logit_scale); a video without a valid frame scores 0."""
-        if self.training:  # in one piece: dropout draws once for all pairs; petvr.training.chunks bounds the memory
+        if (
+            self.training
+        ):  # in one piece: dropout draws once for all pairs; petvr.training.gradient_cache bounds the memory
             with torch.autocast(videos["seen"].device.type, enabled=False):
                 return self._block(texts, videos)
         room = max(1, BLOCK // self.pair_cost(texts, videos))

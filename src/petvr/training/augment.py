@@ -1,4 +1,4 @@
-"""X-Pool's training augmentation, on the device (METHODS A.1)."""
+"""X-Pool's training augmentation, on the device (docs/protocols.md)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def crop_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
     cut away cannot come back. Bilinear; `generator` lies on the CPU.
     """
     videos, frames, channels, size, _ = pixels.shape
-    boxes, flips = draw(videos, size, generator)
+    boxes, flips = draw_boxes(videos, size, generator)
     grid = _grid(boxes, flips, size).to(pixels.device)
     flat = pixels.reshape(videos, frames * channels, size, size).float()
     out = functional.grid_sample(flat, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return out.view(videos, frames, channels, size, size)
 
 
-def draw(videos: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_boxes(videos: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Boxes int64 [B, 4] (left, top, width, height) and flips bool [B].
 
     Area uniform in SCALE, ratio log-uniform in RATIO; a draw that does not fit the picture is repeated up to ten times,

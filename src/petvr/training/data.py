@@ -1,90 +1,158 @@
-"""Which captions and videos meet in which batch: a pure function of seed, epoch and step."""
+"""The training and test split of a run, without what the frame store lacks: an error, or a recorded share with a class
+(docs/data_policy.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
-import numpy as np
+from petvr.data.datasets import Dataset, Split
+from petvr.data.datasets.video_state import VideoState
+from petvr.data.frames.store import FrameStore
+from petvr.errors import PetvrError
+from petvr.result import Data, data_class
+from petvr.spec import RunSpec
 
-from petvr.errors import PetvrError, unknown
-from petvr.training import seeds
-
-POLICIES = ("all_pairs", "one_per_video")
-ORDERS = ("by_seed", "fixed")
+MissingPolicy = Literal["strict", "record"]
+World = Literal["real", "synthetic"]
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Sample b is caption `captions[b]` with its video; `videos` are the distinct ones, `place[b]` the sample's."""
-
-    captions: np.ndarray
-    videos: np.ndarray
-    place: np.ndarray
+class AvailableSplit:
+    split: Split  # what is there
+    official: int  # videos the split should have
+    missing: tuple[str, ...]
 
 
-class Batches:
-    """The batches of a whole run by number, so that a resumed run sees exactly the ones that are left.
+def available_split(
+    split: Split,
+    ids: set[str],
+    problems: Mapping[str, str],
+    policy: MissingPolicy,
+    where: str,
+    official: int,
+    needed: bool = True,
+) -> AvailableSplit:
+    """The split without the videos that the store `where` lacks.
 
-    all_pairs: an epoch visits every (video, caption). one_per_video: every video once, with a caption drawn per
-    epoch from the run's seed. data_order `fixed` shuffles every run alike (CLIP4Clip's sampler never looks at the
-    seed); the drawn captions follow the seed in both (a guess: CLIP4Clip's generators of captions are seeded).
+    Raises PetvrError when something is missing and the policy is not `record`, or when nothing is left of a split
+    that is `needed`.
     """
-
-    def __init__(
-        self, owner: Sequence[int], *, policy: str, order: str, batch: int, drop_last: bool, seed: int
-    ) -> None:
-        if policy not in POLICIES:
-            raise unknown("caption policy", policy, POLICIES, "recipe.captions")
-        if order not in ORDERS:
-            raise unknown("data order", order, ORDERS, "recipe.data_order")
-        self.owner = np.asarray(owner, dtype=np.int64)
-        self.policy, self.order, self.batch, self.seed = policy, order, batch, seed
-        self.by_video = np.split(
-            np.argsort(self.owner, kind="stable"), np.cumsum(np.bincount(self.owner))[:-1] if len(self.owner) else []
+    if policy not in get_args(MissingPolicy):
+        raise PetvrError(f"missing: '{policy}'; allowed: {', '.join(get_args(MissingPolicy))}")
+    missing = tuple(video for video in split.videos if video not in ids)
+    if missing and policy != "record":
+        reason = problems.get(missing[0], "not in the store")
+        raise PetvrError(
+            f"{where}: {len(missing)} of {len(split.videos)} {split.name} videos are missing, the first is "
+            f"'{missing[0]}' ({reason}); build the frames again, or set missing=record to leave them out and have that "
+            "recorded"
         )
-        self.by_video = [captions for captions in self.by_video if len(captions)]
-        samples = len(self.owner) if policy == "all_pairs" else len(self.by_video)
-        self.per_epoch = samples // batch if drop_last else -(-samples // batch)
-        if self.per_epoch == 0:
-            raise PetvrError(f"recipe.batch {batch} is larger than the {samples} training samples of an epoch")
-        self._epoch = (-1, np.empty(0, np.int64))
-
-    def at(self, step: int) -> Batch:
-        """The batch of step `step`, counted from 0 over the whole run."""
-        epoch, number = divmod(step, self.per_epoch)
-        captions = self._captions(epoch)[number * self.batch : (number + 1) * self.batch]
-        videos, place = np.unique(self.owner[captions], return_inverse=True)
-        return Batch(captions, videos, place)
-
-    def _captions(self, epoch: int) -> np.ndarray:
-        """The epoch's captions in their order."""
-        made = self._epoch
-        if made[0] != epoch:
-            if self.policy == "all_pairs":
-                samples = np.arange(len(self.owner))
-            else:
-                sizes = np.array([len(captions) for captions in self.by_video])
-                drawn = seeds.arrays(self.seed, "captions", epoch).integers(0, sizes)
-                samples = np.array([captions[i] for captions, i in zip(self.by_video, drawn, strict=True)])
-            shuffle = seeds.arrays(self.seed, "order", epoch)
-            if self.order == "fixed":
-                shuffle = seeds.arrays(0, "fixed order", epoch)
-            self._epoch = made = (epoch, samples[shuffle.permutation(len(samples))])
-        return made[1]
+    if needed and not split.videos:
+        raise PetvrError(f"{where}: the {split.name} split lists no video at all, and this run needs some")
+    if needed and len(missing) == len(split.videos):
+        raise PetvrError(f"{where}: none of the {len(missing)} {split.name} videos is in the store")
+    rest = split.keep(set(split.videos) - set(missing)) if missing else split
+    return AvailableSplit(rest, max(official, len(split.videos)), missing)
 
 
-def evaluation_steps(per_epoch: int, epochs: int, evaluations: int) -> dict[int, int]:
-    """Steps taken -> epoch (from 1), where the test split is ranked: evenly spread, each epoch's end included.
+@dataclass(frozen=True)
+class DatasetCheck:
+    """What is known of a data set beside its frame store; split names are `train` and `test`."""
 
-    `evaluations` 0 ranks only at the end of the training. An epoch of fewer steps than evaluations is ranked after
-    each step.
+    identity: Callable[[Iterable[str]], str] = lambda left_out: ""  # of the data without the videos left out
+    lock: str = ""  # the identity that was frozen
+    captions: Mapping[str, str] = field(default_factory=dict)  # split -> Split.digest() that was checked
+    usable: Mapping[str, frozenset[str]] = field(default_factory=dict)  # split -> videos of a lock; {}: any
+    status: Mapping[str, str] = field(default_factory=dict)  # video -> why it cannot be used, where known
+
+
+@dataclass(frozen=True)
+class Splits:
+    train: AvailableSplit
+    test: AvailableSplit
+    trains: bool = True  # False: the run is evaluated as it is, and what is missing of `train` changes nothing
+    checked: DatasetCheck = field(default_factory=DatasetCheck)
+
+    def digest(self) -> str:
+        """Of ids and captions of both splits as used; equal for all cells that may stand in one table."""
+        return hashlib.sha256((self.train.split.digest() + self.test.split.digest()).encode()).hexdigest()[:16]
+
+    def describe(self, world: World, frames_digest: str) -> Data:
+        train, test = len(self.train.split.videos), len(self.test.split.videos)
+        official = self.train.official if self.trains else 0
+        return Data(
+            world=world,
+            digest=self.digest(),
+            frames_digest=frames_digest,
+            train_videos=train,
+            train_videos_official=self.train.official,
+            test_videos=test,
+            test_videos_official=self.test.official,
+            test_captions=len(self.test.split.captions),
+            missing=[*self.test.missing, *self.train.missing],
+            why={name: self._why(part) for name, part in (("test", self.test), ("train", self.train)) if part.missing},
+            data_class=data_class((test, self.test.official), (train, official)),
+            manifest=self.identity(),
+            frozen=bool(self.checked.lock),
+        )
+
+    def identity(self) -> str:
+        return self.checked.identity([*self.train.missing, *self.test.missing])
+
+    def _why(self, part: AvailableSplit) -> dict[str, int]:
+        """Beside what was known before, only decoding can have failed."""
+        states = (self.checked.status.get(video, VideoState.UNDECODABLE.value) for video in part.missing)
+        return dict(sorted(Counter(states).items()))
+
+
+def open_splits(
+    spec: RunSpec, dataset: Dataset, frames: FrameStore, policy: MissingPolicy, checked: DatasetCheck
+) -> Splits:
+    """Both splits against the store, which must have been made with the recipe's sampler and number of frames.
+
+    An evaluation needs the test videos alone: missing training videos are then recorded under either policy. Raises
+    PetvrError also where captions or videos are not those that were checked and frozen.
     """
-    if evaluations == 0:
-        return {per_epoch * epochs: epochs} if epochs else {}
-    found = {}
-    for epoch in range(epochs):
-        for part in range(1, evaluations + 1):
-            taken = -(-per_epoch * part // evaluations)
-            found[epoch * per_epoch + taken] = epoch + 1
-    return found
+    recipe = spec.recipe
+    for key in ("sampler", "frames"):
+        if getattr(frames, key) != getattr(recipe, key):
+            raise PetvrError(f"{frames.path}: {key} {getattr(frames, key)}, the recipe asks for {getattr(recipe, key)}")
+    ids, where = set(frames.ids), str(frames.path)
+    official = dataset.official or {}
+
+    def one(name: str, policy: MissingPolicy, needed: bool) -> AvailableSplit:
+        count = official.get(name, (0, 0))[0]
+        split = dataset.split(name)
+        if checked.captions.get(name, split.digest()) != split.digest():
+            raise PetvrError(
+                f"{dataset.root}: the {name} split of {dataset.name} is not the one that was checked; "
+                f"`petvr data check {dataset.name}` says what changed"
+            )
+        return available_split(split, allowed(name), frames.problems, policy, where, count, needed)
+
+    def allowed(name: str) -> set[str]:
+        """What the store has of what a lock allows; a store that lacks a frozen video is an error, not a gap."""
+        if name not in checked.usable:
+            return ids
+        lacking = sorted(checked.usable[name] - ids)
+        if lacking and (spec.train or name == "test"):
+            reason = frames.problems.get(lacking[0], "not in the store")
+            raise PetvrError(
+                f"{where}: lacks {len(lacking)} {name} videos that were frozen as readable, the first is "
+                f"'{lacking[0]}' ({reason}); build the frames again, or freeze what is there: "
+                f"petvr data freeze {dataset.name} --accept"
+            )
+        return ids & checked.usable[name]
+
+    train = one("train", policy if spec.train else "record", spec.train)
+    splits = Splits(train, one("test", policy, True), spec.train, checked)
+    if checked.lock and splits.identity() != checked.lock:
+        raise PetvrError(
+            f"{dataset.root}: {dataset.name} is not as it was frozen ({splits.identity()}, frozen {checked.lock}); "
+            f"`petvr data check {dataset.name}` says what differs"
+        )
+    return splits

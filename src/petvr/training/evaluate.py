@@ -3,48 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from petvr.clip.tokenizer import Tokenizer
 from petvr.retrieval import ranking
-from petvr.spec import Recipe
+from petvr.spec import Recipe, RunSpec
+from petvr.training.batches import FrameReader, FrameSource, TokenizedCaptions
+from petvr.training.candidate_texts import candidate_captions
+from petvr.training.data import Splits
 from petvr.training.model import Features, Model
-from petvr.training.reader import Reader
-from petvr.training.texts import Texts
 
-PICTURES = {"cpu": 256, "cuda": 1024}  # encoded at once: memory, not results, depends on it
+FRAMES_PER_BATCH = {"cpu": 256, "cuda": 1024}  # encoded at once: memory, not results, depends on it
 KEPT = 1 << 26  # scores that are kept as one matrix (256 MiB)
-SCRATCH = {"cpu": 1 << 30, "cuda": 1 << 35}  # numbers worked through between two pauses; memory is the similarity's
+SCRATCH = {"cpu": 1 << 30, "cuda": 1 << 35}  # numbers worked through between two stops; memory is the similarity's
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """Captions and videos of the test split, `caption_video[c]` the video of caption c.
+
+    candidates: the sentences a method may look at while it reads a video; None: the captions
+    (petvr.training.candidate_texts).
+    """
+
+    captions: TokenizedCaptions
+    caption_video: Sequence[int]
+    reader: FrameReader
+    candidates: TokenizedCaptions | None = None
+
+
+def open_evaluation_data(
+    spec: RunSpec, splits: Splits, model: Model, frames: FrameSource, tokenize: Tokenizer
+) -> EvaluationData:
+    test, pool, max_tokens = splits.test.split, model.adapted.pool, spec.recipe.words
+    sentences = candidate_captions(pool, splits.train.split.captions) if pool else None
+    return EvaluationData(
+        captions=TokenizedCaptions.of(test.captions, tokenize, max_tokens),
+        caption_video=test.caption_video,
+        reader=FrameReader(frames, test.videos, model.device),
+        candidates=TokenizedCaptions.of(sentences, tokenize, max_tokens) if sentences else None,
+    )
+
+
+def evaluation_steps(per_epoch: int, epochs: int, evaluations: int) -> dict[int, int]:
+    """Steps taken -> epoch (from 1), where the test split is ranked: evenly spread, each epoch's end included.
+
+    `evaluations` 0 ranks only at the end of the training. An epoch of fewer steps than evaluations is ranked after
+    each step.
+    """
+    if evaluations == 0:
+        return {per_epoch * epochs: epochs} if epochs else {}
+    epoch_at = {}
+    for epoch in range(epochs):
+        for part in range(1, evaluations + 1):
+            taken = -(-per_epoch * part // evaluations)
+            epoch_at[epoch * per_epoch + taken] = epoch + 1
+    return epoch_at
 
 
 @torch.inference_mode()
-def rank(
+def rank_test_split(
     model: Model,
-    texts: Texts,
-    owner: Sequence[int],
-    reader: Reader,
+    test: EvaluationData,
     recipe: Recipe,
     *,
-    pictures: int | None = None,
-    pause: Callable[[], None] = lambda: None,
-    pool: Texts | None = None,
+    frames_per_batch: int | None = None,
+    raise_if_stopped: Callable[[], None] = lambda: None,
 ) -> ranking.Report:
-    """Rank every caption and every video of the reader's split, plain and with the recipe's dual-softmax.
+    """Rank every caption and every video of the test split, plain and with the recipe's dual-softmax.
 
-    pool: the sentences a method may look at while it reads a video; None: `texts` (petvr.training.pool).
-    `pause` is called between batches and may raise to stop.
+    `raise_if_stopped` is called between batches.
     """
-    model.mode_of(training=False)
-    batch = pictures or PICTURES[model.device.type]
-    text = text_sides(model, texts, batch, pause)
-    sentences = (text if pool is None else text_sides(model, pool, batch, pause))["text"]
-    videos = video_sides(model, reader, pictures, pause, sentences)
-    scores = Scores(model, text, videos, texts.place, pause)
+    model.set_training(False)
+    batch = frames_per_batch or FRAMES_PER_BATCH[model.device.type]
+    text = encode_captions(model, test.captions, batch, raise_if_stopped)
+    sentences = text if test.candidates is None else encode_captions(model, test.candidates, batch, raise_if_stopped)
+    videos = encode_videos(model, test.reader, frames_per_batch, raise_if_stopped, sentences["text"])
+    scores = Scores(model, text, videos, test.captions.distinct, raise_if_stopped)
     return ranking.evaluate(
         scores,
-        owner,
-        videos=reader.videos,
+        test.caption_video,
+        videos=test.reader.videos,
         dsl=recipe.dsl,
         temperature=recipe.dsl_temperature,
         scale=float(model.logit_scale.exp()),
@@ -54,63 +96,71 @@ def rank(
 class Scores:
     """Caption indices -> their scores with all videos [R, V]; distinct captions are scored once."""
 
-    def __init__(self, model: Model, texts: Features, videos: Features, place: Tensor, pause: Callable) -> None:
-        self.model, self.texts, self.videos, self.place, self.pause = model, texts, videos, place, pause
+    def __init__(
+        self, model: Model, texts: Features, videos: Features, distinct: Tensor, raise_if_stopped: Callable[[], None]
+    ) -> None:
+        self.model, self.texts, self.videos, self.distinct = model, texts, videos, distinct
+        self.raise_if_stopped = raise_if_stopped
         count, device = len(videos["seen"]), videos["seen"].device
         cost = count * model.similarity.pair_cost(texts, videos)
         self.rows, self.device = max(1, SCRATCH[device.type] // cost), device
         self.kept = None
-        distinct = _size(texts)
-        if distinct * count <= KEPT:
-            self.kept = self._score(torch.arange(distinct))
+        if _size(texts) * count <= KEPT:
+            self.kept = self._score(torch.arange(_size(texts)))
 
     def __call__(self, captions: Tensor) -> Tensor:
         if self.kept is not None:
-            return self.kept[self.place[captions].to(self.kept.device)]
-        distinct, back = torch.unique(self.place[captions], return_inverse=True)
+            return self.kept[self.distinct[captions].to(self.kept.device)]
+        distinct, back = torch.unique(self.distinct[captions], return_inverse=True)
         return self._score(distinct)[back.to(self.device)]
 
     def _score(self, texts: Tensor) -> Tensor:
         parts = []
         for part in texts.split(self.rows):
-            self.pause()
+            self.raise_if_stopped()
             rows = part.to(self.device)
             parts.append(self.model.scores({name: each[rows] for name, each in self.texts.items()}, self.videos))
         return torch.cat(parts)
 
 
-def text_sides(model: Model, texts: Texts, batch: int, pause: Callable[[], None]) -> Features:
+def encode_captions(
+    model: Model, captions: TokenizedCaptions, batch: int, raise_if_stopped: Callable[[], None]
+) -> Features:
     """Text sides of the distinct captions; those of like length go together, the longest first."""
-    order = torch.argsort(texts.lengths, stable=True, descending=True)
-    found: Features = {}
+    order = torch.argsort(captions.lengths, stable=True, descending=True)
+    features: Features = {}
     for part in order.split(batch):
-        pause()
-        _put(found, part, model.texts(texts.rows(part).to(model.device)), len(texts))
-    return found
+        raise_if_stopped()
+        _put(features, part, model.encode_texts(captions.rows(part).to(model.device)), len(captions))
+    return features
 
 
-def video_sides(
-    model: Model, reader: Reader, pictures: int | None, pause: Callable[[], None], sentences: Tensor
+def encode_videos(
+    model: Model,
+    reader: FrameReader,
+    frames_per_batch: int | None,
+    raise_if_stopped: Callable[[], None],
+    sentences: Tensor | None,
 ) -> Features:
     """Video sides of all the reader's videos, each video read and encoded once."""
-    batch = max(1, (pictures or PICTURES[model.device.type]) // reader.frames)
-    found: Features = {}
+    batch = max(1, (frames_per_batch or FRAMES_PER_BATCH[model.device.type]) // reader.frames)
+    features: Features = {}
     for part in torch.arange(reader.videos).split(batch):
-        pause()
-        _put(found, part, model.frames(*reader.read(part.numpy()), sentences), reader.videos)
-    return found
+        raise_if_stopped()
+        _put(features, part, model.encode_videos(*reader.read(part.numpy()), sentences), reader.videos)
+    return features
 
 
-def _put(found: Features, rows: Tensor, features: Features, total: int) -> None:
+def _put(whole: Features, rows: Tensor, features: Features, total: int) -> None:
     """Write rows into the whole, which is made by the first ones: joined at the end it would stand there twice.
 
     Later texts may have fewer words than the first ones: what they lack stays zero.
     """
     for name, part in features.items():
-        if name not in found:
-            found[name] = part.new_zeros((total, *part.shape[1:]))
-        whole = found[name] if part.dim() == 1 else found[name][:, : part.shape[1]]
-        whole[rows.to(part.device)] = part
+        if name not in whole:
+            whole[name] = part.new_zeros((total, *part.shape[1:]))
+        target = whole[name] if part.dim() == 1 else whole[name][:, : part.shape[1]]
+        target[rows.to(part.device)] = part
 
 
 def _size(features: Features) -> int:

@@ -1,32 +1,60 @@
-"""What one run trains: CLIP under a method, and a similarity."""
+"""What one run trains: CLIP under a method, a similarity, and the contrastive loss of all four papers."""
 
 from __future__ import annotations
 
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from petvr import atomic
 from petvr.clip import weights as clip_weights
 from petvr.errors import PetvrError
 from petvr.methods import adapt
 from petvr.methods import similarity as needed_similarity
 from petvr.similarity import build as build_similarity
 from petvr.spec import RunSpec
-from petvr.training import groups, precision, seeds
+from petvr.training import precision, seeds
+
+if TYPE_CHECKING:
+    from petvr.methods._adapted import Adapted
+    from petvr.similarity._head import Similarity
 
 HEAD = "similarity."
 Features = dict[str, Tensor]  # of texts or of videos, one row each, as petvr.similarity makes them
 
 
+@dataclass(frozen=True)
+class BatchTensors:
+    """A batch of B as the towers read it: ids [B, W], pixels [V, F, 3, H, W], mask [V, F], and the video of each
+    sample [B], a row of pixels; None: sample b has row b."""
+
+    ids: Tensor
+    pixels: Tensor
+    mask: Tensor
+    video_of_sample: Tensor | None
+
+
+class VisionEncoder(Protocol):
+    """The method's vision tower, or one that goes on from a frozen beginning (petvr.training.frozen_feature_cache)."""
+
+    def encode_frames(self, pixels: Tensor, mask: Tensor, texts: Tensor | None) -> Tensor: ...
+    def encode_patches(self, pixels: Tensor, mask: Tensor, texts: Tensor | None) -> tuple[Tensor, Tensor]: ...
+
+
 class Model:
     """`adapted` encodes, `similarity` scores. Trained tensors have a name and the part that sets their rate."""
 
-    def __init__(self, adapted: nn.Module, similarity: nn.Module, *, mode: str = "fp32") -> None:
-        precision.prepare(adapted, mode)
+    def __init__(self, adapted: Adapted, similarity: Similarity, *, mode: str = "fp32") -> None:
+        if mode != "fp32":
+            precision.prepare(adapted, mode)
         self.adapted, self.similarity, self.mode = adapted, similarity, mode
-        self.prefix: int | None = None  # blocks that are already done in what is read (petvr.training.prefix)
+        self.vision: VisionEncoder = adapted
         self.trained: dict[str, tuple[nn.Parameter, str]] = {
             name: (parameter, adapted.part(name)) for name, parameter in adapted.trainable().items()
         }
@@ -47,39 +75,42 @@ class Model:
         self.similarity.to(device)
         return self
 
-    def mode_of(self, training: bool) -> None:
+    def set_training(self, training: bool) -> None:
         if self.adapted.training != training or self.similarity.training != training:
             self.adapted.train(training)
             self.similarity.train(training)
 
-    def texts(self, ids: Tensor) -> Features:
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Around the towers, in training and evaluation."""
+        dtype = precision.AUTOCAST.get(self.mode)
+        return torch.autocast(self.device.type, dtype=dtype) if dtype else contextlib.nullcontext()
+
+    def encode_texts(self, ids: Tensor) -> Features:
         """[B, W] -> the similarity's text side, fp32, B rows each"""
-        with precision.forward(self.mode, self.device):
+        with self.autocast():
             if "words" in self.similarity.NEEDS:
                 features = dict(zip(("text", "words", "word_mask"), self.adapted.encode_all_words(ids), strict=True))
             else:
                 features = {"text": self.adapted.encode_texts(ids)}
         return self.similarity.texts(features)
 
-    def frames(self, pixels: Tensor, mask: Tensor, sentences: Tensor | None = None) -> Features:
+    def encode_videos(self, pixels: Tensor, mask: Tensor, sentences: Tensor | None = None) -> Features:
         """uint8 or normalised [B, F, 3, H, W], [B, F] -> the similarity's video side, fp32, B rows each
 
         sentences [C, E] are the candidates for methods whose vision tower looks at some; they get no gradient.
         """
-        return self.similarity.videos(self.look(pixels, mask, sentences))
+        return self.similarity.videos(self.encode_frames(pixels, mask, sentences))
 
-    def look(self, pixels: Tensor, mask: Tensor, sentences: Tensor | None = None) -> Features:
-        """As `frames`, but what the vision tower gives and the similarity's video side needs."""
+    def encode_frames(self, pixels: Tensor, mask: Tensor, sentences: Tensor | None = None) -> Features:
+        """As `encode_videos`, but what the vision tower gives and the similarity's video side needs."""
         if not pixels.is_floating_point():
             pixels = self.adapted.clip.normalise(pixels)
-        with precision.forward(self.mode, self.device):
-            given = sentences.detach() if self.adapted.pool and sentences is not None else None
+        candidates = sentences.detach() if self.adapted.pool and sentences is not None else None
+        with self.autocast():
             if "patches" in self.similarity.NEEDS:
-                frames, patches = self.adapted.encode_patches(pixels, mask, given, self.prefix)
+                frames, patches = self.vision.encode_patches(pixels, mask, candidates)
                 return {"frames": frames, "patches": patches, "mask": mask}
-            if self.prefix is not None and self.prefix > self.adapted.clip.config.vision.layers:
-                return {"frames": pixels, "mask": mask}
-            return {"frames": self.adapted.encode_frames(pixels, mask, given, self.prefix), "mask": mask}
+            return {"frames": self.vision.encode_frames(pixels, mask, candidates), "mask": mask}
 
     def scores(self, texts: Features, videos: Features) -> Tensor:
         """Both sides -> [N, M], before the logit scale"""
@@ -89,18 +120,25 @@ class Model:
         """Both sides -> [L, N, M], before the logit scale: what has a contrastive loss of its own"""
         return self.similarity.levels(texts, videos)
 
-    def norms(self) -> set[str]:
-        """Names in `trained` that are weights of LayerNorms."""
-        return groups.layer_norm_weights(self.adapted) | {
-            HEAD + name for name in groups.layer_norm_weights(self.similarity)
-        }
+    def loss(self, batch: BatchTensors) -> Tensor:
+        """The contrastive loss of a batch in one piece, with its graph."""
+        texts = self.encode_texts(batch.ids)
+        videos = self.encode_videos(batch.pixels, batch.mask, texts["text"])
+        if batch.video_of_sample is not None:
+            videos = {name: tensor[batch.video_of_sample] for name, tensor in videos.items()}
+        return contrastive(self.levels(texts, videos), self.similarity.LEVELS, self.logit_scale)
 
-    def has_dropout(self) -> bool:
+    def layer_norm_weights(self) -> set[str]:
+        """Names in `trained` that are weights of LayerNorms."""
+        head = {HEAD + name for name in layer_norm_weights(self.similarity)}
+        return layer_norm_weights(self.adapted) | head
+
+    @property
+    def stochastic(self) -> bool:
         """Whether two passes over one text or video may differ in training."""
-        if self.similarity.RANDOM or self.adapted.random:
-            return True
         parts = [*self.adapted.modules(), *self.similarity.modules()]
-        return any(getattr(part, "p", 0) for part in parts if "dropout" in type(part).__name__.lower())
+        drops = any(isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0 for part in parts)
+        return drops or self.adapted.random or self.similarity.RANDOM
 
     def counts(self) -> tuple[dict[str, int], int]:
         """(trainable numbers by part, all numbers)"""
@@ -120,7 +158,7 @@ class Model:
             parameter.copy_(state[name])
 
 
-def build(spec: RunSpec, weights: Path, device: torch.device) -> Model:
+def build_model(spec: RunSpec, weights: Path, device: torch.device) -> Model:
     """The spec's method and similarity on the weights in the folder `weights`; new parameters are drawn on the CPU."""
     recipe = spec.recipe
     needed = needed_similarity(spec.method)
@@ -134,14 +172,14 @@ def build(spec: RunSpec, weights: Path, device: torch.device) -> Model:
         dict(spec.setting),
         frames=recipe.frames,
         words=recipe.words,
-        generator=seeds.tensors(spec.seed, "method"),
+        generator=seeds.torch_generator(spec.seed, "method"),
         train_logit_scale=spec.train and recipe.logit_scale == "train",
     )
     similarity = build_similarity(
         recipe.similarity,
         recipe.similarity_setting,
         adapted.embed_dim,
-        seeds.tensors(spec.seed, "similarity"),
+        seeds.torch_generator(spec.seed, "similarity"),
         clip=adapted.clip,
         frames=recipe.frames,
         words=recipe.words,
@@ -149,9 +187,28 @@ def build(spec: RunSpec, weights: Path, device: torch.device) -> Model:
     return Model(adapted, similarity, mode=recipe.precision).to(device)
 
 
-def save(state: dict[str, Tensor], path: Path) -> None:
-    """Trained tensors as safetensors, named as Adapted names them; those of the similarity begin with `similarity.`."""
-    from safetensors.torch import save_file
+def layer_norm_weights(module: nn.Module) -> set[str]:
+    """Names of the weights of all LayerNorms, whatever they are called."""
+    return {f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.LayerNorm)}
 
-    with atomic.replacing(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
+
+def symmetric(scores: Tensor, logit_scale: Tensor) -> Tensor:
+    """Mean of both cross-entropies over B x B scores whose diagonal holds the true pairs (docs/protocols.md).
+
+    scores [B, B]: text n with video m before the scale; `logit_scale` is its logarithm, as CLIP stores it.
+    Two captions of one video in a batch count as negatives of each other, as in CLIP4Clip.
+    """
+    logits = scores.float() * logit_scale.float().exp()
+    target = torch.arange(len(logits), device=logits.device)
+    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+
+
+def contrastive(levels: Tensor, weights: Sequence[float], logit_scale: Tensor) -> Tensor:
+    """The weighted sum of `symmetric` over the levels [L, B, B] that a similarity's score is the weighted sum of."""
+    return sum(weight * symmetric(level, logit_scale) for weight, level in zip(weights, levels, strict=True))
+
+
+@torch.no_grad()
+def clamp_logit_scale(logit_scale: nn.Parameter, largest: float) -> None:
+    """Keep exp(logit_scale) at or below `largest`; called after every step of the optimiser."""
+    logit_scale.clamp_(max=math.log(largest))

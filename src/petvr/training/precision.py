@@ -17,7 +17,6 @@ Attention's softmax is rounded by torch's kernel, not after every one of upstrea
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -29,26 +28,18 @@ from petvr.errors import unknown
 
 MODES = ("fp32", "bf16", "clip4clip_fp16", "mv_adapter_fp16", "cma_fp16")
 HALF = tuple(mode for mode in MODES if mode.endswith("_fp16"))
+AUTOCAST = {"bf16": torch.bfloat16, "mv_adapter_fp16": torch.float16}  # around the towers
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def check(mode: str) -> None:
+def check_precision(mode: str) -> None:
     if mode not in MODES:
         raise unknown("precision", mode, MODES, "recipe.precision")
 
 
-def forward(mode: str, device: torch.device) -> contextlib.AbstractContextManager:
-    """Around the towers, in training and evaluation."""
-    check(mode)
-    types = {"bf16": torch.bfloat16, "mv_adapter_fp16": torch.float16}
-    if mode in types:
-        return torch.autocast(device.type, dtype=types[mode])
-    return contextlib.nullcontext()
-
-
 def prepare(adapted: nn.Module, mode: str) -> None:
     """Give CLIP and what methods inserted the types of `mode`, once, before an optimiser is made."""
-    check(mode)
+    check_precision(mode)
     if mode not in HALF:
         return
     clip, new = adapted.clip, adapted.new

@@ -17,15 +17,15 @@ def number(seed: int, *names: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
-def arrays(seed: int, *names: object) -> np.random.Generator:
+def numpy_generator(seed: int, *names: object) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(number(seed, *names)))
 
 
-def tensors(seed: int, *names: object, device: str | torch.device = "cpu") -> torch.Generator:
+def torch_generator(seed: int, *names: object, device: str | torch.device = "cpu") -> torch.Generator:
     return torch.Generator(device=device).manual_seed(number(seed, *names))
 
 
-def everything(device: torch.device, seed: int, *names: object) -> None:
+def seed_torch(device: torch.device, seed: int, *names: object) -> None:
     """torch's own generators, which dropout draws from.
 
     Not torch.manual_seed: on a machine without GPU it queues a call with a stack trace for each device, every time.

@@ -1,21 +1,102 @@
-"""BertAdam and AdamW as the papers' code bases have them (METHODS A.0, A.1): not torch's AdamW.
+"""BertAdam and AdamW as the papers' code bases have them (docs/protocols.md): not torch's AdamW.
 
-Both skip parameters whose gradient is None; BertAdam's counter of such a parameter stands still.
+Both skip parameters whose gradient is None; BertAdam's counter of such a parameter stands still. Here too: which
+learning rate and weight decay each trained tensor gets, and the schedules that scale the rates.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from petvr.errors import unknown
+from petvr.errors import PetvrError, unknown
 from petvr.spec import Recipe
-from petvr.training import bert_adam_fp16, schedule
-from petvr.training.groups import Group
+from petvr.training import bert_adam_fp16
+
+# CLIP's LayerNorms as transformers and as OpenAI spell them, and the usual names of new ones
+LAYER_NORM = re.compile(r"(^|[._])(pre_layrnorm|post_layernorm|\w*layer_?norm\d*|ln(_\w+)?|norm\d*)\.weight$", re.I)
+
+
+@dataclass
+class ParameterGroup:
+    part: str
+    lr: float
+    weight_decay: float
+    names: list[str]
+    parameters: list[nn.Parameter]
+
+
+def parameter_groups(
+    trained: dict[str, tuple[nn.Parameter, str]], recipe: Recipe, norms: Iterable[str] = ()
+) -> list[ParameterGroup]:
+    """Groups of equal learning rate and decay, in the order of names.
+
+    trained: name -> (parameter, part), part one of clip, new, head. `norms`: names known to be LayerNorm weights.
+    no_decay `bias` takes every name that contains "bias"; `bias_and_layernorm` also LayerNorm weights; `none` leaves
+    everything decaying. Raises PetvrError for an unknown part.
+    """
+    rates = {"clip": recipe.lr_clip, "new": recipe.lr_new, "head": recipe.lr_head}
+    norms, groups = set(norms), {}
+    for name, (parameter, part) in trained.items():
+        if part not in rates:
+            raise PetvrError(f"parameter '{name}': part '{part}'; allowed: {', '.join(rates)}")
+        decay = recipe.weight_decay if decays(name, recipe.no_decay, name in norms) else 0.0
+        group = groups.setdefault((part, decay), ParameterGroup(part, rates[part], decay, [], []))
+        group.names.append(name)
+        group.parameters.append(parameter)
+    return list(groups.values())
+
+
+def decays(name: str, no_decay: str, is_norm: bool = False) -> bool:
+    if no_decay == "none":
+        return True
+    if "bias" in name:
+        return False
+    return no_decay == "bias" or not (is_norm or LAYER_NORM.search(name))
+
+
+def warmup_cosine(step: int, total: float, warmup: float) -> float:
+    """BertAdam's: x = step / total; x / warmup below `warmup`, then 0.5 (1 + cos pi x), which is NOT restarted.
+
+    It jumps from about 1 to 0.5 (1 + cos(pi warmup)) at the end of the warm-up. Step 0 has factor 0.
+    """
+    x = step / total
+    return x / warmup if x < warmup else 0.5 * (1.0 + math.cos(math.pi * x))
+
+
+def warmup_cosine_restarted(step: int, total: float, warmup: float) -> float:
+    """X-Pool's: linear over int(warmup total) steps, then half a cosine over the rest, from 1 to 0."""
+    rise = int(warmup * total)
+    if step < rise:
+        return step / rise
+    return max(0.0, 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(1, total - rise))))
+
+
+def constant(step: int, total: float, warmup: float) -> float:
+    """1 after the same warm-up as `warmup_cosine`."""
+    x = step / total
+    return x / warmup if x < warmup else 1.0
+
+
+SCHEDULES: dict[str, Callable[[int, float, float], float]] = {
+    "warmup_cosine": warmup_cosine,
+    "warmup_cosine_restarted": warmup_cosine_restarted,
+    "constant": constant,
+}
+
+
+def schedule(name: str, *, total: float, warmup: float) -> Callable[[int], float]:
+    """step (from 0) -> factor on the learning rate. Raises PetvrError for an unknown name."""
+    if name not in SCHEDULES:
+        raise unknown("schedule", name, SCHEDULES, "recipe.schedule")
+    factor = SCHEDULES[name]
+    return lambda step: factor(step, total, warmup)
 
 
 class Optimizer:
@@ -23,7 +104,7 @@ class Optimizer:
 
     def __init__(
         self,
-        groups: list[Group],
+        groups: list[ParameterGroup],
         *,
         betas: tuple[float, float],
         eps: float,
@@ -71,13 +152,13 @@ class Optimizer:
             self.updates[name] = counters[name]
         self.taken = counters[""]
 
-    def _by_updates(self, group: Group) -> Iterator[tuple[int, list[str], list[Tensor], list[Tensor]]]:
+    def _by_updates(self, group: ParameterGroup) -> Iterator[tuple[int, list[str], list[Tensor], list[Tensor]]]:
         """Parameters that have a gradient, together with those of their type that were updated as often."""
-        found = defaultdict(list)
+        alike = defaultdict(list)
         for name, parameter in zip(group.names, group.parameters, strict=True):
             if parameter.grad is not None:
-                found[self.updates[name], parameter.dtype].append((name, parameter))
-        for (updates, _), pairs in found.items():
+                alike[self.updates[name], parameter.dtype].append((name, parameter))
+        for (updates, _), pairs in alike.items():
             names, parameters = [name for name, _ in pairs], [parameter for _, parameter in pairs]
             yield updates, names, parameters, [parameter.grad for parameter in parameters]
 
@@ -88,7 +169,7 @@ class Optimizer:
         torch._foreach_mul_(v, second)
         torch._foreach_addcmul_(v, grads, grads, value=1 - second)
 
-    def _update(self, group: Group, updates: int, parameters: list, m: list[Tensor], v: list[Tensor]) -> None:
+    def _update(self, group: ParameterGroup, updates: int, parameters: list, m: list[Tensor], v: list[Tensor]) -> None:
         raise TypeError("use BertAdam or AdamW")
 
 
@@ -99,7 +180,7 @@ class BertAdam(Optimizer):
     clipped to that norm on its own, after the loop clipped the norm of all.
     """
 
-    def _update(self, group: Group, updates: int, parameters: list, m: list[Tensor], v: list[Tensor]) -> None:
+    def _update(self, group: ParameterGroup, updates: int, parameters: list, m: list[Tensor], v: list[Tensor]) -> None:
         lr = group.lr * self.factor(updates)
         if parameters[0].dtype == torch.float16:
             bert_adam_fp16.update(parameters, m, v, lr, self.eps, group.weight_decay)
@@ -125,7 +206,7 @@ class AdamW(Optimizer):
     The schedule counts steps of the run, as a scheduler outside the optimiser does.
     """
 
-    def _update(self, group: Group, updates: int, parameters: list, m: list[Tensor], v: list[Tensor]) -> None:
+    def _update(self, group: ParameterGroup, updates: int, parameters: list, m: list[Tensor], v: list[Tensor]) -> None:
         first, second = self.betas
         lr = group.lr * self.factor(self.taken)
         size = lr * math.sqrt(1 - second ** (updates + 1)) / (1 - first ** (updates + 1))
@@ -140,11 +221,11 @@ class AdamW(Optimizer):
 OPTIMIZERS = {"bert_adam": BertAdam, "adamw": AdamW}
 
 
-def build(groups: list[Group], recipe: Recipe, total_steps: int) -> Optimizer:
+def build_optimizer(groups: list[ParameterGroup], recipe: Recipe, total_steps: int) -> Optimizer:
     """The optimiser a recipe names, over `total_steps` steps. Raises PetvrError for an unknown name."""
     if recipe.optimizer not in OPTIMIZERS:
         raise unknown("optimizer", recipe.optimizer, OPTIMIZERS, "recipe.optimizer")
-    factor = schedule.named(recipe.schedule, total=max(1, total_steps), warmup=recipe.warmup)
+    factor = schedule(recipe.schedule, total=max(1, total_steps), warmup=recipe.warmup)
     return OPTIMIZERS[recipe.optimizer](
         groups, betas=recipe.betas, eps=recipe.eps, factor=factor, clip_tensor=recipe.clip_tensor
     )

@@ -8,15 +8,16 @@ import training_bench as tiny
 from torch import nn
 
 from petvr.errors import PetvrError
-from petvr.training import groups, optim, schedule
+from petvr.training.model import layer_norm_weights
+from petvr.training.optimizer import build_optimizer, clip_all, decays, parameter_groups, schedule
 
 GRADS = [0.5, -0.2, 0.0, 1.5, 0.03, -0.7, 0.2, 0.1, -0.4, 0.9]
 
 
 def make(kind, recipe, values, total=10, name="new.weight", part="new"):
     parameter = nn.Parameter(torch.tensor(values, dtype=torch.float64))
-    made = groups.make({name: (parameter, part)}, recipe)
-    return parameter, optim.build(made, recipe.model_copy(update={"optimizer": kind}), total)
+    made = parameter_groups({name: (parameter, part)}, recipe)
+    return parameter, build_optimizer(made, recipe.model_copy(update={"optimizer": kind}), total)
 
 
 def test_bert_adam_step_by_step():
@@ -73,7 +74,7 @@ def test_adamw_step_by_step():
 def test_each_tensor_is_clipped_on_its_own():
     recipe = tiny.recipe(clip_tensor=1.0, weight_decay=0.0, lr_new=1.0, schedule="constant", warmup=0.0)
     one, two = (nn.Parameter(torch.zeros(2, dtype=torch.float64)) for _ in range(2))
-    optimizer = optim.build(groups.make({"a": (one, "new"), "b": (two, "new")}, recipe), recipe, 10)
+    optimizer = build_optimizer(parameter_groups({"a": (one, "new"), "b": (two, "new")}, recipe), recipe, 10)
     one.grad, two.grad = torch.tensor([30.0, 40.0]).double(), torch.tensor([0.3, 0.4]).double()
     optimizer.step()
     assert one.grad.tolist() == pytest.approx([0.6, 0.8], rel=1e-6)
@@ -83,10 +84,10 @@ def test_each_tensor_is_clipped_on_its_own():
 
 def test_all_tensors_are_clipped_together():
     grads = [torch.tensor([3.0]), torch.tensor([4.0])]
-    assert float(optim.clip_all(grads, 1.0)) == pytest.approx(5.0)
+    assert float(clip_all(grads, 1.0)) == pytest.approx(5.0)
     assert [float(grad) for grad in grads] == pytest.approx([0.6, 0.8], rel=1e-5)
     small = [torch.tensor([0.3]), torch.tensor([0.4])]
-    optim.clip_all(small, 1.0)
+    clip_all(small, 1.0)
     assert [float(grad) for grad in small] == pytest.approx([0.3, 0.4])
 
 
@@ -94,8 +95,10 @@ def test_all_tensors_are_clipped_together():
 def test_parameters_without_gradient_are_left_alone(kind):
     recipe = tiny.recipe(lr_new=0.1, schedule="constant", warmup=0.0)
     one, two = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
-    optimizer = optim.build(
-        groups.make({"a": (one, "new"), "b": (two, "new")}, recipe), recipe.model_copy(update={"optimizer": kind}), 10
+    optimizer = build_optimizer(
+        parameter_groups({"a": (one, "new"), "b": (two, "new")}, recipe),
+        recipe.model_copy(update={"optimizer": kind}),
+        10,
     )
     one.grad = torch.ones(3)
     optimizer.step()
@@ -133,7 +136,7 @@ def test_moments_and_counters_survive_a_restart():
 
 
 def test_warmup_cosine_jumps_and_is_not_restarted():
-    factor = schedule.named("warmup_cosine", total=1000, warmup=0.1)
+    factor = schedule("warmup_cosine", total=1000, warmup=0.1)
     assert factor(0) == 0.0
     assert factor(50) == pytest.approx(0.5)
     assert factor(99) == pytest.approx(0.99)
@@ -143,21 +146,21 @@ def test_warmup_cosine_jumps_and_is_not_restarted():
 
 
 def test_restarted_cosine_begins_at_one_after_the_warmup():
-    factor = schedule.named("warmup_cosine_restarted", total=1000, warmup=0.1)
+    factor = schedule("warmup_cosine_restarted", total=1000, warmup=0.1)
     assert [factor(0), factor(50), factor(100)] == [0.0, 0.5, 1.0]
     assert factor(550) == pytest.approx(0.5)
     assert factor(1000) == pytest.approx(0.0)
 
 
 def test_constant_keeps_its_warmup():
-    factor = schedule.named("constant", total=100, warmup=0.1)
+    factor = schedule("constant", total=100, warmup=0.1)
     assert [factor(0), factor(5), factor(10), factor(99)] == [0.0, 0.5, 1.0, 1.0]
-    assert schedule.named("constant", total=100, warmup=0.0)(0) == 1.0
+    assert schedule("constant", total=100, warmup=0.0)(0) == 1.0
 
 
 def test_unknown_names_are_told():
     with pytest.raises(PetvrError, match="warmup_cosine"):
-        schedule.named("warmup_cosin", total=1, warmup=0)
+        schedule("warmup_cosin", total=1, warmup=0)
 
 
 NAMES = {
@@ -178,7 +181,7 @@ NAMES = {
 def undecayed(no_decay):
     recipe = tiny.recipe(no_decay=no_decay, weight_decay=0.2, lr_clip=1e-7, lr_new=1e-4, lr_head=1e-5)
     trained = {name: (nn.Parameter(torch.zeros(2)), part) for name, part in NAMES.items()}
-    made = groups.make(trained, recipe)
+    made = parameter_groups(trained, recipe)
     rates = {name: group.lr for group in made for name in group.names}
     assert rates == {name: {"clip": 1e-7, "new": 1e-4, "head": 1e-5}[part] for name, part in NAMES.items()}
     assert {group.weight_decay for group in made} <= {0.0, 0.2}
@@ -200,5 +203,5 @@ def test_groups_take_rates_by_part_and_decay_by_rule():
 
 def test_layer_norms_are_known_by_their_type_too():
     module = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
-    assert groups.layer_norm_weights(module) == {"1.weight"}
-    assert not groups.decays("1.weight", "bias_and_layernorm", is_norm=True)
+    assert layer_norm_weights(module) == {"1.weight"}
+    assert not decays("1.weight", "bias_and_layernorm", is_norm=True)

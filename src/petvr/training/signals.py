@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR2 (Slurm's warning before the time limit): finish the step, save, leave with a named code."""
+"""SIGTERM and SIGUSR2 (Slurm's warning before the time limit): leave at the next safe point, with a named exit code."""
 
 from __future__ import annotations
 
@@ -12,42 +12,39 @@ from petvr.training import EXIT_CHECKPOINTED
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
 
 
-class Checkpointed(SystemExit):
-    """The run was asked to stop and its state is on disk; an uncaught one ends the process with EXIT_CHECKPOINTED."""
+class StopRequested(SystemExit):
+    """A signal asked the run to stop; uncaught, it ends the process with EXIT_CHECKPOINTED."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, signal_name: str) -> None:
         super().__init__(EXIT_CHECKPOINTED)
-        self.message = message
+        self.signal_name = signal_name
 
 
-class Interrupted(Exception):
-    """Raised inside an evaluation to leave it early; the evaluation is done again after the resume."""
-
-
-class Stop:
+class StopSignal:
     """Remembers that a signal came."""
 
     def __init__(self) -> None:
         self.name = ""
 
-    def ask(self, name: str) -> None:
+    def request(self, name: str) -> None:
         self.name = name
 
-    def pause(self) -> None:
+    def raise_if_stopped(self) -> None:
+        """Between two steps, and between two batches of an evaluation, which is then done again after the resume."""
         if self.name:
-            raise Interrupted(self.name)
+            raise StopRequested(self.name)
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[Stop]:
+def catch_signals() -> Iterator[StopSignal]:
     """Signals set the flag while the block runs; outside the main thread nothing is installed."""
-    stop = Stop()
+    stop = StopSignal()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
-        signal.signal(number, lambda got, _: stop.ask(signal.Signals(got).name))
+        signal.signal(number, lambda received, _: stop.request(signal.Signals(received).name))
     try:
         yield stop
     finally:

@@ -15,8 +15,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,10 @@ from torch import Tensor
 
 from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
+from petvr.methods._adapted import Adapted
 from petvr.training import precision
+from petvr.training.log import RunLog
 from petvr.training.model import Model
-from petvr.training.report import Report
 
 VIDEOS = 8  # computed together; raising it changes results by rounding: then raise VERSION in petvr.training
 WORTH = 0.25  # of the tower's blocks; less saves nothing against reading the pictures
@@ -35,31 +35,43 @@ FLUSH = 20.0  # seconds between two times that what was computed is made sure of
 GIB = 1 << 30
 
 
-def blocks(model: Model) -> int:
+def cacheable_blocks(model: Model) -> int:
     """How far a cache would bring this model's vision tower; one more than its blocks: to the projected features."""
-    depth = model.adapted.clip.config.vision.layers
-    found = model.adapted.frozen_blocks()
-    return min(found, depth) if "patches" in model.similarity.NEEDS else found
+    frozen, depth = model.adapted.frozen_blocks(), model.adapted.clip.config.vision.layers
+    return min(frozen, depth) if "patches" in model.similarity.NEEDS else frozen
 
 
-def shape(model: Model, frames: int) -> tuple[int, ...]:
+def cached_shape(model: Model, frames: int) -> tuple[int, ...]:
     """Of one video: [F, E] where the whole tower is frozen, else [F, 1 + P, D]."""
     config = model.adapted.clip.config
-    if blocks(model) > config.vision.layers:
+    if cacheable_blocks(model) > config.vision.layers:
         return (frames, config.embed)
     return (frames, 1 + config.patches, config.vision.width)
 
 
-class Prefix:
-    """One cache, for one store, weights, arithmetic and number of blocks."""
+class FrozenBeginning:
+    """A vision tower that is given what its first `blocks` give, in place of pixels; all of it frozen: its features."""
+
+    def __init__(self, adapted: Adapted, blocks: int) -> None:
+        self.adapted, self.blocks = adapted, blocks
+        self.whole = blocks > adapted.clip.config.vision.layers
+
+    def encode_frames(self, stream: Tensor, mask: Tensor, texts: Tensor | None) -> Tensor:
+        return stream if self.whole else self.adapted.encode_frames(stream, mask, texts, self.blocks)
+
+    def encode_patches(self, stream: Tensor, mask: Tensor, texts: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.adapted.encode_patches(stream, mask, texts, self.blocks)
+
+
+class FrozenFeatureCache:
+    """One cache, for one store, weights, arithmetic and number of blocks; read in place of the store."""
 
     def __init__(self, model: Model, store: FrameStore, folder: Path) -> None:
-        self.model, self.store, self.folder, self.count = model, store, folder, blocks(model)
-        videos, depth = len(store), model.adapted.clip.config.vision.layers
-        self.whole = self.count > depth
-        probe = self._compute(np.zeros(1, np.int64))
-        self.type = probe.dtype
-        each = shape(model, store.frames)
+        self.model, self.store, self.folder, self.blocks = model, store, folder, cacheable_blocks(model)
+        self.frames, videos = store.frames, len(store)
+        self.whole = self.blocks > model.adapted.clip.config.vision.layers
+        self.type = self._compute(np.zeros(1, np.int64)).dtype
+        each = cached_shape(model, store.frames)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             size = torch.empty(0, dtype=self.type).element_size()
@@ -69,35 +81,43 @@ class Prefix:
         except OSError as error:
             raise PetvrError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
-    def rows(self, rows: np.ndarray) -> Tensor:
-        """Positions in the store -> [B, F, E] or [B, F, 1 + P, D], on the CPU; `fill` has been there."""
-        return torch.from_numpy(self.stream[rows]).view(self.type)
+    def rows(self, ids: Sequence[str]) -> np.ndarray:
+        return self.store.rows(ids)
+
+    def counts(self, ids: Sequence[str]) -> np.ndarray:
+        return self.store.counts(ids)
+
+    def get_rows(self, rows: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """Positions in the store -> [B, F, E] or [B, F, 1 + P, D], on the CPU, and the mask; `fill` has been there."""
+        return torch.from_numpy(self.stream[rows]).view(self.type), self.store.masks(rows)
 
     def missing(self, rows: np.ndarray) -> np.ndarray:
         """Blocks of videos that some row needs and nobody has computed."""
         wanted = np.unique(rows // VIDEOS)
         return wanted[self.done[wanted] == 0]
 
-    def fill(self, rows: np.ndarray, tell: Callable[[int, int], None], pause: Callable[[], None]) -> None:
+    def fill(
+        self, rows: np.ndarray, on_progress: Callable[[int, int], None], raise_if_stopped: Callable[[], None]
+    ) -> None:
         """Compute what is missing of these rows; another process that is at it is waited for.
 
-        tell(done, total) after every block; `pause` may raise to stop: what was computed until then stays.
+        on_progress(done, total) after every block; what was computed until a stop stays.
         """
-        with _turn(self.folder, pause):
+        with _one_at_a_time(self.folder, raise_if_stopped):
             missing = self.missing(rows)
             written: list[int] = []
             flushed = time.monotonic()
             try:
                 for number, block in enumerate(missing):
-                    pause()
+                    raise_if_stopped()
                     part = np.arange(block * VIDEOS, min((block + 1) * VIDEOS, len(self.store)))
-                    found = self._compute(part).cpu().contiguous()
-                    self.stream[part] = found.view(torch.uint8).numpy().view(self.stream.dtype).reshape(found.shape)
+                    stream = self._compute(part).cpu().contiguous()
+                    self.stream[part] = stream.view(torch.uint8).numpy().view(self.stream.dtype).reshape(stream.shape)
                     written.append(block)
                     if time.monotonic() - flushed > FLUSH:
                         self._flush(written)
                         flushed = time.monotonic()
-                    tell(number + 1, len(missing))
+                    on_progress(number + 1, len(missing))
             finally:
                 self._flush(written)
 
@@ -112,46 +132,45 @@ class Prefix:
     def _compute(self, rows: np.ndarray) -> Tensor:
         model = self.model
         pixels, mask = (torch.from_numpy(array).to(model.device) for array in self.store.get_rows(rows))
-        model.mode_of(training=False)
-        with precision.forward(model.mode, model.device):
+        model.set_training(False)
+        with model.autocast():
             clip = model.adapted.clip
             pixels = clip.normalise(pixels)
-            return clip.encode_frames(pixels, mask) if self.whole else clip.encode_prefix(pixels, mask, self.count)
+            return clip.encode_frames(pixels, mask) if self.whole else clip.encode_prefix(pixels, mask, self.blocks)
 
 
-@dataclass(frozen=True)
-class Cache:
-    """root: folder of all caches; gib: what one may take (0: none); weights: their digest; report: the run's."""
-
-    root: Path
-    gib: float
-    weights: str
-    report: Report
-
-
-def open_for(
-    model: Model, store: FrameStore, rows: np.ndarray, cache: Cache, pause: Callable[[], None]
-) -> Prefix | None:
-    """The filled cache this model can read for these rows of the store, or None: nothing much of its vision tower is
-    frozen, or the cache would be too large, which is said.
+def open_cache(
+    model: Model,
+    store: FrameStore,
+    videos: Sequence[str],
+    *,
+    root: Path,
+    gib: float,
+    weights_digest: str,
+    log: RunLog,
+    raise_if_stopped: Callable[[], None],
+) -> FrozenFeatureCache | None:
+    """The filled cache of these videos, from which the model's vision tower goes on from here; None: nothing much of
+    the tower is frozen, or the cache would take more than `gib`, which is said. root: the folder of all caches.
     """
-    count, depth, say = blocks(model), model.adapted.clip.config.vision.layers, cache.report.line
-    if cache.gib <= 0 or count < max(1, WORTH * depth):
+    count, depth = cacheable_blocks(model), model.adapted.clip.config.vision.layers
+    if gib <= 0 or count < max(1, WORTH * depth):
         return None
+    rows = store.rows(videos)
     wide = 2 if model.mode in precision.HALF else 4
-    size = len(np.unique(rows // VIDEOS)) * VIDEOS * wide * float(np.prod(shape(model, store.frames))) / GIB
+    size = len(np.unique(rows // VIDEOS)) * VIDEOS * wide * float(np.prod(cached_shape(model, store.frames))) / GIB
     reach = "the whole vision tower" if count > depth else f"{count} of {depth} blocks of the vision tower"
-    if size > cache.gib:
-        say(f"frozen: {reach}; a cache of it would take {size:.0f} GiB, prefix_gib allows {cache.gib:g}")
+    if size > gib:
+        log.line(f"frozen: {reach}; a cache of it would take {size:.0f} GiB, feature_cache_gib allows {gib:g}")
         return None
-    key = f"{store.digest}-{cache.weights}-{model.mode}-{model.device.type}-{'whole' if count > depth else count}"
-    prefix = Prefix(model, store, cache.root / f"{store.path.parent.name}-{store.path.name}" / key)
-    new = len(prefix.missing(rows))
-    prefix.fill(rows, lambda done, total: cache.report.step(done, total, None, "frozen part, block of videos"), pause)
-    said = f"{new * VIDEOS} videos computed now" if new else "nothing to compute"
-    say(f"frozen: {reach}, read from {prefix.folder} ({said})")
-    model.prefix = count
-    return prefix
+    key = f"{store.digest}-{weights_digest}-{model.mode}-{model.device.type}-{'whole' if count > depth else count}"
+    cache = FrozenFeatureCache(model, store, root / f"{store.path.parent.name}-{store.path.name}" / key)
+    new = len(cache.missing(rows))
+    cache.fill(rows, lambda done, total: log.step(done, total, None, "frozen part, block of videos"), raise_if_stopped)
+    how = f"{new * VIDEOS} videos computed now" if new else "nothing to compute"
+    log.line(f"frozen: {reach}, read from {cache.folder} ({how})")
+    model.vision = FrozenBeginning(model.adapted, count)
+    return cache
 
 
 def _map(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:
@@ -164,7 +183,7 @@ def _map(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:
 
 
 @contextlib.contextmanager
-def _turn(folder: Path, pause: Callable[[], None]) -> Iterator[None]:
+def _one_at_a_time(folder: Path, raise_if_stopped: Callable[[], None]) -> Iterator[None]:
     """One process fills at a time; file systems without locks are let pass, as both would write the same."""
     with open(folder / "lock", "w") as handle:
         while True:
@@ -172,7 +191,7 @@ def _turn(folder: Path, pause: Callable[[], None]) -> Iterator[None]:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                pause()
+                raise_if_stopped()
                 time.sleep(0.2)
             except OSError:
                 break

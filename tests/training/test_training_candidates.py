@@ -4,10 +4,12 @@ import pytest
 import torch
 import training_bench as tiny
 
-from petvr import training
+from petvr.clip import tokenizer
+from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
-from petvr.training import job, model, pool
-from petvr.training.texts import Texts
+from petvr.training import candidate_texts, model
+from petvr.training.batches import TokenizedCaptions
+from petvr.training.candidate_texts import candidate_captions
 
 
 def spec(**setting):
@@ -16,23 +18,23 @@ def spec(**setting):
 
 def texts_of(made, bench, captions):
     """Features one caption at a time."""
-    tokenize = job.tokenizer.load(bench["weights"])
+    tokenize = tokenizer.load(bench["weights"])
     with torch.no_grad():
-        return torch.cat([made.texts(tokenize([caption], tiny.WORDS))["text"] for caption in captions])
+        return torch.cat([made.encode_texts(tokenize([caption], tiny.WORDS))["text"] for caption in captions])
 
 
-@pytest.mark.parametrize("name", pool.POOLS)
+@pytest.mark.parametrize("name", candidate_texts.POOLS)
 def test_training_gives_the_batchs_sentences_and_evaluation_the_pools(bench, monkeypatch, name):
     given = []
-    original = model.Model.frames
+    original = model.Model.encode_videos
 
-    def frames(made, pixels, mask, sentences=None):
+    def encode_videos(made, pixels, mask, sentences=None):
         assert not sentences.requires_grad or made.adapted.training
         given.append((made.adapted.training, sentences.detach().clone(), made))
         return original(made, pixels, mask, sentences)
 
-    monkeypatch.setattr(model.Model, "frames", frames)
-    result = training.run(spec(pool=name), **bench)
+    monkeypatch.setattr(model.Model, "encode_videos", encode_videos)
+    result = tiny.train(spec(pool=name), **bench)
     assert result.cost.trainable_by_part["new"] > 0 and result.cost.flops_per_pair > 1e6
     trained = [sentences for training_, sentences, _ in given if training_]
     assert len(trained) == 6 and all(len(sentences) == 8 for sentences in trained)
@@ -46,46 +48,46 @@ def test_training_gives_the_batchs_sentences_and_evaluation_the_pools(bench, mon
 
 def test_videos_depend_on_the_gallery_but_not_on_anothers_pool(bench):
     """Half of the test captions gone: with the gallery the videos' features change, with a fixed pool they do not."""
-    made = model.build(spec(), bench["weights"], torch.device("cpu"))
-    made.mode_of(training=False)
+    made = model.build_model(spec(), bench["weights"], torch.device("cpu"))
+    made.set_training(False)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter, _ in made.trained.values():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
     train, test = (list(dict.fromkeys(bench["dataset"].split(name).captions)) for name in ("train", "test"))
     videos = bench["dataset"].split("test").videos
-    pixels, mask = (torch.from_numpy(part) for part in job.FrameStore(bench["store"]).get(videos))
+    pixels, mask = (torch.from_numpy(part) for part in FrameStore(bench["store"]).get(videos))
 
     def features(name, captions):
-        sentences = pool.captions(name, train)
+        sentences = candidate_captions(name, train)
         with torch.no_grad():
-            return made.frames(pixels, mask, texts_of(made, bench, captions if sentences is None else sentences))[
-                "video"
-            ]
+            return made.encode_videos(
+                pixels, mask, texts_of(made, bench, captions if sentences is None else sentences)
+            )["video"]
 
     assert not torch.allclose(features("gallery", test), features("gallery", test[:1]), atol=1e-5)
     torch.testing.assert_close(features("gallery", test), features("gallery", test[::-1]))
     assert torch.equal(features("fixed", test), features("fixed", test[:1]))
 
 
-def test_a_result_does_not_depend_on_how_many_pictures_are_encoded_at_once(bench, tmp_path):
+def test_a_result_does_not_depend_on_how_many_frames_are_encoded_at_once(bench, tmp_path):
     results = []
-    for pictures in (3, 48):
-        out = {**bench, "out": tmp_path / f"out{pictures}", "state": tmp_path / f"state{pictures}"}
-        results.append(training.run(spec(), **out, pictures=pictures))
+    for count in (3, 48):
+        out = {**bench, "out": tmp_path / f"out{count}", "state": tmp_path / f"state{count}"}
+        results.append(tiny.train(spec(), **out, eval_frames_per_batch=count))
     one, other = results
     assert [each.plain for each in one.evaluations] == [each.plain for each in other.evaluations]
 
 
 def test_the_fixed_pool_is_a_sample_of_distinct_training_captions():
     captions = [f"caption {number % 1500}" for number in range(3000)]
-    drawn = pool.captions("fixed", captions)
-    assert len(drawn) == len(set(drawn)) == pool.SIZE and set(drawn) <= set(captions)
-    assert drawn == pool.captions("fixed", captions)
-    assert pool.captions("gallery", captions) is None
-    assert len(pool.captions("fixed", captions[:7])) == 7
+    drawn = candidate_captions("fixed", captions)
+    assert len(drawn) == len(set(drawn)) == candidate_texts.SIZE and set(drawn) <= set(captions)
+    assert drawn == candidate_captions("fixed", captions)
+    assert candidate_captions("gallery", captions) is None
+    assert len(candidate_captions("fixed", captions[:7])) == 7
     with pytest.raises(PetvrError, match="did you mean 'gallery'"):
-        pool.captions("galery", captions)
+        candidate_captions("galery", captions)
 
 
 def test_methods_that_look_at_no_sentence_are_given_none(bench, monkeypatch):
@@ -98,7 +100,9 @@ def test_methods_that_look_at_no_sentence_are_given_none(bench, monkeypatch):
         "encode_frames",
         lambda self, *args: seen.append(args[3] if len(args) > 3 else None) or original(self, *args),
     )
-    made = model.build(tiny.spec("lorm"), bench["weights"], torch.device("cpu"))
-    texts = Texts.of(["red left"], job.tokenizer.load(bench["weights"]), tiny.WORDS)
-    made.frames(torch.zeros(1, 3, 3, 16, 16), torch.ones(1, 3, dtype=torch.bool), made.texts(texts.ids)["text"])
+    made = model.build_model(tiny.spec("lorm"), bench["weights"], torch.device("cpu"))
+    texts = TokenizedCaptions.of(["red left"], tokenizer.load(bench["weights"]), tiny.WORDS)
+    made.encode_videos(
+        torch.zeros(1, 3, 3, 16, 16), torch.ones(1, 3, dtype=torch.bool), made.encode_texts(texts.ids)["text"]
+    )
     assert seen == [None]

@@ -1,4 +1,4 @@
-"""The machine a run uses: device, threads, determinism, memory, and the lock on its state."""
+"""The device a run computes on, with its threads, determinism and memory, and the lock on the run's state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from petvr.errors import PetvrError
 
 
-def prepare(device: str | None, threads: int | None) -> torch.device:
+def prepare_device(device: str | None, threads: int | None) -> torch.device:
     """The device, with torch's deterministic algorithms where it has them; fp32 means fp32 (no TF32)."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     count = threads if threads is not None else os.environ.get("PETVR_THREADS")
@@ -27,17 +27,17 @@ def prepare(device: str | None, threads: int | None) -> torch.device:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(1, device=place)
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise PetvrError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
-    if place.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(place)
-    return place
+    if chosen.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(chosen)
+    return chosen
 
 
 @contextlib.contextmanager
-def locked(state: Path) -> Iterator[None]:
+def lock_state(state: Path) -> Iterator[None]:
     """Two processes must not write one run's state. File systems without locks are let pass."""
     try:
         state.mkdir(parents=True, exist_ok=True)
@@ -59,8 +59,8 @@ def locked(state: Path) -> Iterator[None]:
                 state.rmdir()  # nothing is left in it once the result is written
 
 
-def memory(place: torch.device) -> int:
+def peak_memory(device: torch.device) -> int:
     """Peak bytes: what torch allocated on a GPU, the process's resident memory on the CPU."""
-    if place.type == "cuda":
-        return torch.cuda.max_memory_allocated(place)
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

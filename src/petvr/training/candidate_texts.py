@@ -17,12 +17,12 @@ POOLS = ("gallery", "fixed")
 SIZE = 1000  # as many as the test split of MSR-VTT has
 
 
-def captions(pool: str, training: Sequence[str]) -> list[str] | None:
+def candidate_captions(pool: str, training: Sequence[str]) -> list[str] | None:
     """The sentences of a pool that is known before the evaluation; None: those of the test split."""
     if pool not in POOLS:
         raise unknown("pool", pool, POOLS)
     if pool == "gallery":
         return None
     distinct = list(dict.fromkeys(training))
-    order = seeds.arrays(0, "candidate sentences").permutation(len(distinct))
+    order = seeds.numpy_generator(0, "candidate sentences").permutation(len(distinct))
     return [distinct[number] for number in order[:SIZE]]

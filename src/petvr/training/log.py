@@ -8,11 +8,15 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 QUIET_SECONDS = 30.0  # between two plain lines about steps
 
 
-class Report:
+class RunLog:
     """Lines go to `log` with their UTC time and, unless `show` is False, to stderr.
 
     show: None decides by whether stderr is a terminal; True draws the bar in any case. A log that cannot be written
@@ -22,14 +26,15 @@ class Report:
     def __init__(self, log: Path, show: bool | None = None) -> None:
         self.bar_wanted = sys.stderr.isatty() if show is None else show
         self.quiet = show is False
-        self._progress = self._task = None
-        self._told = time.monotonic()
-        self._stream = None
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._last_line = time.monotonic()
+        self._stream: TextIO | None = None
         with contextlib.suppress(OSError):
             log.parent.mkdir(parents=True, exist_ok=True)
             self._stream = open(log, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -48,7 +53,7 @@ class Report:
         elif not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
-    def begin(self, step: int, total: int, title: str) -> None:
+    def start_bar(self, step: int, total: int, title: str) -> None:
         if not self.bar_wanted or total == 0:
             return
         from rich.console import Console
@@ -63,9 +68,8 @@ class Report:
 
     def step(self, step: int, total: int, loss: float | None, what: str = "step") -> None:
         """After each step; `loss` is the mean since the last evaluation, None where it is not known without waiting."""
-        told = "" if loss is None else f", loss {loss:.4f}"
         if self._progress is not None:
             self._progress.update(self._task, completed=step)
-        elif time.monotonic() - self._told >= QUIET_SECONDS:
-            self._told = time.monotonic()
-            self.line(f"{what} {step} of {total}{told}")
+        elif time.monotonic() - self._last_line >= QUIET_SECONDS:
+            self._last_line = time.monotonic()
+            self.line(f"{what} {step} of {total}" + ("" if loss is None else f", loss {loss:.4f}"))

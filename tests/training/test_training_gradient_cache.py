@@ -1,4 +1,4 @@
-"""A batch in chunks has the gradients of the batch in one piece: for every method, every similarity, with dropout."""
+"""Micro-batches give the gradients of the batch in one piece: for every method, every similarity, with dropout."""
 
 import importlib.util
 from pathlib import Path
@@ -8,10 +8,11 @@ import torch
 import training_bench as tiny
 from torch.overrides import TorchFunctionMode
 
-from petvr import methods, similarity, training
+from petvr import methods, similarity
 from petvr.errors import PetvrError
-from petvr.training import chunks, draws, precision
-from petvr.training.model import Model
+from petvr.training import gradient_cache, precision
+from petvr.training.model import BatchTensors, Model
+from petvr.training.rng_replay import DrawAsWhole, PartOfWhole
 
 torch.set_num_threads(1)
 B, V = 7, 5
@@ -46,9 +47,9 @@ def model_of(case, name="mean_pool", setting=None, mode="fp32"):
         for parameter in score.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
     adapted.clip.logit_scale.requires_grad_(True)
-    found = Model(adapted, score, mode=mode)
-    found.mode_of(training=True)
-    return found
+    model = Model(adapted, score, mode=mode)
+    model.set_training(True)
+    return model
 
 
 def inputs(repeated=True, masked=True):
@@ -64,7 +65,7 @@ def inputs(repeated=True, masked=True):
     if masked:
         mask[1, 2:], mask[4, 1:] = False, False
     place = torch.tensor([0, 3, 1, 4, 2, 3, 0]) if repeated else None
-    return chunks.Inputs(ids[:, :10], pixels, mask, place)
+    return BatchTensors(ids[:, :10], pixels, mask, place)
 
 
 def gradients(model, data, size):
@@ -72,10 +73,10 @@ def gradients(model, data, size):
         parameter.grad = None
     torch.manual_seed(5)
     if size is None:
-        loss = chunks.loss(model, data)
+        loss = model.loss(data)
         loss.backward()
     else:
-        loss = chunks.backward(model, data, size)
+        loss = gradient_cache.backward(model, data, size)
     return loss.detach(), {name: parameter.grad for name, (parameter, _) in model.trained.items()}
 
 
@@ -150,11 +151,11 @@ def test_any_size_of_chunk_does(size):
 @pytest.mark.parametrize("masked", [True, False])
 def test_dropout_in_the_towers_draws_the_same_numbers(masked):
     model = model_of(DROPOUT)
-    assert model.has_dropout()
+    assert model.stochastic
     data = inputs(repeated=False, masked=masked)
     same(model, data, 2)
-    again = chunks.loss(model, data)
-    assert not torch.equal(again, chunks.loss(model, data))
+    again = model.loss(data)
+    assert not torch.equal(again, model.loss(data))
 
 
 def test_dropout_in_the_similarity_draws_the_same_numbers():
@@ -184,9 +185,9 @@ def test_no_tensor_of_a_step_in_chunks_is_as_large_as_the_batch():
 def test_a_run_in_chunks_ends_where_a_run_in_one_piece_ends(tmp_path, bench):
     spec = tiny.spec("cross_modal_adapter", setting={"r": 4, "ds": 4, "dropout": 0.2}, lr_new=1e-2, epochs=2)
     results = {}
-    for chunk in (None, 3):
-        options = bench | {"out": tmp_path / f"out{chunk}", "state": tmp_path / f"state{chunk}"}
-        results[chunk] = training.run(spec, chunk=chunk, **options)
+    for size in (None, 3):
+        options = bench | {"out": tmp_path / f"out{size}", "state": tmp_path / f"state{size}"}
+        results[size] = tiny.train(spec, micro_batch=size, **options)
     losses = [[evaluation.train_loss for evaluation in result.evaluations[1:]] for result in results.values()]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     digests = {result.provenance.spec_digest for result in results.values()}
@@ -194,8 +195,8 @@ def test_a_run_in_chunks_ends_where_a_run_in_one_piece_ends(tmp_path, bench):
 
 
 def test_a_chunk_of_nothing_is_refused(bench):
-    with pytest.raises(PetvrError, match="chunk: 0 given, allowed: 1 or more"):
-        training.run(tiny.spec("full"), chunk=0, **bench)
+    with pytest.raises(PetvrError, match="micro_batch: 0 given, allowed: 1 or more"):
+        tiny.train(tiny.spec("full"), micro_batch=0, **bench)
 
 
 def test_draws_for_a_part_are_those_of_the_whole():
@@ -204,7 +205,7 @@ def test_draws_for_a_part_are_those_of_the_whole():
     whole = torch.nn.functional.dropout(x, 0.5), torch.rand(6, 3), torch.randn((6, 2))
     for start in (0, 2, 4):
         torch.manual_seed(0)
-        with draws.AsWhole(draws.Places({2: (6, start)})):
+        with DrawAsWhole(PartOfWhole({2: (6, start)})):
             part = torch.nn.functional.dropout(x[start : start + 2], 0.5), torch.rand(2, 3), torch.randn((2, 2))
         for all_of_it, some in zip(whole, part, strict=True):
             assert torch.equal(all_of_it[start : start + 2], some)

@@ -5,11 +5,11 @@ import pytest
 import torch
 import training_bench
 
-from petvr import training
 from petvr.data.frames.store import FrameStore
-from petvr.training import model as models
-from petvr.training import prefix
-from petvr.training.report import Report
+from petvr.training import frozen_feature_cache
+from petvr.training.log import RunLog
+from petvr.training.model import build_model
+from petvr.training.signals import StopRequested, StopSignal
 
 CPU = torch.device("cpu")
 SPECS = {
@@ -24,14 +24,14 @@ SPECS = {
 
 def with_cache(bench, spec, name, **options):
     bench = bench | {"out": bench["out"] / name, "state": bench["state"] / name}
-    options = {"prefixes": bench["weights"].parent / "prefixes", "prefix_gib": 1.0} | options
-    return training.run(spec, **bench, **options)
+    options = {"feature_cache": bench["weights"].parent / "prefixes", "feature_cache_gib": 1.0} | options
+    return training_bench.train(spec, **bench, **options)
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_a_run_with_a_cache_has_the_numbers_of_one_without(bench, name):
     spec = SPECS[name]
-    plain = with_cache(bench, spec, "plain", prefix_gib=0)
+    plain = with_cache(bench, spec, "plain", feature_cache_gib=0)
     first, second = (with_cache(bench, spec, name) for name in ("first", "second"))
     assert plain.cost.prefix_blocks is None
     assert first.cost.prefix_blocks == {"partial": 1, "bf16": 1, "proj": 2}.get(name, 3)
@@ -55,85 +55,80 @@ def test_cropped_pictures_are_not_cached(bench):
 
 
 def test_a_cache_that_would_be_too_large_is_not_made_and_that_is_said(bench):
-    result = with_cache(bench, training_bench.spec("partial", epochs=1), "small", prefix_gib=1e-6)
+    result = with_cache(bench, training_bench.spec("partial", epochs=1), "small", feature_cache_gib=1e-6)
     assert result.cost.prefix_blocks is None
-    assert "prefix_gib allows 1e-06" in (bench["out"] / "small" / "log.txt").read_text()
+    assert "feature_cache_gib allows 1e-06" in (bench["out"] / "small" / "log.txt").read_text()
 
 
 @pytest.fixture
 def cache(bench, tmp_path):
-    """Prefixes of one model and store, each opened anew, in a folder of that name."""
-    model = models.build(SPECS["partial"], bench["weights"], CPU)
+    """Caches of one model and store, each opened anew, in a folder of that name."""
+    model = build_model(SPECS["partial"], bench["weights"], CPU)
     store = FrameStore(bench["store"])
-    return lambda name: prefix.Prefix(model, store, tmp_path / name)
+    return lambda name: frozen_feature_cache.FrozenFeatureCache(model, store, tmp_path / name)
 
 
 def fill(cache, rows, stop_after=None):
-    made = []
+    filled = []
 
-    def tell(done, total):
-        made.append(done)
+    def on_progress(done, total):
+        filled.append(done)
 
-    def pause():
-        if stop_after is not None and len(made) >= stop_after:
+    def raise_if_stopped():
+        if stop_after is not None and len(filled) >= stop_after:
             raise KeyboardInterrupt
 
     try:
-        cache.fill(np.asarray(rows), tell, pause)
+        cache.fill(np.asarray(rows), on_progress, raise_if_stopped)
     except KeyboardInterrupt:
         assert stop_after is not None
-    return len(made)
+    return len(filled)
 
 
 def test_a_stopped_filling_goes_on_and_other_videos_join_with_the_same_bits(cache):
     rows = np.arange(len(cache("whole").store))
     whole = cache("whole")
     blocks = fill(whole, rows)
-    assert blocks == -(-len(rows) // prefix.VIDEOS) > 2
+    assert blocks == -(-len(rows) // frozen_feature_cache.VIDEOS) > 2
     assert fill(cache("parts"), rows[::-1], stop_after=1) == 1
     assert fill(cache("parts"), rows[:1]) == 0  # its block is there
     assert fill(cache("parts"), rows) == blocks - 1
-    assert torch.equal(cache("parts").rows(rows), whole.rows(rows))
+    assert torch.equal(cache("parts").get_rows(rows)[0], whole.get_rows(rows)[0])
     assert fill(cache("parts"), rows) == 0
 
 
 def test_rows_are_what_the_tower_gives(cache):
-    made = cache("rows")
+    filled = cache("rows")
     rows = np.array([5, 0, 17])
-    fill(made, rows)
-    pixels, mask = (torch.from_numpy(array) for array in made.store.get_rows(rows))
-    clip = made.model.adapted.clip
+    fill(filled, rows)
+    pixels, mask = (torch.from_numpy(array) for array in filled.store.get_rows(rows))
+    clip = filled.model.adapted.clip
     with torch.no_grad():
         expected = clip.encode_prefix(clip.normalise(pixels), mask, 1)
-    torch.testing.assert_close(made.rows(rows), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(filled.get_rows(rows)[0], expected, atol=1e-6, rtol=0)
     assert expected.abs().max() > 0.1
 
 
 def test_a_signal_while_filling_keeps_what_is_there(bench, tmp_path, monkeypatch):
-    from petvr.training.stop import Checkpointed, Stop
+    calls, original = [], StopSignal.raise_if_stopped
 
-    calls = []
-
-    def pause(self):
+    def raise_if_stopped(self):
         calls.append(1)
         if len(calls) > 2:
-            self.ask("SIGTERM")
-        if self.name:
-            from petvr.training.stop import Interrupted
-
-            raise Interrupted(self.name)
+            self.request("SIGTERM")
+        original(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Stop, "pause", pause)
-        with pytest.raises(Checkpointed):
+        patch.setattr(StopSignal, "raise_if_stopped", raise_if_stopped)
+        with pytest.raises(StopRequested):
             with_cache(bench, SPECS["partial"], "stopped")
     folder = next((bench["weights"].parent / "prefixes").glob("*/*"))
     assert np.fromfile(folder / "done.bin", np.uint8).sum() == len(calls) - 1
     assert with_cache(bench, SPECS["partial"], "stopped").cost.prefix_blocks == 1
 
 
-def test_report_names_what_is_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr("petvr.training.report.QUIET_SECONDS", 0.0)
-    with Report(tmp_path / "log.txt", show=False) as report:
-        report.step(3, 7, None, "frozen part, block of videos")
+def test_the_log_names_what_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("petvr.training.log.QUIET_SECONDS", 0.0)
+    with RunLog(tmp_path / "log.txt", show=False) as log:
+        log.step(3, 7, None, "frozen part, block of videos")
     assert "frozen part, block of videos 3 of 7" in (tmp_path / "log.txt").read_text()

@@ -1,0 +1,225 @@
+"""What a training step reads: which captions meet which videos, their token ids, and frames on the run's device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from petvr.clip.tokenizer import Tokenizer
+from petvr.data.datasets import Split
+from petvr.errors import PetvrError, unknown
+from petvr.spec import RunSpec
+from petvr.training import augment, seeds
+from petvr.training.model import BatchTensors, Model
+
+POLICIES = ("all_pairs", "one_per_video")
+ORDERS = ("by_seed", "fixed")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sample b is caption `captions[b]` with its video; `videos` are the distinct ones, sample b's is the
+    `video_of_sample[b]`-th of them."""
+
+    captions: np.ndarray
+    videos: np.ndarray
+    video_of_sample: np.ndarray
+
+
+class Batches:
+    """The batches of a whole run by number, a pure function of seed, epoch and step: a resumed run sees what is left.
+
+    all_pairs: an epoch visits every (video, caption). one_per_video: every video once, with a caption drawn per
+    epoch from the run's seed. data_order `fixed` shuffles every run alike (CLIP4Clip's sampler never looks at the
+    seed); the drawn captions follow the seed in both (a guess: CLIP4Clip's generators of captions are seeded).
+    """
+
+    def __init__(
+        self, owner: Sequence[int], *, policy: str, order: str, batch: int, drop_last: bool, seed: int
+    ) -> None:
+        if policy not in POLICIES:
+            raise unknown("caption policy", policy, POLICIES, "recipe.captions")
+        if order not in ORDERS:
+            raise unknown("data order", order, ORDERS, "recipe.data_order")
+        self.owner = np.asarray(owner, dtype=np.int64)
+        self.policy, self.order, self.batch, self.seed = policy, order, batch, seed
+        self.by_video = np.split(
+            np.argsort(self.owner, kind="stable"), np.cumsum(np.bincount(self.owner))[:-1] if len(self.owner) else []
+        )
+        self.by_video = [captions for captions in self.by_video if len(captions)]
+        samples = len(self.owner) if policy == "all_pairs" else len(self.by_video)
+        self.per_epoch = samples // batch if drop_last else -(-samples // batch)
+        if self.per_epoch == 0:
+            raise PetvrError(f"recipe.batch {batch} is larger than the {samples} training samples of an epoch")
+        self._epoch = (-1, np.empty(0, np.int64))
+
+    def at(self, step: int) -> Batch:
+        """The batch of step `step`, counted from 0 over the whole run."""
+        epoch, number = divmod(step, self.per_epoch)
+        captions = self._captions(epoch)[number * self.batch : (number + 1) * self.batch]
+        videos, video_of_sample = np.unique(self.owner[captions], return_inverse=True)
+        return Batch(captions, videos, video_of_sample)
+
+    def _captions(self, epoch: int) -> np.ndarray:
+        """The epoch's captions in their order."""
+        if self._epoch[0] != epoch:
+            if self.policy == "all_pairs":
+                samples = np.arange(len(self.owner))
+            else:
+                sizes = np.array([len(captions) for captions in self.by_video])
+                drawn = seeds.numpy_generator(self.seed, "captions", epoch).integers(0, sizes)
+                samples = np.array([captions[i] for captions, i in zip(self.by_video, drawn, strict=True)])
+            shuffle = seeds.numpy_generator(self.seed, "order", epoch)
+            if self.order == "fixed":
+                shuffle = seeds.numpy_generator(0, "fixed order", epoch)
+            self._epoch = (epoch, samples[shuffle.permutation(len(samples))])
+        return self._epoch[1]
+
+
+@dataclass(frozen=True)
+class TokenizedCaptions:
+    """Distinct captions as ids [U, W] with their lengths [U], and which of them each caption is: `distinct` [C].
+
+    Equal captions get equal features that way, and their ties stay ties.
+    """
+
+    ids: Tensor
+    lengths: Tensor
+    distinct: Tensor
+
+    @classmethod
+    def of(cls, captions: Sequence[str], tokenize: Tokenizer, max_tokens: int) -> TokenizedCaptions:
+        number = {caption: index for index, caption in enumerate(dict.fromkeys(captions))}
+        ids = tokenize(list(number), max_tokens)
+        lengths = (ids == tokenize.eot).int().argmax(dim=1) + 1
+        return cls(ids, lengths, torch.tensor([number[caption] for caption in captions]))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, which: Tensor) -> Tensor:
+        """ids of distinct captions, without the padding that all of them have: what follows EOT changes no feature."""
+        return self.ids[which, : int(self.lengths[which].max())]
+
+    def of_captions(self, captions: np.ndarray) -> Tensor:
+        return self.rows(self.distinct[torch.from_numpy(captions)])
+
+
+class FrameSource(Protocol):
+    """A frame store, or what stands in for it (petvr.training.frozen_feature_cache)."""
+
+    @property
+    def frames(self) -> int: ...
+    def rows(self, ids: Sequence[str]) -> np.ndarray: ...
+    def counts(self, ids: Sequence[str]) -> np.ndarray: ...
+    def get_rows(self, rows: np.ndarray) -> tuple[np.ndarray | Tensor, np.ndarray]: ...
+
+
+class FrameReader:
+    """Reads videos of one split by number. A store gives uint8 and a mask; normalisation happens on the device."""
+
+    def __init__(self, source: FrameSource, ids: Sequence[str], device: torch.device) -> None:
+        self.source, self.device, self.rows = source, device, source.rows(ids)
+        empty = np.flatnonzero(source.counts(ids) == 0)
+        if len(empty):
+            raise PetvrError(f"video '{ids[empty[0]]}' has no frame in the store")
+
+    @property
+    def videos(self) -> int:
+        return len(self.rows)
+
+    @property
+    def frames(self) -> int:
+        return self.source.frames
+
+    def read(self, videos: np.ndarray) -> tuple[Tensor, Tensor]:
+        """uint8 [B, F, 3, S, S] and bool [B, F] on the device."""
+        pixels, mask = (torch.as_tensor(array) for array in self.source.get_rows(self.rows[videos]))
+        if self.device.type == "cuda":
+            pixels = pixels.pin_memory()
+        return pixels.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True)
+
+
+class Prefetcher:
+    """Reads the next batch from the store while a GPU works on this one. `videos_at(step)` names the videos."""
+
+    def __init__(self, reader: FrameReader, videos_at: Callable[[int], np.ndarray], last: int) -> None:
+        self.reader, self.videos_at, self.last = reader, videos_at, last
+        self.pool = ThreadPoolExecutor(1) if reader.device.type == "cuda" else None
+        self.next: tuple[int, Future[tuple[Tensor, Tensor]]] | None = None
+
+    def read(self, step: int) -> tuple[Tensor, Tensor]:
+        if self.pool is None:
+            return self._read(step)
+        waiting, self.next = self.next, None
+        future = waiting[1] if waiting and waiting[0] == step else self.pool.submit(self._read, step)
+        result = future.result()
+        if step + 1 < self.last:
+            self.next = (step + 1, self.pool.submit(self._read, step + 1))
+        return result
+
+    def _read(self, step: int) -> tuple[Tensor, Tensor]:
+        return self.reader.read(self.videos_at(step))
+
+
+@dataclass
+class TrainingData:
+    """The batches of a run as tensors. once_per_video: a video that several samples of a batch share is encoded once.
+
+    crop_flip: X-Pool's augmentation; `normalise` then gives the cropped pixels CLIP's mean and std.
+    """
+
+    batches: Batches
+    captions: TokenizedCaptions
+    frames: Prefetcher
+    seed: int
+    once_per_video: bool
+    crop_flip: bool
+    normalise: Callable[[Tensor], Tensor]
+
+    def at(self, step: int, device: torch.device) -> BatchTensors:
+        """The batch of step `step`; each of its videos is read once."""
+        batch = self.batches.at(step)
+        ids = self.captions.of_captions(batch.captions).to(device)
+        pixels, mask = self.frames.read(step)
+        video_of_sample: Tensor | None = torch.from_numpy(batch.video_of_sample).to(device)
+        if not self.once_per_video:
+            if len(batch.videos) < len(batch.captions):
+                pixels, mask = pixels[video_of_sample], mask[video_of_sample]
+            video_of_sample = None
+        if self.crop_flip:
+            pixels = augment.crop_flip(pixels, seeds.torch_generator(self.seed, "augment", step))
+            pixels = self.normalise(pixels)
+        return BatchTensors(ids, pixels, mask, video_of_sample)
+
+
+def open_training_data(
+    spec: RunSpec, split: Split, model: Model, frames: FrameSource, tokenize: Tokenizer
+) -> TrainingData:
+    recipe = spec.recipe
+    if not model.trained:
+        raise PetvrError(f"{spec.id}: method '{spec.method}' trains nothing under this recipe; set train: false")
+    batches = Batches(
+        split.caption_video,
+        policy=recipe.captions,
+        order=recipe.data_order,
+        batch=recipe.batch,
+        drop_last=recipe.drop_last,
+        seed=spec.seed,
+    )
+    reader = FrameReader(frames, split.videos, model.device)
+    return TrainingData(
+        batches=batches,
+        captions=TokenizedCaptions.of(split.captions, tokenize, recipe.words),
+        frames=Prefetcher(reader, lambda step: batches.at(step).videos, batches.per_epoch * recipe.epochs),
+        seed=spec.seed,
+        once_per_video=recipe.augment == "none" and not model.stochastic,
+        crop_flip=recipe.augment == "crop_flip",
+        normalise=model.adapted.clip.normalise,
+    )

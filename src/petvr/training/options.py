@@ -1,0 +1,35 @@
+"""What a run is given beside its spec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from petvr.data.datasets import Dataset
+from petvr.training.data import DatasetCheck, MissingPolicy, World
+
+CHECKPOINT_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Where a run's inputs lie, where its outputs go, and how it uses the machine: no result depends on the latter."""
+
+    weights: Path  # folder of CLIP's weights in their canonical form
+    store: Path  # frame store
+    dataset: Dataset
+    out: Path  # result.json, ranks.npz, adapter.safetensors, log.txt
+    state: Path  # checkpoints; emptied once the result exists
+    world: World = "real"
+    missing: MissingPolicy = "strict"  # what to do about videos that the store lacks
+    checked: DatasetCheck = field(default_factory=DatasetCheck)  # what manifest and lock say of the data set
+    resume: bool = True  # False: forget the checkpoints and start anew
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    checkpoint_steps: int | None = None  # besides, every so many steps
+    device: str | None = None  # "cpu", "cuda", ...; None takes a GPU if there is one
+    threads: int | None = None  # of the CPU; None takes PETVR_THREADS or torch's choice
+    progress: bool | None = None  # None draws a bar on a terminal only
+    eval_frames_per_batch: int | None = None  # frames that an evaluation encodes at once
+    micro_batch: int | None = None  # samples of a batch that are encoded and scored at once; its loss stays; None: all
+    feature_cache: Path | None = None  # folder of all caches of vision towers' frozen beginnings
+    feature_cache_gib: float = 0.0  # what one of them may take; 0: none

@@ -1,0 +1,203 @@
+"""One run from its spec to `result.json`, from top to bottom: open data, build, resume, train and evaluate, write."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from petvr.clip import tokenizer
+from petvr.clip import weights as clip_weights
+from petvr.data.frames.store import FrameStore
+from petvr.errors import PetvrError
+from petvr.result import Evaluation, Result, best_evaluation, check_selection_metric, selected_evaluations
+from petvr.retrieval import dsl
+from petvr.spec import RunSpec
+from petvr.training import evaluate, gradient_cache, result_writer, seeds
+from petvr.training.batches import TrainingData, open_training_data
+from petvr.training.checkpoint import Checkpointer, RunState
+from petvr.training.data import open_splits
+from petvr.training.device import lock_state, peak_memory, prepare_device
+from petvr.training.evaluate import EvaluationData, evaluation_steps, open_evaluation_data
+from petvr.training.frozen_feature_cache import open_cache
+from petvr.training.log import RunLog
+from petvr.training.model import build_model, clamp_logit_scale
+from petvr.training.optimizer import build_optimizer, clip_all, parameter_groups
+from petvr.training.options import TrainOptions
+from petvr.training.signals import StopRequested, catch_signals
+
+
+def train(spec: RunSpec, options: TrainOptions) -> Result:
+    """Train and evaluate `spec`, or only evaluate it where `spec.train` is False; result.json is written last.
+
+    SIGTERM or SIGUSR2 saves the state and ends the process with EXIT_CHECKPOINTED. Raises PetvrError for bad input,
+    missing videos, a diverged loss, and where something cannot be written.
+    """
+    started = result_writer.utc_now()
+    recipe = spec.recipe
+    check_settings(spec, options)
+    device = prepare_device(options.device, options.threads)
+
+    store = FrameStore(options.store)
+    splits = open_splits(spec, options.dataset, store, options.missing, options.checked)
+    weights_digest = clip_weights.digest(options.weights)
+    identity = {
+        "spec": spec.digest(),
+        "weights": weights_digest,
+        "frames": store.digest,
+        "data": splits.digest(),
+        "device": device.type,
+    }
+
+    with RunLog(options.out / "log.txt", options.progress) as log, lock_state(options.state), catch_signals() as stop:
+        model = build_model(spec, options.weights, device)
+        if store.size != model.adapted.image_size:
+            raise PetvrError(
+                f"{store.path}: pictures of {store.size} px, this CLIP reads {model.adapted.image_size} px"
+            )
+        cache = None
+        if options.feature_cache is not None and recipe.augment == "none":
+            videos = [*splits.test.split.videos, *(splits.train.split.videos if spec.train else ())]
+            cache = open_cache(
+                model, store, videos, root=options.feature_cache, gib=options.feature_cache_gib,
+                weights_digest=weights_digest, log=log, raise_if_stopped=stop.raise_if_stopped,
+            )  # fmt: skip
+        frames = cache or store
+        tokenize = tokenizer.load(options.weights)
+        test_data = open_evaluation_data(spec, splits, model, frames, tokenize)
+        state, training_data, total, epoch_at = RunState(model, None), None, 0, {0: 0}
+        if spec.train:
+            training_data = open_training_data(spec, splits.train.split, model, frames, tokenize)
+            total = training_data.batches.per_epoch * recipe.epochs
+            epoch_at |= evaluation_steps(training_data.batches.per_epoch, recipe.epochs, recipe.evaluations_per_epoch)
+            groups = parameter_groups(model.trained, recipe, model.layer_norm_weights())
+            state.optimizer = build_optimizer(groups, recipe, total)
+
+        checkpoints = Checkpointer(options.state, identity, log, options.checkpoint_seconds, options.checkpoint_steps)
+        if options.resume:
+            checkpoints.resume(state, total)
+        else:
+            checkpoints.clear()
+
+        log.start_bar(state.step, total, spec.cell)
+        try:
+            while True:
+                if state.step in epoch_at and not state.evaluated():
+                    evaluate_step(
+                        spec,
+                        state,
+                        test_data,
+                        epoch_at[state.step],
+                        options.eval_frames_per_batch,
+                        stop.raise_if_stopped,
+                    )
+                    log.line(result_writer.evaluation_line(state.evaluations[-1]))
+                elif state.step < total:
+                    train_step(spec, state, training_data, options.micro_batch)
+                    log.step(state.step, total, state.mean_loss() if device.type == "cpu" else None)
+                else:
+                    break
+                stop.raise_if_stopped()
+                checkpoints.save_if_due(state)
+        except StopRequested as stopped:
+            outcome = "the state is saved" if checkpoints.save(state) else "the state could NOT be saved"
+            log.line(f"{stopped.signal_name} at step {state.step} of {total}: {outcome}; start again to continue")
+            raise
+
+        saved = checkpoints.save(state)
+        result = Result(
+            id=spec.id,
+            spec=spec,
+            evaluations=state.evaluations,
+            selected=selected_evaluations(state.evaluations, recipe.select_by),
+            cost=result_writer.cost_of(spec, state, peak_memory(device), cache.blocks if cache else None),
+            data=splits.describe(options.world, store.digest),
+            provenance=result_writer.provenance(
+                started=started, spec_digest=identity["spec"], weights_digest=weights_digest, device=device
+            ),
+        )
+        try:
+            result_writer.write_results(options.out, result, state, splits.test.split)
+        except PetvrError as error:
+            kept = f"the trained state is kept in {options.state}" if saved else "its state could not be saved either"
+            raise PetvrError(f"{error}; {kept}; make room and start again") from error
+        checkpoints.clear()
+        log.line(f"done: {result_writer.evaluation_line(result.at(recipe.selection))} ({recipe.selection})")
+    return result
+
+
+def train_step(spec: RunSpec, state: RunState, data: TrainingData, micro_batch: int | None) -> None:
+    """One batch: loss, gradients, clipping, update. The loss is summed on the device and waited for later."""
+    start = time.perf_counter()
+    model, optimizer, recipe = state.model, state.optimizer, spec.recipe
+    seeds.seed_torch(model.device, spec.seed, "step", state.step)
+    model.set_training(True)
+    batch = data.at(state.step, model.device)
+    optimizer.zero_grad()
+    if micro_batch is not None and micro_batch < len(batch.ids):
+        loss = gradient_cache.backward(model, batch, micro_batch)
+    else:
+        loss = model.loss(batch)
+        loss.backward()
+        loss = loss.detach()
+    if recipe.clip_global is not None:
+        clip_all(
+            [parameter.grad for parameter in optimizer.parameters if parameter.grad is not None], recipe.clip_global
+        )
+    optimizer.step()
+    if model.logit_scale.requires_grad:
+        clamp_logit_scale(model.logit_scale, recipe.logit_scale_max)
+    state.loss_sum = loss.double() + (0.0 if state.loss_sum is None else state.loss_sum)
+    state.loss_steps += 1
+    state.pairs += len(batch.ids)
+    state.step += 1
+    state.train_seconds += time.perf_counter() - start
+
+
+def evaluate_step(
+    spec: RunSpec,
+    state: RunState,
+    data: EvaluationData,
+    epoch: int,
+    frames_per_batch: int | None,
+    raise_if_stopped: Callable[[], None],
+) -> None:
+    """Rank the test split; note metrics, ranks and, where they are the best yet, the trained tensors."""
+    start = time.perf_counter()
+    mean_loss = state.mean_loss()  # waits for the steps that the device still works on
+    between = time.perf_counter()
+    state.train_seconds += between - start
+    if mean_loss is not None and not math.isfinite(mean_loss):
+        raise PetvrError(f"{spec.id}: the loss is {mean_loss} at step {state.step}: nothing is recorded from here")
+    report = evaluate.rank_test_split(
+        state.model, data, spec.recipe, frames_per_batch=frames_per_batch, raise_if_stopped=raise_if_stopped
+    )
+    state.evaluations.append(
+        Evaluation(
+            epoch=epoch,
+            step=state.step,
+            train_loss=mean_loss,
+            plain=report.plain.directions(),
+            dsl=report.dsl.directions() if report.dsl else None,
+        )
+    )
+    state.ranks.append(report.arrays())
+    state.loss_steps, state.loss_sum = 0, None
+    newest = len(state.evaluations) - 1
+    if spec.recipe.selection == "best_on_test" and best_evaluation(state.evaluations, spec.recipe.select_by) == newest:
+        state.best = state.model.state()
+    state.eval_seconds += time.perf_counter() - between
+
+
+def check_settings(spec: RunSpec, options: TrainOptions) -> None:
+    """What can be said without any file: PetvrError names the key of the recipe or configuration."""
+    recipe = spec.recipe
+    if options.micro_batch is not None and options.micro_batch < 1:
+        raise PetvrError(f"micro_batch: {options.micro_batch} given, allowed: 1 or more")
+    check_selection_metric(recipe.select_by)
+    if recipe.dsl != "none":
+        dsl.variant(recipe.dsl)
+        dsl.check_temperature(recipe.dsl_temperature)
+    for key in ("epochs", "batch", "frames"):
+        if getattr(recipe, key) < (0 if key == "epochs" else 1):
+            raise PetvrError(f"{spec.id}: recipe.{key}: {getattr(recipe, key)} given, allowed: 1 or more")
