@@ -44,7 +44,7 @@ class Checkpoint:
 
 
 @dataclass
-class RunState:
+class TrainState:
     """Everything that changes while a run goes on. optimizer: None where the run is only evaluated."""
 
     model: Model
@@ -114,7 +114,7 @@ class Checkpointer:
         self.folder, self.identity, self.log, self.seconds, self.steps = folder, identity, log, seconds, steps
         self.saved, self.saved_at = (0, 0), time.monotonic()
 
-    def resume(self, state: RunState, total: int) -> None:
+    def resume(self, state: TrainState, total: int) -> None:
         """Continue from the newest usable checkpoint, if there is one."""
         checkpoint = newest_checkpoint(self.folder, self.identity, self.log.line)
         if checkpoint is None:
@@ -127,12 +127,12 @@ class Checkpointer:
                 "warning: the number of threads changed: the last digits may differ from an uninterrupted run's"
             )
 
-    def save_if_due(self, state: RunState) -> None:
+    def save_if_due(self, state: TrainState) -> None:
         steps = state.step - self.saved[0]
         if (self.steps and steps >= self.steps) or time.monotonic() - self.saved_at >= self.seconds:
             self.save(state)
 
-    def save(self, state: RunState) -> bool:
+    def save(self, state: TrainState) -> bool:
         """True if the state is on disk."""
         if _mark(state) == self.saved:
             return True
@@ -152,7 +152,7 @@ class Checkpointer:
             path.unlink(missing_ok=True)
 
 
-def _mark(state: RunState) -> tuple[int, int]:
+def _mark(state: TrainState) -> tuple[int, int]:
     return state.step, len(state.evaluations)
 
 

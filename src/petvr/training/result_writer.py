@@ -28,13 +28,13 @@ from petvr.costs.params import choices
 from petvr.data.datasets import Split
 from petvr.result import Cost, Evaluation, Provenance, Result
 from petvr.spec import RunSpec
-from petvr.training.checkpoint import RunState
+from petvr.training.checkpoint import TrainState
 
 PACKAGES = ("torch", "numpy", "safetensors", "tokenizers", "transformers", "decord", "av", "pydantic")
 SOURCE = Path(__file__).resolve().parents[1]
 
 
-def write_results(folder: Path, result: Result, state: RunState, test: Split) -> None:
+def write_results(folder: Path, result: Result, state: TrainState, test: Split) -> None:
     """All files atomically, result.json last. Raises PetvrError naming the one that cannot be written."""
     ranks = {f"{n}/{name}": array for n, arrays in enumerate(state.ranks) for name, array in arrays.items()}
     with atomic.replacing(folder / "ranks.npz") as temporary, open(temporary, "wb") as stream:
@@ -51,7 +51,7 @@ def write_adapter(tensors: dict[str, Tensor], path: Path) -> None:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
 
 
-def selected_tensors(spec: RunSpec, state: RunState) -> dict[str, Tensor]:
+def selected_tensors(spec: RunSpec, state: TrainState) -> dict[str, Tensor]:
     """The trained tensors at the evaluation that the recipe's rule takes."""
     if state.optimizer is None:
         return {}
@@ -60,7 +60,7 @@ def selected_tensors(spec: RunSpec, state: RunState) -> dict[str, Tensor]:
     return state.model.state()
 
 
-def cost_of(spec: RunSpec, state: RunState, peak_memory: int, cached_blocks: int | None) -> Cost:
+def cost_of(spec: RunSpec, state: TrainState, peak_memory: int, cached_blocks: int | None) -> Cost:
     by_part, total = state.model.counts()
     flops = compute(
         state.model.adapted.clip.config,

@@ -15,7 +15,7 @@ from petvr.retrieval import dsl
 from petvr.spec import RunSpec
 from petvr.training import evaluate, gradient_cache, result_writer, seeds
 from petvr.training.batches import TrainingData, open_training_data
-from petvr.training.checkpoint import Checkpointer, RunState
+from petvr.training.checkpoint import Checkpointer, TrainState
 from petvr.training.data import open_splits
 from petvr.training.device import lock_state, peak_memory, prepare_device
 from petvr.training.evaluate import EvaluationData, evaluation_steps, open_evaluation_data
@@ -65,7 +65,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
         frames = cache or store
         tokenize = tokenizer.load(options.weights)
         test_data = open_evaluation_data(spec, splits, model, frames, tokenize)
-        state, training_data, total, epoch_at = RunState(model, None), None, 0, {0: 0}
+        state, training_data, total, epoch_at = TrainState(model, None), None, 0, {0: 0}
         if spec.train:
             training_data = open_training_data(spec, splits.train.split, model, frames, tokenize)
             total = training_data.batches.per_epoch * recipe.epochs
@@ -126,7 +126,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
     return result
 
 
-def train_step(spec: RunSpec, state: RunState, data: TrainingData, micro_batch: int | None) -> None:
+def train_step(spec: RunSpec, state: TrainState, data: TrainingData, micro_batch: int | None) -> None:
     """One batch: loss, gradients, clipping, update. The loss is summed on the device and waited for later."""
     start = time.perf_counter()
     model, optimizer, recipe = state.model, state.optimizer, spec.recipe
@@ -156,7 +156,7 @@ def train_step(spec: RunSpec, state: RunState, data: TrainingData, micro_batch: 
 
 def evaluate_step(
     spec: RunSpec,
-    state: RunState,
+    state: TrainState,
     data: EvaluationData,
     epoch: int,
     frames_per_batch: int | None,
