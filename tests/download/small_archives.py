@@ -13,9 +13,9 @@ CLIPS = {"MSRVTT/videos/all/video0.mp4": b"0" * 5_000, "MSRVTT/videos/all/video1
 WANTED = {"video0.mp4": b"0" * 5_000, "video1.avi": b"1" * 700}
 
 
-def zipped(members):
+def zipped(members, method=zipfile.ZIP_DEFLATED):
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(stream, "w", method) as archive:
         for name, data in members.items() if isinstance(members, dict) else members:
             archive.writestr(name, data)
     return stream.getvalue()

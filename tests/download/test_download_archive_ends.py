@@ -145,15 +145,30 @@ def test_what_follows_the_end_is_told(name):
         assert outcome(name, ALL[name] + bytes(5_000)) == WANTED  # a tape's padding
 
 
+def outside_contents(name):
+    """The places of headers, tables and ends; of a tar's zeros, which are most of it, only some."""
+    data = ALL[name]
+    if name in PACKED:
+        return [*range(40), *range(len(data) - 60, len(data))]
+    contents = [(data.find(content), len(content)) for content in CLIPS.values() if content]
+    if name in TARS:  # names of more than 100 bytes stand in a content of their own
+        contents.append((data.index(LONG.encode()) - 10, len(LONG) + 12))
+    return [
+        at
+        for at, byte in enumerate(data)
+        if (byte or at % 16 == 0) and not any(start <= at < start + size for start, size in contents if start >= 0)
+    ]
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_a_damaged_byte_is_refused_or_changes_nothing(name):
-    """In a plain tar only the headers hold a sum: bytes of contents are left out."""
+    """In a plain tar only the headers hold a sum: its contents are left out, long names too."""
     data, drawn = ALL[name], random.Random(f"bytes of {name}")
-    places = list(range(len(data)))
-    if name in TARS:
-        contents = [(data.index(content), len(content)) for content in CLIPS.values() if content]
-        places = [at for at in places if not any(start <= at < start + size for start, size in contents)]
-    for place in [*drawn.sample(places, 60), *places[-100:]]:
+    places = outside_contents(name)
+    places = drawn.sample(places, min(len(places), 150))
+    if name not in TARS:
+        places += drawn.sample(range(len(data)), 20)
+    for place in places:
         broken = bytearray(data)
         broken[place] ^= drawn.randrange(1, 256)
         assert outcome(name, bytes(broken)) in (None, WANTED), place
@@ -231,9 +246,23 @@ def test_a_zip_whose_end_points_outside_the_file_is_refused(place):
 
 
 def test_members_of_a_zip_that_share_their_bytes_are_refused():
-    data = bytearray(zipped({"a.mp4": NOISE(600), "b.mp4": NOISE(600)}))
-    second = data.rindex(b"PK\1\2")
-    data[second : second + 46] = data[data.index(b"PK\1\2") :][:46]
+    """The way of bombs that list one content a thousand times: here the second lies within the first."""
+    inner = zipped({"b.mp4": NOISE(600)}, zipfile.ZIP_STORED)
+    outer = zipped({"a.mp4": inner[: inner.index(b"PK\1\2")]}, zipfile.ZIP_STORED)
+    entries = bytearray(outer[outer.index(b"PK\1\2") : outer.index(b"PK\5\6")])
+    second = bytearray(inner[inner.index(b"PK\1\2") : inner.index(b"PK\5\6")])
+    struct.pack_into("<L", second, 42, 30 + len("a.mp4"))  # where it begins
+    start = outer.index(b"PK\1\2")
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 2, 2, len(entries) + len(second), start, 0)
+    assert outcome("zip", outer[:start] + entries + second + end) is None
+
+
+@pytest.mark.parametrize("field", [8, 10, 12, 16])  # members here, members in all, length and place of the table
+@pytest.mark.parametrize("more", [-1, 1])
+def test_a_zip_whose_end_does_not_fit_its_table_is_refused(field, more):
+    data = bytearray(zip_of())
+    at = data.rindex(b"PK\5\6") + field
+    data[at] += more
     assert outcome("zip", bytes(data)) is None
 
 
