@@ -147,9 +147,9 @@ class Result(_Part):
             return cls.model_validate(json.loads(Path(path).read_text(encoding="utf-8")))
         except FileNotFoundError as error:
             raise PetvrError(f"{path}: no such result") from error
-        except json.JSONDecodeError as error:
-            raise PetvrError(f"{path}: not JSON ({error})") from error
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
             raise PetvrError(f"{path}: {key or 'result'}: {first['msg']} (schema version {SCHEMA_VERSION})") from error
+        except ValueError as error:  # also bytes that are no UTF-8
+            raise PetvrError(f"{path}: not JSON ({error})") from error

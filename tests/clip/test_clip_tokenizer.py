@@ -1,3 +1,6 @@
+import gzip
+import random
+
 import pytest
 
 from petvr.clip import tokenizer
@@ -65,10 +68,16 @@ def test_every_character_has_tokens_and_none_is_eot(small):
         assert small.eot not in small.tokens([text])[0]
 
 
+def test_a_character_of_thousands_of_digits_is_none():
+    assert tokenizer.clean(f"a&#{'9' * 5_000};b &#65; &amp;#66;") == "a\ufffdb a b"
+
+
 def test_broken_vocabulary_files_are_named(tmp_path):
-    (tmp_path / "bad.gz").write_bytes(b"no gzip")
-    with pytest.raises(PetvrError, match=r"bad\.gz: not readable"):
-        tokenizer.from_bpe_file(tmp_path / "bad.gz", tmp_path)
+    whole = gzip.compress(random.Random("vocabulary").randbytes(5_000))
+    for data in (b"no gzip", whole[:-3], whole[:2_000], whole[:1_000] + bytes(4_000), whole[:-4] + b"size"):
+        (tmp_path / "bad.gz").write_bytes(data)
+        with pytest.raises(PetvrError, match=r"bad\.gz: not readable"):
+            tokenizer.from_bpe_file(tmp_path / "bad.gz", tmp_path)
     with pytest.raises(PetvrError, match=r"tokenizer\.json: no such file"):
         tokenizer.load(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")

@@ -55,6 +55,13 @@ def test_msrvtt_has_no_val(msrvtt):
     [
         ("MSRVTT_data.json", None, "MSRVTT_data.json: annotation file is missing"),
         ("MSRVTT_data.json", "{", "MSRVTT_data.json: not JSON"),
+        ("MSRVTT_data.json", '{"sentences": ' + "[" * 200_000, "nested too deeply"),
+        ("MSRVTT_data.json", '{"sentences": ' + "9" * 5_000 + "}", "cannot be used"),
+        ("MSRVTT_data.json", '{"sentences": NaN}', "NaN is no number"),
+        ("MSRVTT_data.json", '{"sentences": "\\ud800"}', "cannot be used"),
+        ("MSRVTT_train.9k.csv", 'video_id\n"video1\nvideo2\n', "not CSV"),
+        ("MSRVTT_train.9k.csv", "video_id\n" + "v" * 200_000 + "\n", "not CSV"),
+        ("MSRVTT_train.9k.csv", "video_id\nvid\0eo1\n", "cannot be the name of a video"),
         ("MSRVTT_data.json", "[]", "holds a list, expected a dict"),
         ("MSRVTT_data.json", {"videos": []}, "no key 'sentences'"),
         ("MSRVTT_data.json", {"sentences": [{"video_id": "video1"}]}, r"sentences\[0\]: no key 'caption'"),

@@ -114,6 +114,7 @@ def test_a_pickle_that_could_run_code_is_refused_and_runs_none(msvd, protocol, h
         (pickle.dumps({"a": 1.5}), "BINFLOAT"),
         (pickle.dumps({"a": {1}}), "EMPTY_SET"),
         (b"", "broken pickle"),
+        (pickle.dumps(["\ud800"]), "broken pickle"),  # half a character
         (b"<html>quota exceeded</html>", "broken pickle"),
         (pickle.dumps(CAPTIONS)[:-40], "broken pickle"),
         (b"}(]Nu.", "NONE"),

@@ -57,9 +57,10 @@ def test_lsmdc_links_go_into_the_films_folder(tmp_path):
     first, second = dataset.links("videos-mpii")
     assert first == (f"1004_Some_Film/{clip}.avi", f"{base}{clip}.avi") and second[0] == first[0]
     assert first[0] in list(dataset.file_names(clip))
-    (tmp_path / "MPIIMD_downloadLinks.txt").write_text("<html>log in</html>\n")
-    with pytest.raises(PetvrError, match="line 1 is no address of a file"):
-        list(dataset.links("videos-mpii"))
+    for line in ("<html>log in</html>\n", "http://[::1/v.avi\n", "http://host\n"):
+        (tmp_path / "MPIIMD_downloadLinks.txt").write_text(line)
+        with pytest.raises(PetvrError, match="line 1 is no address of a file"):
+            list(dataset.links("videos-mpii"))
     assert all(mirror.login for source in dataset.sources for mirror in source.mirrors), "nothing comes without a login"
 
 

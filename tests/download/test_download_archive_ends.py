@@ -257,12 +257,18 @@ def test_members_of_a_zip_that_share_their_bytes_are_refused():
     assert outcome("zip", outer[:start] + entries + second + end) is None
 
 
-@pytest.mark.parametrize("field", [8, 10, 12, 16])  # members here, members in all, length and place of the table
+@pytest.mark.parametrize("fields", [[8], [10], [8, 10], [12], [16]])  # members here and in all, length, place
 @pytest.mark.parametrize("more", [-1, 1])
-def test_a_zip_whose_end_does_not_fit_its_table_is_refused(field, more):
+def test_a_zip_whose_end_does_not_fit_its_table_is_refused(fields, more):
     data = bytearray(zip_of())
-    at = data.rindex(b"PK\5\6") + field
-    data[at] += more
+    for field in fields:
+        data[data.rindex(b"PK\5\6") + field] += more
+    assert outcome("zip", bytes(data)) is None
+
+
+def test_a_video_that_a_zip_calls_a_folder_is_not_left_out():
+    data = bytearray(zip_of())
+    struct.pack_into("<H", data, data.rindex(b"PK\1\2") + 40, 0o040755)  # the last member, which is empty
     assert outcome("zip", bytes(data)) is None
 
 

@@ -281,6 +281,76 @@ def test_redirects_end(server, get):
         get(server.put("/g", b"", redirect("file:///etc/passwd")))
 
 
+@pytest.mark.parametrize("target", ["http://[", "http://x:99999/", "http://x:a/", "http://a\\\\b:b/", "//[::1"])
+def test_a_redirect_to_what_is_no_address_is_refused(server, get, target):
+    with pytest.raises(Refused, match=r"cannot be read|cannot be opened|no connection"):
+        get(server.put("/f", b"", redirect(target)))
+    if "//" in target[:7]:
+        with pytest.raises(Refused, match=r"cannot be read|cannot be opened"):
+            get(target)
+
+
+def headers(**values):
+    """The first half of the file under these headers, then the connection breaks."""
+
+    def act(handler):
+        handler.send_response(200)
+        for name, value in values.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(BODY[:150_000])
+        handler.close_connection = True
+
+    return act
+
+
+@pytest.mark.parametrize("tag", ['"\xe9\xff"', '"a\tb"', "W/", ""])
+def test_a_tag_that_cannot_be_sent_back_is_not(server, get, tag):
+    """Else the client fails over its own header; without a validator the file comes from the start."""
+    url = server.put("/f", BODY, headers(Content_Length=str(len(BODY)), ETag=tag))
+    assert get(url) == BODY
+    assert server.asked("/f")[-1].if_range is None
+
+
+@pytest.mark.parametrize("length", ["9" * 5_000, "-1", "0x10", "1_0", "\xb2"])
+def test_a_length_that_is_no_number_is_never_believed(server, get, length):
+    with pytest.raises(Temporary):
+        get(server.put("/f", BODY, *[headers(Content_Length=length)] * 4))
+
+
+@pytest.mark.parametrize(
+    "span", ["bytes 100-9/" + "9" * 5_000, "bytes \xb2-1/5", "bytes */*", "150000-299999/300000", ""]
+)
+def test_a_range_that_cannot_be_read_is_not_stitched(server, get, span):
+    def act(handler):
+        handler.plain(206, BODY[:1000], Content_Range=span)
+
+    assert get(server.put("/f", BODY, drop(100_000), act)) == BODY
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\xb2",
+        "9" * 5_000,
+        " ",
+        ",",
+        "a, b",
+        "-5",
+        "1e9",
+        "Mon, 01 Jan 99999999999 00:00:00 GMT",
+        "1 Jan 2020 0:0:0 +" + "9" * 30,
+    ],
+)
+def test_a_retry_after_that_cannot_be_read_asks_for_nothing(server, get, pauses, value):
+    url = server.put("/f", BODY, status(503, Retry_After=value))
+    if value.isdecimal():  # a wait of centuries
+        with pytest.raises(Temporary):
+            get(url)
+    else:
+        assert get(url) == BODY and pauses == [1.0]
+
+
 def test_an_address_with_a_password_in_it_is_not_shown(server, get):
     url = server.put("/f", BODY, status(404)).replace("http://", f"http://{USER}:{PASSWORD}@")
     with pytest.raises(Refused) as caught:

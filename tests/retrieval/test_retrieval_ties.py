@@ -136,7 +136,7 @@ def test_score_prints_every_rule(tmp_path, capsys):
 def test_score_reads_whose_each_caption_is(tmp_path, capsys):
     """Two videos with two captions each: a caption is right when its video's column is the highest of its row."""
     np.save(tmp_path / "m.npy", np.array([[2, 1], [1, 2], [1, 2], [0, 3]], np.float32))
-    (tmp_path / "captions.csv").write_text("video,caption\nb,x\nb,y\na,z\na,w\n")
+    (tmp_path / "captions.csv").write_text('video,caption\nb,x\u2028x\nb,"y\ny"\na,z\na,w\n')
     assert cli.main(["score", str(tmp_path / "m.npy"), "--captions", str(tmp_path / "captions.csv"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)["plain"]
     assert said["t2v"]["metrics"]["expected"]["R@1"] == 75
@@ -159,6 +159,13 @@ def test_score_says_what_is_wrong_with_a_matrix(tmp_path, capsys, array, message
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     assert re.search(message, error)
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\3\4 no zip", b"\x93NUMPY\1\0"])
+def test_score_names_a_damaged_matrix(tmp_path, capsys, data):
+    (tmp_path / "m.npy").write_bytes(data)
+    assert cli.main(["score", str(tmp_path / "m.npy")]) == 2
+    assert "m.npy: not a .npy file" in capsys.readouterr().err
 
 
 def test_the_real_matrix_gives_the_known_figures(real_files):

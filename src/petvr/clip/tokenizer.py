@@ -8,6 +8,8 @@ from __future__ import annotations
 import gzip
 import html
 import json
+import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 SOT, EOT = "<|startoftext|>", "<|endoftext|>"
 WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"  # what CLIP counts as one word
+ENDLESS = re.compile(r"&#[0-9]{1000,};?")  # no character, and more digits than Python turns into a number
 MERGES = 49152 - 256 - 2  # of the 262,144 lines OpenAI's file holds, CLIP uses the first
 
 
@@ -27,7 +30,11 @@ def clean(text: str) -> str:
     """Broken encodings mended, HTML entities undone (twice), white space folded, lower case."""
     import ftfy
 
-    return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()).lower()
+    return " ".join(_unescape(_unescape(ftfy.fix_text(text))).split()).lower()
+
+
+def _unescape(text: str) -> str:
+    return html.unescape(ENDLESS.sub("\ufffd", text))
 
 
 class Tokenizer:
@@ -81,7 +88,7 @@ def from_bpe_file(path: str | Path, out: str | Path) -> None:
     path = Path(path)
     try:
         lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise PetvrError(f"{path}: not readable as a gzipped BPE file: {error}") from error
     merges = [tuple(line.split()) for line in lines[1 : MERGES + 1]]
     if len(merges) < MERGES or any(len(pair) != 2 for pair in merges):

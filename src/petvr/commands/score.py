@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,7 +77,7 @@ def _matrix(path: Path) -> Any:
         scores = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise PetvrError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:  # what numpy lets through
         raise PetvrError(f"{path}: not a .npy file of numbers ({error})") from error
     if not isinstance(scores, np.ndarray) or scores.ndim != 2 or not scores.size or scores.dtype.kind not in "fiu":
         what = f"shape {scores.shape} of {scores.dtype}" if isinstance(scores, np.ndarray) else "an archive of arrays"
@@ -90,7 +92,7 @@ def _captions(path: Path, shape: tuple[int, int]) -> Any:
     import numpy as np
 
     try:
-        lines = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
+        lines = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PetvrError(f"{path}: cannot be read ({error})") from error
     if not lines or "video" not in lines[0]:

@@ -110,7 +110,7 @@ def _by_time(entry: Any, video: str, path: Path, count: int) -> list[int]:
     stamps = readers.field(entry, "timestamps", path, f"'{video}'", list)
     try:
         spans = [tuple(sorted((float(start), float(end)))) for start, end in stamps]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise PetvrError(f"{path}: '{video}': 'timestamps' must be pairs of seconds") from error
     if len(spans) != count:
         raise PetvrError(f"{path}: '{video}': {len(spans)} timestamps for {count} sentences")

@@ -78,7 +78,10 @@ class Lsmdc(Dataset):
         path = self.root / LINKS[source]
         for number, line in readers.numbered(path):
             address = line.split()[0]
-            leaf = urlsplit(address).path.rpartition("/")[2]
+            try:
+                leaf = urlsplit(address).path.rpartition("/")[2]
+            except ValueError:
+                leaf = ""
             if not address.startswith(("http://", "https://")) or not leaf:
                 raise PetvrError(f"{path}: line {number} is no address of a file")
             yield f"{film(PurePosixPath(safe_file_name(leaf, path)).stem)}/{leaf}", address

@@ -34,14 +34,21 @@ def numbered(path: Path) -> list[tuple[int, str]]:
 def json_file(path: Path, shape: type) -> Any:
     """The parsed file, whose outermost value must be a `shape` (dict or list)."""
     try:
-        value = json.loads(text(path))
+        value = json.loads(text(path), parse_constant=_no_number)
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair, escaped, is text that nobody can write
     except json.JSONDecodeError as error:
         raise PetvrError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
+    except ValueError as error:  # also a number of thousands of digits
+        raise PetvrError(f"{path}: cannot be used ({error})") from error
     except RecursionError as error:
         raise PetvrError(f"{path}: nested too deeply") from error
     if not isinstance(value, shape):
         raise PetvrError(f"{path}: holds a {type(value).__name__}, expected a {shape.__name__}")
     return value
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def csv_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
@@ -56,7 +63,7 @@ def csv_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 def csv_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """The rows as dicts; every one of `columns` must be in the header, a short row has None in the last ones."""
-    reader = csv.DictReader(io.StringIO(text(path), newline=""))
+    reader = csv.DictReader(io.StringIO(text(path), newline=""), strict=True)  # a quote that never ends is told
     try:
         reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
         rows = list(reader)

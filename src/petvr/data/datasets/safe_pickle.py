@@ -104,6 +104,8 @@ def _of(kind: type, value: Any) -> Any:
 def _constant(value: Any) -> Any:
     if type(value) not in (str, int):  # INT also writes True and False
         raise TypeError(f"a {type(value).__name__}")
+    if type(value) is str:
+        value.encode()  # protocol 2 and later let half a surrogate pair pass, which nobody can write
     return value
 
 

@@ -76,9 +76,9 @@ def retry_after(value: str | None) -> float | None:
     """Seconds of a Retry-After header, which is a number or a date; None where it is neither."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, IndexError, AttributeError):  # by what was sent and Python's release
         return None

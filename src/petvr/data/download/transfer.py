@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
@@ -21,11 +20,13 @@ from petvr.data.datasets.source import Mirror
 from petvr.data.download import logins, sniff
 from petvr.data.download.failures import Full, Refused, Temporary
 from petvr.data.download.lock import Lock
-from petvr.data.download.web import NoConnection, Web, shown
+from petvr.data.download.web import NoConnection, Web, readable_address, shown
 from petvr.errors import PetvrError
 
 BLOCK = 1 << 20
 SPARE = 64 << 20  # bytes of disk left free
+COUNT = re.compile(r"[0-9]{1,18}")
+CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)")
 Told = Callable[[int, int | None], None]  # (bytes that are there, bytes in all or None)
 
 
@@ -61,6 +62,7 @@ def fetch(web: Web, mirror: Mirror, target: Path, lock: Lock, told: Told = lambd
 
     Raises Refused (next mirror), Temporary (later), Gated, Changed (differs from an earlier download), Full.
     """
+    readable_address(mirror.url, target.name)
     credentials = logins.find(mirror.login) if mirror.login else None
     part = Part(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -215,16 +217,16 @@ def _checked(mirror: Mirror, part: Part, origin: dict[str, Any], resumed: bool) 
 def _validator(origin: dict[str, Any]) -> str | None:
     """For If-Range: a strong ETag, else the date; weak ETags promise no equal bytes."""
     etag = origin.get("etag")
-    return etag if etag and not etag.startswith("W/") else origin.get("last_modified")
+    validator = etag if etag and not etag.startswith("W/") else origin.get("last_modified")
+    return validator if validator and validator.isascii() and validator.isprintable() else None
 
 
 def _range(response: httpx2.Response) -> tuple[int | None, int | None]:
     """(first byte, bytes in all) that an answer speaks of."""
     if response.status_code == 200:
-        with contextlib.suppress(KeyError, ValueError):
-            return 0, int(response.headers["content-length"])
-        return 0, None
-    match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("content-range", "").strip())
+        length = response.headers.get("content-length", "").strip()
+        return 0, int(length) if COUNT.fullmatch(length) else None
+    match = CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
     if not match:
         return None, None
     return (int(match[1]) if match[1] else None), (int(match[2]) if match[2] != "*" else None)

@@ -30,6 +30,16 @@ def shown(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
 
 
+def readable_address(url: str, said: str, base: str = "") -> str:
+    """`url`, seen from `base`. Raises Refused, with the words `said`, for what is no address (by urllib's reading)."""
+    try:
+        joined = urljoin(base, url)
+        _ = urlsplit(joined).port
+    except ValueError:
+        raise Refused(f"{said}: leads to an address that cannot be read") from None
+    return joined
+
+
 class Web:
     """A connection pool for many threads. Proxies come from the environment, credentials from the caller."""
 
@@ -78,16 +88,16 @@ class Web:
         for _ in range(HOPS):
             if urlsplit(here).scheme not in ("http", "https"):
                 raise Refused(f"{shown(url)}: leads to an address that is neither http nor https")
-            auth = None
-            if credentials and credentials.fit(here, url):
-                auth = httpx2.BasicAuth(credentials.user, credentials.password)
             request = self.client.build_request("GET", here, headers=headers)
+            auth = None
+            if credentials and credentials.fit(str(request.url), url):
+                auth = httpx2.BasicAuth(credentials.user, credentials.password)
             response = self.client.send(request, stream=True, auth=auth, follow_redirects=False)
             target = response.headers.get("location")
             if response.status_code not in REDIRECTS or not target:
                 return response
             response.close()
-            here = urljoin(here, target)
+            here = readable_address(target, shown(url), here)
         raise Refused(f"{shown(url)}: redirected more than {HOPS} times")
 
     def _judge(self, response: httpx2.Response, url: str, credentials: logins.Credentials | None) -> None:

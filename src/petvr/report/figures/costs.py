@@ -43,7 +43,7 @@ def read(path: str | Path) -> list[dict[str, str]]:
     try:
         with open(path, newline="", encoding="utf-8") as stream:
             lines = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PetvrError(f"{path}: cannot be read: {error}") from error
     needed = ("method", "backbone", "similarity", "step_gflops", "activations_mb")
     lacking = [key for key in needed if lines and key not in lines[0]]
