@@ -98,11 +98,9 @@ def test_own_tables_and_data_sets_are_chosen_like_the_papers():
 
 
 def test_an_own_table_has_nothing_printed():
-    from petvr.report.tables import adapter
-
     plan = planning.plan(configured(custom_datasets={"mine": OWN}))
-    model = adapter.from_plan(plan, "own/mine")
-    assert model.printed == {} and model.id == "own/mine" and len(model.rows) == 4
+    table = plan.tables["own/mine"]
+    assert table.printed == {} and table.id == "own/mine" and len(table.rows) == 4
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,8 @@ def test_quoted_rows_are_run_on_request_and_keep_what_was_printed():
     plain, more = (planning.plan(given.model_copy(update={"quoted": wish})) for wish in (False, True))
     name, row = "cross_modal_adapter/table_1", "X-Pool [MSVD]"
     cells = [next(r for r in plan.tables[name].rows if r.key == row).cells["msvd"] for plan in (plain, more)]
-    assert [cell.status for cell in cells] == ["reported only", "run"]
-    assert cells[1].quoted is not None and cells[1].runs and not cells[0].runs
+    assert [cell.unavailable for cell in cells] == ["reported only", ""]
+    assert cells[1].copied is not None and cells[1].runs and not cells[0].runs
 
 
 OVERRIDES = [{"method": "cross_modal_adapter", "key": "ds", "printed": 512, "used": 64}]

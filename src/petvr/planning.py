@@ -22,18 +22,18 @@ from petvr.data.frames import decode, preprocess, samplers
 from petvr.data.manifest import available
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
-from petvr.papers import own
 from petvr.papers.cells import parse_id
-from petvr.papers.plan import Known, Plan, TableView, expand
+from petvr.papers.own import own_table as make_own_table
+from petvr.papers.plan import Implemented, Plan, expand
 from petvr.papers.table import Table
 from petvr.spec import Recipe, RunSpec
 
 CLIP_IMAGE = 224  # side of the pictures the public backbones read, in pixels
 
 
-def known(config: Config) -> Known:
+def implemented(config: Config) -> Implemented:
     """What exists today, the options of the data sets, and the versions a result depends on."""
-    return Known(
+    return Implemented(
         methods=methods.NAMES(),
         similarities=similarity.NAMES(),
         datasets=catalogue.names(config),
@@ -67,8 +67,8 @@ def plan(config: Config, everything: bool = False) -> Plan:
         optional=config.optional,
         quoted=config.quoted,
         overrides=config.recipe.model_dump(),
-        known=None if everything else known(config),
-        own=[own_table(config, name) for name in config.custom_datasets],
+        implemented=None if everything else implemented(config),
+        own_tables=[own_table(config, name) for name in config.custom_datasets],
         setting_overrides=config.setting_overrides,
     )
 
@@ -80,7 +80,7 @@ def own_table(config: Config, name: str) -> Table:
         raise unknown("paper", given.paper, papers.NAMES, where)
     if given.backbone not in {*config.weights, *config.backbones}:
         raise unknown("backbone", given.backbone, {*config.weights, *config.backbones}, where)
-    found = own.table(name, given.methods, given.paper, papers.load(given.paper).title, given.backbone)
+    found = make_own_table(name, given.methods, given.paper, papers.load(given.paper).title, given.backbone)
     for row in found.rows:
         try:
             methods.settings(row.cells[name].method or "", row.cells[name].setting)
@@ -128,7 +128,7 @@ def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
         options={key: value for key, (value, _) in options.items()},
         recipe=recipe,
         sources=sources | {f"options.{key}": source for key, (_, source) in options.items()},
-        versions=known(config).versions(parts.method, recipe.similarity),
+        versions=implemented(config).versions(parts.method, recipe.similarity),
     )
 
 
@@ -228,7 +228,7 @@ def frame_shards(config: Config, folder: str) -> int:
     return max(1, -(-max(counts) // config.frames.videos_per_shard))
 
 
-def table(planned: Plan, name: str) -> TableView:
+def table(planned: Plan, name: str) -> Table:
     if name not in planned.tables:
         raise unknown("table", name, planned.tables)
     return planned.tables[name]
@@ -238,10 +238,9 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def table_digest(view: TableView, rule: str) -> str:
+def table_digest(table: Table, rule: str) -> str:
     """Changes when a table's rows, cells, printed values or selection rule change: then it is built anew."""
-    printed = papers.load(view.paper).printed(view.name) if view.paper in papers.NAMES else {}
-    return digest([repr(view), sorted((key, tuple(cell)) for key, cell in printed.items()), rule, _template_version()])
+    return digest([repr(table), rule, _template_version()])
 
 
 @functools.cache

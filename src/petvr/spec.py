@@ -9,7 +9,7 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Origin = Literal["paper", "code", "count", "guess", "config"]
 
@@ -28,40 +28,48 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # optimisation
-    optimizer: Literal["bert_adam", "adamw"]
-    lr_clip: float  # CLIP's own parameters
-    lr_new: float  # parameters a method inserts
-    lr_head: float  # parameters of the similarity
-    weight_decay: float
-    no_decay: Literal["none", "bias", "bias_and_layernorm"]  # names left out of weight decay
-    betas: tuple[float, float]
-    eps: float
-    warmup: float  # share of all steps
-    schedule: Literal["warmup_cosine", "warmup_cosine_restarted", "constant"]
-    clip_global: float | None  # norm of all gradients together
-    clip_tensor: float | None  # norm of each tensor's gradient
-    epochs: int
-    batch: int
-    drop_last: bool
-    precision: Literal["fp32", "bf16", "clip4clip_fp16", "mv_adapter_fp16", "cma_fp16"]  # petvr.training.precision
+    optimizer: Literal["bert_adam", "adamw"] = Field(description="bert_adam: CLIP4Clip's, without bias correction")
+    lr_clip: float = Field(description="learning rate of CLIP's own parameters")
+    lr_new: float = Field(description="learning rate of the parameters a method inserts")
+    lr_head: float = Field(description="learning rate of the similarity's parameters")
+    weight_decay: float = Field(description="decoupled from the gradient, in both optimisers")
+    no_decay: Literal["none", "bias", "bias_and_layernorm"] = Field(description="names left out of weight decay")
+    betas: tuple[float, float] = Field(description="of Adam")
+    eps: float = Field(description="of Adam")
+    warmup: float = Field(description="share of all steps in which the rate grows from zero")
+    schedule: Literal["warmup_cosine", "warmup_cosine_restarted", "constant"] = Field(
+        description="after the warm-up; restarted: the cosine begins at the end of the warm-up"
+    )
+    clip_global: float | None = Field(description="largest norm of all gradients together; null: not clipped")
+    clip_tensor: float | None = Field(description="largest norm of each tensor's gradient; null: not clipped")
+    epochs: int = Field(description="passes over the training split")
+    batch: int = Field(description="pairs of a video and a caption in a step")
+    drop_last: bool = Field(description="leave out the last batch of an epoch where it is smaller")
+    precision: Literal["fp32", "bf16", "clip4clip_fp16", "mv_adapter_fp16", "cma_fp16"] = Field(
+        description="arithmetic of a step (petvr.training.precision)"
+    )
     # data
-    frames: int
-    words: int
-    sampler: Literal["c4c_1fps_int", "round_1fps", "uniform_mid", "floor_uniform", "linspace_all"]
-    captions: Literal["all_pairs", "one_per_video"]
-    augment: Literal["none", "crop_flip"]
-    data_order: Literal["by_seed", "fixed"]  # fixed: CLIP4Clip's sampler never looks at the run's seed
+    frames: int = Field(description="frames of a video")
+    words: int = Field(description="tokens of a caption, start and end included")
+    sampler: Literal["c4c_1fps_int", "round_1fps", "uniform_mid", "floor_uniform", "linspace_all"] = Field(
+        description="which frames of a video are taken (petvr.data.frames.samplers)"
+    )
+    captions: Literal["all_pairs", "one_per_video"] = Field(description="pairs of an epoch")
+    augment: Literal["none", "crop_flip"] = Field(description="of training frames; one draw per video")
+    data_order: Literal["by_seed", "fixed"] = Field(
+        description="fixed: CLIP4Clip's sampler never looks at the run's seed"
+    )
     # score and loss
-    similarity: str  # a file of petvr.similarity
-    similarity_setting: dict[str, Any]
-    logit_scale: Literal["train", "frozen"]
-    logit_scale_max: float  # exp(logit_scale) is clamped to this
+    similarity: str = Field(description="a file of petvr.similarity")
+    similarity_setting: dict[str, Any] = Field(description="its settings; what is not named keeps its default")
+    logit_scale: Literal["train", "frozen"] = Field(description="whether CLIP's temperature trains")
+    logit_scale_max: float = Field(description="exp(logit_scale) is clamped to this")
     # evaluation
-    evaluations_per_epoch: int
-    selection: Literal["best_on_test", "last"]
-    select_by: str  # e.g. "t2v/R@1"
-    dsl: str  # named variant of dual-softmax reported beside the plain scores; "none" leaves it out
-    dsl_temperature: float
+    evaluations_per_epoch: int = Field(description="how often the test split is ranked in an epoch")
+    selection: Literal["best_on_test", "last"] = Field(description="which evaluation a table shows")
+    select_by: str = Field(description="direction and metric that chooses the best, e.g. t2v/R@1")
+    dsl: str = Field(description="variant of dual-softmax reported beside the plain scores; none leaves it out")
+    dsl_temperature: float = Field(description="of dual-softmax")
 
 
 class SettingOverride(BaseModel):

@@ -7,14 +7,13 @@ import subprocess
 import sys
 
 import pytest
-from table_factory import planned, put, result, row, spec, table
+from table_factory import measure, planned, put, result, row, spec, table
 
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.report import figures
 from petvr.report.figures import points
 from petvr.report.figures.label import mathtext
-from petvr.report.tables import build
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def small(tmp_path):
         row("zero-shot", planned("zero_shot", 1, train=False), group="Fine-tune"),
         row("missing", planned("bias", 2), group="Prompt"),
     ]
-    return build(table(rows), results)
+    return measure(table(rows), results)
 
 
 def test_points_are_the_numbers_of_the_table(small):
@@ -53,15 +52,15 @@ def test_points_are_the_numbers_of_the_table(small):
 
 
 def test_the_same_results_give_the_same_bytes(small, tmp_path):
-    first = [path.read_bytes() for path in figures.write(small, tmp_path / "a")]
-    second = [path.read_bytes() for path in figures.write(small, tmp_path / "b")]
+    first = [path.read_bytes() for path in figures.write_figures(small, tmp_path / "a")]
+    second = [path.read_bytes() for path in figures.write_figures(small, tmp_path / "b")]
     assert len(first) == 2 and first == second
     for content in first:
         assert content.lstrip().startswith(b"<?xml") and b"<svg" in content
 
 
 def test_png_and_names(small, tmp_path):
-    (path,) = figures.write(small, tmp_path, kinds=["scatter"], suffix="png")
+    (path,) = figures.write_figures(small, tmp_path, kinds=["scatter"], suffix="png")
     assert path == tmp_path / "vop" / "table_3.scatter.png"
     assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -69,20 +68,20 @@ def test_png_and_names(small, tmp_path):
 def test_the_workflow_finds_them_where_layout_says(small, tmp_path):
     layout = Layout(tmp_path)
     wanted = [layout.figures / f"vop/table_3.{kind}.svg" for kind in ("scatter", "curves")]
-    assert figures.write(small, layout.figures) == wanted
+    assert figures.write_figures(small, layout.figures) == wanted
 
 
 def test_without_results_the_figure_says_so(tmp_path):
-    empty = build(table([row("Full", planned("full", 2))]), tmp_path)
-    for path in figures.write(empty, tmp_path):
+    empty = measure(table([row("Full", planned("full", 2))]), tmp_path)
+    for path in figures.write_figures(empty, tmp_path):
         assert re.search(rb"nothing measured yet", path.read_bytes())
 
 
 def test_unknown_kinds_and_formats_are_named(small, tmp_path):
     with pytest.raises(PetvrError, match=r"unknown figure 'scater'.*did you mean 'scatter'"):
-        figures.write(small, tmp_path, kinds=["scater"])
+        figures.write_figures(small, tmp_path, kinds=["scater"])
     with pytest.raises(PetvrError, match="unknown figure format 'gif'"):
-        figures.write(small, tmp_path, suffix="gif")
+        figures.write_figures(small, tmp_path, suffix="gif")
 
 
 def test_names_with_dollars_and_carets():

@@ -265,7 +265,7 @@ def test_every_setting_of_every_table_and_figure_is_under_contract():
     asked = {}
     for paper in map(papers.load, papers.NAMES):
         cells = [cell for table in paper.tables.values() for row in table.rows for cell in row.cells.values()]
-        for cell in [*cells, *(cell for _, cell in paper.optional)]:
+        for cell in [*cells, *paper.optional]:
             if cell.method:
                 asked[complete(cell.method, cell.setting)] = method_id(cell.method, cell.setting)
     assert len(asked) > 80

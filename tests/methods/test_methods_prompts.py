@@ -222,7 +222,7 @@ def test_every_row_with_prompts_builds_and_its_printed_size_is_met_or_explained(
         for name in papers.NAMES
         for cell in [
             *(c for table in papers.load(name).tables.values() for row in table.rows for c in row.cells.values()),
-            *(cell for _, cell in papers.load(name).optional),
+            *papers.load(name).optional,
         ]
         if cell.method and prompts.intersection(cell.method.split("+"))
     }

@@ -9,7 +9,7 @@ import pytest
 
 from petvr.errors import PetvrError
 from petvr.papers.cells import cells_csv, parse_id
-from petvr.papers.plan import Known, expand
+from petvr.papers.plan import Implemented, expand
 from petvr.spec import SettingOverride
 
 # distinct cells that run, counted by hand from the printed tables (RAP* shows a run of RAP a second way)
@@ -50,7 +50,7 @@ def test_cells_of_every_table(everything):
 def test_the_switch_adds_fifty_cells_no_table_shows(everything):
     more = expand(seeds=[0, 1, 2], optional=True)
     new = [cell for id, cell in more.cells.items() if id not in everything.cells]
-    assert len(new) == 50 and all(not cell.tables and cell.used_in for cell in new)
+    assert len(new) == 50 and all(not more.tables_of.get(cell.id) and cell.used_in for cell in new)
     assert more.tables == everything.tables
     assert len(more.training_runs) == 732 + 150
 
@@ -60,7 +60,7 @@ def test_rows_that_papers_only_report_run_on_request(everything):
     new = {cell.id for id, cell in more.cells.items() if id not in everything.cells}
     assert len(new) == 11 and "vop/lsmdc/vit-b-16/ju" in new
     row = next(row for row in everything.tables["vop/table_6"].rows if row.key == "Ju et al.")
-    assert row.cells["lsmdc"].status == "reported only" and row.cells["lsmdc"].quoted
+    assert row.cells["lsmdc"].unavailable == "reported only" and row.cells["lsmdc"].copied
 
 
 def test_zero_shot_runs_once_and_trains_nothing(everything):
@@ -72,9 +72,9 @@ def test_zero_shot_runs_once_and_trains_nothing(everything):
 
 def test_a_cell_that_tables_and_papers_share_is_one_run(everything):
     cell = everything.cells["vop/didemo/vit-b-32/vop_p"]
-    assert set(cell.tables) == {"vop/table_4", "rap/table_2", "rap/table_10"}
+    assert set(everything.tables_of[cell.id]) == {"vop/table_4", "rap/table_2", "rap/table_10"}
     assert len(cell.runs) == 3
-    assert set(everything.cells["rap/msrvtt-9k/vit-b-32/rap"].tables) == {f"rap/table_{n}" for n in (1, 4, 6, 7, 9, 11)}
+    assert set(everything.tables_of["rap/msrvtt-9k/vit-b-32/rap"]) == {f"rap/table_{n}" for n in (1, 4, 6, 7, 9, 11)}
 
 
 def test_rows_with_dual_softmax_show_the_run_without(everything):
@@ -101,19 +101,19 @@ def test_the_digest_follows_values_and_not_their_sources(everything):
 
 
 def test_what_does_not_exist_yet_stays_in_its_table_with_the_reason():
-    known = Known(
+    implemented = Implemented(
         methods={"vop", "bias", "full", "x_pool"},
         similarities={"mean_pool"},
         datasets={"msrvtt-9k", "didemo"},
     )
-    plan = expand(papers=["vop"], known=known)
+    plan = expand(papers=["vop"], implemented=implemented)
     status = {
-        (name, row.key): cell.status
+        (name, row.key): cell.unavailable
         for name, view in plan.tables.items()
         for row in view.rows
         for cell in row.cells.values()
     }
-    assert status["vop/table_4", "VoP"] == "run"
+    assert status["vop/table_4", "VoP"] == ""
     assert status["vop/table_4", "VoP^F+P"] == "not implemented: vop_f, vop_p"
     assert status["vop/table_1", "X-Pool"] == "not implemented: x_pool"  # the similarity of that name
     assert status["vop/table_6", "Bias"] == "no data set: lsmdc"
@@ -124,9 +124,9 @@ def test_what_does_not_exist_yet_stays_in_its_table_with_the_reason():
 def test_data_sets_that_are_not_chosen_stay_in_their_tables():
     plan = expand(tables=["rap/table_2"], datasets=["msvd"])
     row = plan.tables["rap/table_2"].rows[0]
-    assert [row.cells[name].status for name in ("didemo", "msvd", "activitynet")] == [
+    assert [row.cells[name].unavailable for name in ("didemo", "msvd", "activitynet")] == [
         "not selected",
-        "run",
+        "",
         "not selected",
     ]
     assert {run.dataset for run in plan.runs.values()} == {"msvd"}
@@ -144,8 +144,10 @@ def test_the_demo_runs_every_backbone_as_tiny_and_keeps_the_rows(everything):
 
 
 def test_versions_of_the_method_the_similarity_and_the_rest_are_part_of_a_run():
-    known = Known(method_version=len, similarity_version=lambda name: 7, parts={"training": 3})
-    run = expand(tables=["vop/table_1"], known=known).runs["vop/msrvtt-9k/vit-b-32/x_pool+vop@tokens=8/seed-0"]
+    implemented = Implemented(method_version=len, similarity_version=lambda name: 7, parts={"training": 3})
+    run = expand(tables=["vop/table_1"], implemented=implemented).runs[
+        "vop/msrvtt-9k/vit-b-32/x_pool+vop@tokens=8/seed-0"
+    ]
     assert run.versions == {"methods/x_pool": 6, "methods/vop": 3, "similarity/x_pool": 7, "training": 3}
 
 
@@ -190,8 +192,8 @@ def test_what_is_no_id_is_told(text):
 
 
 def test_the_list_of_cells_is_complete(everything):
-    known = Known(methods={"vop", "bias"})
-    plan = expand(papers=["vop"], seeds=[0, 1], known=known)
+    implemented = Implemented(methods={"vop", "bias"})
+    plan = expand(papers=["vop"], seeds=[0, 1], implemented=implemented)
     rows = list(csv.DictReader(io.StringIO(cells_csv(plan, lambda run: "done"))))
     assert list(rows[0]) == ["id", "paper", "tables", "dataset", "backbone", "method", "setting", "seed", "status"]
     done = [row for row in rows if row["status"] == "done"]
@@ -213,9 +215,10 @@ def test_planning_imports_neither_torch_nor_pandas():
 
 
 def test_methods_that_are_not_selected_stay_in_the_table():
-    plan = expand(tables=["vop/table_3"], methods=["bias", "vop"], known=Known(methods=["bias", "vop", "full"]))
-    states = {row.key: cell.status for row in plan.tables["vop/table_3"].rows for cell in row.cells.values()}
-    assert (states["Bias"], states["VoP"], states["Full"]) == ("run", "run", "not selected")
+    implemented = Implemented(methods=["bias", "vop", "full"])
+    plan = expand(tables=["vop/table_3"], methods=["bias", "vop"], implemented=implemented)
+    states = {row.key: cell.unavailable for row in plan.tables["vop/table_3"].rows for cell in row.cells.values()}
+    assert (states["Bias"], states["VoP"], states["Full"]) == ("", "", "not selected")
     assert states["VoP^F"] == "not implemented: vop_f"
     assert {run.method for run in plan.runs.values()} == {"bias", "vop"}
     with pytest.raises(PetvrError, match="unknown method 'vopp'"):

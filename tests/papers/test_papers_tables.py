@@ -19,7 +19,7 @@ def cells():
             for cell in row.cells.values():
                 yield table, row, cell
     for name in papers.NAMES:
-        for _, cell in papers.load(name).optional:
+        for cell in papers.load(name).optional:
             yield None, None, cell
 
 
@@ -79,12 +79,12 @@ def test_names_of_data_sets_backbones_and_metrics():
         shown = {dataset for row in table.rows for dataset in row.cells}
         assert shown == set(table.datasets), table.id
         for column in table.columns:
-            assert column.direction in ("t2v", "v2t", "none")
+            assert column.direction in ("t2v", "v2t", None)
             ranked = {"R@1", "R@5", "R@10", "RSum", "MnR", "MdR"}
             costs = {"params_M", "params_percent", "memory_G", "gflops"}
-            assert column.metric in (costs if column.direction == "none" else ranked)
-            if column.direction != "none":
-                assert column.better == ("low" if column.metric in ("MnR", "MdR") else "high")
+            assert column.metric in (costs if column.direction is None else ranked)
+            if column.direction:
+                assert column.best == ("min" if column.metric in ("MnR", "MdR") else "max")
     for _, _, cell in cells():
         assert cell.backbone in BACKBONES and cell.dataset in DATASETS and cell.paper in papers.NAMES
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from petvr.layout import Layout
-from petvr.report.tables import Column, Planned, Printed, Row, TableModel, Want
+from petvr.papers import Cell, Printed, Row, Table
+from petvr.papers.plan import Plan
+from petvr.report.tables import MeasuredTable, measure_table
 from petvr.result import Cost, Data, Evaluation, Provenance, Result, data_class
 from petvr.spec import Recipe, RunSpec, Source
 
@@ -72,35 +74,48 @@ def _data(values: dict) -> Data:
     return Data(**({"data_class": data_class(test, train)} | values))
 
 
-def put(results: Path, method: str, r1s: list[float], *, data: dict | None = None, **changes) -> dict[int, Planned]:
+def put(results: Path, method: str, r1s: list[float], *, data: dict | None = None, **changes) -> list[RunSpec]:
     """Write one result per value, seeds 0, 1, ...; what a row asks for."""
-    planned = {}
-    for seed, r1 in enumerate(r1s):
-        run = spec(method, seed, **changes)
+    runs = planned(method, len(r1s), **changes)
+    for run, r1 in zip(runs, r1s, strict=True):
         result(run, r1, data=data).write(Layout(results).result(run))
-        planned[seed] = Planned(run.id, run.digest())
-    return planned
+    return runs
 
 
-def planned(method: str, seeds: int, **changes) -> dict[int, Planned]:
-    runs = [spec(method, seed, **changes) for seed in range(seeds)]
-    return {run.seed: Planned(run.id, run.digest()) for run in runs}
+def planned(method: str, seeds: int, **changes) -> list[RunSpec]:
+    return [spec(method, seed, **changes) for seed in range(seeds)]
 
 
-COLUMNS = tuple(Column.parse(key) for key in ("params_M", "t2v:R@1", "t2v:MnR", "v2t:R@1"))
+RUNS: dict[str, RunSpec] = {}  # what the rows made here ask for: the runs of the plan their table stands in
 
 
-def row(name: str, runs: dict[int, Planned], dataset: str = "msrvtt-7k", **changes) -> Row:
-    scores = changes.pop("scores", "plain")
-    return Row(name, {dataset: Want(runs, scores=scores)}, **changes)
+def cell(runs: list[RunSpec] | None = None, dataset: str = "msrvtt-7k", **changes) -> Cell:
+    """A cell with these runs, or without any for the reason `unavailable`."""
+    RUNS.update((run.id, run) for run in runs or [])
+    ids = tuple(run.id for run in runs or [])
+    return Cell(paper="vop", dataset=dataset, backbone="vit-b-32", method="vop", runs=ids, **changes)
 
 
-def table(rows: list[Row], printed: dict | None = None, columns=COLUMNS, **changes) -> TableModel:
-    values = {
-        key: value if isinstance(value, Printed) else Printed(float(value), None, value)
-        for key, value in (printed or {}).items()
-    }
-    return TableModel(
-        "vop", "table_3", "All methods", columns, tuple(rows), values,
-        dataset_titles={"msrvtt-7k": "MSR-VTT-7k"}, **changes,
+def row(name: str, runs: list[RunSpec], dataset: str = "msrvtt-7k", evaluate: str = "plain", **changes) -> Row:
+    return Row(name=name, cells={dataset: cell(runs, dataset, evaluate=evaluate)}, **changes)
+
+
+COLUMNS = ("params_M", "t2v: R@1 MnR", "v2t: R@1")
+
+
+def table(rows: list[Row], printed: dict | None = None, columns=COLUMNS, **changes) -> Table:
+    """`printed`: (index of the row, key of the column) -> digits, or a Printed."""
+    values = {}
+    for (index, key), value in (printed or {}).items():
+        direction, _, metric = key.rpartition(":")
+        place = (rows[index].key, rows[index].dataset, direction or "none", metric)
+        values[place] = value if isinstance(value, Printed) else Printed(float(value), None, value)
+    return Table(
+        paper="vop", paper_title="VoP", name="table_3", title="All methods", datasets=("msrvtt-7k",),
+        backbone="vit-b-32", columns=columns, rows=tuple(rows), printed=values, **changes,
     )  # fmt: skip
+
+
+def measure(table: Table, results: Path, **options) -> MeasuredTable:
+    """The numbers of a table made by hand."""
+    return measure_table(Plan({}, RUNS, {table.id: table}, {}), table.id, results, **options)

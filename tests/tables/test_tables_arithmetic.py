@@ -1,24 +1,24 @@
-"""Mean, spread, best and second best, and the verdict on a printed value: numbers worked out by hand."""
+"""Mean, spread, best and second best, and the comparison to a printed value: numbers worked out by hand."""
 
 from __future__ import annotations
 
 import math
 
 import pytest
-from table_factory import planned, put, result, row, spec, table
+from table_factory import measure, planned, put, result, row, spec, table
 
 from petvr.layout import Layout
-from petvr.report.tables import Column, Printed, build
-from petvr.report.tables.estimate import Estimate, estimate, places, verdict
+from petvr.papers import Printed
+from petvr.report.tables.estimate import Estimate, compare_to_paper, estimate, ranks
 
 
-def cell(built, line: int, key: str):
-    return next(cell for cell in built.lines[line].cells if cell.column.key == key)
+def entry(built, index: int, key: str):
+    return next(entry for entry in built.rows[index].entries if entry.column.key == key)
 
 
 def test_the_deviation_is_the_sample_deviation(tmp_path):
-    built = build(table([row("VoP", put(tmp_path, "vop", [44.0, 45.0, 49.0]))]), tmp_path)
-    ours = cell(built, 0, "t2v:R@1").ours
+    built = measure(table([row("VoP", put(tmp_path, "vop", [44.0, 45.0, 49.0]))]), tmp_path)
+    ours = entry(built, 0, "t2v:R@1").ours
     assert ours.mean == pytest.approx(46.0)
     assert ours.std == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
     assert ours.n == 3
@@ -29,20 +29,20 @@ def test_equal_seeds_have_exactly_no_spread():
 
 
 def test_a_single_seed_has_a_value_and_no_deviation(tmp_path):
-    built = build(table([row("VoP", put(tmp_path, "vop", [44.0]))]), tmp_path)
-    assert cell(built, 0, "t2v:R@1").ours == Estimate(44.0, None, 1)
+    built = measure(table([row("VoP", put(tmp_path, "vop", [44.0]))]), tmp_path)
+    assert entry(built, 0, "t2v:R@1").ours == Estimate(44.0, None, 1)
 
 
 def test_missing_failed_and_stale_seeds_are_not_averaged_over(tmp_path):
-    runs = put(tmp_path, "vop", [40.0, 42.0, 99.0, 99.0]) | {4: planned("vop", 5)[4]}
+    runs = put(tmp_path, "vop", [40.0, 42.0, 99.0, 99.0]) + planned("vop", 5)[4:]
     Layout(tmp_path).result(spec("vop", 2)).write_text("{")
     stale = result(spec("vop", 3), 99.0)
     stale.provenance.spec_digest = "older"
     stale.write(Layout(tmp_path).result(spec("vop", 3)))
-    built = build(table([row("VoP", runs)]), tmp_path)
-    ours = cell(built, 0, "t2v:R@1").ours
+    built = measure(table([row("VoP", runs)]), tmp_path)
+    ours = entry(built, 0, "t2v:R@1").ours
     assert (ours.mean, ours.n) == (41.0, 2)
-    states = [seed.state for seed in built.lines[0].seeds["msrvtt-7k"]]
+    states = [seed.state for seed in built.rows[0].seeds["msrvtt-7k"]]
     assert states == ["ok", "ok", "failed", "stale", "missing"]
 
 
@@ -50,31 +50,31 @@ def test_missing_failed_and_stale_seeds_are_not_averaged_over(tmp_path):
 def test_every_selection_rule_can_be_shown(tmp_path, rule, expected):
     run = spec("vop", 0)
     result(run, 44.0, last=41.0).write(Layout(tmp_path).result(run))
-    built = build(table([row("VoP", planned("vop", 1))]), tmp_path, rule=rule)
-    assert cell(built, 0, "t2v:R@1").ours.mean == expected
+    built = measure(table([row("VoP", planned("vop", 1))]), tmp_path, rule=rule)
+    assert entry(built, 0, "t2v:R@1").ours.mean == expected
 
 
 def test_a_row_with_dual_softmax_shows_those_scores(tmp_path):
     runs = put(tmp_path, "vop", [44.0])
-    built = build(table([row("VoP", runs), row("VoP*", runs, scores="dsl")]), tmp_path)
-    assert [cell(built, line, "t2v:R@1").ours.mean for line in (0, 1)] == [44.0, 46.0]
+    built = measure(table([row("VoP", runs), row("VoP*", runs, evaluate="dsl")]), tmp_path)
+    assert [entry(built, line, "t2v:R@1").ours.mean for line in (0, 1)] == [44.0, 46.0]
 
 
 def test_a_rule_the_result_does_not_have_fails_the_cell(tmp_path):
     run = spec("vop", 0)
     result(run, 44.0, selected={"last": 2}).write(Layout(tmp_path).result(run))
-    built = build(table([row("VoP", planned("vop", 1))]), tmp_path)
-    (seed,) = built.lines[0].seeds["msrvtt-7k"]
+    built = measure(table([row("VoP", planned("vop", 1))]), tmp_path)
+    (seed,) = built.rows[0].seeds["msrvtt-7k"]
     assert seed.state == "failed" and "best_on_test" in seed.reason
-    assert cell(built, 0, "t2v:R@1").ours is None
+    assert entry(built, 0, "t2v:R@1").ours is None
 
 
 def test_high_recall_and_low_rank_are_best(tmp_path):
     rows = [row(str(r1), put(tmp_path, f"m{r1:.0f}", [r1])) for r1 in (40.0, 44.0, 42.0)]
-    built = build(table(rows), tmp_path)
+    built = measure(table(rows), tmp_path)
     for key in ("t2v:R@1", "t2v:MnR"):
-        assert [cell(built, line, key).place for line in range(3)] == [0, 1, 2]
-    assert [cell(built, line, "params_M").place for line in range(3)] == [0, 0, 0]
+        assert [entry(built, line, key).rank for line in range(3)] == [0, 1, 2]
+    assert [entry(built, line, "params_M").rank for line in range(3)] == [0, 0, 0]
 
 
 def test_blocks_are_ranked_apart_and_absent_rows_not_at_all(tmp_path):
@@ -84,8 +84,8 @@ def test_blocks_are_ranked_apart_and_absent_rows_not_at_all(tmp_path):
         row("c", put(tmp_path, "c", [50.0]), block="B/16"),
         row("d", planned("d", 1), block="B/32"),
     ]
-    built = build(table(rows), tmp_path)
-    assert [cell(built, line, "t2v:R@1").place for line in range(4)] == [2, 1, 0, 0]
+    built = measure(table(rows), tmp_path)
+    assert [entry(built, line, "t2v:R@1").rank for line in range(4)] == [2, 1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_blocks_are_ranked_apart_and_absent_rows_not_at_all(tmp_path):
         ([5.0, 4.0], None, [0, 0]),
     ],
 )
-def test_places(values, best, expected):
-    assert places(values, best, 1) == expected
+def test_ranks(values, best, expected):
+    assert ranks(values, best, 1) == expected
 
 
 @pytest.mark.parametrize(
@@ -113,26 +113,26 @@ def test_places(values, best, expected):
         (44.0, None, "44.0", None, "max", None),
     ],
 )
-def test_verdict(mean, std, printed, printed_std, best, expected):
+def test_comparison_to_a_printed_value(mean, std, printed, printed_std, best, expected):
     n = 1 if std is None else 3
-    assert verdict(Estimate(mean, std, n), Printed(float(printed), printed_std, printed), best) == expected
+    assert compare_to_paper(Estimate(mean, std, n), Printed(float(printed), printed_std, printed), best) == expected
 
 
 def test_parameters_agree_when_all_printed_digits_do(tmp_path):
     runs = put(tmp_path, "vop", [44.0, 45.0])  # 122,880 trained
     for text, expected in {"0.1": "inside", "0.12": "inside", "0.13": None}.items():
-        built = build(table([row("VoP", runs)], {(0, "params_M"): text}), tmp_path)
-        assert cell(built, 0, "params_M").verdict == expected
+        built = measure(table([row("VoP", runs)], {(0, "params_M"): text}), tmp_path)
+        assert entry(built, 0, "params_M").comparison == expected
 
 
 def test_shares_are_taken_of_the_papers_own_total(tmp_path):
-    runs, columns = put(tmp_path, "vop", [44.0, 45.0]), (Column.parse("params_percent"),)
-    own = cell(build(table([row("VoP", runs)], columns=columns), tmp_path), 0, "params_percent")
+    runs, columns = put(tmp_path, "vop", [44.0, 45.0]), ("params_percent",)
+    own = entry(measure(table([row("VoP", runs)], columns=columns), tmp_path), 0, "params_percent")
     assert own.ours.mean == pytest.approx(100 * 122_880 / 151_400_193)
     model = table([row("VoP", runs)], {(0, "params_percent"): "0.103"}, columns, percent_of={"vit-b-32": 119_826_432})
-    as_printed = cell(build(model, tmp_path), 0, "params_percent")
+    as_printed = entry(measure(model, tmp_path), 0, "params_percent")
     assert as_printed.ours.mean == pytest.approx(100 * 122_880 / 119_826_432)
-    assert as_printed.verdict == "inside"
+    assert as_printed.comparison == "inside"
 
 
 def test_training_everything_is_a_hundred_percent(tmp_path):
@@ -140,20 +140,20 @@ def test_training_everything_is_a_hundred_percent(tmp_path):
     made = result(run, 44.0)
     made.cost.trainable = made.cost.total
     made.write(Layout(tmp_path).result(run))
-    columns = (Column.parse("params_percent"),)
+    columns = ("params_percent",)
     model = table([row("Full", planned("full", 1))], columns=columns, percent_of={"vit-b-32": 119_826_432})
-    assert cell(build(model, tmp_path), 0, "params_percent").ours.mean == 100.0
+    assert entry(measure(model, tmp_path), 0, "params_percent").ours.mean == 100.0
 
 
 def test_a_synthetic_world_shows_the_printed_value_and_no_difference(tmp_path):
     runs = put(tmp_path, "vop", [44.0, 45.0], data={"world": "synthetic"})
-    shown = cell(build(table([row("VoP", runs)], {(0, "t2v:R@1"): "44.6"}), tmp_path), 0, "t2v:R@1")
-    assert (shown.printed.text, shown.difference, shown.verdict) == ("44.6", None, None)
+    shown = entry(measure(table([row("VoP", runs)], {(0, "t2v:R@1"): "44.6"}), tmp_path), 0, "t2v:R@1")
+    assert (shown.printed.text, shown.difference, shown.comparison) == ("44.6", None, None)
 
 
 @pytest.mark.parametrize("test, difference, printed", [(995, -0.1, True), (970, None, True), (900, None, False)])
 def test_incomplete_test_sets_lose_the_difference_then_the_printed_value(tmp_path, test, difference, printed):
     runs = put(tmp_path, "vop", [44.0, 45.0], data={"test_videos": test})
-    shown = cell(build(table([row("VoP", runs)], {(0, "t2v:R@1"): "44.6"}), tmp_path), 0, "t2v:R@1")
+    shown = entry(measure(table([row("VoP", runs)], {(0, "t2v:R@1"): "44.6"}), tmp_path), 0, "t2v:R@1")
     assert shown.difference == (None if difference is None else pytest.approx(difference))
     assert (shown.printed is not None) == printed

@@ -1,19 +1,19 @@
 """What a table says of the data it stands on, and what the data allow it to show."""
 
 import pytest
-from table_factory import put, row, table
+from table_factory import cell, measure, put, row, table
 
 from petvr.errors import PetvrError
-from petvr.report.tables import Planned, Want, build, render
+from petvr.papers import Row
+from petvr.report.tables import measure_table, render
 from petvr.report.tables.caption import caption, title
-from petvr.report.tables.model import Row
 from petvr.result import data_class
 
 PRINTED = {(0, "t2v:R@1"): "44.6"}
 
 
 def one(tmp_path, data=None, **changes):
-    return build(table([row("VoP", put(tmp_path, "vop", [44.0, 45.0], data=data))], PRINTED), tmp_path, **changes)
+    return measure(table([row("VoP", put(tmp_path, "vop", [44.0, 45.0], data=data))], PRINTED), tmp_path, **changes)
 
 
 def told(built):
@@ -21,7 +21,7 @@ def told(built):
 
 
 def difference(built):
-    return next(cell.difference for cell in built.lines[0].cells if cell.column.key == "t2v:R@1")
+    return next(entry.difference for entry in built.rows[0].entries if entry.column.key == "t2v:R@1")
 
 
 def test_classes_by_hand():
@@ -81,34 +81,33 @@ def test_cells_of_one_table_stand_on_one_state_of_the_data(tmp_path):
         row("Full", put(tmp_path, "full", [43.0], data={"manifest": "def"})),
     ]
     with pytest.raises(PetvrError, match=r"msrvtt-7k: .* has data abc, .* has data def"):
-        build(table(rows), tmp_path)
+        measure(table(rows), tmp_path)
     rows[1] = row("Full", put(tmp_path, "full", [43.0]))  # made before results knew the state of their data
-    build(table(rows), tmp_path)
+    measure(table(rows), tmp_path)
 
 
 def test_a_row_whose_data_cannot_be_had(tmp_path):
     rows = [
         row("VoP", put(tmp_path, "vop", [44.0, 45.0])),
-        Row("Full", {"lsmdc": Want({}, "not run: needs a login")}),
+        Row(name="Full", cells={"lsmdc": cell(dataset="lsmdc", unavailable="not run: needs a login")}),
     ]
-    built = build(table(rows), tmp_path, cannot={"lsmdc": "needs a login (ask the owners)"})
+    built = measure(table(rows), tmp_path, unavailable={"lsmdc": "needs a login (ask the owners)"})
     assert built.completeness == (1, 1)
-    assert "lsmdc: not run here: needs a login (ask the owners)." in caption(built)
+    assert "LSMDC: not run here: needs a login (ask the owners)." in caption(built)
     for suffix in ("md", "tex", "html", "csv"):
         assert "not run: needs a login" in render(built, suffix, tmp_path)
-    nothing = build(table(rows[1:]), tmp_path)
-    assert "lsmdc: not run here: needs a login." in caption(nothing)
+    nothing = measure(table(rows[1:]), tmp_path)
+    assert "LSMDC: not run here: needs a login." in caption(nothing)
 
 
-def test_a_result_from_before_is_shown_although_its_data_are_gone(tmp_path, monkeypatch):
+def test_a_result_from_before_is_shown_although_its_data_are_gone(tmp_path):
     """From the plan: runs without a result become `not run`, those with one stay."""
     from petvr.papers.plan import expand
-    from petvr.report.tables import from_plan
 
     plan = expand(tables=["mv_adapter/table_3"], seeds=(0,))
     runs = list(plan.tables["mv_adapter/table_3"].runs)
-    model = from_plan(plan, "mv_adapter/table_3", dict.fromkeys(runs[1:], "needs a login"))
-    wants = [want for one in model.rows for want in one.wants.values() if not want.status or "login" in want.status]
-    assert [bool(want.runs) for want in wants] == [True] + [False] * (len(wants) - 1)
-    assert wants[0].runs == {0: Planned(runs[0], plan.runs[runs[0]].digest())}
-    assert {want.status for want in wants[1:]} == {"not run: needs a login"}
+    built = measure_table(plan, "mv_adapter/table_3", tmp_path, not_run=dict.fromkeys(runs[1:], "needs a login"))
+    cells = [cell for row in built.planned.rows for cell in row.cells.values() if cell.method]
+    cells = [cell for cell in cells if cell.unavailable in ("", "not run: needs a login")]
+    assert [cell.runs for cell in cells] == [(runs[0],)] + [()] * (len(runs) - 1)
+    assert [cell.unavailable for cell in cells] == [""] + ["not run: needs a login"] * (len(runs) - 1)

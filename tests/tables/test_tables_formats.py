@@ -11,11 +11,13 @@ import subprocess
 
 import pytest
 from rich.console import Console
-from table_factory import planned, put, result, row, spec, table
+from table_factory import cell, measure, planned, put, result, row, spec, table
 
 from petvr.errors import PetvrError
 from petvr.layout import Layout
-from petvr.report.tables import FORMATS, Row, Want, build, render, show_run, show_table, write, write_index
+from petvr.papers import Row
+from petvr.papers.schema import Copied
+from petvr.report.tables import FORMATS, render, show_run, show_table, write_index, write_table
 
 
 @pytest.fixture
@@ -23,15 +25,19 @@ def small(tmp_path):
     results = tmp_path / "results"
     rows = [
         row("Full", put(results, "full", [44.1, 44.9, 45.0]), group="Fine-tune"),
-        row("VoP^F", put(results, "vop_f", [44.0, 44.5]) | {2: planned("vop_f", 3)[2]}, group="Prompt"),
+        row("VoP^F", put(results, "vop_f", [44.0, 44.5]) + planned("vop_f", 3)[2:], group="Prompt"),
         row("Bias", put(results, "bias", [40.0]), group="Prompt"),
         row("Proj", planned("proj", 3), group="Prompt"),
-        Row("VoP^C", {"msrvtt-7k": Want(status="not implemented: vop_c")}, group="Prompt"),
-        Row("Ju et al.", {"msrvtt-7k": Want(status="reported only", note="copied (sure)")}, group="Prompt"),
+        Row(name="VoP^C", cells={"msrvtt-7k": cell(unavailable="not implemented: vop_c")}, group="Prompt"),
+        Row(
+            name="Ju et al.",
+            cells={"msrvtt-7k": cell(unavailable="reported only", reported_only=Copied(evidence="copied"))},
+            group="Prompt",
+        ),
     ]
     printed = {(0, "params_M"): "119.8", (0, "t2v:R@1"): "42.0", (1, "params_M"): "0.1", (1, "t2v:R@1"): "44.6"}
     printed |= {(1, "t2v:MnR"): "16.3", (5, "t2v:R@1"): "36.7"}
-    return build(table(rows, printed), results, rerun="snakemake --cores all")
+    return measure(table(rows, printed), results, rerun="snakemake --cores all")
 
 
 GOLDEN = """\
@@ -100,7 +106,7 @@ NASTY = r"50% & _under_ #1 $x$ {a} ~t \cmd <b>|*[link](x)* ±"
 def nasty_table(tmp_path):
     results = tmp_path / "results"
     rows = [row(NASTY, put(results, "vop", [44.0, 45.0]), group=NASTY, block="<script>alert(1)</script>")]
-    return build(table(rows, {(0, "t2v:R@1"): "44.6"}), results)
+    return measure(table(rows, {(0, "t2v:R@1"): "44.6"}), results)
 
 
 def test_latex_escapes_everything(tmp_path):
@@ -134,7 +140,7 @@ def test_html_escapes_and_stands_alone(tmp_path):
 
 
 def test_html_links_lead_to_the_runs(small):
-    (page,) = [path for path in write(small, small.results / "tables") if path.suffix == ".html"]
+    (page,) = [path for path in write_table(small, small.results / "tables") if path.suffix == ".html"]
     links = [link for link in re.findall(r'href="([^"]+)"', page.read_text()) if "runs/" in link]
     assert len(links) == 6
     for link in links:
@@ -156,7 +162,7 @@ def test_markdown_keeps_its_columns_whatever_the_names(tmp_path):
 def test_a_broken_result_is_a_failed_cell_with_its_reason(small, broken):
     path = Layout(small.results).result(spec("bias", 0))
     path.write_bytes(broken.encode(errors="surrogateescape"))
-    text = render(build(small.model, small.results), "md")
+    text = render(measure(small.planned, small.results), "md")
     assert "| Bias | – | – | – | – | failed |" in text
     assert "bias/seed-0 failed: " in text
     assert "**44.7±0.5**" in text
@@ -166,7 +172,7 @@ def test_a_job_that_failed_tells_why(small):
     path = Layout(small.results).failure(spec("proj", 1))
     path.parent.mkdir(parents=True)
     path.write_text('{"error": "loss is not finite\\nat step 7"}')
-    text = render(build(small.model, small.results), "md")
+    text = render(measure(small.planned, small.results), "md")
     assert "proj/seed-1 failed: loss is not finite at step 7." in text
 
 
@@ -176,7 +182,7 @@ def test_nan_is_never_printed(small, value):
     made.evaluations[1].plain["t2v"]["R@5"] = value
     text = made.model_dump_json(indent=1).replace('"R@5": null', f'"R@5": {"NaN" if math.isnan(value) else "Infinity"}')
     Layout(small.results).result(spec("bias", 0)).write_text(text)
-    built = build(small.model, small.results)
+    built = measure(small.planned, small.results)
     for suffix in FORMATS:
         assert not re.search(r"\b(nan|inf)\b", render(built, suffix), re.IGNORECASE)
     assert "t2v/R@5 is not a number" in render(built, "md")
@@ -184,7 +190,9 @@ def test_nan_is_never_printed(small, value):
 
 def test_a_result_in_the_wrong_folder_is_not_believed(small):
     result(spec("full", 0), 99.0).write(Layout(small.results).result(spec("bias", 0)))
-    assert "holds the result of vop/msrvtt-7k/vit-b-32/full/seed-0" in render(build(small.model, small.results), "md")
+    assert "holds the result of vop/msrvtt-7k/vit-b-32/full/seed-0" in render(
+        measure(small.planned, small.results), "md"
+    )
 
 
 def test_cells_on_different_data_are_refused_or_said_loudly(tmp_path):
@@ -193,19 +201,19 @@ def test_cells_on_different_data_are_refused_or_said_loudly(tmp_path):
         row("b", put(tmp_path, "b", [41.0], data={"digest": "other"})),
     ]
     with pytest.raises(PetvrError, match=r"vop/table_3.*msrvtt-7k: .*/a/seed-0 has .*d1e2f3.*/b/seed-0 has .*other"):
-        build(table(rows), tmp_path)
-    assert "WARNING, different data" in render(build(table(rows), tmp_path, mixed_data=True), "md")
+        measure(table(rows), tmp_path)
+    assert "WARNING, different data" in render(measure(table(rows), tmp_path, mixed_data=True), "md")
 
 
 def test_synthetic_and_real_are_never_one_table(tmp_path):
     rows = [row("a", put(tmp_path, "a", [40.0])), row("b", put(tmp_path, "b", [41.0], data={"world": "synthetic"}))]
     with pytest.raises(PetvrError, match="synthetic"):
-        build(table(rows), tmp_path)
+        measure(table(rows), tmp_path)
 
 
 def test_the_title_says_synthetic_world(tmp_path):
     runs = put(tmp_path, "vop", [44.0, 45.0], data={"world": "synthetic"})
-    built = build(table([row("VoP", runs)], {(0, "t2v:R@1"): "44.6"}), tmp_path)
+    built = measure(table([row("VoP", runs)], {(0, "t2v:R@1"): "44.6"}), tmp_path)
     for suffix in ("md", "tex", "html"):
         text = render(built, suffix)
         assert "synthetic world" in text.splitlines()[0] or "synthetic world" in text
@@ -214,7 +222,7 @@ def test_the_title_says_synthetic_world(tmp_path):
 
 def test_the_caption_names_missing_videos_and_the_rule(tmp_path):
     runs = put(tmp_path, "vop", [44.0, 45.0], data={"test_videos": 970, "test_captions": 970})
-    text = render(build(table([row("VoP", runs)]), tmp_path, rule="last"), "md")
+    text = render(measure(table([row("VoP", runs)]), tmp_path, rule="last"), "md")
     assert "MSR-VTT-7k †: 970 of 1,000 (97.0 %) test and 7,010 of 7,010 training videos" in text
     assert "class C" in text and "44.0±0.7†" in text
     assert "Evaluation shown: last (asked for with --rule)." in text

@@ -12,8 +12,8 @@ from table_factory import result
 from petvr import papers
 from petvr.errors import PetvrError
 from petvr.layout import Layout
-from petvr.papers.plan import Known, expand
-from petvr.report.tables import FORMATS, all_from_plan, build, from_plan, reader, render
+from petvr.papers.plan import Implemented, expand
+from petvr.report.tables import FORMATS, measure_table, render, result_reader
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,9 @@ def plan():
 def test_nothing_measured_every_printed_value_stands(plan, tmp_path_factory):
     """And none twice: the numbers of the tables are exactly those of the papers' printed.csv."""
     results = tmp_path_factory.mktemp("results")
-    read = reader(results)
-    for name, model in all_from_plan(plan).items():
-        built = build(model, results, read=read)
+    read = result_reader(results)
+    for name in plan.tables:
+        built = measure_table(plan, name, results, read=read)
         for suffix in FORMATS:
             assert render(built, suffix)
         lines = csv.DictReader(io.StringIO(render(built, "csv")))
@@ -37,7 +37,7 @@ def test_nothing_measured_every_printed_value_stands(plan, tmp_path_factory):
 
 
 def test_a_printed_value_stands_in_its_own_row_and_column(plan, tmp_path):
-    text = render(build(from_plan(plan, "vop/table_3"), tmp_path), "md")
+    text = render(measure_table(plan, "vop/table_3", tmp_path), "md")
     paper = text.splitlines()[[line.startswith("| VoP |") for line in text.splitlines()].index(True) + 1]
     assert paper.startswith("| ↳ paper | 0.1 | 0.103 | 39.7 | 66.7 | 77.9 | 16.7 | 2.0 | 41.4 |")
     heads = next(line for line in text.splitlines() if "Params (M)" in line)
@@ -50,9 +50,9 @@ def test_data_sets_in_columns_each_keep_their_own_values(plan, tmp_path):
             row = next(row for row in plan.tables["rap/table_2"].rows if row.name == "RAP")
             run = plan.runs[row.cells[dataset].runs[seed]]
             result(run, r1 + seed, data={"digest": dataset}).write(Layout(tmp_path).result(run))
-    built = build(from_plan(plan, "rap/table_2"), tmp_path)
-    line = next(line for line in built.lines if line.row.name == "RAP")
-    means = {cell.column.key: cell.ours.mean for cell in line.cells if cell.ours}
+    built = measure_table(plan, "rap/table_2", tmp_path)
+    row = next(row for row in built.rows if row.planned.name == "RAP")
+    means = {entry.column.key: entry.ours.mean for entry in row.entries if entry.ours}
     assert (means["didemo:t2v:R@1"], means["msvd:t2v:R@1"]) == (42.0, 46.0)
     assert "activitynet:t2v:R@1" not in means
     text = render(built, "md")
@@ -60,24 +60,24 @@ def test_data_sets_in_columns_each_keep_their_own_values(plan, tmp_path):
 
 
 def test_methods_that_do_not_exist_stand_as_not_implemented(tmp_path):
-    plan = expand(tables=["vop/table_3"], known=Known(methods={"full", "vop"}))
-    text = render(build(from_plan(plan, "vop/table_3"), tmp_path), "md")
+    plan = expand(tables=["vop/table_3"], implemented=Implemented(methods={"full", "vop"}))
+    text = render(measure_table(plan, "vop/table_3", tmp_path), "md")
     assert re.search(r"\| Bias \| – .*not implemented: bias", text)
     assert re.search(r"\| Full \| – .*missing", text)
 
 
-def test_an_unknown_table_is_named(plan):
+def test_an_unknown_table_is_named(plan, tmp_path):
     with pytest.raises(PetvrError, match=r"unknown table 'vop/table_33'.*vop/table_3"):
-        from_plan(plan, "vop/table_33")
+        measure_table(plan, "vop/table_33", tmp_path)
 
 
 def test_a_row_built_from_a_description_says_so_in_every_table_and_format(plan, tmp_path):
     with_it = [f"mv_adapter/table_{number}" for number in range(1, 6)]
     for name in with_it:
-        built = build(from_plan(plan, name), tmp_path)
+        built = measure_table(plan, name, tmp_path)
         for said in ("approximation: no code is public", "how tokens are grouped", "label denoising"):
             assert all(said in render(built, suffix) for suffix in FORMATS), (name, said)
-    assert "approximation" not in render(build(from_plan(plan, "vop/table_3"), tmp_path), "md")
+    assert "approximation" not in render(measure_table(plan, "vop/table_3", tmp_path), "md")
 
 
 def test_a_row_a_paper_only_quotes_gains_a_measured_value_beside_the_printed_one(tmp_path):
@@ -87,7 +87,7 @@ def test_a_row_a_paper_only_quotes_gains_a_measured_value_beside_the_printed_one
         (name, row.name): row
         for name, table in expand().tables.items()
         for row in table.rows
-        if any(cell.status == "reported only" for cell in row.cells.values())
+        if any(cell.unavailable == "reported only" for cell in row.cells.values())
     }
     assert {name for _, name in rows} == {
         "CLIP2Video", "X-Pool", "TS2-Net", "X-CLIP", "Ju et al.", "VoP^P", "VoP^C"
@@ -96,10 +96,10 @@ def test_a_row_a_paper_only_quotes_gains_a_measured_value_beside_the_printed_one
         for row in table.rows:
             for dataset, cell in row.cells.items():
                 if row.name not in ("VoP^P", "VoP^C"):  # dashes where RAP has no figure to quote
-                    assert cell.status != "reported only" and len(cell.runs) >= 1, (table.id, row.name, dataset)
+                    assert cell.unavailable != "reported only" and len(cell.runs) >= 1, (table.id, row.name, dataset)
     row = next(row for row in asked.tables["rap/table_8"].rows if row.name == "X-CLIP")
     for seed, id in enumerate(row.cells["msrvtt-9k"].runs):
         result(asked.runs[id], 40.0 + seed, data={"digest": "one"}).write(Layout(tmp_path).result(asked.runs[id]))
-    built = build(from_plan(asked, "rap/table_8"), tmp_path)
-    cell = next(cell for line in built.lines if line.row.name == "X-CLIP" for cell in line.cells if cell.ours)
-    assert cell.ours.mean == 41.0 and cell.printed is not None
+    built = measure_table(asked, "rap/table_8", tmp_path)
+    entries = [entry for row in built.rows if row.planned.name == "X-CLIP" for entry in row.entries if entry.ours]
+    assert entries[0].ours.mean == 41.0 and entries[0].printed is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from petvr import planning
-from petvr.commands.table import build
+from petvr.commands.table import measured_tables
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
@@ -25,8 +25,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
     kinds = args.kind or (("costs",) if args.costs else KINDS[:2])
     plan = planning.plan(config)
-    for table in build(config, plan, args.table):
+    for table in measured_tables(config, plan, args.table):
         if isinstance(table, PetvrError):
             raise table
-        for path in figures.write(table, Layout(config.results).figures, kinds, args.format, args.costs):
+        for path in figures.write_figures(table, Layout(config.results).figures, kinds, args.format, args.costs):
             print(path)

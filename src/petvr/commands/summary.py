@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from petvr import planning
-from petvr.commands.table import build
+from petvr.commands.table import measured_tables
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
@@ -21,16 +21,16 @@ def run(args: argparse.Namespace, config: Config) -> None:
     from petvr.report import tables
 
     plan, layout, console = planning.plan(config), Layout(config.results), Console()
-    built = [table for table in build(config, plan, plan.tables) if not isinstance(table, PetvrError)]
+    built = [table for table in measured_tables(config, plan, plan.tables) if not isinstance(table, PetvrError)]
     if args.table:
         planning.table(plan, args.table)
-    chosen = [t for t in built if t.model.id == args.table] or sorted(built, key=lambda t: -t.completeness[0])
+    chosen = [t for t in built if t.planned.id == args.table] or sorted(built, key=lambda t: -t.completeness[0])
     if chosen:
         tables.show_table(chosen[0], console, notes=False)
     console.print()
     for table in built:
         done, total = table.completeness
-        console.print(f"  {layout.table(table.model.id, 'html')}  {done} of {total} rows done", highlight=False)
+        console.print(f"  {layout.table(table.planned.id, 'html')}  {done} of {total} rows done", highlight=False)
     flag = "CONFIG=demo" if config.world else ""
     console.print(f"\nAll tables:  {layout.tables / 'index.html'}  (also .md, .tex, .csv)", highlight=False)
     console.print(f"MLflow:      make mlflow {flag}", highlight=False)

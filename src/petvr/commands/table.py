@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from petvr import planning
 from petvr.config import Config
@@ -15,6 +16,9 @@ from petvr.data.manifest.available import Verdict
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers.plan import Plan
+
+if TYPE_CHECKING:
+    from petvr.report.tables import MeasuredTable
 
 RULES = ("paper", "best_on_test", "last")
 
@@ -33,15 +37,15 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if not args.table and not args.all:
         raise PetvrError(f"name a table or say --all; tables: {', '.join(plan.tables)}")
     refused = 0
-    for built in build(config, plan, list(plan.tables) if args.all else args.table, args.rule):
+    for built in measured_tables(config, plan, list(plan.tables) if args.all else args.table, args.rule):
         if isinstance(built, PetvrError):  # the other tables are built all the same
             print(f"petvr: error: {built}", file=sys.stderr)
             refused += 1
         elif args.show:
             tables.show_table(built)
         else:
-            paths = tables.write(built, Layout(config.results).tables)
-            if waited_for(config, plan, built.model.id):
+            paths = tables.write_table(built, Layout(config.results).tables)
+            if waited_for(config, plan, built.planned.id):
                 outdate(paths)
             print(paths[0])
     return 2 if refused else 0
@@ -59,29 +63,31 @@ def outdate(paths: Iterable[Path]) -> None:
         os.utime(path, (1, 1))  # not 0, which Snakemake reads as "no time"
 
 
-def build(config: Config, plan: Plan, names: Iterable[str], rule: str | None = None) -> Iterable:
+def measured_tables(
+    config: Config, plan: Plan, names: Iterable[str], rule: str | None = None
+) -> Iterator[MeasuredTable | PetvrError]:
     """The tables of these names, each read from the same results; a PetvrError stands for one that is refused."""
     from petvr.report import tables
 
     rule = rule or config.rule
-    read = tables.reader(config.results)
+    read = tables.result_reader(config.results)
     profile = "--profile demo" if config.world else "--cores all"
     lacking = planning.undelivered(config, plan)
     not_run = planning.not_run(config, plan, lacking)
     locks = {name: lock.hash_of(planning.lock(config, name)) for name in planning.dataset_names(config)}
     for name in names:
-        planning.table(plan, name)
-        model = tables.from_plan(plan, name, not_run)
         chosen = None if rule == "paper" else rule
         try:
-            yield tables.build(
-                model,
+            yield tables.measure_table(
+                plan,
+                name,
                 config.results,
                 rule=chosen,
                 read=read,
                 rerun=f"snakemake {profile}",
                 locks={dataset: frozen for dataset, frozen in locks.items() if frozen},
-                cannot={dataset: _why(one) for dataset, one in lacking.items()},
+                not_run=not_run,
+                unavailable={dataset: _why(one) for dataset, one in lacking.items()},
             )
         except PetvrError as error:
             yield error

@@ -38,5 +38,4 @@ def sync(config: Config, plan: Plan, runs: list[str] | None = None):
     """MLflow as the results have it; tags name the tables each cell stands in."""
     from petvr.report import tracking
 
-    tables = {cell.id: cell.tables for cell in plan.cells.values()}
-    return tracking.sync(config.results, config.tracking_uri, config.tracking.experiment, tables, runs)
+    return tracking.sync(config.results, config.tracking_uri, config.tracking.experiment, plan.tables_of, runs)

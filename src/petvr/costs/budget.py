@@ -100,7 +100,7 @@ def estimate(plan: Plan, assumptions: Assumptions | None = None) -> Budget:
     stores = _stores(runs)
     real = [datasets.dataset_class(run.dataset) for run in runs if _has_figures(run)]
     folders = {dataset.folder: dataset.video_bytes() / GB for dataset in real}
-    reasons = [cell.status for cell in plan.cells.values() if cell.status != "run"]
+    reasons = [cell.unavailable for cell in plan.cells.values() if cell.unavailable]
     return Budget(
         total=sum(costs.values(), Cost()),
         papers=papers,

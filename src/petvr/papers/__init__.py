@@ -1,19 +1,23 @@
-"""The papers: one folder each with recipe.yaml, tables.yaml, printed.csv and open.md. No code per paper, no torch."""
+"""The papers: one folder each, with the files of FILES. No code per paper, no torch; docs/papers.md has the formats."""
 
 from __future__ import annotations
 
 import functools
+import sys
 from pathlib import Path
 
 from petvr import errors
-from petvr.papers.paper import Paper
+from petvr.errors import PetvrError
+from petvr.papers.paper import FILES, Paper
 from petvr.papers.printed import Printed
-from petvr.papers.table import Column, Row, Table
+from petvr.papers.table import Cell, Column, Row, Table
 
-__all__ = ["NAMES", "Column", "Paper", "Printed", "Row", "Table", "load"]
+__all__ = ["FILES", "NAMES", "Cell", "Column", "Paper", "Printed", "Row", "Table", "faults", "load", "readable"]
 
 _HOME = Path(__file__).parent
-NAMES: tuple[str, ...] = tuple(sorted(path.parent.name for path in _HOME.glob("*/recipe.yaml")))
+NAMES: tuple[str, ...] = tuple(
+    sorted(path.name for path in _HOME.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
+)
 
 
 @functools.cache
@@ -21,4 +25,22 @@ def load(name: str) -> Paper:
     """The paper of that folder, read and validated once. Raises PetvrError for an unknown name or a broken file."""
     if name not in NAMES:
         raise errors.unknown("paper", name, NAMES)
-    return Paper(_HOME / name)
+    return Paper(_HOME / name, NAMES)
+
+
+@functools.cache
+def faults() -> dict[str, str]:
+    """Paper -> what is wrong with its folder; the first one who asks has it told on stderr."""
+    faults = {}
+    for name in NAMES:
+        try:
+            load(name)
+        except PetvrError as error:
+            faults[name] = str(error)
+            print(f"petvr: warning: paper {name} is left out: {error}", file=sys.stderr)
+    return faults
+
+
+def readable() -> dict[str, Paper]:
+    """The papers whose folders hold what they should."""
+    return {name: load(name) for name in NAMES if name not in faults()}

@@ -68,9 +68,10 @@ def cells_csv(plan: Plan, status_of: Callable[[str], str]) -> str:
     writer.writerow(CELL_COLUMNS)
     for cell in plan.cells.values():
         setting = cell.id.rpartition("/")[2].partition("@")[2]
-        common = [cell.paper, " ".join(cell.tables) or cell.used_in, cell.dataset, cell.backbone, cell.method, setting]
+        tables = " ".join(plan.tables_of.get(cell.id, ())) or cell.used_in
+        common = [cell.paper, tables, cell.dataset, cell.backbone, cell.method, setting]
         if not cell.runs:
-            writer.writerow([cell.id, *common, "", cell.status])
+            writer.writerow([cell.id, *common, "", cell.unavailable])
         for run in cell.runs:
             writer.writerow([run, *common, plan.runs[run].seed, status_of(run)])
     return out.getvalue()

@@ -3,32 +3,56 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from petvr import errors
-from petvr.papers import printed, recipe, schema, table
-from petvr.papers.printed import Printed, PrintedKey
-from petvr.papers.schema import OptionalSpec, Value
-from petvr.papers.table import Cell, Table
+from petvr.errors import PetvrError
+from petvr.papers import recipe, schema
+from petvr.papers.printed import Printed, PrintedKey, read_printed
+from petvr.papers.schema import Value
+from petvr.papers.table import Cell, Table, make_table, optional_cells
 from petvr.spec import Recipe, Source
+
+FILES = {
+    "recipe.yaml": "how it trains and counts, each value with its source",
+    "tables.yaml": "its tables, row by row, and what only its figures show",
+    "printed.csv": "every number it prints in a table",
+    "open.md": "what it leaves open or contradicts: `# What ... leaves open` and a list",
+}
 
 
 class Paper:
-    """Raises PetvrError, naming file and key, if a file of the folder is missing or malformed."""
+    """Raises PetvrError, naming file and key, if a file of the folder is missing or malformed.
 
-    def __init__(self, folder: Path) -> None:
+    `papers`: the names that a cell may give; by default any.
+    """
+
+    def __init__(self, folder: Path, papers: Sequence[str] | None = None) -> None:
         self.folder = folder
         self.name = folder.name
-        self._recipe = schema.read(folder / "recipe.yaml", schema.RecipeFile)
-        self._tables = schema.read(folder / "tables.yaml", schema.TablesFile)
+        absent = [name for name in FILES if not (folder / name).is_file()]
+        if absent:
+            raise PetvrError(f"{folder}: no {', '.join(absent)}; a paper's folder holds {', '.join(FILES)}")
+        self._recipe = schema.read_yaml(folder / "recipe.yaml", schema.RecipeFile)
+        self._tables = schema.read_yaml(folder / "tables.yaml", schema.TablesFile)
         datasets = {dataset for spec in self._tables.tables.values() for dataset in spec.datasets}
-        recipe.check(folder / "recipe.yaml", self._recipe, datasets)
+        recipe.check_recipe(folder / "recipe.yaml", self._recipe, datasets)
+        self.tables: dict[str, Table] = self._read_tables()  # by name, in the order of the file
+        # what figures need beyond the tables, and the candidates of a choice
+        self.optional: list[Cell] = optional_cells(self.name, folder / "tables.yaml", self._tables.optional)
+        if papers is not None:
+            self._check_papers(papers)
 
     @property
     def title(self) -> str:
         return self._recipe.title
+
+    @property
+    def short_title(self) -> str:
+        """Stands before the number of a table."""
+        return self._recipe.short_title
 
     @property
     def year(self) -> int:
@@ -49,26 +73,35 @@ class Paper:
         """open.md: what the paper leaves open or contradicts."""
         return (self.folder / "open.md").read_text(encoding="utf-8")
 
-    @functools.cached_property
-    def tables(self) -> dict[str, Table]:
-        """`table_3` -> Table, in the order of the file."""
-        file = self.folder / "tables.yaml"
-        return {name: table.table(self.name, file, name, spec) for name, spec in self._tables.tables.items()}
-
-    @functools.cached_property
-    def optional(self) -> list[tuple[OptionalSpec, Cell]]:
-        """Cells no table shows: what figures need beyond them, and the candidates of a choice."""
-        return table.optional(self.name, self.folder / "tables.yaml", self._tables.optional)
+    @property
+    def counting(self) -> schema.Counting:
+        """How the parameters it prints are counted."""
+        return self._recipe.counting
 
     def printed(self, table: str) -> dict[PrintedKey, Printed]:
         """The paper's printed cells of one table, by (row key, data set, direction, metric)."""
         if table not in self.tables:
             raise errors.unknown("table", table, self.tables, self.name)
-        return self._printed.get(table, {})
+        return self.tables[table].printed
 
-    @functools.cached_property
-    def _printed(self) -> dict[str, dict[PrintedKey, Printed]]:
-        return printed.read(self.folder / "printed.csv")
+    def _read_tables(self) -> dict[str, Table]:
+        file, printed = self.folder / "tables.yaml", read_printed(self.folder / "printed.csv")
+        for name in printed:
+            if name not in self._tables.tables:
+                raise errors.unknown("table", name, self._tables.tables, str(self.folder / "printed.csv"))
+        return {
+            name: make_table(
+                self.name, file, name, spec, paper_title=self.short_title, printed=printed.get(name, {}),
+                percent_of=dict(self.percent_of),
+            )
+            for name, spec in self._tables.tables.items()
+        }  # fmt: skip
+
+    def _check_papers(self, papers: Sequence[str]) -> None:
+        cells = [cell for table in self.tables.values() for row in table.rows for cell in row.cells.values()]
+        for cell in [*cells, *self.optional]:
+            if cell.paper not in papers:
+                raise errors.unknown("paper", cell.paper, papers, str(self.folder / "tables.yaml"))
 
     def recipe(
         self,
@@ -86,7 +119,7 @@ class Paper:
         own defaults. Sources are keyed "recipe.<field>" and "setting.<key>".
         Raises PetvrError for unknown fields and values that do not fit.
         """
-        return recipe.resolve(
+        return recipe.resolve_recipe(
             self.name,
             self.folder / "recipe.yaml",
             self._recipe,

@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from petvr import errors
 from petvr.errors import PetvrError
-from petvr.papers import NAMES, load
+from petvr.papers import NAMES, faults, load, readable
 from petvr.papers.table import OWN, Cell, Table
-from petvr.papers.views import CellView, Known, Plan, PlannedCell, RowView, TableView
 from petvr.spec import Recipe, RunSpec, SettingOverride, Source
 
-__all__ = ["CellView", "Known", "Plan", "PlannedCell", "RowView", "TableView", "expand"]
+
+@dataclass(frozen=True)
+class Implemented:
+    """What exists, as the caller sees it; None means that everything counts as implemented."""
+
+    methods: Collection[str] | None = None
+    similarities: Collection[str] | None = None
+    datasets: Collection[str] | None = None
+    method_version: Callable[[str], int] = lambda name: 1
+    similarity_version: Callable[[str], int] = lambda name: 1
+    parts: Mapping[str, int] = field(default_factory=dict)  # e.g. {"training": 2}: versions every run depends on
+    # data set -> option -> (chosen value, who chose it)
+    options: Mapping[str, Mapping[str, tuple[str, Source]]] = field(default_factory=dict)
+
+    def unavailable(self, dataset: str, method: str, similarity: str) -> str:
+        """Why a cell cannot run: "not implemented: vop_f", "no data set: lsmdc", or "" if it can."""
+        absent = [name for name in method.split("+") if self.methods is not None and name not in self.methods]
+        if self.similarities is not None and similarity not in self.similarities and similarity not in absent:
+            absent.append(similarity)
+        if absent:
+            return f"not implemented: {', '.join(absent)}"
+        if self.datasets is not None and dataset not in self.datasets:
+            return f"no data set: {dataset}"
+        return ""
+
+    def versions(self, method: str, similarity: str) -> dict[str, int]:
+        versions = {f"methods/{name}": self.method_version(name) for name in method.split("+")}
+        return versions | {f"similarity/{similarity}": self.similarity_version(similarity)} | dict(self.parts)
+
+
+@dataclass(frozen=True)
+class Plan:
+    cells: dict[str, Cell]  # the distinct ones by their id, also those that cannot run
+    runs: dict[str, RunSpec]
+    tables: dict[str, Table]  # "vop/table_3" -> table whose cells name their runs
+    tables_of: dict[str, tuple[str, ...]]  # cell -> tables that show it; none for optional cells
+
+    @property
+    def training_runs(self) -> list[RunSpec]:
+        return [run for run in self.runs.values() if run.train]
 
 
 def expand(
@@ -26,8 +64,8 @@ def expand(
     optional: bool = False,
     quoted: bool = False,
     overrides: Mapping[str, Any] | None = None,
-    known: Known | None = None,
-    own: Sequence[Table] = (),
+    implemented: Implemented | None = None,
+    own_tables: Sequence[Table] = (),
     setting_overrides: Sequence[SettingOverride] = (),
 ) -> Plan:
     """All cells and runs the chosen tables need.
@@ -37,137 +75,106 @@ def expand(
     backbones: the paper's backbone -> the one used; what is not named stays.
     optional: also the cells only figures show. quoted: also run the rows that papers only report, where a method
     is named. overrides: see Paper.recipe. A cell without training runs with the first seed alone, since nothing is
-    drawn. own: tables of a user's data sets (petvr.papers.own), which name their methods themselves.
+    drawn. own_tables: those of a user's data sets (petvr.papers.own), which name their methods themselves.
     setting_overrides: settings used in place of printed ones. A cell that several rows, tables or papers share is one
-    run. Raises PetvrError for unknown names, empty or repeated seeds, bad overrides, and cells of one id with
-    different recipes.
+    run. A paper that cannot be read is left out, unless no other is asked for. Raises PetvrError for unknown names,
+    empty or repeated seeds, bad overrides, and cells of one id with different recipes.
     """
-    names = _chosen("paper", papers, NAMES)
-    chosen = _chosen_tables(names, tables, own)
+    names = _readable_papers(papers)
+    chosen = _chosen_tables(names, tables, own_tables)
     if not seeds or len(set(seeds)) != len(seeds):
         raise PetvrError(f"seeds: needs at least one seed and each only once, given {list(seeds)}")
-    known = known or Known()
-    existing = sorted({*_all_datasets(known), *(name for table in own for name in table.datasets)})
+    implemented = implemented or Implemented()
+    existing = sorted({*_all_datasets(implemented), *(name for table in own_tables for name in table.datasets)})
     allowed = None if datasets == "all" else set(_chosen("data set", datasets, existing))
-    _check_override_names(overrides or {}, known, existing)
-    wanted = None if methods == "all" else set(_chosen("method", methods, _all_methods(known)))
-    builder = _Builder(
-        tuple(seeds), dict(backbones or {}), quoted, overrides or {}, known, allowed, wanted, setting_overrides
+    _check_override_names(overrides or {}, implemented, existing)
+    wanted = None if methods == "all" else set(_chosen("method", methods, _all_methods(implemented)))
+    planner = _Planner(
+        tuple(seeds), dict(backbones or {}), quoted, overrides or {}, implemented, allowed, wanted, setting_overrides
     )
-    views = {table.id: builder.table(table) for table in chosen}
+    planned = {table.id: planner.plan_table(table) for table in chosen}
     if optional:
         for name in names:
-            for spec, cell in load(name).optional:
-                builder.cell(cell, table="", used_in=f"{name}/{spec.used_in}" if spec.used_in else spec.status)
-    return Plan(builder.planned(), builder.runs, views)
+            for cell in load(name).optional:
+                planner.plan_cell(cell, table="")
+    tables_of = {id: tuple(names) for id, names in planner.tables_of.items()}
+    return Plan(planner.cells, planner.runs, planned, tables_of)
 
 
-class _Builder:
+@dataclass
+class _Planner:
     """Collects cells and runs; recipes are resolved once per cell and shared by its seeds."""
 
-    def __init__(
-        self,
-        seeds: tuple[int, ...],
-        backbones: dict[str, str],
-        quoted: bool,
-        overrides: Mapping[str, Any],
-        known: Known,
-        allowed: set[str] | None,
-        wanted: set[str] | None,
-        setting_overrides: Sequence[SettingOverride],
-    ) -> None:
-        self.setting_overrides = setting_overrides
-        self.seeds, self.backbones, self.quoted = seeds, backbones, quoted
-        self.overrides, self.known, self.allowed, self.wanted = overrides, known, allowed, wanted
-        self.cells: dict[str, PlannedCell] = {}
-        self.recipes: dict[str, Recipe] = {}
-        self.tables_of: dict[str, list[str]] = {}
-        self.runs: dict[str, RunSpec] = {}
+    seeds: tuple[int, ...]
+    backbones: dict[str, str]
+    quoted: bool
+    overrides: Mapping[str, Any]
+    implemented: Implemented
+    allowed: set[str] | None
+    wanted: set[str] | None
+    setting_overrides: Sequence[SettingOverride]
+    cells: dict[str, Cell] = field(default_factory=dict)
+    recipes: dict[str, Recipe] = field(default_factory=dict)
+    tables_of: dict[str, list[str]] = field(default_factory=dict)
+    runs: dict[str, RunSpec] = field(default_factory=dict)
 
-    def table(self, table: Table) -> TableView:
-        rows = tuple(
-            RowView(
-                row.key,
-                row.name,
-                row.note,
-                row.group,
-                row.block,
-                {dataset: self.cell(cell, table.id) for dataset, cell in row.cells.items()},
-            )
-            for row in table.rows
-        )
-        return TableView(table.paper, table.name, table.title, table.note, table.datasets, table.columns, rows)
+    def plan_table(self, table: Table) -> Table:
+        rows = []
+        for row in table.rows:
+            cells = {dataset: self.plan_cell(cell, table.id) for dataset, cell in row.cells.items()}
+            rows.append(row.model_copy(update={"cells": cells}))
+        return table.model_copy(update={"rows": tuple(rows)})
 
-    def cell(self, cell: Cell, table: str, used_in: str = "") -> CellView:
-        copied = cell.quoted or cell.reported_only
-        if cell.reported_only is not None and not (self.quoted and cell.method):
-            return CellView("reported only", evaluate=cell.evaluate, quoted=copied)
+    def plan_cell(self, cell: Cell, table: str) -> Cell:
+        """The cell with its id and runs, or with the reason why it has none."""
+        if cell.method is None or (cell.reported_only is not None and not self.quoted):
+            return cell.model_copy(update={"unavailable": "reported only"})
         if self.allowed is not None and cell.dataset not in self.allowed:
-            return CellView("not selected", evaluate=cell.evaluate, quoted=copied)
-        planned = self._planned(cell, table, used_in)
-        shown = planned.id if planned.status == "run" else ""
-        return CellView(planned.status, shown, planned.runs, cell.evaluate, copied)
-
-    def planned(self) -> dict[str, PlannedCell]:
-        return {
-            id: PlannedCell(**{**vars(cell), "tables": tuple(self.tables_of.get(id, ()))})
-            for id, cell in self.cells.items()
-        }
-
-    def _planned(self, cell: Cell, table: str, used_in: str) -> PlannedCell:
-        assert cell.method is not None
+            return cell.model_copy(update={"unavailable": "not selected"})
+        if cell.paper in faults():
+            return cell.model_copy(update={"unavailable": f"recipe cannot be read: {cell.paper}"})
         used = {
-            each.key: each.used
-            for each in self.setting_overrides
-            if each.method in cell.method.split("+") and cell.setting.get(each.key) == each.printed
+            override.key: override.used
+            for override in self.setting_overrides
+            if override.method in cell.method.split("+") and cell.setting.get(override.key) == override.printed
         }
-        cell = replace(cell, setting=cell.setting | used)
+        backbone = self.backbones.get(cell.backbone, cell.backbone)
+        method, cell = cell.method, cell.model_copy(update={"setting": cell.setting | used, "backbone": backbone})
         recipe, sources = load(cell.paper).recipe(
-            cell.dataset, cell.method, cell.setting, self.overrides, cell.variant, table or used_in
+            cell.dataset, method, cell.setting, self.overrides, cell.variant, table or cell.used_in
         )
         sources |= {f"setting.{key}": Source(origin="config", where="setting_overrides") for key in used}
-        status = self.known.missing(cell.dataset, cell.method, recipe.similarity)
+        unavailable = self.implemented.unavailable(cell.dataset, method, recipe.similarity)
         listed = table.startswith(f"{OWN}/")  # its methods are listed by the user already
-        if not status and self.wanted is not None and not listed and cell.method not in self.wanted:
-            status = "not selected"
-        first = self._run(cell, self.seeds[0], recipe, sources, with_versions=not status)
+        if not unavailable and self.wanted is not None and not listed and method not in self.wanted:
+            unavailable = "not selected"
+        first = self._run(cell, self.seeds[0], recipe, sources, with_versions=not unavailable)
         if table and table not in self.tables_of.setdefault(first.cell, []):
             self.tables_of[first.cell].append(table)
-        if first.cell in self.cells:
-            if self.recipes[first.cell] != recipe:
-                raise PetvrError(f"{table or used_in}: {first.cell}: two cells of this id have different recipes")
-            return self.cells[first.cell]
-        runs: list[RunSpec] = []
-        if not status:
-            seeds = self.seeds if cell.train else self.seeds[:1]
-            runs = [first, *(first.model_copy(update={"seed": seed}) for seed in seeds[1:])]
-            self.runs.update((run.id, run) for run in runs)
-        self.recipes[first.cell] = recipe
-        self.cells[first.cell] = PlannedCell(
-            id=first.cell,
-            paper=cell.paper,
-            dataset=cell.dataset,
-            backbone=first.backbone,
-            method=cell.method,
-            setting=cell.setting,
-            train=cell.train,
-            status=status or "run",
-            runs=tuple(run.id for run in runs),
-            tables=(),
-            used_in=used_in,
-        )
-        return self.cells[first.cell]
+        if first.cell not in self.cells:
+            runs: list[RunSpec] = []
+            if not unavailable:
+                seeds = self.seeds if cell.train else self.seeds[:1]
+                runs = [first, *(first.model_copy(update={"seed": seed}) for seed in seeds[1:])]
+                self.runs.update((run.id, run) for run in runs)
+            ids = tuple(run.id for run in runs)
+            self.recipes[first.cell] = recipe
+            self.cells[first.cell] = cell.model_copy(update={"id": first.cell, "runs": ids, "unavailable": unavailable})
+        elif self.recipes[first.cell] != recipe:
+            raise PetvrError(f"{table or cell.used_in}: {first.cell}: two cells of this id have different recipes")
+        planned = self.cells[first.cell]
+        return cell.model_copy(update={"id": planned.id, "runs": planned.runs, "unavailable": planned.unavailable})
 
     def _run(
         self, cell: Cell, seed: int, recipe: Recipe, sources: dict[str, Source], *, with_versions: bool
     ) -> RunSpec:
         assert cell.method is not None
-        options = self.known.options.get(cell.dataset, {})
+        options = self.implemented.options.get(cell.dataset, {})
         chosen_by = {f"options.{key}": source for key, (_, source) in options.items()}
         return RunSpec(
             paper=cell.paper,
             dataset=cell.dataset,
-            backbone=self.backbones.get(cell.backbone, cell.backbone),
+            backbone=cell.backbone,
             method=cell.method,
             setting=cell.setting,
             variant=cell.variant,
@@ -176,46 +183,63 @@ class _Builder:
             recipe=recipe,
             options={key: value for key, (value, _) in options.items()},
             sources=sources | chosen_by,
-            versions=self.known.versions(cell.method, recipe.similarity) if with_versions else {},
+            versions=self.implemented.versions(cell.method, recipe.similarity) if with_versions else {},
         )
 
 
-def _chosen(what: str, given: str | Sequence[str], allowed: Collection[str]) -> list[str]:
-    """`given` as a list of known names; "all" means all of them."""
-    if given == "all":
+def _readable_papers(choice: str | Sequence[str]) -> list[str]:
+    """The chosen ones that can be read. Raises PetvrError where there are none, with the fault of the first."""
+    names = _chosen("paper", choice, NAMES)
+    usable = [name for name in names if name in readable()]
+    if names and not usable:
+        raise PetvrError(faults()[names[0]])
+    return usable
+
+
+def _chosen(what: str, choice: str | Sequence[str], allowed: Collection[str]) -> list[str]:
+    """`choice` as a list of known names; "all" means all of them."""
+    if choice == "all":
         return list(allowed)
-    names = [given] if isinstance(given, str) else list(given)
+    names = [choice] if isinstance(choice, str) else list(choice)
     for name in names:
         if name not in allowed:
             raise errors.unknown(what, name, [*allowed, "all"])
     return list(dict.fromkeys(names))
 
 
-def _chosen_tables(papers: Sequence[str], given: str | Sequence[str], own: Sequence[Table]) -> list[Table]:
-    tables = {table.id: table for name in papers for table in load(name).tables.values()}
-    tables |= {table.id: table for table in own}
-    return [tables[id] for id in _chosen("table", given, tables)]
+def _chosen_tables(names: Sequence[str], choice: str | Sequence[str], own_tables: Sequence[Table]) -> list[Table]:
+    tables = {table.id: table for name in names for table in load(name).tables.values()}
+    tables |= {table.id: table for table in own_tables}
+    for id in [choice] if isinstance(choice, str) else choice:
+        if id.partition("/")[0] in faults():
+            raise PetvrError(f"{id}: {faults()[id.partition('/')[0]]}")
+    return [tables[id] for id in _chosen("table", choice, tables)]
 
 
-def _all_datasets(known: Known) -> list[str]:
-    shown = {dataset for name in NAMES for table in load(name).tables.values() for dataset in table.datasets}
-    return sorted(shown | set(known.datasets or ()))
+def _all_datasets(implemented: Implemented) -> list[str]:
+    shown = {dataset for paper in readable().values() for t in paper.tables.values() for dataset in t.datasets}
+    return sorted(shown | set(implemented.datasets or ()))
 
 
-def _all_methods(known: Known) -> list[str]:
+def _all_methods(implemented: Implemented) -> list[str]:
     """Those that exist, and those the tables name, compositions and their parts."""
-    found = set(known.methods or ())
-    for name in NAMES:
-        paper = load(name)
-        cells = [cell for table in paper.tables.values() for row in table.rows for cell in row.cells.values()]
-        for cell in cells + [cell for _, cell in paper.optional]:
-            found.update([cell.method, *cell.method.split("+")] if cell.method else [])
-    return sorted(found)
+    names = set(implemented.methods or ())
+    for cell in all_cells():
+        names.update([cell.method, *cell.method.split("+")] if cell.method else [])
+    return sorted(names)
 
 
-def _check_override_names(overrides: Mapping[str, Any], known: Known, datasets: Sequence[str]) -> None:
+def all_cells() -> Iterator[Cell]:
+    """Every cell of every paper that can be read, unplanned; first those of its tables, then the optional ones."""
+    for paper in readable().values():
+        for table in paper.tables.values():
+            yield from (cell for row in table.rows for cell in row.cells.values())
+        yield from paper.optional
+
+
+def _check_override_names(overrides: Mapping[str, Any], implemented: Implemented, datasets: Sequence[str]) -> None:
     """A misspelt paper, data set or method would silently override nothing."""
-    allowed = {"papers": NAMES, "datasets": datasets, "methods": _all_methods(known)}
+    allowed = {"papers": NAMES, "datasets": datasets, "methods": _all_methods(implemented)}
     for level, names in allowed.items():
         for name in overrides.get(level) or {}:
             if name not in names:

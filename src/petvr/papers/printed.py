@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -20,17 +21,42 @@ class Printed(NamedTuple):
     value: float | None
     std: float | None
     text: str
-    cell: str
-    emphasised: str  # "bold", "underline", or "" (also where emphasis was lost)
-    remark: str
+    cell: str = ""
+    emphasised: str = ""  # "bold", "underline", or "" (also where emphasis was lost)
+    remark: str = ""
+
+    @property
+    def digits(self) -> str:
+        """The number with the digits the paper prints and its deviation; "" for a dash, "?" where it is damaged."""
+        if self.value is None:
+            return "" if self.text in ("", "-") else "?"
+        same = [text for text in re.findall(r"\d+(?:\.\d+)?", self.text) if float(text) == abs(self.value)]
+        text = max(same, key=len) if same else f"{abs(self.value):g}"
+        text = f"-{text}" if self.value < 0 else text
+        return text if self.std is None else f"{text}±{self.std:g}"
+
+    @property
+    def decimals(self) -> int:
+        return len(self.digits.partition("±")[0].partition(".")[2]) if self.value is not None else 0
 
 
 PrintedKey = tuple[str, str, str, str]  # row key, data set, direction, metric
 
-PRINTED_COLUMNS = ("table", "row", "dataset", "direction", "metric", "value", "std", "printed", "emphasised", "remark")
+PRINTED_COLUMNS = {
+    "table": "name of the table in tables.yaml",
+    "row": "name of the row; with its block in brackets where it has one: `RAP [ViT-B/32]`",
+    "dataset": "one of the table's data sets",
+    "direction": "t2v, v2t, or none for parameters, memory and compute",
+    "metric": "as in the table's columns",
+    "value": "the number with its printed digits; empty for a dash or where the cell cannot be read",
+    "std": "the printed standard deviation; empty where there is none",
+    "printed": "the whole cell as printed, which may hold several numbers",
+    "emphasised": "bold, underline, or empty",
+    "remark": "what is known of a damaged or doubtful cell",
+}
 
 
-def read(path: Path) -> dict[str, dict[PrintedKey, Printed]]:
+def read_printed(path: Path) -> dict[str, dict[PrintedKey, Printed]]:
     """Table name -> its printed cells. Raises PetvrError with the line for repeated cells and broken numbers."""
     tables: dict[str, dict[PrintedKey, Printed]] = {}
     for line, row in _lines(path):
@@ -48,13 +74,18 @@ def read(path: Path) -> dict[str, dict[PrintedKey, Printed]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Lines of printed.csv with their numbers. Raises PetvrError if the file or a column is missing."""
+    """Lines of printed.csv with their numbers. Raises PetvrError if the file, a column or a cell is missing."""
     try:
         with open(path, newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
+            reader = csv.DictReader(stream, restval=None)
             missing = [name for name in PRINTED_COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 raise PetvrError(f"{path}: missing column {', '.join(missing)}")
-            yield from enumerate(reader, start=2)
+            for line, row in enumerate(reader, start=2):
+                if None in row or None in row.values():
+                    raise PetvrError(f"{path}: line {line}: not as many cells as there are columns")
+                yield line, row
     except FileNotFoundError as error:
         raise PetvrError(f"{path}: no such file") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise PetvrError(f"{path}: not CSV in UTF-8: {error}") from error

@@ -18,7 +18,7 @@ OVERRIDE_LEVELS = ("default", "papers", "datasets", "methods")
 Leaves = dict[str, tuple[Any, Source]]
 
 
-def resolve(
+def resolve_recipe(
     paper: str,
     path: Path,
     file: RecipeFile,
@@ -35,12 +35,12 @@ def resolve(
     for rule in file.rules:
         if _applies(rule.when, dataset, parts, setting):
             leaves.update((key, (leaf.value, _source(leaf))) for key, leaf in rule.set.items())
-    for where, given in _config_overrides(overrides, paper, dataset, method):
-        for key in given:
-            known_field(key, where)
-        _replace(leaves, given, Source(origin="config", where=where))
+    for where, fields in _config_overrides(overrides, paper, dataset, method):
+        for key in fields:
+            require_field(key, where)
+        _replace(leaves, fields, Source(origin="config", where=where))
     for key in variant:
-        known_field(key, variant_source)
+        require_field(key, variant_source)
     _replace(leaves, variant, Source(origin="paper", where=variant_source))
     sources = {f"recipe.{key}": source for key, (_, source) in leaves.items()}
     sources |= {f"setting.{key}": setting_source(paper, file, method, key) for key in setting}
@@ -57,10 +57,10 @@ def setting_source(paper: str, file: RecipeFile, method: str, key: str) -> Sourc
     return Source(origin="paper", where=f"rows of {paper}/tables.yaml")
 
 
-def check(path: Path, file: RecipeFile, datasets: set[str]) -> None:
+def check_recipe(path: Path, file: RecipeFile, datasets: set[str]) -> None:
     """Every field has a base value, every name exists, every value fits. Raises PetvrError with file and key."""
     for key in file.base:
-        known_field(key, f"{path}: base")
+        require_field(key, f"{path}: base")
     missing = sorted(set(Recipe.model_fields) - set(file.base))
     if missing:
         raise PetvrError(f"{path}: base: missing {', '.join(missing)}")
@@ -69,7 +69,7 @@ def check(path: Path, file: RecipeFile, datasets: set[str]) -> None:
     for number, rule in enumerate(file.rules):
         where = f"{path}: rules.{number}"
         for key in rule.set:
-            known_field(key, f"{where}.set")
+            require_field(key, f"{where}.set")
         for dataset in rule.when.dataset or []:
             if dataset not in datasets:
                 raise errors.unknown("data set", dataset, datasets, f"{where}.when.dataset")
@@ -77,7 +77,7 @@ def check(path: Path, file: RecipeFile, datasets: set[str]) -> None:
         schema.validated(Recipe, base | changed, f"{where}.set")
 
 
-def known_field(key: str, where: str) -> None:
+def require_field(key: str, where: str) -> None:
     if key not in Recipe.model_fields:
         raise errors.unknown("recipe field", key, Recipe.model_fields, where)
 
@@ -93,18 +93,18 @@ def _validated(leaves: Leaves, path: Path) -> Recipe:
         raise PetvrError(f"{where}: {key}: {first['msg']} (given: {value!r})") from error
 
 
-def _replace(leaves: dict[str, tuple[Any, Source]], given: Mapping[str, Any], source: Source) -> None:
+def _replace(leaves: Leaves, fields: Mapping[str, Any], source: Source) -> None:
     """Another similarity starts from its own defaults, since the old one's setting would not fit it."""
-    if "similarity" in given and given["similarity"] != leaves["similarity"][0]:
+    if "similarity" in fields and fields["similarity"] != leaves["similarity"][0]:
         leaves["similarity_setting"] = {}, source
-    leaves.update((key, (value, source)) for key, value in given.items())
+    leaves.update((key, (value, source)) for key, value in fields.items())
 
 
-def _source(leaf: schema.Leaf) -> Source:
+def _source(leaf: schema.SourcedValue) -> Source:
     return Source(origin=leaf.origin, where=leaf.where)
 
 
-def _applies(when: schema.When, dataset: str, parts: set[str], setting: Mapping[str, Value]) -> bool:
+def _applies(when: schema.Condition, dataset: str, parts: set[str], setting: Mapping[str, Value]) -> bool:
     return (
         (when.dataset is None or dataset in when.dataset)
         and (when.method is None or bool(parts.intersection(when.method)))
@@ -119,9 +119,9 @@ def _config_overrides(
     for level in overrides:
         if level not in OVERRIDE_LEVELS:
             raise errors.unknown("key", level, OVERRIDE_LEVELS, "recipe")
-    found = [("recipe.default", overrides.get("default") or {})]
+    applicable = [("recipe.default", overrides.get("default") or {})]
     names = {"papers": [paper], "datasets": [dataset], "methods": [*dict.fromkeys([*method.split("+"), method])]}
     for level, candidates in names.items():
-        given = overrides.get(level) or {}
-        found += [(f"recipe.{level}.{name}", given[name] or {}) for name in candidates if name in given]
-    return found
+        named = overrides.get(level) or {}
+        applicable += [(f"recipe.{level}.{name}", named[name] or {}) for name in candidates if name in named]
+    return applicable

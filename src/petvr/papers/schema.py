@@ -1,4 +1,7 @@
-"""What recipe.yaml and tables.yaml may hold. Unknown keys are errors that name the file and the nearest known key."""
+"""What recipe.yaml and tables.yaml may hold; docs/papers.md is written from it.
+
+Unknown keys are errors that name the file and the nearest known key.
+"""
 
 from __future__ import annotations
 
@@ -19,76 +22,99 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Leaf(_Strict):
-    """A recipe value and where it comes from."""
+class SourcedValue(_Strict):
+    """A value and where it comes from."""
 
-    value: Any
-    origin: Origin
-    where: str
+    value: Any = Field(description="as YAML has it")
+    origin: Origin = Field(description="who says so; guess: nobody does, and `where` gives the reason")
+    where: str = Field(description="section, table, repository, or the reason of a guess")
 
 
-class Where(_Strict):
+class SettingSource(_Strict):
     """Where a method's setting comes from; the value itself stands in the rows of tables.yaml."""
 
-    origin: Origin
-    where: str
+    origin: Origin = Field(description="as of a value")
+    where: str = Field(description="as of a value")
 
 
-class When(_Strict):
-    """A rule applies where all given conditions hold; a method also matches as a part of a composition."""
+class Condition(_Strict):
+    """All conditions that are given must hold."""
 
-    dataset: list[str] | None = None
-    method: list[str] | None = None
-    setting: dict[str, Value] = {}
+    dataset: list[str] | None = Field(default=None, description="one of these data sets")
+    method: list[str] | None = Field(default=None, description="one of these methods, alone or in a composition")
+    setting: dict[str, Value] = Field(default={}, description="the cell's setting has these values")
 
 
 class Rule(_Strict):
-    when: When
-    set: dict[str, Leaf]
+    """Values that replace those of the base where its condition holds."""
+
+    when: Condition = Field(description="where it applies")
+    set: dict[str, SourcedValue] = Field(description="recipe field -> value")
+
+
+class Counting(_Strict):
+    """How the paper counts the parameters that it prints; by default every trained number, and all of CLIP as whole."""
+
+    modules: Literal["all", "leaf"] = Field(
+        default="all",
+        description="leaf: only numbers in leaf modules of OpenAI's CLIP",
+    )
+    head: bool = Field(default=True, description="whether the similarity's numbers count")
+    never: list[str] = Field(default=[], description="parameters that are not counted although they train")
+    whole_without: list[str] = Field(default=[], description="parts of CLIP left out of 100 %, by their names' start")
+    full_is_whole: bool = Field(default=False, description="a row that trains all of CLIP is printed as 100 %")
+    percent_of_rounded: bool = Field(default=False, description="percentages are formed from rounded millions")
+    remarks: dict[str, str] = Field(default={}, description="method -> why no count meets its printed figure")
 
 
 class RecipeFile(_Strict):
     """recipe.yaml: how the paper trains; later rules win over earlier ones, rules win over the base."""
 
-    title: str
-    year: int
-    seeds: list[int] = []  # the seeds the paper names
-    percent_of: dict[str, Leaf] = {}  # backbone -> number of parameters that counts as 100 % in the paper
-    base: dict[str, Leaf]  # one leaf per field of petvr.spec.Recipe
-    rules: list[Rule] = []
-    settings: dict[str, dict[str, Where]] = {}  # method -> setting key -> source
+    title: str = Field(description="of the paper")
+    short_title: str = Field(description="stands before the number of a table")
+    year: int = Field(description="of publication")
+    seeds: list[int] = Field(default=[], description="the seeds the paper names")
+    counting: Counting = Field(default=Counting(), description="how its printed parameters are counted")
+    percent_of: dict[str, SourcedValue] = Field(default={}, description="backbone -> parameters that are 100 %")
+    base: dict[str, SourcedValue] = Field(description="one value for every recipe field")
+    rules: list[Rule] = Field(default=[], description="what differs by data set, method or setting")
+    settings: dict[str, dict[str, SettingSource]] = Field(default={}, description="method -> setting -> its source")
 
 
 class Copied(_Strict):
-    """A row, or one data set of it, whose printed values the paper took from elsewhere."""
+    """Printed values which the paper took from elsewhere."""
 
-    evidence: str
-    certainty: Literal["sure", "likely", "guess"] = "sure"
+    evidence: str = Field(description="how one can tell")
+    certainty: Literal["sure", "likely", "guess"] = Field(default="sure", description="of the evidence")
 
 
 class CellSpec(_Strict):
-    """Everything that makes a cell; a row gives it, its data sets may override it."""
+    """What makes a cell: a row says it for all its data sets, a data set of the row may say otherwise."""
 
-    paper: str | None = None  # whose recipe; default: the paper of the table
-    method: str | None = None
-    setting: dict[str, Any] = {}  # lists only in `optional`, where they span a grid
-    recipe: dict[str, Value] = {}  # recipe fields this cell sets on its own; they appear in its id
-    backbone: str | None = None
-    train: bool = True
-    evaluate: Literal["plain", "dsl"] = "plain"
-    quoted: Copied | None = None  # printed values seem copied, the cell is run all the same
-    reported_only: Copied | None = None  # printed values are copied or absent, the cell is not run
+    paper: str | None = Field(default=None, description="whose recipe trains it; default: the paper of the table")
+    method: str | None = Field(default=None, description="a file of petvr.methods, or several joined by +")
+    setting: dict[str, Any] = Field(default={}, description="the method's; lists in `optional` span a grid")
+    variant: dict[str, Value] = Field(default={}, alias="recipe", description="recipe fields it alone sets; in its id")
+    backbone: str | None = Field(default=None, description="default: that of the table")
+    train: bool = Field(default=True, description="false: evaluated as it is")
+    evaluate: Literal["plain", "dsl"] = Field(default="plain", description="dsl: scores with dual-softmax")
+    quoted: Copied | None = Field(default=None, description="printed values seem copied; run all the same")
+    reported_only: Copied | None = Field(default=None, description="printed values are copied or absent; not run")
 
 
 class RowSpec(CellSpec):
-    name: str
-    note: str = ""
-    group: str = ""  # heading above the row
-    block: str = ""  # best and second best are marked within a block
-    datasets: list[str] | dict[str, dict[str, Any]] | None = None  # default: those of the table
+    """A row of a table: what makes its cells, and how it is shown."""
+
+    name: str = Field(description="as printed")
+    note: str = Field(default="", description="what a reader must know of it")
+    group: str = Field(default="", description="heading above the row")
+    block: str = Field(default="", description="best and second best are marked within a block")
+    datasets: tuple[str, ...] | dict[str, dict[str, Any]] | None = Field(
+        default=None, description="names, or name -> what its cell says otherwise; default: those of the table"
+    )
 
     @property
     def key(self) -> str:
@@ -97,32 +123,43 @@ class RowSpec(CellSpec):
 
 
 class TableSpec(_Strict):
-    title: str
-    note: str = ""
-    datasets: list[str]
-    backbone: str
-    columns: list[str]  # "params_M", or "t2v: R@1 R@5" for several metrics of one direction
-    per_dataset: bool = False  # the columns repeat for every data set
-    mark_params: bool = False  # the paper marks the smallest parameter share as well
-    rows: list[RowSpec]
+    """A table as the paper prints it."""
+
+    title: str = Field(description="what it shows")
+    note: str = Field(default="", description="what a reader must know of it")
+    datasets: tuple[str, ...] = Field(description="its data sets, in the order of the columns")
+    backbone: str = Field(description="of its rows")
+    column_groups: tuple[str, ...] = Field(
+        alias="columns", description='"params_M", or "t2v: R@1 R@5" for several metrics of one direction'
+    )
+    per_dataset: bool = Field(default=False, description="the columns repeat for every data set")
+    mark_params: bool = Field(default=False, description="the paper marks the smallest share of parameters as well")
+    figures: tuple[Literal["scatter", "curves", "costs"], ...] = Field(
+        default=("scatter", "curves"), description="what `petvr figure` draws of it"
+    )
+    rows: tuple[RowSpec, ...] = Field(description="from top to bottom")
 
 
 class OptionalSpec(CellSpec):
-    """Cells no table shows: points of figures and the candidates among which a paper chose."""
+    """Cells no table shows: points of figures, and the candidates among which a paper chose."""
 
-    status: Literal["figure_assumed", "figure_only", "selection_only"]
-    used_in: str = ""
-    backbone: str
-    datasets: list[str]
+    status: Literal["figure_assumed", "figure_only", "selection_only"] = Field(
+        description="assumed: the figure's points are not all named"
+    )
+    used_in: str = Field(default="", description="the figure, or the table whose setting was chosen")
+    backbone: str = Field(description="of its cells")
+    datasets: tuple[str, ...] = Field(description="one cell for each")
 
 
 class TablesFile(_Strict):
-    tables: dict[str, TableSpec]
-    optional: list[OptionalSpec] = []
-    blocks: Any = Field(default=None, description="YAML anchors shared by several tables; not read")
+    """tables.yaml: the paper's tables, row by row."""
+
+    tables: dict[str, TableSpec] = Field(description="name, e.g. table_3 -> table")
+    optional: tuple[OptionalSpec, ...] = Field(default=(), description="cells that run with `optional: true`")
+    blocks: Any = Field(default=None, description="YAML anchors that several tables share; not read")
 
 
-def read(path: Path, model: type[M]) -> M:
+def read_yaml(path: Path, model: type[M]) -> M:
     """Read and validate a YAML file. Raises PetvrError with the file, the key and what is allowed."""
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -134,6 +171,7 @@ def read(path: Path, model: type[M]) -> M:
 
 
 def validated(model: type[M], data: Any, where: str) -> M:
+    """Raises PetvrError that names `where`, the key, and what is allowed."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -145,20 +183,20 @@ def validated(model: type[M], data: Any, where: str) -> M:
         raise PetvrError(f"{where}: {key or 'the file'}: {first['msg']} (given: {first['input']!r:.80})") from error
 
 
-def _fields(model: Any, loc: tuple[Any, ...]) -> list[str]:
-    """Names of the fields of the model found by walking `loc` from `model`."""
+def _fields(model: Any, loc: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the model that is reached by walking `loc` from `model`."""
     for step in loc:
         if isinstance(model, type) and issubclass(model, BaseModel) and step in model.model_fields:
-            model = model.model_fields[step].annotation
+            model = model.model_fields[str(step)].annotation
         model = _inner(model)
-    return list(getattr(model, "model_fields", {}))
+    return [field.alias or name for name, field in getattr(model, "model_fields", {}).items()]
 
 
 def _inner(annotation: Any) -> Any:
     """The model inside list[Model], dict[str, Model], Model | None; the annotation itself otherwise."""
-    if typing.get_origin(annotation) in (list, dict, types.UnionType, typing.Union):
+    if typing.get_origin(annotation) in (list, tuple, dict, types.UnionType, typing.Union):
         for argument in typing.get_args(annotation):
-            found = _inner(argument)
-            if isinstance(found, type) and issubclass(found, BaseModel):
-                return found
+            inner = _inner(argument)
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                return inner
     return annotation

@@ -1,83 +1,104 @@
-"""A paper's tables: rows that name cells, columns that name numbers."""
+"""A paper's tables: rows that name cells, columns that name numbers, and what the paper prints there.
+
+A Table, a Row and a Cell are what tables.yaml says of them and more: whatever stands there is an attribute here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from pydantic import Field
+
+from petvr import errors
 from petvr.errors import PetvrError
 from petvr.papers import schema
-from petvr.papers.printed import PrintedKey
-from petvr.papers.recipe import known_field
+from petvr.papers.printed import Printed, PrintedKey
+from petvr.papers.recipe import require_field
 from petvr.papers.schema import CellSpec, Copied, OptionalSpec, RowSpec, TableSpec, Value
 
 OWN = "own"  # stands in place of a paper in the table of a user's data set: own/<data set>
-LOW_IS_GOOD = ("MnR", "MdR")
+Direction = Literal["t2v", "v2t"]
+DIRECTIONS: dict[str, Direction] = {"t2v": "t2v", "v2t": "v2t"}
+METRICS: dict[str, Literal["max", "min"]] = {
+    "R@1": "max", "R@5": "max", "R@10": "max", "RSum": "max", "MdR": "min", "MnR": "min",
+}  # fmt: skip
 COSTS = ("params_M", "params_percent", "memory_G", "gflops")  # columns that belong to no direction
 
 
 class Column(NamedTuple):
-    """`dataset` is None where every row has its own data set; direction is "none" for the COSTS."""
+    """One column of numbers."""
 
-    dataset: str | None
-    direction: str
     metric: str
-    better: str  # "high", "low", or "" where nothing is marked
+    direction: Direction | None = None  # None: parameters, memory, compute
+    dataset: str | None = None  # None: the row's own data set
+    best: Literal["max", "min"] | None = None  # None: nothing is marked
 
     @property
     def key(self) -> str:
         """`params_M`, `t2v:R@1`, `didemo:t2v:R@1`"""
-        direction = None if self.direction == "none" else self.direction
-        return ":".join(part for part in (self.dataset, direction, self.metric) if part)
+        return ":".join(part for part in (self.dataset, self.direction, self.metric) if part)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """What one row shows for one data set; `variant` holds the recipe fields set by this cell alone."""
+class Cell(CellSpec):
+    """What one row shows for one data set. The last four are a plan's: see petvr.papers.plan."""
 
     paper: str
     dataset: str
-    backbone: str
-    method: str | None
-    setting: dict[str, Value]
-    variant: dict[str, Value]
-    train: bool
-    evaluate: str
-    quoted: Copied | None
-    reported_only: Copied | None
+    backbone: str  # in a plan the one that is used, e.g. tiny in the demo
+    setting: dict[str, Value] = Field(default={})
+    id: str = ""  # "" where it was never planned
+    runs: tuple[str, ...] = ()  # their ids, one per seed
+    unavailable: str = ""  # why there are no runs: "reported only", "not implemented: vop_f", "not selected", ...
+    used_in: str = ""  # of a cell no table shows: the figure, or the choice it was a candidate of
+
+    @property
+    def copied(self) -> Copied | None:
+        """Why its printed values are taken to be copied."""
+        return self.quoted or self.reported_only
 
 
-@dataclass(frozen=True)
-class Row:
-    key: str
-    name: str
-    note: str
-    group: str
-    block: str
+class Row(RowSpec):
     cells: dict[str, Cell]  # by data set
 
+    @property
+    def dataset(self) -> str:
+        """Its only data set, or the first of several."""
+        return next(iter(self.cells), "")
 
-@dataclass(frozen=True)
-class Table:
+
+class Table(TableSpec):
     paper: str
+    paper_title: str  # the short one
     name: str
-    title: str
-    note: str
-    datasets: tuple[str, ...]
-    columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    printed: dict[PrintedKey, Printed] = Field(default={})
+    percent_of: dict[str, float] = Field(default={})  # backbone -> 100 % in the paper's way of counting
 
     @property
     def id(self) -> str:
         """`vop/table_3`"""
         return f"{self.paper}/{self.name}"
 
+    @functools.cached_property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(_columns(self))
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Ids of all runs the table is made of, each once, in the order of the rows; empty without a plan."""
+        return tuple(dict.fromkeys(run for row in self.rows for cell in row.cells.values() for run in cell.runs))
+
+    def printed_in(self, row: Row, column: Column) -> Printed | None:
+        """What the paper prints there; None where it prints nothing, not even a dash."""
+        return self.printed.get(_printed_key(row, column.dataset or row.dataset, column))
+
     def printed_keys(self) -> set[PrintedKey]:
         """Every (row, data set, direction, metric) this table shows: the join with printed.csv."""
         return {
-            (row.key, dataset, column.direction, column.metric)
+            _printed_key(row, dataset, column)
             for row in self.rows
             for dataset in row.cells
             for column in self.columns
@@ -85,58 +106,58 @@ class Table:
         }
 
 
-def table(paper: str, file: Path, name: str, spec: TableSpec) -> Table:
-    """Raises PetvrError with file, table and row for rows that stand twice and cells without a method."""
-    rows, seen = [], set()
+def _printed_key(row: Row, dataset: str, column: Column) -> PrintedKey:
+    return row.key, dataset, column.direction or "none", column.metric
+
+
+def make_table(paper: str, file: Path, name: str, spec: TableSpec, **facts: Any) -> Table:
+    """`facts`: the fields of Table that are the paper's.
+
+    Raises PetvrError with file, table and row for rows that stand twice, cells without a method and unknown columns.
+    """
+    rows: dict[str, Row] = {}
     for row in spec.rows:
         where = f"{file}: {name}.rows.{row.key}"
-        if row.key in seen:
+        if row.key in rows:
             raise PetvrError(f"{where}: the row stands there twice")
-        seen.add(row.key)
-        chosen = row.datasets if row.datasets is not None else spec.datasets
+        datasets = row.datasets if row.datasets is not None else spec.datasets
         cells = {}
-        for dataset in chosen:
-            own = chosen[dataset] if isinstance(chosen, dict) else {}
-            cells[dataset] = _cell(paper, _merged(row, own, where), dataset, spec.backbone, where)
-        rows.append(Row(row.key, row.name, row.note, row.group, row.block, cells))
-    columns = tuple(_columns(spec))
-    return Table(paper, name, spec.title, spec.note, tuple(spec.datasets), columns, tuple(rows))
+        for dataset in datasets:
+            exception = datasets[dataset] if isinstance(datasets, dict) else {}
+            cells[dataset] = _cell(paper, _merged(row, exception, where), dataset, spec.backbone, where)
+        rows[row.key] = Row.model_construct(**(dict(row) | {"cells": cells}))
+    for text in spec.column_groups:
+        _check_columns(text, f"{file}: {name}.columns")
+    own = {"paper": paper, "name": name, "rows": tuple(rows.values())}
+    return Table.model_construct(**(dict(spec) | facts | own))
 
 
-def _merged(row: RowSpec, own: Mapping[str, Any], where: str) -> CellSpec:
+def _merged(row: RowSpec, exception: Mapping[str, Any], where: str) -> CellSpec:
     """The row with what it says of one data set alone; settings are joined."""
-    if not own:
+    if not exception:
         return row
-    given = schema.validated(CellSpec, own, where)
-    changed = {key: getattr(given, key) for key in given.model_fields_set}
-    changed["setting"] = row.setting | given.setting
+    spec = schema.validated(CellSpec, exception, where)
+    changed = {key: getattr(spec, key) for key in spec.model_fields_set}
+    changed["setting"] = row.setting | spec.setting
     return row.model_copy(update=changed)
 
 
-def _cell(paper: str, spec: CellSpec, dataset: str, backbone: str, where: str) -> Cell:
+def _cell(paper: str, spec: CellSpec, dataset: str, backbone: str, where: str, **more: str) -> Cell:
     if spec.method is None and spec.reported_only is None:
         raise PetvrError(f"{where}: needs `method`, or `reported_only` with its evidence")
-    for key in spec.recipe:
-        known_field(key, where)
-    return Cell(
-        paper=spec.paper or paper,
-        dataset=dataset,
-        backbone=spec.backbone or backbone,
-        method=spec.method,
-        setting=dict(spec.setting),
-        variant=dict(spec.recipe),
-        train=spec.train,
-        evaluate=spec.evaluate,
-        quoted=spec.quoted,
-        reported_only=spec.reported_only,
-    )
+    for key in spec.variant:
+        require_field(key, where)
+    fields = {key: getattr(spec, key) for key in CellSpec.model_fields}
+    fields |= {"paper": spec.paper or paper, "backbone": spec.backbone or backbone, "dataset": dataset}
+    return schema.validated(Cell, fields | more, where)
 
 
-def optional(paper: str, file: Path, specs: list[OptionalSpec]) -> list[tuple[OptionalSpec, Cell]]:
+def optional_cells(paper: str, file: Path, specs: Sequence[OptionalSpec]) -> list[Cell]:
     """Cells behind the switch; a list in a setting spans a grid."""
     return [
-        (spec, _cell(paper, spec.model_copy(update={"setting": setting}), dataset, spec.backbone, where))
+        _cell(paper, spec.model_copy(update={"setting": setting}), dataset, spec.backbone, where, used_in=used_in)
         for where, spec in ((f"{file}: optional.{number}", spec) for number, spec in enumerate(specs))
+        for used_in in [f"{paper}/{spec.used_in}" if spec.used_in else spec.status]
         for dataset in spec.datasets
         for setting in _grid(spec.setting)
     ]
@@ -145,14 +166,23 @@ def optional(paper: str, file: Path, specs: list[OptionalSpec]) -> list[tuple[Op
 def _columns(spec: TableSpec) -> list[Column]:
     columns = []
     for dataset in spec.datasets if spec.per_dataset else [None]:
-        for text in spec.columns:
+        for text in spec.column_groups:
             direction, _, metrics = text.rpartition(":")
             for metric in metrics.split():
-                better = "low" if metric in LOW_IS_GOOD else "high"
-                if metric in COSTS:
-                    better = "low" if spec.mark_params and metric == "params_percent" else ""
-                columns.append(Column(dataset, direction or "none", metric, better))
+                best = METRICS.get(metric)
+                if metric == "params_percent" and spec.mark_params:
+                    best = "min"
+                columns.append(Column(metric, DIRECTIONS.get(direction), dataset, best))
     return columns
+
+
+def _check_columns(text: str, where: str) -> None:
+    direction, colon, metrics = text.rpartition(":")
+    if colon and direction not in DIRECTIONS:
+        raise errors.unknown("direction", direction, DIRECTIONS, where)
+    for metric in metrics.split():
+        if metric not in (METRICS if colon else COSTS):
+            raise errors.unknown("metric", metric, METRICS if colon else COSTS, f"{where}: '{text}'")
 
 
 def _grid(setting: Mapping[str, Any]) -> list[dict[str, Value]]:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 from petvr import methods, papers, similarity
 from petvr.costs import params
@@ -114,8 +113,8 @@ def blocks(numbers: set[int], depth: int) -> str:
 def shown() -> dict[str, Shown]:
     """Every setting of every table by its id, in the order of the papers; counts are those of ViT-B/32."""
     found: dict[str, Shown] = {}
-    for name in papers.NAMES:
-        for table in papers.load(name).tables.values():
+    for name, paper in papers.readable().items():
+        for table in paper.tables.values():
             for cell in (cell for row in table.rows for cell in row.cells.values() if cell.method):
                 id = method_id(cell.method, cell.setting)
                 if id not in found:
@@ -130,7 +129,7 @@ def shown() -> dict[str, Shown]:
     return found
 
 
-def count(cell: Any) -> int:
+def count(cell: papers.Cell) -> int:
     """What the cell trains, with its paper's recipe and ViT-B/32."""
     recipe, _ = papers.load(cell.paper).recipe(cell.dataset, cell.method, cell.setting, variant=cell.variant)
     return params.counts(BACKBONE, cell.method, cell.setting, **params.choices(recipe, cell.train)).trainable
@@ -140,8 +139,8 @@ def count(cell: Any) -> int:
 def scored() -> dict[str, dict[str, list[str]]]:
     """Similarity -> paper -> its tables whose rows are scored with it."""
     found: dict[str, dict[str, list[str]]] = {name: {} for name in similarity.NAMES()}
-    for name in papers.NAMES:
-        for table in papers.load(name).tables.values():
+    for name, paper in papers.readable().items():
+        for table in paper.tables.values():
             for cell in (cell for row in table.rows for cell in row.cells.values() if cell.method):
                 recipe, _ = papers.load(cell.paper).recipe(
                     cell.dataset, cell.method, cell.setting, variant=cell.variant

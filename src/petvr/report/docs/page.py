@@ -32,7 +32,7 @@ KINDS = {
 
 def methods_page() -> str:
     """The whole page."""
-    left = ",\n".join(f"[{name}](../src/petvr/papers/{name}/open.md)" for name in papers.NAMES)
+    left = ",\n".join(f"[{name}](../src/petvr/papers/{name}/open.md)" for name in papers.readable())
     kinds: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for name in methods.NAMES():
         kinds[kind(name)].append(name)
@@ -136,10 +136,8 @@ def ending(package: str, name: str, constants: dict) -> Iterable[str]:
 def left(said: text.Text) -> list[str]:
     """What the file itself says is open, then what the papers' own lists say of it."""
     found = [text.plain(each) for each in said.open]
-    for paper in papers.NAMES:
-        found += [
-            f"{text.plain(each)} ({paper})" for each in text.mentions(said.title, papers.load(paper).open_questions)
-        ]
+    for name, paper in papers.readable().items():
+        found += [f"{text.plain(each)} ({name})" for each in text.mentions(said.title, paper.open_questions)]
     return ["", "Open:", "", *(f"- {each}" for each in found)] if found else []
 
 

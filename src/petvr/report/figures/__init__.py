@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from petvr.report.figures.draw import KINDS, write
+from petvr.report.figures.draw import KINDS, write_figures
 
-__all__ = ["KINDS", "write"]
+__all__ = ["KINDS", "write_figures"]

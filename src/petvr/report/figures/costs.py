@@ -17,8 +17,8 @@ from petvr.papers.cells import parse_id, split_method
 from petvr.report.figures import points, style
 from petvr.report.figures.label import mathtext, place_labels
 from petvr.report.figures.scatter import empty
-from petvr.report.tables import Table, caption
-from petvr.report.tables.text import DIRECTION_NAMES, row_name
+from petvr.report.tables import MeasuredRow, MeasuredTable, caption
+from petvr.report.tables.text import DIRECTION_NAMES
 
 # what is read from the file, best first, and what stands at the axis then
 TIMES = {"step_ms": "time of a measured step", "step_gflops": "counted operations of a step"}
@@ -38,7 +38,7 @@ class Point:
     printed: bool
 
 
-def read(path: str | Path) -> list[dict[str, str]]:
+def read_costs(path: str | Path) -> list[dict[str, str]]:
     """Lines of `petvr costs --format csv`. PetvrError for a file that is none."""
     try:
         with open(path, newline="", encoding="utf-8") as stream:
@@ -53,7 +53,7 @@ def read(path: str | Path) -> list[dict[str, str]]:
     return lines
 
 
-def draw(table: Table, path: Path, costs: list[dict[str, str]] | None = None) -> None:
+def draw(table: MeasuredTable, path: Path, costs: list[dict[str, str]] | None = None) -> None:
     """Two panels, for the table's first data set. Hollow points: R@1 as printed, nothing is measured yet."""
     found, axes_of = collect(table, costs)
     with style.figure(1, 2, 10.6, 4.3) as (drawn, axes):
@@ -91,7 +91,7 @@ def _panel(axis: Any, found: list[Point], key: str) -> list[tuple[float, float, 
     return spots
 
 
-def collect(table: Table, costs: list[dict[str, str]] | None = None) -> tuple[list[Point], tuple[str, str]]:
+def collect(table: MeasuredTable, costs: list[dict[str, str]] | None = None) -> tuple[list[Point], tuple[str, str]]:
     """The points, and what stands at the two axes. Rows without time, memory or R@1 are left out."""
     columns = ("training time of a pair", "peak memory")
     keys: tuple[str, ...] = ()
@@ -99,25 +99,24 @@ def collect(table: Table, costs: list[dict[str, str]] | None = None) -> tuple[li
         keys = tuple(next(k for k in kinds if all(line.get(k) for line in costs)) for kinds in (TIMES, MEMORIES))
         columns = (TIMES[keys[0]], MEMORIES[keys[1]])
     rows = []
-    for line in table.lines:
-        wanted = next(iter(line.row.wants.values()), None)
-        if wanted is None or not wanted.runs:
+    for row in table.rows:
+        runs = [run for cell in list(row.planned.cells.values())[:1] for run in cell.runs]
+        if not runs:
             continue
-        run = next(iter(wanted.runs.values())).id
-        spent = _of_run(line) if costs is None else _of_file(run, costs, keys)
-        r1, printed = _r1(table, line)
+        spent = _of_run(row) if costs is None else _of_file(runs[0], costs, keys)
+        r1, printed = _r1(row)
         if spent is not None and r1 is not None:
-            rows.append((row_name(table, line), parse_id(run).method, *spent, r1, printed))
+            rows.append((row.planned.name, parse_id(runs[0]).method, *spent, r1, printed))
     whole = next((row for row in rows if row[1] == REFERENCE), None)
     if whole is None:
         return [], columns
     return [Point(name, t / whole[2], m / whole[3], r1, printed) for name, _, t, m, r1, printed in rows], columns
 
 
-def _of_run(line: Any) -> tuple[float, float] | None:
+def _of_run(row: MeasuredRow) -> tuple[float, float] | None:
     """Seconds a pair and bytes of the first seed that has both."""
-    for seed in line.used(line.row.dataset):
-        cost = seed.result.cost
+    for result in row.used(row.planned.dataset):
+        cost = result.cost
         if cost.pairs_per_second and cost.peak_memory_bytes:
             return 1 / cost.pairs_per_second, float(cost.peak_memory_bytes)
     return None
@@ -140,10 +139,11 @@ def _of_file(run: str, costs: Iterable[dict[str, str]], keys: tuple[str, ...]) -
     return time, memory
 
 
-def _r1(table: Table, line: Any) -> tuple[float | None, bool]:
-    for cell in line.cells:
-        if (cell.column.metric, cell.dataset) == ("R@1", line.row.dataset):
-            if cell.ours is not None:
-                return cell.ours.mean, False
-            return (None if cell.printed is None else cell.printed.value), True
+def _r1(row: MeasuredRow) -> tuple[float | None, bool]:
+    """The first R@1 of the row, and whether it is the printed one."""
+    for entry in row.entries:
+        if (entry.column.metric, entry.dataset) == ("R@1", row.planned.dataset):
+            if entry.ours is not None:
+                return entry.ours.mean, False
+            return (None if entry.printed is None else entry.printed.value), True
     return None, False

@@ -8,12 +8,12 @@ from typing import Any
 from petvr.report.figures import points, style
 from petvr.report.figures.label import mathtext
 from petvr.report.figures.scatter import empty
-from petvr.report.tables import Table, caption
+from petvr.report.tables import MeasuredTable, caption
 from petvr.report.tables.estimate import Estimate
 from petvr.report.tables.text import DIRECTION_NAMES
 
 
-def draw(table: Table, path: Path, metric: str = "R@1") -> None:
+def draw(table: MeasuredTable, path: Path, metric: str = "R@1") -> None:
     """One line of two panels per data set; rows that train nothing are level lines."""
     panels = points.panels(table)
     direction = points.direction(table)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from petvr.errors import unknown
 from petvr.report.figures import costs, curves, scatter
-from petvr.report.tables import Table
+from petvr.report.tables import MeasuredTable
 
-KINDS = {"scatter": scatter.draw, "curves": curves.draw, "costs": costs.draw}
+KINDS: dict[str, Callable[[MeasuredTable, Path], None]] = {
+    "scatter": scatter.draw,
+    "curves": curves.draw,
+    "costs": costs.draw,
+}
 FORMATS = ("svg", "png", "pdf")
 
 
-def write(
-    table: Table,
+def write_figures(
+    table: MeasuredTable,
     folder: str | Path,
     kinds: Sequence[str] = ("scatter", "curves"),
     suffix: str = "svg",
@@ -31,9 +35,9 @@ def write(
     for kind in kinds:
         if kind not in KINDS:
             raise unknown("figure", kind, KINDS)
-        paths.append(Path(folder) / table.model.paper / f"{table.model.table}.{kind}.{suffix}")
+        paths.append(Path(folder) / table.planned.paper / f"{table.planned.name}.{kind}.{suffix}")
         if kind == "costs" and costs_from is not None:
-            costs.draw(table, paths[-1], costs.read(costs_from))
+            costs.draw(table, paths[-1], costs.read_costs(costs_from))
         else:
             KINDS[kind](table, paths[-1])
     return paths

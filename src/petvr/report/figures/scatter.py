@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from petvr.papers.table import Direction
 from petvr.report.figures import points, style
 from petvr.report.figures.label import mathtext, place_labels
-from petvr.report.tables import Table, caption
+from petvr.report.tables import MeasuredTable, caption
 from petvr.report.tables.text import DIRECTION_NAMES
 
 
-def draw(table: Table, path: Path, metric: str = "R@1") -> None:
+def draw(table: MeasuredTable, path: Path, metric: str = "R@1") -> None:
     """A panel per data set. Rows that train nothing are dashed lines, since they have no place on a log axis."""
     panels = points.panels(table)
     direction = points.direction(table)
@@ -58,7 +59,7 @@ def empty(axis: Any) -> None:
 
 
 def _panel(
-    axis: Any, table: Table, rows: list[points.Curve], direction: str, metric: str, groups: list[str]
+    axis: Any, table: MeasuredTable, rows: list[points.Curve], direction: Direction, metric: str, groups: list[str]
 ) -> list[tuple[float, float, str]]:
     """Draws the points; returns (x, y, name) of what needs a label."""
     spots = []

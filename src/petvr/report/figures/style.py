@@ -15,7 +15,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
 SOFT = "#6b7480"
 
-_RC = {
+_RC: Any = {  # its keys' own type is a list of all keys of matplotlib
     "font.size": 9,
     "font.family": "DejaVu Sans",
     "axes.spines.top": False,

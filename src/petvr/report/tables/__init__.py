@@ -6,26 +6,24 @@ from pathlib import Path
 
 from petvr import atomic
 from petvr.errors import unknown
-from petvr.report.tables import html, index, latex, longform, markdown
-from petvr.report.tables.adapter import all_from_plan, from_plan
-from petvr.report.tables.collect import reader
-from petvr.report.tables.compute import Cell, Line, Table, build
+from petvr.report.tables import html, latex, longform, markdown
+from petvr.report.tables.aggregate import Entry, MeasuredRow, MeasuredTable, measure_table
 from petvr.report.tables.console import show_table
+from petvr.report.tables.index import write_index
 from petvr.report.tables.longform import frame
-from petvr.report.tables.model import Column, Planned, Printed, Row, TableModel, Want
+from petvr.report.tables.read_results import result_reader
 from petvr.report.tables.show import show_run
 
 __all__ = [
-    "FORMATS", "Cell", "Column", "Line", "Planned", "Printed", "Row", "Table", "TableModel", "Want",
-    "all_from_plan", "build", "frame", "from_plan", "reader", "render", "show_run", "show_table", "write",
-    "write_index",
+    "FORMATS", "Entry", "MeasuredRow", "MeasuredTable", "frame", "measure_table", "render", "result_reader",
+    "show_run", "show_table", "write_index", "write_table",
 ]  # fmt: skip
 
 VERSION = 3  # raised when a table would look different: the workflow then builds all tables anew
 FORMATS = ("md", "tex", "csv", "html")
 
 
-def render(table: Table, suffix: str, folder: str | Path = ".") -> str:
+def render(table: MeasuredTable, suffix: str, folder: str | Path = ".") -> str:
     """One of FORMATS as text; `folder` is where an HTML file will lie, for its links to the runs."""
     match suffix:
         case "md":
@@ -39,13 +37,10 @@ def render(table: Table, suffix: str, folder: str | Path = ".") -> str:
     raise unknown("format", suffix, FORMATS)
 
 
-def write(table: Table, folder: str | Path, formats: tuple[str, ...] = FORMATS) -> list[Path]:
+def write_table(table: MeasuredTable, folder: str | Path, formats: tuple[str, ...] = FORMATS) -> list[Path]:
     """`<folder>/<paper>/<table>.<format>` for every format, atomically; the paths written."""
-    home = Path(folder) / table.model.paper
-    paths = [home / f"{table.model.table}.{suffix}" for suffix in formats]
+    home = Path(folder) / table.planned.paper
+    paths = [home / f"{table.planned.name}.{suffix}" for suffix in formats]
     for path, suffix in zip(paths, formats, strict=True):
         atomic.write_text(path, render(table, suffix, home))
     return paths
-
-
-write_index = index.write

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from petvr.report.tables.model import Printed
+from petvr.papers import Printed
 
-Verdict = Literal["inside", "better", "worse"]
+Comparison = Literal["inside", "better", "worse"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(mean, std, n)
 
 
-def verdict(ours: Estimate, printed: Printed, best: str | None, k: float = 2.0) -> Verdict | None:
+def compare_to_paper(ours: Estimate, printed: Printed, best: str | None, k: float = 2.0) -> Comparison | None:
     """Does the printed value lie within ±k standard deviations of our mean (plus half its last printed digit)?
 
     The paper's own standard deviation, where it prints one, is added in quadrature. None with a single seed,
@@ -48,7 +48,7 @@ def verdict(ours: Estimate, printed: Printed, best: str | None, k: float = 2.0) 
     return "better" if (difference > 0) == (best == "max") else "worse"
 
 
-def places(values: Sequence[float | None], best: str | None, decimals: int) -> list[int]:
+def ranks(values: Sequence[float | None], best: str | None, decimals: int) -> list[int]:
     """1 for the best, 2 for the second best, 0 otherwise; equal at the digits shown means equal, and ties share.
 
     Where fewer than two different values stand there is nothing to tell apart and nothing is marked.
@@ -57,5 +57,5 @@ def places(values: Sequence[float | None], best: str | None, decimals: int) -> l
     distinct = sorted({value for value in shown if value is not None}, reverse=best == "max")
     if best is None or len(distinct) < 2:
         return [0] * len(shown)
-    order = {value: place for place, value in enumerate(distinct[:2], start=1)}
+    order = {value: rank for rank, value in enumerate(distinct[:2], start=1)}
     return [order.get(value, 0) if value is not None else 0 for value in shown]

@@ -9,27 +9,27 @@ from typing import Any
 from urllib.parse import quote
 
 from petvr.layout import Layout
-from petvr.report.tables import caption, measure, origin, text
-from petvr.report.tables.collect import Seed
-from petvr.report.tables.compute import Cell, Line, Table
+from petvr.report.tables import caption, provenance, text
+from petvr.report.tables.aggregate import Entry, MeasuredRow, MeasuredTable
+from petvr.report.tables.read_results import SeedResult, rule_of
 
 
-def render(table: Table, folder: Path) -> str:
+def render(table: MeasuredTable, folder: Path) -> str:
     """`folder`: where the file will lie; links to runs are relative to it."""
     return template("table.html.j2").render(
         title=caption.title(table),
         synthetic=table.world == "synthetic",
         header_rows=text.header_rows(table),
-        columns=table.model.columns,
+        headings=[text.column_heading(column) for column in table.planned.columns],
         first_of_block=_first_columns(table),
         rows=_rows(table, Path(folder)),
         caption=caption.caption(table),
         notes=caption.notes(table),
-        footer=origin.footer(table),
-        command=origin.command(table),
-        guesses=origin.guesses(table),
-        name=table.model.table,
-        id=table.model.id,
+        footer=provenance.footer(table),
+        command=provenance.command(table),
+        guesses=provenance.guesses(table),
+        name=table.planned.name,
+        id=table.planned.id,
     )
 
 
@@ -53,72 +53,72 @@ def superscript(name: str) -> Any:
     )
 
 
-def _first_columns(table: Table) -> set[int]:
+def _first_columns(table: MeasuredTable) -> set[int]:
     """Columns where a new data set or direction begins: they get a rule at their left."""
-    keys = [(column.dataset, column.direction) for column in table.model.columns]
+    keys = [(column.dataset, column.direction) for column in table.planned.columns]
     return {index for index, key in enumerate(keys) if index and key != keys[index - 1]}
 
 
-def _rows(table: Table, folder: Path) -> list[dict[str, Any]]:
+def _rows(table: MeasuredTable, folder: Path) -> list[dict[str, Any]]:
     rows, above = [], None
-    for line in table.lines:
-        head = text.heading(line)
+    for row in table.rows:
+        head = text.heading(row)
         rows.append(
             {
                 "heading": head if head != above else "",
-                "name": text.row_name(table, line),
-                "note": line.row.note,
-                "seeds": _seeds(table, line, folder),
-                "state": _state(line),
-                "cells": [_cell(line, cell) for cell in line.cells],
-                "has_printed": text.has_printed(line),
+                "name": row.planned.name,
+                "note": row.planned.note,
+                "seeds": _seeds(table, row, folder),
+                "state": _state(row),
+                "entries": [_entry(row, entry) for entry in row.entries],
+                "has_printed": text.has_printed(row),
             }
         )
         above = head
     return rows
 
 
-def _state(line: Line) -> str:
-    states = {seed.state for seeds in line.seeds.values() for seed in seeds}
+def _state(row: MeasuredRow) -> str:
+    states = {seed.state for seeds in row.seeds.values() for seed in seeds}
     if not states:
         return "absent"
     return "ok" if states == {"ok"} else "broken" if "failed" in states else "partial"
 
 
-def _seeds(table: Table, line: Line, folder: Path) -> list[dict[str, Any]]:
+def _seeds(table: MeasuredTable, row: MeasuredRow, folder: Path) -> list[dict[str, Any]]:
     """Per data set: its title where there are several, how many seeds, and a link to each run."""
-    told = text.seeds_by_dataset(line)
+    texts = text.seeds_by_dataset(row)
     return [
         {
-            "dataset": table.model.dataset_title(dataset) if len(told) > 1 else "",
-            "text": words,
-            "runs": [_run(table, seed, folder) for seed in line.seeds.get(dataset, ())],
+            "dataset": text.dataset_title(dataset) if len(texts) > 1 else "",
+            "text": shown,
+            "runs": [_run(table, seed, folder) for seed in row.seeds.get(dataset, ())],
         }
-        for dataset, words in told.items()
+        for dataset, shown in texts.items()
     ]
 
 
-def _run(table: Table, seed: Seed, folder: Path) -> dict[str, str]:
-    there = Layout(table.results).run(seed.run)
-    link = quote(Path(os.path.relpath(there, folder)).as_posix()) + "/" if there.exists() else ""
-    told = f"{seed.run}: {seed.state}" + (f" ({seed.reason})" if seed.reason else "")
+def _run(table: MeasuredTable, seed: SeedResult, folder: Path) -> dict[str, str]:
+    folder_of_run = Layout(table.results).run(seed.run)
+    link = quote(Path(os.path.relpath(folder_of_run, folder)).as_posix()) + "/" if folder_of_run.exists() else ""
+    summary = f"{seed.run}: {seed.state}" + (f" ({seed.reason})" if seed.reason else "")
     if seed.result is not None and seed.state == "ok":
-        epoch = seed.result.at(measure.rule_of(seed.result, table.rule)).epoch
-        told += f", epoch {epoch}, {seed.result.cost.train_seconds:.0f} s of training"
-    return {"label": str(seed.seed), "link": link, "told": told}
+        epoch = seed.result.at(rule_of(seed.result, table.rule)).epoch
+        summary += f", epoch {epoch}, {seed.result.cost.train_seconds:.0f} s of training"
+    return {"label": str(seed.seed), "link": link, "summary": summary}
 
 
-def _cell(line: Line, cell: Cell) -> dict[str, Any]:
-    each = ", ".join(f"seed {seed}: {text.number(value, cell.column)}" for seed, value in sorted(cell.values.items()))
-    shown, _, spread = text.measured(cell).partition("±")
+def _entry(row: MeasuredRow, entry: Entry) -> dict[str, Any]:
+    each = ", ".join(f"seed {seed}: {text.number(value, entry.column)}" for seed, value in sorted(entry.values.items()))
+    shown, _, spread = text.measured(entry).partition("±")
     return {
         "mean": shown,
         "spread": spread,
-        "place": cell.place,
-        "mark": text.class_mark(line, cell),
+        "rank": entry.rank,
+        "mark": text.class_mark(row, entry),
         "each": each,
-        "printed": text.printed(cell),
-        "remark": cell.printed.remark if cell.printed else "",
-        "difference": text.compared(cell),
-        "verdict": cell.verdict or "",
+        "printed": text.printed(entry),
+        "remark": entry.printed.remark if entry.printed else "",
+        "difference": text.compared(entry),
+        "comparison": entry.comparison or "",
     }

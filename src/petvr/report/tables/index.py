@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from petvr import atomic
-from petvr.report.tables import caption, html, markdown
-from petvr.report.tables.compute import Table
+from petvr.report.tables import html, markdown
+from petvr.report.tables.aggregate import MeasuredTable
 
 
-def write(tables: Iterable[Table], folder: str | Path) -> list[Path]:
+def write_index(tables: Iterable[MeasuredTable], folder: str | Path) -> list[Path]:
     """`index.html` and `index.md` in `folder`, beside the papers' folders."""
     tables = list(tables)
     entries = [_entry(table) for table in tables]
@@ -31,15 +31,15 @@ def write(tables: Iterable[Table], folder: str | Path) -> list[Path]:
     return paths
 
 
-def _entry(table: Table) -> dict[str, Any]:
+def _entry(table: MeasuredTable) -> dict[str, Any]:
     done, total = table.completeness
-    model = table.model
+    planned = table.planned
     return {
-        "paper": caption.PAPER_TITLES.get(model.paper, model.paper),
-        "name": model.table.replace("_", " "),
-        "title": model.title,
-        "href": f"{model.paper}/{model.table}",
+        "paper": planned.paper_title,
+        "name": planned.name.replace("_", " "),
+        "title": planned.title,
+        "href": f"{planned.paper}/{planned.name}",
         "done": done,
         "total": total,
-        "not_run": len(table.lines) - total,
+        "not_run": len(table.rows) - total,
     }

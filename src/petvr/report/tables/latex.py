@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from petvr.report.tables import caption, origin, text
-from petvr.report.tables.compute import Cell, Line, Table
+from petvr.report.tables import caption, provenance, text
+from petvr.report.tables.aggregate import Entry, MeasuredRow, MeasuredTable
 
 # After \begin{document} LaTeX sets \@nodocument to \relax: then the preamble is skipped.
 _PREAMBLE = r"""% packages: booktabs, xcolor, graphicx; compiles by itself, or \input it in a document that loads them
@@ -56,38 +56,38 @@ _SPECIAL = {
 }
 
 
-def render(table: Table) -> str:
-    width = len(table.model.columns)
+def render(table: MeasuredTable) -> str:
+    width = len(table.planned.columns)
     body = [r"\begin{table}[ht]", r"\centering", r"\small", rf"\caption{{{_caption(table)}}}"]
-    body += [rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', table.model.id.lower())}}}", r"\resizebox{\linewidth}{!}{%"]
+    body += [rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', table.planned.id.lower())}}}", r"\resizebox{\linewidth}{!}{%"]
     body += [rf"\begin{{tabular}}{{l{'r' * width}l}}", r"\toprule", *_head(table), r"\midrule"]
     above = None
-    for number, line in enumerate(table.lines):
-        head = text.heading(line)
+    for number, row in enumerate(table.rows):
+        head = text.heading(row)
         if head != above and head:
             rule = [r"\addlinespace"] if number else []
             body += [*rule, rf"\multicolumn{{{width + 2}}}{{l}}{{\textit{{{escape(head)}}}}} \\"]
         above = head
-        name = superscript(text.row_name(table, line))
-        cells = [name, *(_measured(line, cell) for cell in line.cells), escape(text.seeds(table, line))]
+        name = superscript(row.planned.name)
+        cells = [name, *(_measured(row, entry) for entry in row.entries), escape(text.seeds(row))]
         body.append(" & ".join(cells) + r" \\")
-        if text.has_printed(line):
-            cells = [_pale(r"\quad paper"), *(_printed(cell) for cell in line.cells), ""]
+        if text.has_printed(row):
+            cells = [_pale(r"\quad paper"), *(_printed(entry) for entry in row.entries), ""]
             body.append(" & ".join(cells) + r" \\")
     body += [r"\bottomrule", r"\end{tabular}}"]
-    command = origin.command(table)
+    command = provenance.command(table)
     again = [f"Run one again: {command}"] if command else []
-    said = [*caption.notes(table), *origin.footer(table), *again]
+    said = [*caption.notes(table), *provenance.footer(table), *again]
     body += [r"\par\smallskip\raggedright\scriptsize", *(rf"{escape(note)}\par" for note in said), r"\end{table}"]
     return _PREAMBLE + "\n".join(body) + "\n" + _END
 
 
-def _caption(table: Table) -> str:
+def _caption(table: MeasuredTable) -> str:
     title = escape(caption.title(table))
     return rf"\textbf{{{title}.}} {escape(' '.join(caption.caption(table)))}"
 
 
-def _head(table: Table) -> list[str]:
+def _head(table: MeasuredTable) -> list[str]:
     lines = []
     for row in text.header_rows(table):
         lines.append(
@@ -99,19 +99,19 @@ def _head(table: Table) -> list[str]:
                 rules.append(rf"\cmidrule(lr){{{start}-{start + n - 1}}}")
             start += n
         lines.append("".join(rules))
-    names = [escape(column.heading) for column in table.model.columns]
+    names = [escape(text.column_heading(column)) for column in table.planned.columns]
     return [*lines, " & ".join(["", *names, "Seeds"]) + r" \\"]
 
 
-def _measured(line: Line, cell: Cell) -> str:
-    shown = escape(text.measured(cell))
-    shown = {0: shown, 1: rf"\textbf{{{shown}}}", 2: rf"\underline{{{shown}}}"}[cell.place]
-    return shown + escape(text.class_mark(line, cell))
+def _measured(row: MeasuredRow, entry: Entry) -> str:
+    shown = escape(text.measured(entry))
+    shown = {0: shown, 1: rf"\textbf{{{shown}}}", 2: rf"\underline{{{shown}}}"}[entry.rank]
+    return shown + escape(text.class_mark(row, entry))
 
 
-def _printed(cell: Cell) -> str:
-    difference = text.compared(cell)
-    shown = text.printed(cell) + (f" ({difference})" if difference else "")
+def _printed(entry: Entry) -> str:
+    difference = text.compared(entry)
+    shown = text.printed(entry) + (f" ({difference})" if difference else "")
     return _pale(escape(shown))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from petvr.report.tables import measure
-from petvr.report.tables.compute import Cell, Line, Table
+from petvr.papers.schema import Value
+from petvr.report.tables.aggregate import Entry, MeasuredRow, MeasuredTable
+from petvr.report.tables.read_results import SeedResult, rule_of
 
 if TYPE_CHECKING:
     import pandas
@@ -20,48 +21,54 @@ FIELDS = (
 )  # fmt: skip
 
 
-def frame(table: Table) -> pandas.DataFrame:
+def frame(table: MeasuredTable) -> pandas.DataFrame:
     """Columns FIELDS; what does not apply to a line is None. `kind` is "seed" or "aggregate" (ddof=1)."""
     import pandas
 
     lines = []
-    for order, line in enumerate(table.lines, start=1):
-        for cell in line.cells:
-            common = _common(table, order, line, cell)
-            lines += [common | _seed(table, line, cell, seed) for seed in line.seeds.get(cell.dataset, ())]
-            lines.append(common | _aggregate(line, cell))
+    for order, row in enumerate(table.rows, start=1):
+        for entry in row.entries:
+            common = _common(table, order, row, entry)
+            lines += [common | _seed(table, entry, seed) for seed in row.seeds.get(entry.dataset, ())]
+            lines.append(common | _aggregate(row, entry))
     return pandas.DataFrame(lines, columns=list(FIELDS), dtype=object)
 
 
-def render(table: Table) -> str:
+def render(table: MeasuredTable) -> str:
     return frame(table).to_csv(index=False, lineterminator="\n")
 
 
-def _common(table: Table, order: int, line: Line, cell: Cell) -> dict:
-    want = line.row.wants.get(cell.dataset)
+def _common(table: MeasuredTable, order: int, row: MeasuredRow, entry: Entry) -> dict[str, Value]:
+    cell = row.planned.cells.get(entry.dataset)
     return {
-        "paper": table.model.paper,
-        "table": table.model.table,
+        "paper": table.planned.paper,
+        "table": table.planned.name,
         "row_order": order,
-        "row": line.row.name,
-        "note": line.row.note,
-        "group": line.row.group,
-        "block": line.row.block,
-        "dataset": cell.dataset,
-        "direction": cell.column.direction or "none",
-        "metric": cell.column.metric,
-        "scores": want.scores if want else "",
+        "row": row.planned.name,
+        "note": row.planned.note,
+        "group": row.planned.group,
+        "block": row.planned.block,
+        "dataset": entry.dataset,
+        "direction": entry.column.direction or "none",
+        "metric": entry.column.metric,
+        "scores": cell.evaluate if cell else "",
         "rule": table.rule or "",
     }
 
 
-def _seed(table: Table, line: Line, cell: Cell, seed) -> dict:
-    found = {"kind": "seed", "seed": seed.seed, "state": seed.state, "reason": seed.reason, "run": seed.run}
+def _seed(table: MeasuredTable, entry: Entry, seed: SeedResult) -> dict[str, Value]:
+    common: dict[str, Value] = {
+        "kind": "seed",
+        "seed": seed.seed,
+        "state": seed.state,
+        "reason": seed.reason,
+        "run": seed.run,
+    }
     if seed.state != "ok" or seed.result is None:
-        return found
-    result, rule = seed.result, measure.rule_of(seed.result, table.rule)
-    return found | {
-        "value": cell.values.get(seed.seed, ""),
+        return common
+    result, rule = seed.result, rule_of(seed.result, table.rule)
+    return common | {
+        "value": entry.values.get(seed.seed, ""),
         "n": 1,
         "rule": rule,
         "epoch": result.at(rule).epoch,
@@ -76,9 +83,9 @@ def _seed(table: Table, line: Line, cell: Cell, seed) -> dict:
     }
 
 
-def _aggregate(line: Line, cell: Cell) -> dict:
-    want, seeds = line.row.wants.get(cell.dataset), line.seeds.get(cell.dataset, ())
-    ours, paper = cell.ours, cell.printed
+def _aggregate(row: MeasuredRow, entry: Entry) -> dict[str, Value]:
+    cell, seeds = row.planned.cells.get(entry.dataset), row.seeds.get(entry.dataset, ())
+    ours, paper = entry.ours, entry.printed
     states = sorted({seed.state for seed in seeds})
     return {
         "kind": "aggregate",
@@ -86,12 +93,12 @@ def _aggregate(line: Line, cell: Cell) -> dict:
         "std": ours.std if ours and ours.std is not None else "",
         "n": ours.n if ours else 0,
         "seeds_wanted": len(seeds),
-        "state": " ".join(states) if seeds else (want.status if want else ""),
-        "backbone": next((seed.result.spec.backbone for seed in seeds if seed.result), line.row.backbone),
+        "state": " ".join(states) if seeds else (cell.unavailable if cell else ""),
+        "backbone": next((seed.result.spec.backbone for seed in seeds if seed.result), ""),
         "printed": paper.value if paper and paper.value is not None else "",
         "printed_std": paper.std if paper and paper.std is not None else "",
-        "printed_text": paper.text if paper else "",
-        "difference": cell.difference if cell.difference is not None else "",
-        "verdict": cell.verdict or "",
-        "place": cell.place or "",
+        "printed_text": paper.digits if paper else "",
+        "difference": entry.difference if entry.difference is not None else "",
+        "verdict": entry.comparison or "",
+        "place": entry.rank or "",
     }

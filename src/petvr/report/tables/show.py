@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from petvr.report.tables.data import left_out
+from petvr.report.tables.data_notes import left_out
 from petvr.result import Evaluation, Result
 
 SHOWN = ("R@1", "R@5", "R@10", "RSum", "MdR", "MnR")

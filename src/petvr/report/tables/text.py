@@ -2,109 +2,118 @@
 
 from __future__ import annotations
 
-from petvr.report.tables.compute import Cell, Line, Table
-from petvr.report.tables.model import METRICS, Column
+from petvr.data import datasets
+from petvr.papers import Column
+from petvr.report.tables.aggregate import DECIMALS, Entry, MeasuredRow, MeasuredTable
+from petvr.report.tables.read_results import SeedResult
 
+HEADINGS = {  # of columns; the others are headed by their metric
+    "params_M": "Params (M)",
+    "params_percent": "Params (%)",
+    "memory_G": "Memory (GiB)",
+    "gflops": "GFLOPs",
+}
 EMPTY = "–"
 DIRECTION_NAMES = {"t2v": "text → video", "v2t": "video → text"}
 DIRECTION_SHORT = {"t2v": "T→V", "v2t": "V→T"}
-VERDICT_MARKS = {"inside": "✓", "better": "▲", "worse": "▼"}
+COMPARISON_MARKS = {"inside": "✓", "better": "▲", "worse": "▼"}
 REPORTED_MARK, CLASS_C_MARK = "°", "†"
 
 
 def number(value: float, column: Column) -> str:
     """Fixed digits for retrieval metrics, as many as its size asks for elsewhere."""
-    decimals = METRICS[column.metric][1]
+    decimals = DECIMALS[column.metric]
     if decimals is None:
         decimals = 1 if value >= 100 else 2 if value >= 1 else 3 if value >= 0.01 else 5
     return f"{value:.{decimals}f}"
 
 
-def measured(cell: Cell) -> str:
+def measured(entry: Entry) -> str:
     """`44.6±0.2`, `44.6` with a single seed, a dash where nothing is measured."""
-    if cell.ours is None:
+    if entry.ours is None:
         return EMPTY
-    mean = number(cell.ours.mean, cell.column)
-    exact = cell.column.direction is None and cell.ours.std == 0.0
-    if cell.ours.std is None or exact:
+    mean = number(entry.ours.mean, entry.column)
+    exact = entry.column.direction is None and entry.ours.std == 0.0
+    if entry.ours.std is None or exact:
         return mean
-    return f"{mean}±{number(cell.ours.std, cell.column) if cell.column.direction else f'{cell.ours.std:.2g}'}"
+    return f"{mean}±{number(entry.ours.std, entry.column) if entry.column.direction else f'{entry.ours.std:.2g}'}"
 
 
-def class_mark(line: Line, cell: Cell) -> str:
-    kinds = {seed.result.data.data_class for seed in line.used(cell.dataset) if seed.result}
-    return CLASS_C_MARK if cell.ours and "C" in kinds else ""
+def class_mark(row: MeasuredRow, entry: Entry) -> str:
+    kinds = {result.data.data_class for result in row.used(entry.dataset)}
+    return CLASS_C_MARK if entry.ours and "C" in kinds else ""
 
 
-def printed(cell: Cell) -> str:
+def printed(entry: Entry) -> str:
     """The paper's own digits, a dash where it prints none."""
-    return (cell.printed.text or EMPTY) if cell.printed else EMPTY
+    return (entry.printed.digits or EMPTY) if entry.printed else EMPTY
 
 
-def compared(cell: Cell) -> str:
+def compared(entry: Entry) -> str:
     """`+0.4 ✓`: the difference to the printed value and what it means; empty where there is none to show."""
-    if cell.difference is None or cell.printed is None:
+    if entry.difference is None or entry.printed is None:
         return ""
-    if cell.column.direction is None:
-        decimals = max(cell.printed.decimals, 1)
-        if cell.verdict == "inside":
-            return VERDICT_MARKS["inside"]
+    if entry.column.direction is None:
+        decimals = max(entry.printed.decimals, 1)
+        if entry.comparison == "inside":
+            return COMPARISON_MARKS["inside"]
     else:
-        decimals = METRICS[cell.column.metric][1] or 1
-    sign = f"{cell.difference:+.{decimals}f}".replace("-", "−")
-    return f"{sign} {VERDICT_MARKS[cell.verdict]}" if cell.verdict else sign
+        decimals = DECIMALS[entry.column.metric] or 1
+    sign = f"{entry.difference:+.{decimals}f}".replace("-", "−")
+    return f"{sign} {COMPARISON_MARKS[entry.comparison]}" if entry.comparison else sign
 
 
-def has_printed(line: Line) -> bool:
-    return any(cell.printed for cell in line.cells)
+def has_printed(row: MeasuredRow) -> bool:
+    return any(entry.printed for entry in row.entries)
 
 
-def seeds_by_dataset(line: Line) -> dict[str, str]:
+def seeds_by_dataset(row: MeasuredRow) -> dict[str, str]:
     """Data set -> `3`, `n=1`, `2 of 3 seeds (missing)`, or why nothing is run."""
-    told = {}
-    for dataset, want in line.row.wants.items():
-        if dataset in line.seeds:
-            told[dataset] = _seeds_of(line.seeds[dataset])
+    texts = {}
+    for dataset, cell in row.planned.cells.items():
+        if dataset in row.seeds:
+            texts[dataset] = _seeds_of(row.seeds[dataset])
         else:
-            told[dataset] = want.status + (REPORTED_MARK if want.status == "reported only" else "")
-    return told
+            texts[dataset] = cell.unavailable + (REPORTED_MARK if cell.unavailable == "reported only" else "")
+    return texts
 
 
-def seeds(table: Table, line: Line) -> str:
+def seeds(row: MeasuredRow) -> str:
     """The last column in one line; per data set where they differ."""
-    told = seeds_by_dataset(line)
-    if len(set(told.values())) == 1:
-        return next(iter(told.values()))
-    return ", ".join(f"{table.model.dataset_title(dataset)}: {text}" for dataset, text in told.items())
+    texts = seeds_by_dataset(row)
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return ", ".join(f"{dataset_title(dataset)}: {text}" for dataset, text in texts.items())
 
 
-def _seeds_of(found: tuple) -> str:
-    ok = sum(seed.state == "ok" for seed in found)
-    if ok == len(found):
+def _seeds_of(seeds: tuple[SeedResult, ...]) -> str:
+    ok = sum(seed.state == "ok" for seed in seeds)
+    if ok == len(seeds):
         return "n=1" if ok == 1 else str(ok)
-    worst = next(state for state in ("failed", "stale", "missing") if any(seed.state == state for seed in found))
-    return f"{ok} of {len(found)} seeds ({worst})" if ok else worst
+    worst = next(state for state in ("failed", "stale", "missing") if any(seed.state == state for seed in seeds))
+    return f"{ok} of {len(seeds)} seeds ({worst})" if ok else worst
 
 
-def row_name(table: Table, line: Line) -> str:
-    """The printed name, with the first words of its note where another row beside it has the same name."""
-    row = line.row
-    twins = [other.row for other in table.lines if (other.row.name, other.row.block) == (row.name, row.block)]
-    note = row.note.partition(";")[0].strip()
-    return f"{row.name} ({note})" if len(twins) > 1 and note else row.name
-
-
-def heading(line: Line) -> str:
+def heading(row: MeasuredRow) -> str:
     """What stands above a block of rows."""
-    return " · ".join(part for part in (line.row.block, line.row.group) if part)
+    return " · ".join(part for part in (row.planned.block, row.planned.group) if part)
 
 
-def column_title(table: Table, column: Column) -> str:
+def dataset_title(name: str) -> str:
+    """As the papers write it; the name of a user's own."""
+    return datasets.titles().get(name, name)
+
+
+def column_heading(column: Column) -> str:
+    return HEADINGS.get(column.metric, column.metric)
+
+
+def column_title(column: Column) -> str:
     """One line: `MSVD T→V R@1`; direction and data set only where the table has several or needs them."""
-    parts = [table.model.dataset_title(column.dataset)] if column.dataset else []
+    parts = [dataset_title(column.dataset)] if column.dataset else []
     if column.direction:
         parts.append(DIRECTION_SHORT[column.direction])
-    return " ".join([*parts, column.heading])
+    return " ".join([*parts, column_heading(column)])
 
 
 def spans(names: list[str]) -> list[tuple[str, int]]:
@@ -118,12 +127,12 @@ def spans(names: list[str]) -> list[tuple[str, int]]:
     return joined
 
 
-def header_rows(table: Table) -> list[list[tuple[str, int]]]:
+def header_rows(table: MeasuredTable) -> list[list[tuple[str, int]]]:
     """Headings above the metric names, widest first: data sets (if columns differ in them), then directions."""
-    columns = table.model.columns
+    columns = table.planned.columns
     rows = []
     if any(column.dataset for column in columns):
-        rows.append(spans([table.model.dataset_title(column.dataset) if column.dataset else "" for column in columns]))
+        rows.append(spans([dataset_title(column.dataset) if column.dataset else "" for column in columns]))
     if any(column.direction for column in columns):
         names = [DIRECTION_NAMES.get(column.direction or "", "") for column in columns]
         datasets = [column.dataset or "" for column in columns]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from petvr.data.datasets.video_state import VideoState
 from petvr.papers.table import OWN
 from petvr.report.tables import text
-from petvr.report.tables.compute import Table
-from petvr.report.tables.model import NOT_RUN
+from petvr.report.tables.aggregate import NOT_RUN, MeasuredTable
 from petvr.result import Data, Result
 
 CLASSES = {
@@ -18,17 +17,17 @@ CLASSES = {
 NAMED = 5  # videos of the test split that are named
 
 
-def sentences(table: Table) -> list[str]:
+def sentences(table: MeasuredTable) -> list[str]:
     """One per data set, then what differs from a lock, then the data sets that cannot be had."""
-    return [*_measured(table), *_other(table), *lacking(table)]
+    return [*_measured(table), *_other(table), *unavailable(table)]
 
 
-def _measured(table: Table) -> list[str]:
+def _measured(table: MeasuredTable) -> list[str]:
     said = []
     for dataset, result in sorted(_by_dataset(table).items()):
         data = result.data
         kind = data.data_class
-        mark = f" {text.CLASS_C_MARK}" if kind == "C" and table.model.paper != OWN else ""
+        mark = f" {text.CLASS_C_MARK}" if kind == "C" and table.planned.paper != OWN else ""
         test = _part(data.test_videos, data.test_videos_official)
         train = _part(data.train_videos, data.train_videos_official)
         parts = [f"{test} test and {train} training videos, {data.test_captions:,} test captions"]
@@ -36,10 +35,10 @@ def _measured(table: Table) -> list[str]:
             parts.append(left_out(data))
         if data.world != "real":
             parts.append("synthetic")
-        elif table.model.paper != OWN:  # a user's own data are compared with nobody's
+        elif table.planned.paper != OWN:  # a user's own data are compared with nobody's
             parts.append(f"class {kind} ({CLASSES[kind]})")
         parts.append(_state(data, table.locks.get(dataset, "")))
-        said.append(f"{table.model.dataset_title(dataset)}{mark}: {'; '.join(parts)}.")
+        said.append(f"{text.dataset_title(dataset)}{mark}: {'; '.join(parts)}.")
     return said
 
 
@@ -70,41 +69,38 @@ def _state(data: Data, lock: str) -> str:
     return f"lock {data.manifest}" if data.manifest == lock else f"data {data.manifest}, not frozen"
 
 
-def _other(table: Table) -> list[str]:
+def _other(table: MeasuredTable) -> list[str]:
     """A result from before the lock, or of other data, is shown and said to be so."""
     said = []
     for dataset, lock in sorted(table.locks.items()):
-        used = [seed.result for line in table.lines for seed in line.used(dataset)]
-        others = {result.data.manifest for result in used if result and result.data.manifest} - {lock}
+        used = [result for row in table.rows for result in row.used(dataset)]
+        others = {result.data.manifest for result in used if result.data.manifest} - {lock}
         if others:
-            title = table.model.dataset_title(dataset)
+            title = text.dataset_title(dataset)
             said.append(f"WARNING, {title} was measured on data {', '.join(sorted(others))}, and {lock} is frozen.")
     return said
 
 
-def lacking(table: Table) -> list[str]:
+def unavailable(table: MeasuredTable) -> list[str]:
     """Data sets whose rows say that nothing was run."""
-    wants = {name: want for line in table.lines for name, want in line.row.wants.items() if _lacks(want)}
+    cells = [(name, cell) for row in table.rows for name, cell in row.planned.cells.items()]
+    reasons = {name: cell.unavailable for name, cell in cells if cell.unavailable.startswith(NOT_RUN)}
     return [
-        f"{table.model.dataset_title(name)}: not run here: "
-        f"{table.cannot.get(name) or wants[name].status.removeprefix(f'{NOT_RUN}: ')}."
-        for name in sorted(wants)
+        f"{text.dataset_title(name)}: not run here: "
+        f"{table.unavailable.get(name) or reasons[name].removeprefix(f'{NOT_RUN}: ')}."
+        for name in sorted(reasons)
     ]
 
 
-def _lacks(want: object) -> bool:
-    return str(getattr(want, "status", "")).startswith(NOT_RUN)
-
-
-def _by_dataset(table: Table) -> dict[str, Result]:
+def _by_dataset(table: MeasuredTable) -> dict[str, Result]:
     """One result per data set, the one with most missing, so that the caption never flatters."""
-    found: dict[str, Result] = {}
-    for line in table.lines:
-        for dataset in line.seeds:
-            for result in (seed.result for seed in line.used(dataset)):
-                if result and (dataset not in found or _loss(result) > _loss(found[dataset])):
-                    found[dataset] = result
-    return found
+    worst: dict[str, Result] = {}
+    for row in table.rows:
+        for dataset in row.seeds:
+            for result in row.used(dataset):
+                if dataset not in worst or _loss(result) > _loss(worst[dataset]):
+                    worst[dataset] = result
+    return worst
 
 
 def _loss(result: Result) -> tuple[str, int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from petvr.layout import Layout
-from petvr.report.tables.compute import Table
+from petvr.report.tables.aggregate import MeasuredTable
 from petvr.result import Result
 
 
-def footer(table: Table) -> list[str]:
+def footer(table: MeasuredTable) -> list[str]:
     """Git revisions, dates, hardware."""
     results = table.used()
     said = []
@@ -23,17 +23,17 @@ def footer(table: Table) -> list[str]:
     return said
 
 
-def command(table: Table) -> str:
+def command(table: MeasuredTable) -> str:
     """What makes one of its runs again; empty for a table without runs. The table follows when asked for."""
-    runs = (seed.run for line in table.lines for seeds in line.seeds.values() for seed in seeds)
+    runs = (seed.run for row in table.rows for seeds in row.seeds.values() for seed in seeds)
     example = next(runs, None)
     return f"{table.rerun} --force '{Layout(table.results).result(example).as_posix()}'" if example else ""
 
 
 def _hardware(result: Result) -> str:
     """The card, else the processor."""
-    found = result.provenance.hardware
-    return str(found.get("gpu") or found.get("cpu") or found.get("device") or "")
+    hardware = result.provenance.hardware
+    return str(hardware.get("gpu") or hardware.get("cpu") or hardware.get("device") or "")
 
 
 def _revision(result: Result) -> str:
@@ -41,17 +41,15 @@ def _revision(result: Result) -> str:
     return f"{revision} (with local changes)" if result.provenance.git_dirty else revision
 
 
-def guesses(table: Table) -> list[tuple[str, str, str, int]]:
+def guesses(table: MeasuredTable) -> list[tuple[str, str, str, int]]:
     """Every recipe or setting value no paper states: key, value, reason, how many rows' runs use it."""
-    found: dict[tuple[str, str, str], set[int]] = {}
-    for index, line in enumerate(table.lines):
-        for result in (seed.result for seed in line.used() if seed.result is not None):
+    rows: dict[tuple[str, str, str], set[int]] = {}
+    for index, row in enumerate(table.rows):
+        for result in row.used():
             for key, source in result.spec.sources.items():
                 if source.origin == "guess":
-                    found.setdefault((key, spec_value(result, key), source.where), set()).add(index)
-    for guess in table.model.guesses:
-        found.setdefault(guess, set())
-    return [(*key, len(rows)) for key, rows in sorted(found.items())]
+                    rows.setdefault((key, spec_value(result, key), source.where), set()).add(index)
+    return [(*key, len(users)) for key, users in sorted(rows.items())]
 
 
 def spec_value(result: Result, key: str) -> str:

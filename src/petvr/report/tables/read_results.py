@@ -1,13 +1,57 @@
-"""Reads one number of a table out of one result."""
+"""Reads the result of every run a table asks for, and single numbers out of it.
+
+What cannot be used becomes a state with a reason, never a number.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-from petvr.report.tables.model import Column
-from petvr.result import Evaluation, Result
+from petvr.layout import Layout
+from petvr.papers.table import Column
+from petvr.result import Directions, Evaluation, Result
+from petvr.spec import RunSpec
+from petvr.status import RunState, status_of
 
+STATES: dict[RunState, Literal["ok", "failed", "missing", "stale"]] = {  # as tables say it
+    RunState.DONE: "ok",
+    RunState.STALE: "stale",
+    RunState.FAILED: "failed",
+    RunState.STARTED: "missing",
+    RunState.MISSING: "missing",
+}
 GIB = 2.0**30
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One run of a cell: its result, or why there is none."""
+
+    seed: int
+    run: str
+    state: Literal["ok", "failed", "missing", "stale"]
+    reason: str = ""
+    result: Result | None = None
+
+
+Reader = Callable[[RunSpec], SeedResult]
+
+
+def result_reader(results: str | Path) -> Reader:
+    """What is below `results`, each file read once: tables share many runs. Never raises for a broken file."""
+    layout, cache = Layout(Path(results)), dict[str, SeedResult]()
+
+    def read_run(run: RunSpec) -> SeedResult:
+        if run.id not in cache:
+            status = status_of(layout, run)
+            cache[run.id] = SeedResult(run.seed, run.id, STATES[status.state], status.reason, status.result)
+        return cache[run.id]
+
+    return read_run
 
 
 def rule_of(result: Result, rule: str | None) -> str:
@@ -25,18 +69,20 @@ def problem(result: Result, rule: str | None, scores: str) -> str:
     evaluation = result.at(name)
     if scores == "dsl" and evaluation.dsl is None:
         return "no scores with dual-softmax"
-    for direction, metrics in directions(evaluation, scores).items():
+    for direction, metrics in scores_of(evaluation, scores).items():
         for metric, value in metrics.items():
             if not math.isfinite(value):
                 return f"{direction}/{metric} is not a number"
     return ""
 
 
-def directions(evaluation: Evaluation, scores: str) -> dict:
+def scores_of(evaluation: Evaluation, scores: str) -> Directions:
     return (evaluation.dsl or {}) if scores == "dsl" else evaluation.plain
 
 
-def value(result: Result, column: Column, rule: str | None, scores: str, percent_of: dict[str, float]) -> float | None:
+def value_of(
+    result: Result, column: Column, rule: str | None, scores: str, percent_of: dict[str, float]
+) -> float | None:
     """The number of this column; None where the result does not have it (e.g. memory on a machine without GPU).
 
     Units: parameters in 1e6 or in percent of the paper's own total (of the model's where it states none),
@@ -54,7 +100,9 @@ def value(result: Result, column: Column, rule: str | None, scores: str, percent
             return None if cost.peak_memory_bytes is None else cost.peak_memory_bytes / GIB
         case "gflops":
             return None if cost.flops_per_pair is None else cost.flops_per_pair / 1e9
-    metrics = directions(result.at(rule_of(result, rule)), scores).get(column.direction, {})
+    if column.direction is None:
+        return None
+    metrics = scores_of(result.at(rule_of(result, rule)), scores).get(column.direction, {})
     if column.metric == "RSum" and "RSum" not in metrics and {"R@1", "R@5", "R@10"} <= metrics.keys():
         return metrics["R@1"] + metrics["R@5"] + metrics["R@10"]
     return metrics.get(column.metric)

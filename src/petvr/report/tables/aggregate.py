@@ -1,0 +1,227 @@
+"""From a plan's table and the result files to a table whose every number is computed or says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from petvr.errors import PetvrError, unknown
+from petvr.papers import Column, Printed, Row, Table
+from petvr.papers.plan import Plan
+from petvr.report.tables.estimate import Comparison, Estimate, compare_to_paper, estimate, ranks
+from petvr.report.tables.read_results import Reader, SeedResult, problem, result_reader, value_of
+from petvr.result import Result
+
+# metric -> decimals shown; None: as many as the size of the value asks for
+DECIMALS: dict[str, int | None] = {
+    "R@1": 1, "R@5": 1, "R@10": 1, "RSum": 1, "MdR": 1, "MnR": 1, "params_M": None, "params_percent": None,
+    "memory_G": 1, "gflops": 1,
+}  # fmt: skip
+NOT_RUN = "not run"  # how a cell says that its data set cannot be had
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A number of the page: ours, the paper's, and how they compare. `rank`: 1 best, 2 second best, 0 neither."""
+
+    column: Column
+    dataset: str
+    values: dict[int, float]  # seed -> value
+    ours: Estimate | None
+    printed: Printed | None
+    difference: float | None = None
+    comparison: Comparison | None = None
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class MeasuredRow:
+    """A row with a number for every column and, per data set, the seeds behind them."""
+
+    planned: Row
+    entries: tuple[Entry, ...]
+    seeds: dict[str, tuple[SeedResult, ...]]
+
+    def used(self, dataset: str | None = None) -> list[Result]:
+        """What its numbers are made of, of one data set or of all."""
+        chosen = self.seeds.values() if dataset is None else [self.seeds.get(dataset, ())]
+        return [seed.result for seeds in chosen for seed in seeds if seed.state == "ok" and seed.result is not None]
+
+    @property
+    def done(self) -> bool:
+        """Every seed of every data set is measured, or the row is not run here at all."""
+        return all(seed.state == "ok" for seeds in self.seeds.values() for seed in seeds)
+
+
+@dataclass(frozen=True)
+class MeasuredTable:
+    planned: Table
+    rows: tuple[MeasuredRow, ...]
+    rule: str | None  # None: as each recipe says
+    results: Path
+    rerun: str  # command that makes a file of results again
+    mixed: tuple[str, ...] = ()  # what differs between the data of its cells, if that was allowed
+    locks: Mapping[str, str] = field(default_factory=dict)  # data set -> identity that is frozen today
+    unavailable: Mapping[str, str] = field(default_factory=dict)  # data set that cannot be had -> why, and what to do
+
+    @property
+    def world(self) -> str:
+        return "synthetic" if any(result.data.world == "synthetic" for result in self.used()) else "real"
+
+    def used(self) -> list[Result]:
+        return [result for row in self.rows for result in row.used()]
+
+    @property
+    def completeness(self) -> tuple[int, int]:
+        """Rows with every seed done, and all rows that are run here."""
+        run_here = [row for row in self.rows if row.seeds]
+        return sum(row.done for row in run_here), len(run_here)
+
+
+def measure_table(
+    plan: Plan,
+    name: str,
+    results: str | Path,
+    *,
+    rule: str | None = None,
+    mixed_data: bool = False,
+    rerun: str = "snakemake --cores all",
+    read: Reader | None = None,
+    not_run: Mapping[str, str] | None = None,
+    locks: Mapping[str, str] | None = None,
+    unavailable: Mapping[str, str] | None = None,
+) -> MeasuredTable:
+    """Read every result under `results/runs` that the table `name` of a plan asks for, and compute all numbers.
+
+    `rule`: a selection rule instead of the recipes' own. `read`: share `result_reader(results)` between tables.
+    `not_run`: run -> why it cannot be made here; a cell of such runs alone says so instead of waiting for them.
+    `locks`: data set -> frozen identity, to be compared with the results'. `unavailable`: data set -> why it cannot be
+    had. Raises PetvrError for an unknown table, and where cells of one data set stand on different test data, unless
+    `mixed_data`; a result that is broken, missing or stale only empties its own cell.
+    """
+    if name not in plan.tables:
+        raise unknown("table", name, plan.tables)
+    table, results = _without(plan.tables[name], not_run or {}), Path(results)
+    read = read or result_reader(results)
+    rows = [_measure_row(plan, table, row, read, rule) for row in table.rows]
+    mixed = tuple(_mixed(rows))
+    if mixed and not mixed_data:
+        raise PetvrError(f"table {name}: cells stand on different data: {'; '.join(mixed)}")
+    measured = MeasuredTable(table, tuple(rows), rule, results, rerun, mixed, locks or {}, unavailable or {})
+    return replace(measured, rows=tuple(_ranked(_compared(measured))))
+
+
+def _without(table: Table, not_run: Mapping[str, str]) -> Table:
+    """The table in which cells whose runs cannot be made have none."""
+    rows = []
+    for row in table.rows:
+        cells = dict(row.cells)
+        for dataset, cell in cells.items():
+            if cell.runs and all(run in not_run for run in cell.runs):
+                reason = f"{NOT_RUN}: {not_run[cell.runs[0]]}"
+                cells[dataset] = cell.model_copy(update={"runs": (), "unavailable": reason})
+        rows.append(row.model_copy(update={"cells": cells}))
+    return table.model_copy(update={"rows": tuple(rows)})
+
+
+def _measure_row(plan: Plan, table: Table, row: Row, read: Reader, rule: str | None) -> MeasuredRow:
+    seeds = {}
+    for dataset, cell in row.cells.items():
+        if cell.runs:
+            runs = sorted((plan.runs[id] for id in cell.runs), key=lambda run: run.seed)
+            seeds[dataset] = tuple(_usable(read(run), rule, cell.evaluate) for run in runs)
+    entries = []
+    for column in table.columns:
+        dataset = column.dataset or row.dataset
+        values = {}
+        for seed in seeds.get(dataset, ()):
+            if seed.state == "ok" and seed.result is not None:
+                number = value_of(seed.result, column, rule, row.cells[dataset].evaluate, table.percent_of)
+                if number is not None:
+                    values[seed.seed] = number
+        printed = table.printed_in(row, column)
+        entries.append(Entry(column, dataset, values, estimate(list(values.values())), printed))
+    return MeasuredRow(row, tuple(entries), seeds)
+
+
+def _usable(seed: SeedResult, rule: str | None, scores: str) -> SeedResult:
+    if seed.state != "ok" or seed.result is None:
+        return seed
+    reason = problem(seed.result, rule, scores)
+    return replace(seed, state="failed", reason=reason) if reason else seed
+
+
+def _mixed(rows: Iterable[MeasuredRow]) -> Iterator[str]:
+    """One sentence per data set whose cells do not share the data's identity, world, split digest and gallery."""
+    splits: dict[str, dict[tuple[str, str, int, int], str]] = {}
+    states: dict[str, dict[str, str]] = {}
+    for row in rows:
+        for dataset in row.seeds:
+            for result in row.used(dataset):
+                data = result.data
+                key = (data.world, data.digest, data.test_videos, data.test_captions)
+                splits.setdefault(dataset, {}).setdefault(key, result.id)
+                if data.manifest:  # older results do not know theirs
+                    states.setdefault(dataset, {}).setdefault(data.manifest, result.id)
+    for dataset, runs in states.items():
+        if len(runs) > 1:
+            each = ", ".join(f"{run} has data {state}" for state, run in runs.items())
+            yield f"{dataset}: {each}; train again what is not as `petvr data check {dataset}` finds it"
+    for dataset, kinds in splits.items():
+        if len(kinds) > 1 and len(states.get(dataset, {})) < 2:
+            each = ", ".join(
+                f"{run} has {world} data {digest} with {videos} videos and {captions} captions"
+                for (world, digest, videos, captions), run in kinds.items()
+            )
+            yield f"{dataset}: {each}"
+    worlds = {key[0]: run for kinds in splits.values() for key, run in kinds.items()}
+    if len(worlds) > 1 and not any(len({key[0] for key in kinds}) > 1 for kinds in splits.values()):
+        yield f"{worlds['real']} is real data, {worlds['synthetic']} is synthetic"
+
+
+def _compared(table: MeasuredTable) -> Iterator[MeasuredRow]:
+    """Differences to the paper: none for a synthetic world, none for data of class C or D, no printed value for D."""
+    for row in table.rows:
+        entries = []
+        for entry in row.entries:
+            kinds = {result.data.data_class for result in row.used(entry.dataset)}
+            if table.world == "real" and "D" in kinds:
+                entry = replace(entry, printed=None)
+            comparable = table.world == "real" and kinds <= {"A", "B"} and entry.column.metric not in _NOT_COMPARED
+            if comparable and entry.ours and entry.printed and entry.printed.value is not None:
+                difference = entry.ours.mean - entry.printed.value
+                comparison = _comparison(entry.ours, entry.printed, entry.printed.value, entry.column)
+                entry = replace(entry, difference=difference, comparison=comparison)
+            entries.append(entry)
+        yield replace(row, entries=tuple(entries))
+
+
+# what the papers print there depends on their hardware, or counts otherwise than we do
+_NOT_COMPARED = {"memory_G", "gflops"}
+
+
+def _comparison(ours: Estimate, printed: Printed, value: float, column: Column) -> Comparison | None:
+    """Parameters are exact: inside means equal at the digits the paper prints."""
+    if column.metric in ("params_M", "params_percent"):
+        equal = abs(ours.mean - value) <= 0.5 * 10.0**-printed.decimals + 1e-9
+        return "inside" if equal else None
+    return compare_to_paper(ours, printed, column.best)
+
+
+def _ranked(rows: Iterable[MeasuredRow]) -> list[MeasuredRow]:
+    """Best and second best among measured rows of one block, data set and column."""
+    rows = list(rows)
+    entries = [list(row.entries) for row in rows]
+    groups: dict[tuple[int, str, str], list[int]] = {}
+    for index, row in enumerate(rows):
+        for position, entry in enumerate(row.entries):
+            groups.setdefault((position, entry.dataset, row.planned.block), []).append(index)
+    for (position, *_), members in groups.items():
+        column = entries[members[0]][position].column
+        estimates = [entries[index][position].ours for index in members]
+        decimals = DECIMALS[column.metric]
+        means = [None if ours is None else ours.mean for ours in estimates]
+        for index, rank in zip(members, ranks(means, column.best, 4 if decimals is None else decimals), strict=True):
+            entries[index][position] = replace(entries[index][position], rank=rank)
+    return [replace(row, entries=tuple(new)) for row, new in zip(rows, entries, strict=True)]
