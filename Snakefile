@@ -14,15 +14,17 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/claims.smk"
 
 
 rule all_tables:
-    """Every table of the configuration, the page that links them, and MLflow brought up to date."""
+    """Every table of the configuration, the page that links them, the papers' claims, and MLflow brought up to date."""
     default_target: True
     input:
         lambda w: [LAYOUT.result(run) for run in awaited(PLAN.runs)],
         [table_files(table) for table in PLAN.tables],
         LAYOUT.tables / "index.html",
+        [LAYOUT.claims / f"{paper}.html" for paper in CLAIMING],
         [LAYOUT.mlflow / f"{table}.synced" for table in PLAN.tables],
 
 

@@ -23,6 +23,7 @@ ARROWS = {
     "training": {"methods", "similarity", "clip", "data.frames", "retrieval", "costs", "data.datasets"},
     "search": {"training", "clip", "data.frames", "data.datasets"},
     "report.tables": {"papers", "layout", "status", "data.datasets"},
+    "report.claims": {"papers", "retrieval", "layout"},
     "report.figures": {"papers", "report.tables", "layout"},
     "report.tracking": {"papers", "layout"},
     "report.docs": {"papers", "methods", "similarity", "clip", "costs"},

@@ -20,6 +20,7 @@ FOR_PEOPLE = {
     "show": "one run: metrics per epoch, recipe with the source of each value, cost, data, provenance",
     "summary": "where the tables are, how complete they are, and one of them on the screen",
     "search": "the best videos of a finished run for a sentence, or the best captions for a video file",
+    "claims": "what each paper says in words, with a verdict from the runs",
     "compare": "differences between runs on the same test queries: interval, tests, verdict",
     "score": "metrics of any model's score matrix under every rule for ties, with intervals",
     "videos": "look at video files as they are read, one line each; rewrite what decord misreads",

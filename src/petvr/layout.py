@@ -67,6 +67,10 @@ class Layout:
         return self.tables / f"{table}.{suffix}"
 
     @property
+    def claims(self) -> Path:
+        return self.results / "claims"
+
+    @property
     def figures(self) -> Path:
         return self.results / "figures"
 

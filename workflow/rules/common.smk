@@ -17,7 +17,7 @@ from pathlib import Path
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 
-from petvr import environment, planning
+from petvr import environment, papers, planning
 from petvr.data import catalogue
 from petvr.config import rename_old_keys, validate_config
 from petvr.errors import PetvrError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from petvr import errors
 from petvr.errors import PetvrError
 from petvr.papers import recipe, schema
+from petvr.papers.claims import Claim, read_claims
 from petvr.papers.printed import Printed, PrintedKey, read_printed
 from petvr.papers.schema import Value
 from petvr.papers.table import Cell, Table, make_table, optional_cells
@@ -19,6 +21,7 @@ FILES = {
     "recipe.yaml": "how it trains and counts, each value with its source",
     "tables.yaml": "its tables, row by row, and what only its figures show",
     "printed.csv": "every number it prints in a table",
+    "claims.yaml": "what it says in words about its numbers",
     "open.md": "what it leaves open or contradicts: `# What ... leaves open` and a list",
 }
 
@@ -77,6 +80,21 @@ class Paper:
     def counting(self) -> schema.Counting:
         """How the parameters it prints are counted."""
         return self._recipe.counting
+
+    @property
+    def printed_tables(self) -> dict[str, dict[PrintedKey, Printed]]:
+        return self._printed
+
+    @functools.cached_property
+    def claims(self) -> list[Claim]:
+        """claims.yaml: what the paper says in words about its numbers."""
+        return read_claims(self.folder / "claims.yaml", self._printed)
+
+    @property
+    def claims_digest(self) -> str:
+        """Changes when a claim or a printed number does."""
+        files = (self.folder / name for name in ("claims.yaml", "printed.csv"))
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
     def printed(self, table: str) -> dict[PrintedKey, Printed]:
         """The paper's printed cells of one table, by (row key, data set, direction, metric)."""

@@ -49,10 +49,13 @@ def paired_difference(a: np.ndarray, b: np.ndarray, cluster: np.ndarray, *, leve
     value = float(by_query.mean())
     of_queries = clustered_error(by_query, cluster) ** 2
     seeds = [_seed_variances(outcomes, cluster) for outcomes in (a, b) if len(outcomes) > 1]
-    variance = max(of_queries + sum(between - within for between, within, _ in seeds), of_queries)
-    if variance == 0:
+    added = sum(between - within for between, within, _ in seeds)
+    variance = of_queries + max(added, 0.0)
+    if variance <= 1e-18 * (1 + value**2):  # every query differs by the same: what is left is rounding
         return Difference(value, value, value, 1.0 if value == 0 else 0.0)
-    spread = of_queries**2 / cluster.max() + sum(between**2 / freedom for between, _, freedom in seeds)
+    spread = of_queries**2 / cluster.max()
+    if added > 0:
+        spread += sum(between**2 / freedom for between, _, freedom in seeds)
     freedom = variance**2 / spread
     half = float(stats.t.ppf((1 + level) / 2, freedom)) * variance**0.5
     p = 2 * float(stats.t.sf(abs(value) / variance**0.5, freedom))
