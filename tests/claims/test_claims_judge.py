@@ -7,7 +7,7 @@ import pytest
 
 from petvr.papers.claims import Claim
 from petvr.report.claims import judge
-from petvr.report.claims.judge import Verdict, judge_ratio, judge_scores
+from petvr.report.claims.judge import ClaimVerdict, judge_ratio, judge_scores
 from petvr.retrieval.paired import Difference
 
 
@@ -20,11 +20,11 @@ def claim(kind="difference", **fields):
 @pytest.mark.parametrize(
     ("value", "error", "agrees", "verdict"),
     [
-        (2.0, 0.7, True, Verdict.REPRODUCED),
-        (1.4, 0.8, True, Verdict.NOISE),
-        (0.3, 0.5, False, Verdict.NOT),
-        (-1.5, 0.5, False, Verdict.OPPOSITE),
-        (1.2, 0.4, False, Verdict.DIRECTION),
+        (2.0, 0.7, True, ClaimVerdict.REPRODUCED),
+        (1.4, 0.8, True, ClaimVerdict.NOISE),
+        (0.3, 0.5, False, ClaimVerdict.NOT),
+        (-1.5, 0.5, False, ClaimVerdict.OPPOSITE),
+        (1.2, 0.4, False, ClaimVerdict.DIRECTION),
     ],
 )
 def test_a_claim_of_two_point_two(value, error, agrees, verdict):
@@ -49,11 +49,11 @@ def test_nothing_absent_or_opposite_is_called_reproduced():
             shared = rng.normal(size=1000)
             a, b = outcomes(rng, shared, 44 + truth), outcomes(rng, shared, 44)
             counted[judge_scores(claim(size=4.0), a, [b], np.arange(1000)).verdict] += 1
-    assert verdicts[4.0][Verdict.REPRODUCED] > 60
+    assert verdicts[4.0][ClaimVerdict.REPRODUCED] > 60
     for truth in (0.0, -4.0):
-        assert verdicts[truth][Verdict.REPRODUCED] + verdicts[truth][Verdict.DIRECTION] <= 0.05 * 120
-    assert verdicts[-4.0][Verdict.OPPOSITE] > 60
-    assert verdicts[2.0][Verdict.OPPOSITE] == 0
+        assert verdicts[truth][ClaimVerdict.REPRODUCED] + verdicts[truth][ClaimVerdict.DIRECTION] <= 0.05 * 120
+    assert verdicts[-4.0][ClaimVerdict.OPPOSITE] > 60
+    assert verdicts[2.0][ClaimVerdict.OPPOSITE] == 0
 
 
 def test_of_several_rivals_the_best_counts():
@@ -62,33 +62,33 @@ def test_of_several_rivals_the_best_counts():
     a, low, high = (outcomes(rng, shared, share) for share in (50, 30, 49))
     found = judge_scores(claim("margin", size=1.0), a, [low, high], np.arange(1000))
     assert found.difference.value == pytest.approx(a.mean() - high.mean())
-    assert judge_scores(claim("best"), a, [low], np.arange(1000)).verdict is Verdict.REPRODUCED
-    assert judge_scores(claim("best"), a, [low, high], np.arange(1000)).verdict is Verdict.NOISE
-    assert judge_scores(claim("best"), low, [a], np.arange(1000)).verdict is Verdict.NOT
+    assert judge_scores(claim("best"), a, [low], np.arange(1000)).verdict is ClaimVerdict.REPRODUCED
+    assert judge_scores(claim("best"), a, [low, high], np.arange(1000)).verdict is ClaimVerdict.NOISE
+    assert judge_scores(claim("best"), low, [a], np.arange(1000)).verdict is ClaimVerdict.NOT
 
 
 def test_a_low_mean_rank_is_the_better_one():
     ranks = np.random.default_rng(0).integers(1, 50, (3, 400)).astype(float)
     worse = ranks + 5 + np.random.default_rng(1).normal(size=(3, 400))
     found = judge_scores(claim(metric="t2v MnR"), ranks, [worse], np.arange(400))
-    assert found.verdict is Verdict.REPRODUCED and found.difference.value == pytest.approx(5, abs=0.2)
+    assert found.verdict is ClaimVerdict.REPRODUCED and found.difference.value == pytest.approx(5, abs=0.2)
 
 
 def test_one_seed_is_no_ground_for_a_verdict():
     rng = np.random.default_rng(0)
     shared = rng.normal(size=1000)
     found = judge_scores(claim(), outcomes(rng, shared, 60, 1), [outcomes(rng, shared, 40, 3)], np.arange(1000))
-    assert found.verdict is Verdict.UNKNOWN and found.difference.value > 0 and "one seed" in found.why
+    assert found.verdict is ClaimVerdict.UNKNOWN and found.difference.value > 0 and "one seed" in found.why
 
 
 @pytest.mark.parametrize(
     ("fields", "ratio", "verdict"),
     [
-        ({"size": 0.007}, 0.00701, Verdict.REPRODUCED),
-        ({"size": 0.007}, 0.0086, Verdict.DIRECTION),
-        ({"size": 0.7}, 1.2, Verdict.OPPOSITE),
-        ({"below": 1.0}, 0.99, Verdict.REPRODUCED),
-        ({"below": 1.0}, 1.01, Verdict.OPPOSITE),
+        ({"size": 0.007}, 0.00701, ClaimVerdict.REPRODUCED),
+        ({"size": 0.007}, 0.0086, ClaimVerdict.DIRECTION),
+        ({"size": 0.7}, 1.2, ClaimVerdict.OPPOSITE),
+        ({"below": 1.0}, 0.99, ClaimVerdict.REPRODUCED),
+        ({"below": 1.0}, 1.01, ClaimVerdict.OPPOSITE),
     ],
 )
 def test_a_ratio_is_right_to_the_printed_digits(fields, ratio, verdict):

@@ -8,8 +8,8 @@ from made_up import made_up_results
 from petvr import cli, config, papers, planning
 from petvr.layout import Layout
 from petvr.papers.claims import Claim
-from petvr.report.claims.evidence import Evidence
-from petvr.report.claims.judge import Verdict
+from petvr.report.claims.evidence import ClaimEvidence
+from petvr.report.claims.judge import ClaimVerdict
 from petvr.result import Result
 
 
@@ -29,14 +29,14 @@ def judged(made, claim, paper="rap"):
     _, plan, layout = made
     if isinstance(claim, str):
         claim = next(each for each in papers.load(paper).claims if each.id == claim)
-    return Evidence(plan, layout, "paper").judge(paper, claim, papers.load(paper).printed_tables)
+    return ClaimEvidence(plan, layout, "paper").judge(paper, claim, papers.load(paper).printed_tables)
 
 
 def test_a_claim_is_judged_from_all_seeds_of_its_rows(made):
     found = judged(made, "lorm_gain")
     assert len(found.runs) == 6 and {run.split("/")[3] for run in found.runs} == {"rap", "ssf+asa"}
     assert found.own_tables == "agree" and found.judgement.difference.value == pytest.approx(2.3, abs=3)
-    assert found.judgement.verdict is not Verdict.UNKNOWN
+    assert found.judgement.verdict is not ClaimVerdict.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ def test_what_cannot_be_judged_says_why(made, claim, why):
     elif claim == "memory":
         claim = Claim(id="x", kind="memory", below=1.0, **rows)
     found = judged(made, claim)
-    assert found.judgement.verdict is Verdict.UNKNOWN and why in found.judgement.why
+    assert found.judgement.verdict is ClaimVerdict.UNKNOWN and why in found.judgement.why
 
 
 def test_a_row_that_is_only_quoted_is_left_out_of_several_and_named(made):
     found = judged(made, "vop_best_b16", "vop")
-    assert found.judgement.verdict is not Verdict.UNKNOWN
+    assert found.judgement.verdict is not ClaimVerdict.UNKNOWN
     assert found.notes == ("Ju et al. is only quoted and left out",)
 
 
@@ -78,7 +78,7 @@ def test_other_data_give_no_verdict_on_a_paper(made, change, why):
     finally:
         for path, text in before.items():
             path.write_text(text)
-    assert found.verdict is Verdict.UNKNOWN and why in found.why and found.difference is not None
+    assert found.verdict is ClaimVerdict.UNKNOWN and why in found.why and found.difference is not None
 
 
 def test_the_page_shows_every_claim(made, capsys):

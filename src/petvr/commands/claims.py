@@ -16,14 +16,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    from petvr.report.claims.evidence import Evidence
+    from petvr.report.claims.evidence import ClaimEvidence
     from petvr.report.claims.page import PaperClaims, summary, write_claims
 
     for paper in args.papers:
         if paper not in papers.NAMES:
             raise unknown("paper", paper, papers.NAMES)
     plan, layout = planning.plan(config), Layout(config.results)
-    evidence = Evidence(plan, layout, config.rule)
+    evidence = ClaimEvidence(plan, layout, config.rule)
     planned = dict.fromkeys(table.paper for table in plan.tables.values() if table.paper in papers.NAMES)
     for name in args.papers or planned:
         paper = papers.load(name)

@@ -83,12 +83,12 @@ class Paper:
 
     @property
     def printed_tables(self) -> dict[str, dict[PrintedKey, Printed]]:
-        return self._printed
+        return {name: table.printed for name, table in self.tables.items()}
 
     @functools.cached_property
     def claims(self) -> list[Claim]:
         """claims.yaml: what the paper says in words about its numbers."""
-        return read_claims(self.folder / "claims.yaml", self._printed)
+        return read_claims(self.folder / "claims.yaml", self.printed_tables)
 
     @property
     def claims_digest(self) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers import claims as stated
 from petvr.papers.claims import Claim, RowReference, row_reference
 from petvr.papers.plan import Plan
-from petvr.report.claims.judge import Judgement, Verdict, judge_ratio, judge_scores
+from petvr.papers.table import Cell
+from petvr.report.claims.judge import ClaimVerdict, Judgement, judge_ratio, judge_scores
 from petvr.result import Result
 from petvr.retrieval.outcomes import RunOutcomes, load_outcomes, require_same_queries
 
@@ -32,7 +33,7 @@ class Judged:
     printed: float | None = None  # the difference in the paper's own tables
 
 
-class MeasuredRow(NamedTuple):
+class RowOutcomes(NamedTuple):
     """A row's finished runs, and which of their scores it shows."""
 
     outcomes: RunOutcomes
@@ -41,7 +42,7 @@ class MeasuredRow(NamedTuple):
 
 
 @dataclass
-class Evidence:
+class ClaimEvidence:
     """Reads each run once, however many claims it bears."""
 
     plan: Plan
@@ -56,16 +57,16 @@ class Evidence:
             rivals, notes = self._rivals(paper, claim)
             judgement = self._judgement(claim, a, rivals)
         except NotMeasured as reason:
-            return Judged(claim, own, Judgement(Verdict.UNKNOWN, str(reason)), printed=size)
+            return Judged(claim, own, Judgement(ClaimVerdict.UNKNOWN, str(reason)), printed=size)
         runs = tuple(dict.fromkeys(result.id for row in (a, *rivals) for result in row.outcomes.results))
         return Judged(claim, own, self._comparable(judgement, [a, *rivals]), runs, notes, size)
 
-    def _rivals(self, paper: str, claim: Claim) -> tuple[list[MeasuredRow], tuple[str, ...]]:
+    def _rivals(self, paper: str, claim: Claim) -> tuple[list[RowOutcomes], tuple[str, ...]]:
         """All rivals; of several, a row that the paper only quotes is left out and named."""
         rivals, left_out = [], []
         for text in claim.rivals:
             reference = row_reference(text)
-            if len(claim.rivals) > 1 and self._cell(paper, reference, claim.dataset).status == "reported only":
+            if len(claim.rivals) > 1 and self._cell(paper, reference, claim.dataset).unavailable == "reported only":
                 left_out.append(f"{reference.row} is only quoted and left out")
             else:
                 rivals.append(self._measured(paper, text, claim.dataset))
@@ -73,7 +74,7 @@ class Evidence:
             raise NotMeasured("no other row is run")
         return rivals, tuple(left_out)
 
-    def _cell(self, paper: str, reference: RowReference, dataset: str) -> Any:
+    def _cell(self, paper: str, reference: RowReference, dataset: str) -> Cell:
         table = self.plan.tables.get(f"{paper}/{reference.table}")
         if table is None:
             raise NotMeasured(f"{reference.table} is not among the chosen tables")
@@ -82,20 +83,20 @@ class Evidence:
             raise NotMeasured(f"{reference.row} on {dataset} is not among the chosen rows")
         return row.cells[dataset]
 
-    def _measured(self, paper: str, text: str, dataset: str) -> MeasuredRow:
+    def _measured(self, paper: str, text: str, dataset: str) -> RowOutcomes:
         """Raises NotMeasured where a run of the row is missing."""
         reference = row_reference(text)
         cell = self._cell(paper, reference, dataset)
         if not cell.runs:
-            raise NotMeasured(f"{reference.row}: {cell.status}")
+            raise NotMeasured(f"{reference.row}: {cell.unavailable}")
         files = [self.layout.result(run) for run in cell.runs]
         if absent := [path for path in files if not path.exists()]:
             raise NotMeasured(f"{reference.row}: {len(absent)} of {len(files)} runs have no result")
         if cell.runs not in self._outcomes:
             self._outcomes[cell.runs] = load_outcomes(reference.row, files)
-        return MeasuredRow(self._outcomes[cell.runs], cell.evaluate == "dsl", reference.epoch)
+        return RowOutcomes(self._outcomes[cell.runs], cell.evaluate == "dsl", reference.epoch)
 
-    def _judgement(self, claim: Claim, a: MeasuredRow, rivals: list[MeasuredRow]) -> Judgement:
+    def _judgement(self, claim: Claim, a: RowOutcomes, rivals: list[RowOutcomes]) -> Judgement:
         if claim.kind in stated.COSTS:
             ratio = _ratio(claim, a.outcomes.results[0], rivals[0].outcomes.results[0])
             return judge_ratio(claim, ratio, RATIO_TOLERANCE[claim.kind])
@@ -112,7 +113,7 @@ class Evidence:
             raise NotMeasured(str(error)) from error
         return judge_scores(claim, first, others, a.outcomes.videos_of(direction))
 
-    def _comparable(self, judgement: Judgement, measured: list[MeasuredRow]) -> Judgement:
+    def _comparable(self, judgement: Judgement, measured: list[RowOutcomes]) -> Judgement:
         """A verdict on a paper only from its own data; what was measured is kept for the reader."""
         data = [result.data for row in measured for result in row.outcomes.results]
         why = ""
@@ -122,7 +123,7 @@ class Evidence:
             why = f"data of class {', '.join(bad)}"
         if not why:
             return judgement
-        return Judgement(Verdict.UNKNOWN, why, judgement.difference, judgement.ratio)
+        return Judgement(ClaimVerdict.UNKNOWN, why, judgement.difference, judgement.ratio)
 
 
 def _ratio(claim: Claim, a: Result, b: Result) -> float:

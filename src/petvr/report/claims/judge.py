@@ -25,7 +25,7 @@ from petvr.papers.claims import Claim
 from petvr.retrieval.paired import Difference, holm, paired_difference
 
 
-class Verdict(StrEnum):
+class ClaimVerdict(StrEnum):
     REPRODUCED = "reproduced"
     DIRECTION = "direction reproduced"
     NOISE = "within noise"
@@ -41,7 +41,7 @@ class Judgement:
     `ratio` is ours of a claim about parameters, memory or time.
     """
 
-    verdict: Verdict
+    verdict: ClaimVerdict
     why: str = ""
     difference: Difference | None = None
     ratio: float | None = None
@@ -59,27 +59,27 @@ def judge_scores(claim: Claim, a: np.ndarray, rivals: Sequence[np.ndarray], vide
     nearest = min(range(len(rivals)), key=lambda n: differences[n].value)
     difference = differences[nearest]
     if min(len(a), *(len(rival) for rival in rivals)) < 2:
-        return Judgement(Verdict.UNKNOWN, "one seed says nothing about training again", difference)
+        return Judgement(ClaimVerdict.UNKNOWN, "one seed says nothing about training again", difference)
     if claim.kind == "best":
         return Judgement(_best(differences, difference), "", difference)
     agrees = claim.size is None or _agrees(difference.value - claim.size, a, rivals[nearest])
     return Judgement(_verdict(difference, claim.size, agrees), "", difference)
 
 
-def _best(differences: list[Difference], nearest: Difference) -> Verdict:
+def _best(differences: list[Difference], nearest: Difference) -> ClaimVerdict:
     """Better than each rival after Holm; where the nearest is not worse for sure, within noise."""
     if nearest.value > 0:
         different = all(p <= 0.05 for p in holm([each.p for each in differences]))
-        return Verdict.REPRODUCED if different else Verdict.NOISE
-    return Verdict.NOT if nearest.high < 0 else Verdict.NOISE
+        return ClaimVerdict.REPRODUCED if different else ClaimVerdict.NOISE
+    return ClaimVerdict.NOT if nearest.high < 0 else ClaimVerdict.NOISE
 
 
-def _verdict(difference: Difference, claimed: float | None, agrees: bool) -> Verdict:
+def _verdict(difference: Difference, claimed: float | None, agrees: bool) -> ClaimVerdict:
     if difference.low > 0:
-        return Verdict.REPRODUCED if agrees else Verdict.DIRECTION
+        return ClaimVerdict.REPRODUCED if agrees else ClaimVerdict.DIRECTION
     if difference.high < 0:
-        return Verdict.OPPOSITE
-    return Verdict.NOISE if claimed is None or claimed <= difference.high else Verdict.NOT
+        return ClaimVerdict.OPPOSITE
+    return ClaimVerdict.NOISE if claimed is None or claimed <= difference.high else ClaimVerdict.NOT
 
 
 def _agrees(gap: float, a: np.ndarray, b: np.ndarray) -> bool:
@@ -95,8 +95,8 @@ def _agrees(gap: float, a: np.ndarray, b: np.ndarray) -> bool:
 def judge_ratio(claim: Claim, ratio: float, tolerance: float) -> Judgement:
     """A claim about parameters, memory or time: our `ratio` of a to b within `tolerance` of the claimed one."""
     if claim.below is not None:
-        return Judgement(Verdict.REPRODUCED if ratio < claim.below else Verdict.OPPOSITE, "", None, ratio)
+        return Judgement(ClaimVerdict.REPRODUCED if ratio < claim.below else ClaimVerdict.OPPOSITE, "", None, ratio)
     assert claim.size is not None
     if abs(ratio - claim.size) <= tolerance:
-        return Judgement(Verdict.REPRODUCED, "", None, ratio)
-    return Judgement(Verdict.DIRECTION if ratio < 1 else Verdict.OPPOSITE, "", None, ratio)
+        return Judgement(ClaimVerdict.REPRODUCED, "", None, ratio)
+    return Judgement(ClaimVerdict.DIRECTION if ratio < 1 else ClaimVerdict.OPPOSITE, "", None, ratio)

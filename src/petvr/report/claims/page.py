@@ -9,7 +9,7 @@ from pathlib import Path
 from petvr import atomic
 from petvr.papers import claims as stated
 from petvr.report.claims.evidence import Judged
-from petvr.report.claims.judge import Verdict
+from petvr.report.claims.judge import ClaimVerdict
 
 OWN = {
     "agree": "its tables agree",
@@ -29,7 +29,7 @@ class PaperClaims:
     @property
     def counts(self) -> dict[str, int]:
         seen = Counter(each.judgement.verdict for each in self.judged)
-        return {verdict.value: seen[verdict] for verdict in Verdict if seen[verdict]}
+        return {verdict.value: seen[verdict] for verdict in ClaimVerdict if seen[verdict]}
 
     @property
     def contradicted(self) -> int:
@@ -113,7 +113,7 @@ def _markdown(page: PaperClaims) -> str:
     lines = [f"# {page.title}: what it says, and what the runs say", "", summary(page) + ".", ""]
     if page.synthetic:
         lines += ["The runs are of the synthetic world: no verdict on the paper is possible from them.", ""]
-    heads = ("Claim", "Where", "Claimed", "Ours, 95 %", "Effect ratio", "Verdict", "Remarks")
+    heads = ("Claim", "Where", "Claimed", "Ours, 95 %", "Effect ratio", "ClaimVerdict", "Remarks")
     lines += [f"| {' | '.join(heads)} |", "|:--" * len(heads) + "|"]
     for judged in page.judged:
         claim = judged.claim
