@@ -1,9 +1,13 @@
-"""The conda environment, the constraints and pyproject name the same packages and versions."""
+"""Constraints, pyproject and the conda environment name the same packages; what an installation says of a machine."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -37,3 +41,67 @@ def test_conda_environment_is_in_step():
     pip = next(entry["pip"] for entry in listed if isinstance(entry, dict))
     pins = {normal(name): version for name, version in (line.split("==") for line in pip)}
     assert pins == {name: constraints()[name] for name in requirements()}
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A machine of fakes: what stands in `bin` comes first, and the virtual environment would be made in `home`."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "home").mkdir()
+    return tmp_path
+
+
+def fake(machine, name: str, script: str) -> str:
+    path = machine / "bin" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def install(machine, **variables) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PATH": f"{machine / 'bin'}:{os.environ['PATH']}", "PETVR_TORCH": "cpu"}
+    environment |= {"VENV": str(machine / "home" / "venv"), "PYTHON": sys.executable, **variables}
+    return subprocess.run(["bash", ROOT / "envs/install.sh"], env=environment, capture_output=True, text=True)
+
+
+OLD = """case "$*" in *version_info*) exit 1;; *) echo Python 3.9.2;; esac"""
+BARE = f"""case "$*" in *ensurepip*) exit 1;; *) exec {sys.executable} "$@";; esac"""
+FULL = """echo head; echo /dev/root 100000000 99000000 1999999 99% /"""
+
+
+@pytest.mark.parametrize(
+    "name, script, variables, line",
+    [
+        ("none", "", {"PYTHON": "python-that-is-not-there"}, "no python-that-is-not-there here: apt install python3"),
+        ("old", OLD, {"PYTHON": "old"}, "needs Python >= 3.11, 'old' is Python 3.9.2"),
+        ("bare", BARE, {"PYTHON": "bare"}, "'bare' has no venv module: apt install python3-venv"),
+        ("df", FULL, {}, "has 1 GB free, the cpu packages take 3"),
+        ("df", FULL, {"PETVR_TORCH": "cuda"}, "has 1 GB free, the cuda packages take 10"),
+        ("none", "", {"PETVR_TORCH": "gpu"}, "PETVR_TORCH is 'gpu'; allowed: cpu, cuda"),
+    ],
+)
+def test_what_the_machine_lacks_is_said_before_anything_is_made(machine, name, script, variables, line):
+    fake(machine, name, script)
+    done = install(machine, **variables)
+    assert done.returncode == 2 and done.stdout == ""
+    assert line in done.stderr and done.stderr.count("\n") == 1
+    assert not list((machine / "home").iterdir())
+
+
+def test_pip_is_heard_where_it_fails_and_nowhere_else(machine):
+    """A virtual environment whose pip takes torch, warns all the while, and has nothing else."""
+    has_no_torch = 'case "$*" in *importlib.metadata*) exit 1;; esac'
+    pip = 'echo "WARNING: ignored" >&2; case "$*" in *editable*) echo "ERROR: no av" >&2; exit 1;; esac'
+    fake(machine, "../home/venv/bin/python", f"{has_no_torch}\n{pip}")
+    fake(machine, "../home/venv/bin/pip", "")
+    done = install(machine)
+    assert done.returncode == 2
+    assert done.stdout.splitlines() == [
+        f"petvr: installing torch=={constraints()['torch']}, cpu build",
+        "petvr: installing the pinned packages (about 1 GB)",
+    ]
+    assert "ERROR: no av\npetvr: pip failed" in done.stderr
+    fake(machine, "../home/venv/bin/python", f"{has_no_torch}\necho 'WARNING: ignored' >&2")
+    done = install(machine)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# On a bare Debian 12 with its own Python 3.11.2, git, make and python3-venv: from a clone of this revision through
+# `make install` to tests and tables.
+#   bare_debian.sh [MINUTES]    no step begins later than this (15); what was left out is said; BARE_ROOT=folder keeps it
+# Needs root, debootstrap, room, and a kernel that allows a mount namespace of its own; says in one line what is missing and
+# ends well without it. apt's mirror, pip's settings and the certificates are those of the machine it runs on.
+set -euo pipefail
+here=$(cd "$(dirname "$0")/../.." && pwd)
+minutes=${1:-15}
+
+if [ "${BARE_INSIDE:-}" ]; then # in the namespaces: all mounts and processes end with this script, whatever ends it
+  root=$BARE_INSIDE
+  mount -t proc proc "$root/proc"
+  for folder in /dev /dev/shm /dev/pts $BARE_FOLDERS; do
+    [ -d "$folder" ] || continue
+    mkdir -p "$root$folder"
+    mount --bind "$folder" "$root$folder"
+  done
+  mapfile -t keep < <(env | grep -E '^(PIP_|SSL_|REQUESTS_|https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY)' || true)
+  inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 "${keep[@]}" bash -c "cd /root/petvr 2>/dev/null; $1"; }
+  step() { # name, seconds at most, command
+    if [ $((SECONDS / 60)) -ge "$minutes" ]; then
+      echo "bare Debian 12: left out after $((SECONDS / 60)) minutes: $1"
+      return
+    fi
+    local began=$SECONDS code=0
+    inside "timeout --kill-after=20 $2 $3" || code=$?
+    case $code in
+      0) echo "bare Debian 12: $1: $((SECONDS - began)) s" ;;
+      124 | 137) echo "bare Debian 12: cut after $(($2 / 60)) minutes: $1" ;;
+      *) echo "bare Debian 12: FAILED: $1" >&2; exit 1 ;;
+    esac
+  }
+  inside "export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends git make python3-venv >/dev/null"
+  inside "git clone -q /root/petvr.git /root/petvr"
+  step "make install ($(inside 'python3 -V'))" 900 "make install"
+  inside "test -x .venv/bin/petvr" || exit 0 # it was cut
+  # what leans most on the standard library; Slurm's tests and whole workflows are for the machine itself
+  step "tests" 900 ".venv/bin/python -m pytest -q -n $(nproc) -m 'not slow and not slurm' $BARE_TESTS"
+  step "the smallest table of the demo" 900 ".venv/bin/petvr warm .venv/bin/snakemake --profile demo --cores $(nproc) results/demo/tables/$BARE_TABLE"
+  inside "test ! -d results/demo/tables || ls results/demo/tables/*/*.md"
+  exit 0
+fi
+
+skip() { echo "bare Debian 12: skipped, $1"; exit 0; }
+[ "$(id -u)" = 0 ] || skip "it needs root"
+[ "$(uname -sm)" = "Linux x86_64" ] || skip "it needs Linux on x86_64"
+unshare --mount --pid --fork true 2>/dev/null || skip "no namespaces of its own are allowed here"
+command -v debootstrap >/dev/null || { apt-get update -qq && apt-get install -y -qq debootstrap; } >/dev/null 2>&1 ||
+  skip "there is no debootstrap and apt-get does not bring it"
+free=$(df -Pk "${BARE_ROOT:-${TMPDIR:-/tmp}}" | awk 'NR == 2 {print int($4 / 1000000)}')
+[ "$free" -ge 8 ] || skip "$free GB free in ${TMPDIR:-/tmp}, it takes 8"
+
+root=${BARE_ROOT:-$(mktemp -d "${TMPDIR:-/tmp}/bare-debian.XXXXXX")}
+child=
+tidy() {
+  [ -z "$child" ] || { kill -TERM "$child" && wait "$child"; } 2>/dev/null || true
+  [ "${BARE_ROOT:-}" ] || rm -rf --one-file-system "$root"
+}
+trap tidy EXIT
+trap 'exit 143' TERM INT HUP
+
+began=$SECONDS
+mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -vE '^ *#' | grep -oE '(https?|file)://[^ ]+/debian/?( |$)' | head -n 1 || true)
+log=$(mktemp)
+debootstrap --variant=minbase --include=ca-certificates bookworm "$root" ${mirror:+"$mirror"} >"$log" 2>&1 ||
+  { tail -n 3 "$log"; rm -f "$log"; skip "debootstrap got no packages"; }
+rm -f "$log"
+cp /etc/resolv.conf /etc/hosts "$root/etc/" 2>/dev/null || true
+apt-config dump | grep -E '^Acquire::(http|https|Check|Retries)' >"$root/etc/apt/apt.conf.d/90machine" || true
+cp -r /etc/ssl/certs/. "$root/etc/ssl/certs/"
+settings=$(python3 -m pip config debug 2>/dev/null | sed -n 's/^ *\(\/.*\), exists: True$/\1/p' || true)
+named=$(python3 -m pip config list 2>/dev/null | grep -oE "(file://)?/[^' ]+" | sed 's#^file://##' || true)
+for file in $settings $named; do # settings of a home go to root's
+  [ -f "$file" ] || continue
+  copy="$root${file/#$HOME\//\/root\/}"
+  mkdir -p "$(dirname "$copy")"
+  cp "$file" "$copy"
+done
+BARE_FOLDERS=$(for name in $named; do [ ! -d "$name" ] || echo "/$(cut -d/ -f2 <<<"$name")"; done | sort -u | grep -vE '^/(etc|usr|tmp|root|home)$' | tr '\n' ' ' || true)
+git clone -q --bare "$here" "$root/root/petvr.git"
+git -C "$root/root/petvr.git" update-ref refs/heads/main "$(git -C "$here" rev-parse HEAD)"
+git -C "$root/root/petvr.git" symbolic-ref HEAD refs/heads/main
+echo "bare Debian 12: system made in $((SECONDS - began)) s"
+
+export BARE_INSIDE=$root BARE_FOLDERS
+export BARE_TESTS=${BARE_TESTS:-tests/download tests/datasets tests/manifest tests/frames tests/cluster tests/test_config.py tests/test_fork_server.py}
+export BARE_TABLE=${BARE_TABLE:-rap/table_4.md}
+unshare --mount --pid --fork --kill-child --propagation private "$0" "$minutes" </dev/null &
+child=$!
+wait "$child"
