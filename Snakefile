@@ -61,7 +61,8 @@ onsuccess:
 
 
 onerror:
-    tell_failures(log)
+    if not workflow.output_settings.log_handler_settings:  # else they were shown
+        tell_failures(log)
     if unfinished():
         shell(
             f"python -m petvr table {' '.join(unfinished())}; python -m petvr index"

@@ -1,4 +1,16 @@
-# The demo's data: generated videos and captions in the file formats of the real data sets.
+# The demo's data: generated videos and captions in the file formats of the real data sets; and how long it all takes.
+from collections import Counter
+
+from petvr.world import duration
+
+
+onstart:
+    jobs = Counter(job.rule.name for job in workflow.dag.needrun_jobs())
+    seconds = dict.fromkeys(jobs, duration.OTHER) | duration.SECONDS
+    logger.info(
+        duration.announcement(jobs, workflow.cores),
+        extra={"progress": {"rule": "train", "noun": "runs", "seconds": seconds}},
+    )
 
 
 rule world:
