@@ -49,10 +49,10 @@ def test_a_run_of_the_plan_and_one_by_hand_have_the_same_options():
 
 def test_the_data_set_is_read_as_chosen(tmp_path):
     given = configured(options={"vatex": {"split": "random1k5"}}, data=str(tmp_path), paths={"vatex": {"videos": "/v"}})
-    dataset = catalogue.load(given, "vatex")
+    dataset = catalogue.open_dataset(given, "vatex")
     assert dataset.chosen == {"split": "random1k5"} and dataset.root == tmp_path / "vatex"
     assert dataset.videos == Path("/v")
-    assert catalogue.sharing(given, "msrvtt") == ["msrvtt-9k", "msrvtt-7k"]
+    assert catalogue.datasets_in(given, "msrvtt") == ["msrvtt-9k", "msrvtt-7k"]
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_own_tables_and_data_sets_are_chosen_like_the_papers():
     plan = planning.plan(given)
     assert list(plan.tables) == ["own/mine"] and {spec.dataset for spec in plan.runs.values()} == {"mine"}
     assert {spec.method for spec in plan.runs.values()} == set(config.CUSTOM_METHODS), "its methods are its own choice"
-    assert catalogue.names(given)[-2:] == ("mine", "other")
-    assert catalogue.load(given, "other").annotation_files() == [Path("b.csv")]
+    assert catalogue.dataset_names(given)[-2:] == ("mine", "other")
+    assert catalogue.open_dataset(given, "other").annotation_files() == [Path("b.csv")]
 
 
 def test_an_own_table_has_nothing_printed():

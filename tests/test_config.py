@@ -78,7 +78,7 @@ def test_a_path_for_no_data_set_is_an_error(folder):
     from petvr.data import catalogue
 
     with pytest.raises(PetvrError, match=r"paths: unknown folder of a data set 'msrvtt-9k' \(did you mean 'msrvtt'"):
-        catalogue.check(overlay(folder, {"paths": {"msrvtt-9k": "/d"}}))
+        catalogue.check_datasets(overlay(folder, {"paths": {"msrvtt-9k": "/d"}}))
 
 
 def test_error_in_the_base_file_names_the_base_file(folder):

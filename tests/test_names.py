@@ -42,7 +42,6 @@ VERBS_LEFT: dict[str, int] = {
     "clip": 4,
     "commands": 1,
     "costs": 1,
-    "data": 2,
     "data.datasets": 1,
     "data.download": 1,
     "data.frames": 5,

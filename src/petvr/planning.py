@@ -10,15 +10,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from petvr import methods, papers, similarity, training
 from petvr.config import Config
-from petvr.data import catalogue, datasets
-from petvr.data.frames import decode, preprocess, samplers
+from petvr.data import catalogue
 from petvr.data.manifest import available
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
@@ -28,26 +26,18 @@ from petvr.papers.plan import Implemented, Plan, expand
 from petvr.papers.table import Table
 from petvr.spec import Recipe, RunSpec
 
-CLIP_IMAGE = 224  # side of the pictures the public backbones read, in pixels
-
 
 def implemented(config: Config) -> Implemented:
     """What exists today, the options of the data sets, and the versions a result depends on."""
     return Implemented(
         methods=methods.NAMES(),
         similarities=similarity.NAMES(),
-        datasets=catalogue.names(config),
+        datasets=catalogue.dataset_names(config),
         method_version=methods.version,
         similarity_version=similarity.version,
-        parts={"training": training.VERSION, **frame_versions()},
+        parts={"training": training.VERSION, **catalogue.frame_versions()},
         options=catalogue.all_options(config),
     )
-
-
-def frame_versions() -> dict[str, int]:
-    """What the pixels of a frame store depend on besides the videos."""
-    parts = {"samplers": samplers, "decode": decode, "preprocess": preprocess}
-    return {f"frames/{name}": module.VERSION for name, module in parts.items()}
 
 
 def plan(config: Config, everything: bool = False) -> Plan:
@@ -103,8 +93,8 @@ def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
     cell = planned.cells.get(parts.cell)
     if cell is not None and cell.runs:
         return planned.runs[cell.runs[0]].model_copy(update={"seed": parts.seed})
-    if parts.dataset not in catalogue.names(config):
-        raise unknown("data set", parts.dataset, catalogue.names(config), run_id)
+    if parts.dataset not in catalogue.dataset_names(config):
+        raise unknown("data set", parts.dataset, catalogue.dataset_names(config), run_id)
     backbones = {*config.weights, *config.backbones.values()}
     if parts.backbone not in backbones:
         raise unknown("backbone", parts.backbone, backbones, run_id)
@@ -115,7 +105,7 @@ def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
     recipe, sources = papers.load(parts.paper).recipe(
         parts.dataset, parts.method, setting, config.recipe.model_dump(), variant, "the run's id"
     )
-    options = catalogue.options(config, parts.dataset)
+    options = catalogue.chosen_options(config, parts.dataset)
     return RunSpec(
         paper=parts.paper,
         dataset=parts.dataset,
@@ -132,59 +122,19 @@ def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
     )
 
 
-def image_size(backbone: str) -> int:
-    """Side in pixels of the pictures a backbone reads."""
-    if backbone == "tiny":
-        from petvr.world import IMAGE_SIZE
-
-        return IMAGE_SIZE
-    return CLIP_IMAGE
-
-
-def dataset(config: Config, name: str) -> datasets.Dataset:
-    """A data set where the configuration says that it lies, with its options. Nothing is read yet."""
-    return catalogue.load(config, name)
-
-
-def dataset_names(config: Config) -> list[str]:
-    """The data sets the configuration asks for, of those that exist."""
-    return [name for name in catalogue.names(config) if config.datasets == "all" or name in config.datasets]
-
-
-def verdict(config: Config, name: str) -> available.Verdict:
-    """Whether a data set is there, and if it cannot be had, why. A few file names are looked at, nothing is read."""
-    if name in config.custom_datasets:
-        return available.Verdict(
-            config.custom_datasets[name].captions.exists()
-        )  # a csv file that is named and absent is an error
-    folder = datasets.folder(name)
-    if config.world is not None:
-        if folder in config.world.sizes:
-            return available.Verdict(True)
-        return available.Verdict(False, "not in this world", f"world.sizes in the configuration has no {folder}")
-    if Layout(config.results).manifest(name).exists():
-        return available.Verdict(True)  # it was there once: the frames may have outlived the videos
-    return available.verdict(dataset(config, name), config.given(folder), state(config, name))
-
-
-def present(config: Config, name: str) -> bool:
-    """Whether its annotation files are there and its folder of videos holds anything."""
-    return available.present(dataset(config, name))
-
-
 def unavailable(config: Config, planned: Plan) -> dict[str, available.Verdict]:
     """The data sets of a plan that cannot be had; none where the configuration says that this must stop a run."""
     if config.unavailable == "stop":
         return {}
     names = dict.fromkeys(run.dataset for run in planned.runs.values())
-    found = {name: verdict(config, name) for name in names}
+    found = {name: catalogue.availability(config, name) for name in names}
     return {name: one for name, one in found.items() if one.reason}
 
 
 def undelivered(config: Config, planned: Plan) -> dict[str, available.Verdict]:
     """For people: also the data sets that are still waited for but could not be brought so far, and the reason why."""
     names = dict.fromkeys(run.dataset for run in planned.runs.values())
-    found = {name: verdict(config, name) for name in names}
+    found = {name: catalogue.availability(config, name) for name in names}
     return {n: replace(one, reason=one.reason or one.later) for n, one in found.items() if one.reason or one.later}
 
 
@@ -197,35 +147,6 @@ def not_run(config: Config, planned: Plan, lacking: Mapping[str, available.Verdi
         for id, run in planned.runs.items()
         if run.dataset in lacking and not layout.result(id).exists()
     }
-
-
-def state(config: Config, name: str) -> Path:
-    """Where downloads of a data set leave their marks, also if `paths` names another place for its files."""
-    return config.data / catalogue.folder(config, name)
-
-
-def lock(config: Config, name: str) -> Path:
-    """Where a data set's frozen state lies; it need not be there."""
-    return config.locks / f"{name}.json"
-
-
-def store(config: Config, run: RunSpec):
-    """The folder of the frame store a run reads."""
-    folder = catalogue.folder(config, run.dataset)
-    return Layout(config.results).frames(folder, run.recipe.sampler, run.recipe.frames, image_size(run.backbone))
-
-
-def frame_shards(config: Config, folder: str) -> int:
-    """In how many jobs a folder's videos are decoded: told by official or generated counts, never by files."""
-    if folder in config.frames.shards:
-        return config.frames.shards[folder]
-    counts = [0]  # of a user's own videos nobody knows before they are read
-    if config.world is not None:
-        counts += [sizes.train + sizes.test for name, sizes in config.world.sizes.items() if name == folder]
-    else:
-        classes = [datasets.dataset_class(name) for name in datasets.available() if datasets.folder(name) == folder]
-        counts += [sum(one.counts[split][0] for split in ("train", "test")) for one in classes]
-    return max(1, -(-max(counts) // config.frames.videos_per_shard))
 
 
 def table(planned: Plan, name: str) -> Table:

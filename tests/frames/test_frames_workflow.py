@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from petvr import config, planning
+from petvr import config
+from petvr.data import catalogue
 from petvr.data.frames.store import FrameStore
 
 ROOT = Path(__file__).parents[2]
@@ -26,13 +27,13 @@ STORE = "results/frames/msvd/uniform_mid-3f-64px"
 def test_how_many_shards_is_known_without_any_file(monkeypatch):
     monkeypatch.chdir(ROOT)
     real = config.load_config()
-    assert planning.frame_shards(real, "msrvtt") == 10  # 9k + 1k-A, the larger of the two data sets in the folder
-    assert planning.frame_shards(real, "msvd") == 2
-    assert planning.frame_shards(real, "unheard_of") == 1
-    few = real.model_copy(update={"frames": config.Frames(videos_per_shard=5000, shards={"mine": 7})})
-    assert [planning.frame_shards(few, name) for name in ("msrvtt", "mine")] == [2, 7]
+    assert catalogue.frame_shards(real, "msrvtt") == 10  # 9k + 1k-A, the larger of the two data sets in the folder
+    assert catalogue.frame_shards(real, "msvd") == 2
+    assert catalogue.frame_shards(real, "unheard_of") == 1
+    few = real.model_copy(update={"frames": config.FrameStores(videos_per_shard=5000, shards={"mine": 7})})
+    assert [catalogue.frame_shards(few, name) for name in ("msrvtt", "mine")] == [2, 7]
     demo = config.load_config(["demo"])
-    assert {planning.frame_shards(demo, name) for name in demo.world.sizes} == {1}, "the demo pays for no further job"
+    assert {catalogue.frame_shards(demo, name) for name in demo.world.sizes} == {1}, "the demo pays for no further job"
 
 
 @pytest.mark.slow

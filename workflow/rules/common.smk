@@ -63,39 +63,26 @@ def run_of(wildcards):
 
 def sharing(folder):
     """The data sets that lie in one folder: both MSR-VTT splits read one store of frames."""
-    return catalogue.sharing(CONFIG, folder)
+    return catalogue.datasets_in(CONFIG, folder)
 
 
 def frame_shards(wildcards):
     """The indexes a folder's store is joined from; none where one job decodes all of it."""
     w = wildcards
-    count = planning.frame_shards(CONFIG, w.folder)
+    count = catalogue.frame_shards(CONFIG, w.folder)
     store = LAYOUT.frames(w.folder, w.sampler, w.frames, w.size)
     places = [shards.folder(store, n, count) for n in range(1, count + 1)]
     return [place / "index.json" for place in places if count > 1]
 
 
 def annotations(wildcards):
-    """What a manifest depends on: the world's mark; else the annotation files, or the mark of the download that brings
-    them. What came by download stays with its mark, so that a second call asks for the same inputs as the first.
-    """
-    name = wildcards.dataset
-    dataset = catalogue.load(CONFIG, name)
-    if CONFIG.world is not None and name not in CONFIG.custom_datasets:
-        return [dataset.root / "world.json"]
-    mark = planning.state(CONFIG, name) / "download.done"
-    given = (
-        (True, True) if name in CONFIG.custom_datasets else CONFIG.given(dataset.folder)
-    )
-    fetched = not all(given) and (mark.exists() or not planning.present(CONFIG, name))
-    files = [file for file in dataset.annotation_files() if file.exists()]
-    return (files if given[0] or not fetched else []) + ([mark] if fetched else [])
+    return catalogue.manifest_inputs(CONFIG, wildcards.dataset)
 
 
 def needed(name):
     """Manifest and frames of a data set: the stores its runs in this configuration read."""
     runs = [run for run in PLAN.runs.values() if run.dataset == name]
-    stores = {planning.store(CONFIG, run) / "index.json" for run in runs}
+    stores = {catalogue.frame_store(CONFIG, run) / "index.json" for run in runs}
     return [LAYOUT.manifest(name), *sorted(stores)]
 
 
@@ -111,8 +98,10 @@ def figure_files(name):
 def lacking():
     """Data set -> verdict of those that no table waits for; announced where a person sees it."""
     found = planning.unavailable(CONFIG, PLAN)
-    names = planning.dataset_names(CONFIG)
-    if workflow.dryrun and not any(planning.verdict(CONFIG, n).there for n in names):
+    names = catalogue.chosen_datasets(CONFIG)
+    if workflow.dryrun and not any(
+        catalogue.availability(CONFIG, n).there for n in names
+    ):
         return {}
     if workflow.is_main_process:
         announce(found)
@@ -163,7 +152,7 @@ def standing_of(wildcards):
     names = sorted({PLAN.runs[run].dataset for run in view.runs})
     without = {PLAN.runs[run].dataset: reason for run, reason in not_run().items()}
     return [
-        f"{name} {without.get(name, '')} {lock.hash_of(planning.lock(CONFIG, name))}"
+        f"{name} {without.get(name, '')} {lock.hash_of(catalogue.lock_file(CONFIG, name))}"
         for name in names
     ]
 

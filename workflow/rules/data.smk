@@ -86,7 +86,7 @@ rule frames:
         mem_mb=lambda w, attempt: attempt * 8000,
         runtime=lambda w, attempt: attempt * (60 if frame_shards(w) else 720),
     params:
-        versions=planning.frame_versions(),
+        versions=catalogue.frame_versions(),
     shell:
         "python -m petvr frames {wildcards.folder} --sampler {wildcards.sampler} --frames {wildcards.frames}"
         " --size {wildcards.size} --workers {threads} > {log} 2>&1"
@@ -118,7 +118,7 @@ rule frames_shard:
         mem_mb=lambda w, attempt: attempt * 16000,
         runtime=lambda w, attempt: attempt * 240,
     params:
-        versions=planning.frame_versions(),
+        versions=catalogue.frame_versions(),
     shell:
         "python -m petvr frames {wildcards.folder} --sampler {wildcards.sampler} --frames {wildcards.frames}"
         " --size {wildcards.size} --workers {threads} --shard {wildcards.shard}/{wildcards.shards} > {log} 2>&1"
@@ -129,13 +129,13 @@ rule data_all:
     input:
         lambda w: [
             file
-            for name in planning.dataset_names(CONFIG)
+            for name in catalogue.chosen_datasets(CONFIG)
             if name not in lacking()
             for file in needed(name)
         ],
 
 
-for name in catalogue.names(CONFIG):
+for name in catalogue.dataset_names(CONFIG):
 
     rule:
         """Manifest and frames of one data set, asked for by name: nothing is left out, it fails where it must."""

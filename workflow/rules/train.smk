@@ -6,7 +6,7 @@ rule train:
     """Train and evaluate one run; checkpoints live in results/state, so that a killed job continues."""
     input:
         weights=lambda w: LAYOUT.weights(w.backbone) / "model.safetensors",
-        frames=lambda w: planning.store(CONFIG, run_of(w)) / "index.json",
+        frames=lambda w: catalogue.frame_store(CONFIG, run_of(w)) / "index.json",
         manifest=lambda w: LAYOUT.manifest(w.dataset),
     output:
         LAYOUT.result("{paper}/{dataset}/{backbone}/{method}/seed-{seed}"),

@@ -38,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> int:
     first, *rest = args.words
     action, names = (first, rest) if first in ACTIONS else ("check", args.words)
-    known = catalogue.names(config)
+    known = catalogue.dataset_names(config)
     for name in names:
         if name not in known:
             raise unknown("data set", name, known if action != "check" or rest else [*known, *ACTIONS])
@@ -63,11 +63,11 @@ def _check(name: str, config: Config, *, freeze: bool, accept: bool, checksum: b
     from petvr.data import manifest
     from petvr.data.manifest import available, files, lock
 
-    layout, path = Layout(config.results), planning.lock(config, name)
-    dataset = planning.dataset(config, name)
+    layout, path = Layout(config.results), catalogue.lock_file(config, name)
+    dataset = catalogue.open_dataset(config, name)
     _present(dataset)
     with manifest.watching(name) as step:
-        told = available.read_missing(planning.state(config, name))
+        told = available.read_missing(catalogue.download_folder(config, name))
         found = manifest.check(dataset, layout, path, told=told, checksum=checksum, step=step)
     for split, counts in found.summary.splits.items():
         print(f"{name} {split}: {manifest.line(split, counts, found.rows)}")
@@ -113,33 +113,32 @@ def _status(names: list[str], config: Config) -> None:
 
     plan = planning.plan(config)
     states = []
-    for name in names or planning.dataset_names(config):
+    for name in names or catalogue.chosen_datasets(config):
         with watching(name) as step:
             states.append(state(_asked(name, config, plan), step))
     report.show(states)
     for name in names:
-        report.sources(planning.dataset(config, name))
+        report.sources(catalogue.open_dataset(config, name))
 
 
 def _asked(name: str, config: Config, plan: Plan) -> Asked:
     from petvr.data.manifest.state import Asked
 
-    generated = config.world is not None and name not in config.custom_datasets
-    stores = {planning.store(config, run) for run in plan.runs.values() if run.dataset == name}
+    stores = {catalogue.frame_store(config, run) for run in plan.runs.values() if run.dataset == name}
     return Asked(
-        dataset=planning.dataset(config, name),
+        dataset=catalogue.open_dataset(config, name),
         layout=Layout(config.results),
-        lock=planning.lock(config, name),
-        download=planning.state(config, name),
-        given=(True, True) if name in config.custom_datasets else config.given(catalogue.folder(config, name)),
+        lock=catalogue.lock_file(config, name),
+        download=catalogue.download_folder(config, name),
+        given=catalogue.given_by_user(config, name),
         stores=sorted(stores),
-        verdict=planning.verdict(config, name),
-        make=f"snakemake --profile demo data_{name}" if generated else "",
+        verdict=catalogue.availability(config, name),
+        make=f"snakemake --profile demo data_{name}" if catalogue.is_generated(config, name) else "",
     )
 
 
 def _there(config: Config) -> list[str]:
-    found = [name for name in planning.dataset_names(config) if planning.present(config, name)]
+    found = [name for name in catalogue.chosen_datasets(config) if catalogue.is_present(config, name)]
     if not found:
         raise PetvrError(f"{config.data}: none of the data sets is there; see petvr data status")
     return found

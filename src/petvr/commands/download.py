@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     places = [
         Place(
             folder,
-            [catalogue.load(config, name) for name in catalogue.sharing(config, folder)],
+            [catalogue.open_dataset(config, name) for name in catalogue.datasets_in(config, folder)],
             config.folder(folder),
             config.videos(folder),
             config.data / folder,

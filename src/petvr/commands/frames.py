@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from petvr import planning
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.data.frames.samplers import SAMPLERS
@@ -16,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", help="the data set's folder: msrvtt, msvd, didemo")
     parser.add_argument("--sampler", required=True, help=", ".join(SAMPLERS))
     parser.add_argument("--frames", type=int, required=True, help="at most so many frames of a video")
-    parser.add_argument("--size", type=int, default=planning.CLIP_IMAGE, help="side of the pictures in pixels")
+    parser.add_argument("--size", type=int, default=catalogue.CLIP_IMAGE, help="side of the pictures in pixels")
     parser.add_argument("--workers", type=int, help="processes that decode (default: one per core)")
     parser.add_argument("--shard", metavar="I/N", help="only shard I of N (default: all of them, then their index)")
 
@@ -29,7 +28,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     items = _items(args.folder, config)
     out = Layout(config.results).frames(args.folder, args.sampler, args.frames, args.size)
 
-    shard, count = shards.parse(args.shard) if args.shard else (None, planning.frame_shards(config, args.folder))
+    shard, count = shards.parse(args.shard) if args.shard else (None, catalogue.frame_shards(config, args.folder))
     parts: dict[int, list] = {number: [] for number in range(1, count + 1)}
     for item in items:
         parts[shards.shard_of(item.video, count)].append(item)
@@ -65,12 +64,12 @@ def _items(folder: str, config: Config) -> list:
     """The videos of all data sets that lie in one folder, each once."""
     from petvr.data.frames.store import Item
 
-    names = catalogue.sharing(config, folder)
+    names = catalogue.datasets_in(config, folder)
     if not names:
-        raise unknown("folder", folder, {catalogue.folder(config, name) for name in catalogue.names(config)})
+        raise unknown("folder", folder, {catalogue.folder_of(config, name) for name in catalogue.dataset_names(config)})
     items: dict[str, Item] = {}
     for name in names:
-        dataset = catalogue.load(config, name)
+        dataset = catalogue.open_dataset(config, name)
         for split in ("train", "test"):
             for video in dataset.split(split).videos:
                 items[video] = Item(video, dataset.video_file(video), dataset.window(video))

@@ -12,6 +12,7 @@ from typing import Any
 
 from petvr import planning
 from petvr.config import Config
+from petvr.data import catalogue
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import Result
@@ -54,8 +55,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
     opened_run = opened.open_run(
         folder,
         weights=layout.weights(spec.backbone),
-        store=planning.store(config, spec),
-        dataset=planning.dataset(config, spec.dataset),
+        store=catalogue.frame_store(config, spec),
+        dataset=catalogue.open_dataset(config, spec.dataset),
         device=None if config.device == "auto" else config.device,
         threads=args.threads,
         code=code,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from petvr import planning
 from petvr.config import Config
+from petvr.data import catalogue
 from petvr.data.manifest import lock
 from petvr.data.manifest.available import Verdict
 from petvr.errors import PetvrError
@@ -74,7 +75,7 @@ def measured_tables(
     profile = "--profile demo" if config.world else "--cores all"
     lacking = planning.undelivered(config, plan)
     not_run = planning.not_run(config, plan, lacking)
-    locks = {name: lock.hash_of(planning.lock(config, name)) for name in planning.dataset_names(config)}
+    locks = {name: lock.hash_of(catalogue.lock_file(config, name)) for name in catalogue.chosen_datasets(config)}
     for name in names:
         chosen = None if rule == "paper" else rule
         try:

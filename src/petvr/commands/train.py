@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from petvr import atomic, planning
 from petvr.config import Config
+from petvr.data import catalogue
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 
@@ -36,11 +37,11 @@ def run(args: argparse.Namespace, config: Config) -> int:
     try:
         options = TrainOptions(
             weights=layout.weights(spec.backbone),
-            store=planning.store(config, spec),
-            dataset=planning.dataset(config, spec.dataset),
+            store=catalogue.frame_store(config, spec),
+            dataset=catalogue.open_dataset(config, spec.dataset),
             out=layout.run(spec),
             state=layout.state(spec),
-            world="synthetic" if config.world and spec.dataset not in config.custom_datasets else "real",
+            world="synthetic" if catalogue.is_generated(config, spec.dataset) else "real",
             missing=config.missing,
             checked=_dataset_check(config, layout, spec.dataset),
             device=None if config.device == "auto" else config.device,
@@ -66,7 +67,7 @@ def _dataset_check(config: Config, layout: Layout, name: str) -> DatasetCheck:
     from petvr.data.manifest import files, identity, lock
     from petvr.training.data import DatasetCheck
 
-    path = planning.lock(config, name)
+    path = catalogue.lock_file(config, name)
     manifest, frozen = files.read(layout, name), lock.read(path)
     if frozen is not None and manifest is None:
         raise PetvrError(f"{path}: {name} is frozen, but was not compared with it here: petvr data check {name}")
