@@ -44,8 +44,8 @@ check: $(STAMP) ## ruff, snakefmt, snakemake --lint
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-docs: $(STAMP) ## write docs/methods.md anew from the code
-	$(BIN)/petvr docs methods
+docs: $(STAMP) ## write docs/methods.md and docs/papers.md anew from the code
+	$(BIN)/petvr docs
 
 mlflow: $(STAMP) ## open MLflow on loopback (CONFIG=demo shows the demo's runs)
 	$(BIN)/petvr $(if $(CONFIG),-c $(CONFIG)) mlflow

@@ -39,7 +39,7 @@ FOR_THE_WORKFLOW = {
     "index": "build the page that links all tables",
     "figure": "draw a table's figures",
     "track": "bring results into MLflow",
-    "docs": "write docs/methods.md anew from the code and the tables",
+    "docs": "write docs/methods.md and docs/papers.md anew from the code and the tables",
 }
 
 

@@ -91,7 +91,8 @@ def table_files(name):
 
 
 def figure_files(name):
-    return [LAYOUT.figures / f"{name}.{kind}.svg" for kind in ("scatter", "curves")]
+    kinds = PLAN.tables[name].figures
+    return [LAYOUT.figures / f"{name}.{kind}.svg" for kind in kinds]
 
 
 @functools.cache

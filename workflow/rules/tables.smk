@@ -9,6 +9,7 @@ localrules:
     tables_now,
     index,
     figure,
+    figure_costs,
     track,
 
 
@@ -89,7 +90,27 @@ rule figure:
     conda:
         ENVIRONMENT
     shell:
-        "python -m petvr figure {wildcards.paper}/{wildcards.table} > {log} 2>&1"
+        "python -m petvr figure {wildcards.paper}/{wildcards.table} --kind scatter --kind curves > {log} 2>&1"
+
+
+rule figure_costs:
+    """R@1 against time and memory, for the tables whose `figures` name it."""
+    input:
+        results_of,
+    output:
+        report(
+            LAYOUT.figures / "{paper}" / "{table}.costs.svg",
+            caption="../report/costs.rst",
+            category="Figures",
+            subcategory="{paper}",
+            labels={"table": "{table}", "figure": "R@1 and costs"},
+        ),
+    log:
+        LAYOUT.results / "logs" / "tables" / "figure-costs-{paper}-{table}.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m petvr figure {wildcards.paper}/{wildcards.table} --kind costs > {log} 2>&1"
 
 
 rule track:

@@ -1,24 +1,37 @@
-"""`petvr docs methods`: write docs/methods.md anew from the code."""
+"""`petvr docs`: write docs/methods.md and docs/papers.md anew from the code."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from petvr import atomic
 from petvr.config import Config
 
-PAGES = ("methods",)
+
+def _methods_page() -> str:
+    from petvr.report.docs import page
+
+    return page.methods_page()
+
+
+def _papers_page() -> str:
+    from petvr.report.docs import papers_page
+
+    return papers_page.papers_page()
+
+
+PAGES: dict[str, Callable[[], str]] = {"methods": _methods_page, "papers": _papers_page}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("page", nargs="?", choices=PAGES, default="methods", help="default: methods")
+    parser.add_argument("page", nargs="?", choices=PAGES, help="default: all")
     parser.add_argument("--out", type=Path, default=Path("docs"), metavar="FOLDER", help="default: docs")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    from petvr.report.docs import page
-
-    path = args.out / f"{args.page}.md"
-    atomic.write_text(path, page.methods_page())
-    print(path)
+    for name in [args.page] if args.page else PAGES:
+        path = args.out / f"{name}.md"
+        atomic.write_text(path, PAGES[name]())
+        print(path)

@@ -15,7 +15,12 @@ KINDS = ("scatter", "curves", "costs")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", nargs="+", help="e.g. vop/table_3")
-    parser.add_argument("--kind", action="append", choices=KINDS, help="default: scatter and curves")
+    parser.add_argument(
+        "--kind",
+        action="append",
+        choices=KINDS,
+        help="default: as tables.yaml says",
+    )
     parser.add_argument("--costs", metavar="FILE", help="what petvr costs --format csv wrote, for --kind costs")
     parser.add_argument("--format", choices=("svg", "png", "pdf"), default="svg")
 
@@ -23,10 +28,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> None:
     from petvr.report import figures
 
-    kinds = args.kind or (("costs",) if args.costs else KINDS[:2])
     plan = planning.plan(config)
     for table in measured_tables(config, plan, args.table):
         if isinstance(table, PetvrError):
             raise table
+        kinds = args.kind or (("costs",) if args.costs else table.planned.figures)
         for path in figures.write_figures(table, Layout(config.results).figures, kinds, args.format, args.costs):
             print(path)

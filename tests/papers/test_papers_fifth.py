@@ -1,0 +1,150 @@
+"""A fifth paper is a folder: nothing else names it; and a broken folder harms no other."""
+
+import csv
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+# the smallest run there is: one method, one epoch, a world of a few videos
+MICRO = {
+    "papers": ["fifth"],
+    "tables": ["fifth/table_3"],
+    "methods": ["bias"],
+    "seeds": [0],
+    "recipe": {"default": {"epochs": 1, "batch": 8, "frames": 3, "words": 24}},
+    "world": {"sizes": {"msrvtt": {"train": 8, "val": 2, "test": 6}}, "tiny_clip": {"steps": 4, "batch": 16}},
+    "results": "results",
+    "data": "data",
+}
+
+
+class Copy:
+    """The sources in a folder of their own, with `vop` a second time under the name `fifth`."""
+
+    def __init__(self, folder):
+        self.folder, self.papers = folder, folder / "src" / "petvr" / "papers"
+        for name in ("Snakefile", "config.yaml"):
+            shutil.copy(ROOT / name, folder / name)
+        for name in ("workflow", "src", "envs"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copytree(self.papers / "vop", self.papers / "fifth")
+        self.edit("recipe.yaml", "short_title: VoP", "short_title: Fifth")
+        (folder / "micro.yaml").write_text(yaml.safe_dump(MICRO))
+
+    def edit(self, file, old, new, paper="fifth"):
+        path = self.papers / paper / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def call(self, *arguments, module="petvr"):
+        environment = {key: value for key, value in os.environ.items() if key != "PETVR_CONFIG"}
+        environment |= {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=environment)
+
+    def petvr(self, *arguments):
+        done = self.call(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    return Copy(tmp_path_factory.mktemp("copy"))
+
+
+@pytest.fixture
+def own_copy(tmp_path):
+    return Copy(tmp_path)
+
+
+def test_its_runs_are_planned(copy):
+    cells = list(csv.DictReader(io.StringIO(copy.petvr("cells"))))
+    mine = {cell["id"].removeprefix("fifth/") for cell in cells if cell["paper"] == "fifth"}
+    assert mine == {
+        cell["id"].removeprefix("vop/")
+        for cell in cells
+        if cell["paper"] == "vop" and any(table.startswith("vop/") for table in cell["tables"].split())
+    }
+    assert "fifth/table_6" in copy.petvr("plan")
+
+
+def test_its_parameters_are_counted_as_it_counts(copy):
+    lines = list(csv.DictReader(io.StringIO(copy.petvr("params", "--format", "csv"))))
+    by_paper = {
+        name: [{key: value for key, value in line.items() if key != "paper"} for line in lines if line["paper"] == name]
+        for name in ("vop", "fifth")
+    }
+    assert by_paper["fifth"] == by_paper["vop"] and len(by_paper["fifth"]) > 100
+
+
+def test_its_tables_figures_and_pages_are_made(copy):
+    assert "fifth/table_3.md" in copy.petvr("table", "fifth/table_3")
+    text = (copy.folder / "results" / "tables" / "fifth" / "table_3.md").read_text(encoding="utf-8")
+    assert text.startswith("### Fifth, table 3: ") and "| ↳ paper | 119.8 |" in text
+    assert len(copy.petvr("figure", "fifth/table_3").splitlines()) == 2
+    copy.petvr("docs", "papers")
+    assert "| `fifth` | VoP: " in (copy.folder / "docs" / "papers.md").read_text(encoding="utf-8")
+
+
+def test_its_methods_page_names_it(copy):
+    copy.petvr("docs", "methods")
+    section = (copy.folder / "docs" / "methods.md").read_text(encoding="utf-8").split("\n## vop_c\n")[1]
+    assert "fifth 2, 3, 4, 5, 6" in section.split("\n## ")[0]
+
+
+@pytest.mark.slow
+def test_one_of_its_runs_is_made_and_fills_its_table(copy):
+    done = copy.call(
+        "--configfile", "workflow/demo.yaml", "micro.yaml", "--cores", "2", "--quiet", "rules", "--",
+        "results/tables/fifth/table_3.md", module="snakemake",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (copy.folder / "results" / "tables" / "fifth" / "table_3.md").read_text(encoding="utf-8")
+    (row,) = [line for line in text.splitlines() if line.startswith("| Bias |")]
+    assert row.endswith("| n=1 |") and "synthetic world" in text
+
+
+DAMAGE = {  # what is done to the folder -> what is told of it, with the file
+    "recipe": (lambda copy: copy.edit("recipe.yaml", "epochs: {value: 5", "epochs: {value: five"), "base: epochs"),
+    "rule": (lambda copy: copy.edit("recipe.yaml", "when: {method: [full]}", "wenn: {method: [full]}"), "'when'"),
+    "table": (lambda copy: copy.edit("tables.yaml", "columns: *t2v", "colums: *t2v"), "'columns'"),
+    "metric": (lambda copy: copy.edit("tables.yaml", "t2v: R@1 R@5", "t2v: R@1 R@6"), "unknown metric 'R@6'"),
+    "row": (lambda copy: copy.edit("tables.yaml", "method: vop_f+vop_c}", "paper: vopp, method: vop_c}"), "'vopp'"),
+    "number": (lambda copy: copy.edit("printed.csv", ",40.5,,40.5,", ",4O.5,,40.5,"), "line 4"),
+    "file": (lambda copy: (copy.papers / "fifth" / "tables.yaml").unlink(), "no tables.yaml"),
+    "empty": (lambda copy: shutil.rmtree(copy.papers / "fifth") or (copy.papers / "fifth").mkdir(), "no recipe.yaml"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_broken_folder_is_told_once_and_the_others_go_on(own_copy, kind):
+    damage, what = DAMAGE[kind]
+    damage(own_copy)
+    done = own_copy.call("plan")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("petvr: warning: paper fifth is left out: ") and "fifth" in line and what in line
+    assert "vop/table_3" in done.stdout and "fifth" not in done.stdout
+    for asked in ({"papers": ["fifth"]}, {"tables": ["fifth/table_3"]}):
+        (own_copy.folder / "asked.yaml").write_text(yaml.safe_dump(asked))
+        alone = own_copy.call("-c", "asked.yaml", "plan")
+        assert alone.returncode == 2 and what in alone.stderr.splitlines()[-1], alone.stderr
+
+
+def test_rows_that_are_trained_by_a_broken_papers_recipe_say_so(own_copy):
+    own_copy.edit("recipe.yaml", "epochs: {value: 5", "epochs: {value: five", paper="vop")
+    done = own_copy.call("table", "rap/table_2")
+    assert done.returncode == 0, done.stderr
+    text = (own_copy.folder / "results" / "tables" / "rap" / "table_2.md").read_text(encoding="utf-8")
+    (row,) = [line for line in text.splitlines() if line.startswith("| VoP^P |")]
+    assert "recipe cannot be read: vop" in row
+    assert own_copy.call("params").returncode == 0
