@@ -179,8 +179,8 @@ def tell_failures(logs):
 
 
 def closest(path):
-    """The nearest folder above a path that exists, below the folder of all runs."""
-    found = next(
-        folder for folder in path.parents if folder.exists() or folder == LAYOUT.runs
+    """The nearest folder above a path that exists, at most results: all that a table has that was made by hand before any run."""
+    folder = next(
+        folder for folder in path.parents if folder.exists() or folder == LAYOUT.results
     )
-    return found if found.exists() else None
+    return folder if folder.exists() else None
