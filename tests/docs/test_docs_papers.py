@@ -39,12 +39,13 @@ def test_every_key_in_use_is_on_the_page(fresh):
     """Keys of all four folders, at any depth below tables and rules, that are not names of the paper's own."""
     used = set()
     for name in papers.NAMES:
-        for file in ("recipe.yaml", "tables.yaml"):
+        for file in ("recipe.yaml", "tables.yaml", "claims.yaml"):
             data = yaml.safe_load((papers.load(name).folder / file).read_text(encoding="utf-8"))
             used.update(data)
             for table in data.get("tables", {}).values():
                 used.update(table)
                 used.update(key for row in table["rows"] for key in row)
+            used.update(key for claim in data.get("claims", []) for key in claim)
     assert len(used) > 25 and {key for key in used if f"| `{key}` |" not in fresh} == set()
 
 

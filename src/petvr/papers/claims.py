@@ -1,19 +1,11 @@
-"""claims.yaml: what a paper says in words about its numbers, each claim with the rows it is about.
-
-kind        what is claimed
-difference  row a is better than row b by `size`, or better at all where no size is printed
-margin      row a is better than the best of `others` by `size`
-best        row a is better than every one of `others`
-parameters  a trains `size` times (or less than `below` times) what b trains, or has (`of: total`)
-memory, time  the same of a training's peak memory or duration
-"""
+"""claims.yaml: what a paper says in words about its numbers, each claim with the rows it is about."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from petvr.errors import PetvrError, unknown
 from petvr.papers import schema
@@ -34,21 +26,26 @@ class RowReference(NamedTuple):
 
 
 class Claim(BaseModel):
+    """What the paper says of its numbers, with the rows it is about."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str
-    quote: str  # a few of the paper's words
-    where: str  # section or table
-    kind: Literal["difference", "margin", "best", "parameters", "memory", "time"]
-    a: str
-    b: str = ""
-    others: list[str] = []
-    dataset: str
-    metric: str = ""  # "t2v R@1"
-    size: float | None = None  # points, or the ratio of a to b
-    below: float | None = None
-    of: Literal["trainable", "total"] = "trainable"  # b's parameters that count
-    note: str = ""
+    id: str = Field(description="unique in the paper")
+    quote: str = Field(description="a few of the paper's words")
+    where: str = Field(description="section or table")
+    kind: Literal["difference", "margin", "best", "parameters", "memory", "time"] = Field(
+        description="difference: a beats b by `size`, or at all; margin: a beats the best of `others` by `size`; best: "
+        "a beats each of `others`; parameters, memory, time: a has `size` times, or less than `below` times, what b has"
+    )
+    a: str = Field(description="the row it is about: `table_4/Ours`, or `table_4/Ours @ epoch 5`")
+    b: str = Field(default="", description="the row it is compared with")
+    others: list[str] = Field(default=[], description="the rows it is compared with")
+    dataset: str = Field(description="of both rows")
+    metric: str = Field(default="", description="of a difference, a margin or a best: `t2v R@1`")
+    size: float | None = Field(default=None, description="points, or the ratio of a to b")
+    below: float | None = Field(default=None, description="what the ratio stays below")
+    of: Literal["trainable", "total"] = Field(default="trainable", description="b's parameters that count")
+    note: str = Field(default="", description="what a reader must know of it")
 
     @model_validator(mode="after")
     def _complete(self) -> Claim:
@@ -73,8 +70,11 @@ class Claim(BaseModel):
 
 
 class ClaimsFile(BaseModel):
+    """claims.yaml: what the paper says in words about its numbers."""
+
     model_config = ConfigDict(extra="forbid")
-    claims: list[Claim]
+
+    claims: list[Claim] = Field(description="in the order of the paper")
 
 
 def row_reference(text: str) -> RowReference:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from petvr import papers
 from petvr.papers import schema
+from petvr.papers.claims import Claim, ClaimsFile
 from petvr.papers.printed import PRINTED_COLUMNS
 from petvr.papers.table import COSTS, METRICS
 from petvr.spec import Origin, Recipe
@@ -36,7 +37,8 @@ The paper is then left out, and the others go on; only where no other is asked f
    rows that several tables share are YAML anchors under `blocks`.
 3. `printed.csv`: one line for every number. `petvr table` shows it beside ours, and a test finds numbers without a
    place in a table and places without a number.
-4. `open.md`: what the paper does not say.
+4. `claims.yaml`: what the paper says about its numbers; `claims: []` where nothing is taken from it.
+5. `open.md`: what the paper does not say.
 
 `petvr plan` then counts its runs, `petvr params` compares its printed parameters (why no count meets one stands under
 `counting.remarks`), `petvr table {example}/table_1 --show` prints a table before anything has run, and a run's id is
@@ -87,6 +89,8 @@ MODELS: dict[type[BaseModel], str] = {  # in the order of the page
     schema.OptionalSpec: "optional cell",
     schema.CellSpec: "cell",
     schema.Copied: "copied values",
+    ClaimsFile: "claims.yaml",
+    Claim: "claim",
 }
 NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "null", Any: "any"}
 
