@@ -4,8 +4,8 @@ import threading
 import pytest
 from rogue import Rogue
 
-from petvr.data.download.lock import Lock
-from petvr.data.download.patience import Patience
+from petvr.data.download.lock import DownloadLock
+from petvr.data.download.retry import RetryPolicy
 from petvr.data.download.web import Web
 
 
@@ -32,20 +32,20 @@ def pauses():
 
 
 @pytest.fixture
-def patience(pauses):
-    return Patience(tries=4, sleep=pauses.append, connect=5, read=5)
+def retry(pauses):
+    return RetryPolicy(tries=4, sleep=pauses.append, connect=5, read=5)
 
 
 @pytest.fixture
-def web(patience):
-    running = Web(patience)
+def web(retry):
+    running = Web(retry)
     yield running
     running.close()
 
 
 @pytest.fixture
 def lock(tmp_path):
-    return Lock(tmp_path / "download.lock.json")
+    return DownloadLock(tmp_path / "download.lock.json")
 
 
 @pytest.fixture

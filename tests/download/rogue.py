@@ -88,8 +88,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_header("Connection", "close")
         self.end_headers()
-        for place in range(0, len(body[:cut]), 4096) if drip else [0]:
-            self.wfile.write(body[:cut][place : place + 4096] if drip else body[:cut])
+        for start_at in range(0, len(body[:cut]), 4096) if drip else [0]:
+            self.wfile.write(body[:cut][start_at : start_at + 4096] if drip else body[:cut])
             time.sleep(drip)
         if cut is not None or not file.length:
             self.close_connection = True

@@ -5,7 +5,7 @@ import tarfile
 import zipfile
 
 from petvr.data.download.archives import Unpacking, is_video
-from petvr.data.download.failures import Refused
+from petvr.data.download.failures import MirrorFailed
 from petvr.data.download.untar import untar
 from petvr.data.download.unzip import unzip
 
@@ -37,7 +37,7 @@ def attempt(kind, data, folder):
     (folder / "archive").write_bytes(data)
     try:
         unzip(folder / "archive", order) if kind == "zip" else untar([folder / "archive"], order)
-    except Refused:
+    except MirrorFailed:
         assert not list((folder / "target").iterdir())
         return None
     return {path.name: path.read_bytes() for path in (folder / "target").iterdir()}

@@ -168,10 +168,10 @@ def test_a_damaged_byte_is_refused_or_changes_nothing(name):
     places = drawn.sample(places, min(len(places), 150))
     if name not in TARS:
         places += drawn.sample(range(len(data)), 20)
-    for place in places:
+    for at in places:
         broken = bytearray(data)
-        broken[place] ^= drawn.randrange(1, 256)
-        assert outcome(name, bytes(broken)) in (None, WANTED), place
+        broken[at] ^= drawn.randrange(1, 256)
+        assert outcome(name, bytes(broken)) in (None, WANTED), at
 
 
 def header(kind, size):
@@ -237,11 +237,11 @@ def test_a_zip_that_lists_more_members_than_it_has_is_refused(count):
     assert outcome("zip", bytes(data)) is None
 
 
-@pytest.mark.parametrize("place", [1 << 31, 1 << 63, (1 << 64) - 1])
-def test_a_zip_whose_end_points_outside_the_file_is_refused(place):
+@pytest.mark.parametrize("offset", [1 << 31, 1 << 63, (1 << 64) - 1])
+def test_a_zip_whose_end_points_outside_the_file_is_refused(offset):
     for mark, at in ((b"PK\6\6", 48), (b"PK\6\7", 8)):
         data = bytearray(with_64_bit_end(zip_of()))
-        struct.pack_into("<Q", data, data.rindex(mark) + at, place)
+        struct.pack_into("<Q", data, data.rindex(mark) + at, offset)
         assert outcome("zip", bytes(data)) is None
 
 

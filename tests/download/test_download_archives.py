@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_archives import CLIPS, WANTED, attempt, tarred, zipped
 
-from petvr.data.download.archives import Limits, Unpacking, is_video
-from petvr.data.download.failures import Full, Refused
+from petvr.data.download.archives import Unpacking, UnpackLimits, is_video
+from petvr.data.download.failures import DiskFull, MirrorFailed
 from petvr.data.download.untar import untar
 from petvr.data.download.unzip import unzip
 
@@ -24,7 +24,7 @@ def unpack(tmp_path):
 
     def act(data, kind, parts=1, wanted=is_video, **limits):
         target = tmp_path / "outer" / "target"
-        order = Unpacking("http://x/a", target, tmp_path / "outer" / "staging", wanted, Limits(**limits))
+        order = Unpacking("http://x/a", target, tmp_path / "outer" / "staging", wanted, UnpackLimits(**limits))
         files = []
         step = len(data) // parts + 1
         for number in range(parts):
@@ -66,7 +66,7 @@ ESCAPES = ["../video0.mp4", "a/../../video0.mp4", "/etc/video0.mp4", "a\\..\\vid
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_names_that_lead_out_are_refused(unpack, tmp_path, kind, name):
     members = [("video1.mp4", b"good"), (name, b"bad")]
-    with pytest.raises(Refused, match=r"http://x/a: member .*(leads out|not safe).*; nothing of it was used"):
+    with pytest.raises(MirrorFailed, match=r"http://x/a: member .*(leads out|not safe).*; nothing of it was used"):
         unpack(zipped(members) if kind == "zip" else tarred(members), kind)
     assert not list((tmp_path / "outer" / "target").iterdir()) and outside(tmp_path / "outer" / "target") == []
 
@@ -82,7 +82,7 @@ KINDS = [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tar
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_links_and_devices_are_refused_in_tars(unpack, tmp_path, kind):
-    with pytest.raises(Refused, match="a link, a device or a file with holes"):
+    with pytest.raises(MirrorFailed, match="a link, a device or a file with holes"):
         unpack(tarred([("video1.mp4", b"good"), (special(kind), b"")]), "tar")
     assert not list((tmp_path / "outer" / "target").iterdir())
 
@@ -91,7 +91,7 @@ def test_links_and_devices_are_refused_in_tars(unpack, tmp_path, kind):
 def test_links_and_devices_are_refused_in_zips(unpack, mode):
     info = zipfile.ZipInfo("link.mp4")
     info.external_attr = mode << 16
-    with pytest.raises(Refused, match="a link or a device"):
+    with pytest.raises(MirrorFailed, match="a link or a device"):
         unpack(zipped([(info, b"/etc/passwd")]), "zip")
 
 
@@ -102,7 +102,7 @@ def test_links_and_devices_are_refused_in_zips(unpack, mode):
 )
 def test_duplicates_are_refused(unpack, kind, names):
     members = [(name, b"x") for name in names]
-    with pytest.raises(Refused, match=r"twice|two files named"):
+    with pytest.raises(MirrorFailed, match=r"twice|two files named"):
         unpack(zipped(members) if kind == "zip" else tarred(members), kind)
 
 
@@ -110,7 +110,7 @@ def test_duplicates_are_refused(unpack, kind, names):
 def test_bombs_are_refused_before_they_are_written(unpack, tmp_path, kind):
     bomb = {"v.mp4": bytes(40_000_000)}
     data = zipped(bomb) if kind == "zip" else tarred(bomb, "w:gz")
-    with pytest.raises(Refused, match=r"[\d,]+ bytes would become 40,"):
+    with pytest.raises(MirrorFailed, match=r"[\d,]+ bytes would become 40,"):
         unpack(data, kind, free_ratio=1_000_000)
     assert sum(path.stat().st_size for path in (tmp_path / "outer").rglob("*") if path.is_file()) == 0
 
@@ -118,7 +118,7 @@ def test_bombs_are_refused_before_they_are_written(unpack, tmp_path, kind):
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_too_many_members_are_refused(unpack, kind):
     members = {f"{number}.mp4": b"x" for number in range(30)}
-    with pytest.raises(Refused, match="more than 29 members"):
+    with pytest.raises(MirrorFailed, match="more than 29 members"):
         unpack(zipped(members) if kind == "zip" else tarred(members), kind, members=29)
 
 
@@ -126,27 +126,27 @@ def test_a_zip_whose_sizes_lie_is_refused(unpack):
     data = bytearray(zipped({"v.mp4": b"x" * 5_000}))
     table = data.rindex(b"PK\x01\x02")
     data[table + 24 : table + 28] = struct.pack("<I", 4_000)
-    with pytest.raises(Refused, match=r"damaged|declares|cut off"):
+    with pytest.raises(MirrorFailed, match=r"damaged|declares|cut off"):
         unpack(bytes(data), "zip")
 
 
 def test_an_encrypted_zip_is_refused(unpack):
     data = bytearray(zipped({"v.mp4": b"x"}))
-    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        data[data.index(mark) + place] |= 1
-    with pytest.raises(Refused, match="encrypted"):
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + offset] |= 1
+    with pytest.raises(MirrorFailed, match="encrypted"):
         unpack(bytes(data), "zip")
 
 
 def test_no_room_is_told_before_writing(unpack, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 4_900})())
     for kind, data in (("zip", zipped(CLIPS)), ("tar", tarred(CLIPS))):
-        with pytest.raises(Full, match="are free"):
+        with pytest.raises(DiskFull, match="are free"):
             unpack(data, kind, spare=0)
 
 
 def test_an_archive_without_anything_wanted_is_refused(unpack):
-    with pytest.raises(Refused, match="nothing that is wanted among 1 files"):
+    with pytest.raises(MirrorFailed, match="nothing that is wanted among 1 files"):
         unpack(zipped({"README.md": b"text"}), "zip")
 
 

@@ -68,8 +68,8 @@ def test_a_whole_set_and_then_nothing_more_to_do(petvr, msvd, server, tmp_path):
     }
     asked = len(server.seen)
     code, out = petvr("msvd", "--record")
-    assert code == 0 and "msvd: brought: " in out and len(server.seen) == asked
-    assert "videos: brought" in petvr("--list", "msvd")[1]
+    assert code == 0 and "msvd: downloaded: " in out and len(server.seen) == asked
+    assert "videos: downloaded" in petvr("--list", "msvd")[1]
 
 
 def test_where_the_users_files_are_nothing_is_downloaded(petvr, msvd, server, tmp_path):
@@ -81,7 +81,7 @@ def test_where_the_users_files_are_nothing_is_downloaded(petvr, msvd, server, tm
     for name, data in CLIPS.items():
         (mine / "videos" / Path(name).name).write_bytes(data)
     code, out = petvr("msvd", "--record", paths={"msvd": str(mine)})
-    assert code == 0 and "msvd: given: train_list.txt" in out and server.seen == []
+    assert code == 0 and "msvd: provided by you: train_list.txt" in out and server.seen == []
     code, out = petvr("msvd", "--record", paths={"msvd": {"videos": str(mine / "videos")}})
     assert code == 0 and {one.path for one in server.seen} == {f"/{name}" for name in FILES}
     code, out = petvr("msvd", paths={"msvd": str(tmp_path / "wrong")})
@@ -91,7 +91,7 @@ def test_where_the_users_files_are_nothing_is_downloaded(petvr, msvd, server, tm
 def test_the_workflow_goes_on_with_what_is_there_unless_strict(petvr, msvd, server, tmp_path):
     msvd(clips=dict(list(CLIPS.items())[:2]))
     code, out = petvr("msvd", "--record")
-    assert code == 0 and "1 videos are gone for good" in out
+    assert code == 0 and "1 videos removed" in out
     del server.files["/v.zip"]
     (tmp_path / "data" / "msvd" / "download.lock.json").unlink()
     for arguments, overlay, expected in (
@@ -112,7 +112,7 @@ def test_a_password_is_in_no_output_and_no_file(petvr, msvd, server, monkeypatch
     caplog.set_level("DEBUG")
     msvd(login=("someone", PASSWORD))
     code, out = petvr("msvd")
-    assert code == 1 and "msvd: gated: " in out and "MSVD_USER" in out and server.seen == []
+    assert code == 1 and "msvd: needs a login or licence: " in out and "MSVD_USER" in out and server.seen == []
     monkeypatch.setenv("MSVD_USER", "someone")
     for password, expected in ((PASSWORD + "-wrong", 1), (PASSWORD, 0)):
         monkeypatch.setenv("MSVD_PASSWORD", password)

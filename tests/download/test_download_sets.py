@@ -14,23 +14,27 @@ from small_set import CLIPS, LIST, NAMES, small
 from test_download_archives import tarred, zipped
 
 from petvr.data.datasets.source import Login, Mirror, Source
-from petvr.data.download.bring import Wishes, bring
-from petvr.data.download.place import Place, look
+from petvr.data.datasets.video_state import VideoState
+from petvr.data.download.dataset_folder import DatasetFolder, inspect_source
+from petvr.data.download.session import DownloadOptions, DownloadSession
+from petvr.data.download.sources import download_sources
 from petvr.errors import PetvrError
 
 LOGIN = Login("127.0.0.1", "SMALL_USER", "SMALL_PASSWORD")
 
 
 @pytest.fixture
-def call(tmp_path, patience):
-    """`petvr download` on the small set with these sources; returns {key: State} and keeps the place."""
+def call(tmp_path, retry):
+    """`petvr download` on the small set with these sources; returns {key: SourceReport} and keeps the folder."""
 
-    def act(*sources, given=(False, False), root=None, videos=None, **wishes):
+    def act(*sources, given=(False, False), root=None, videos=None, **options):
         state = tmp_path / "data" / "small"
         root = root or state
         dataset = small(root, sources, videos)
-        act.place = Place("small", [dataset], root, dataset.videos, state, given)
-        return {one.key: one for one in bring(act.place, Wishes(**wishes), patience)}
+        act.folder = DatasetFolder("small", [dataset], root, dataset.videos, state, given)
+        return {
+            one.key: one for one in download_sources(DownloadSession(act.folder, DownloadOptions(**options), retry))
+        }
 
     return act
 
@@ -46,8 +50,8 @@ def state(tmp_path):
     return lambda name: json.loads((tmp_path / "data" / "small" / name).read_text())
 
 
-def there(place):
-    return {path.name: path.read_bytes() for path in place.videos.iterdir()}
+def there(folder):
+    return {path.name: path.read_bytes() for path in folder.videos.iterdir()}
 
 
 def statuses(states):
@@ -67,11 +71,11 @@ def test_annotations_and_an_archive_of_videos(server, call, annotations, state, 
         mirror = Mirror(server.put("/v", data), kind)
     states = call(annotations, Source("videos", "videos", (mirror,)), archives="keep" if keep else "delete")
     assert statuses(states) == {"list.txt": "brought", "videos": "brought"}
-    assert there(call.place) == CLIPS
+    assert there(call.folder) == CLIPS
     mark = state("download.json")
     assert mark["complete"] and [one["mirror"] for one in mark["sources"]] == [annotations.mirrors[0].url, mirror.url]
     assert state("download.lock.json")["videos"]["videos"]["complete"] is True
-    kept = list((call.place.state / "archives").iterdir()) if keep else []
+    kept = list((call.folder.state / "archives").iterdir()) if keep else []
     assert b"".join(path.read_bytes() for path in sorted(kept)) == (data if keep else b"")
     asked = len(server.seen)
     again = call(annotations, Source("videos", "videos", (mirror,)))
@@ -93,8 +97,8 @@ def test_the_next_mirror_is_asked_and_only_then(server, call, annotations):
     )
     states = call(annotations, Source("videos", "videos", mirrors))
     assert states["videos"].status == "brought" and states["videos"].mirror == mirrors[6].url
-    assert there(call.place) == CLIPS and not server.asked("/spare.zip") and not server.asked("/locked.zip")
-    assert not (call.place.videos / ".download").exists() and not (call.place.state / "a.mp4").exists()
+    assert there(call.folder) == CLIPS and not server.asked("/spare.zip") and not server.asked("/locked.zip")
+    assert not (call.folder.videos / ".download").exists() and not (call.folder.state / "a.mp4").exists()
 
 
 @pytest.mark.parametrize(
@@ -106,9 +110,9 @@ def test_what_no_mirror_gives_is_told_with_every_reason(server, call, state, ans
     source = Source("list.txt", "annotations", tuple(map(Mirror, urls)), by_hand="ask the authors")
     videos = Source("videos", "videos", (Mirror(server.url("/v.zip"), "zip"),))
     states = call(source, videos)
-    told = states["list.txt"]
-    assert told.status == expected and all(f"HTTP {code}" in told.reason for code in answers)
-    assert "ask the authors" in told.next and ("tries again" in told.next) == (expected == "deferred")
+    report = states["list.txt"]
+    assert report.status == expected and all(f"HTTP {code}" in report.reason for code in answers)
+    assert "ask the authors" in report.next and ("tries again" in report.next) == (expected == "deferred")
     assert states["videos"].status == "deferred" and "waits for the annotation files" in states["videos"].reason
     assert state("download.json")["complete"] is False and not server.asked("/v.zip")
 
@@ -162,15 +166,15 @@ def test_an_archive_that_lacks_videos_says_which(server, call, annotations, stat
     url = server.put("/v.zip", zipped(some))
     source = Source("videos", "videos", (Mirror(url, "zip"),))
     states = call(annotations, source)
-    assert states["videos"].status == "brought" and "1 videos are gone for good" in states["videos"].reason
-    told = state("missing.json")["videos"]
-    assert list(told) == ["c"]
-    assert (told["c"]["status"], told["c"]["reason"]) == ("missing_permanent", f"not in {url}")
-    (call.place.videos / "c.mkv").write_bytes(b"found elsewhere")
+    assert states["videos"].status == "brought" and "1 videos removed" in states["videos"].reason
+    missing = state("missing.json")["videos"]
+    assert list(missing) == ["c"]
+    assert (missing["c"]["status"], missing["c"]["reason"]) == (VideoState.REMOVED, f"not in {url}")
+    (call.folder.videos / "c.mkv").write_bytes(b"found elsewhere")
     call(annotations, source)
     assert state("missing.json")["videos"] == {}
-    (call.place.videos / "a.mp4").unlink()
-    assert call(annotations, source)["videos"].status == "brought" and there(call.place)["a.mp4"] == CLIPS["a.mp4"]
+    (call.folder.videos / "a.mp4").unlink()
+    assert call(annotations, source)["videos"].status == "brought" and there(call.folder)["a.mp4"] == CLIPS["a.mp4"]
 
 
 def test_annotation_files_out_of_an_archive(server, call, tmp_path):
@@ -178,11 +182,11 @@ def test_annotation_files_out_of_an_archive(server, call, tmp_path):
     assert call(Source("list.txt", "annotations", (Mirror(server.put("/l.zip", data), "zip"),)))["list.txt"].status == (
         "brought"
     )
-    assert sorted(path.name for path in call.place.root.iterdir() if path.suffix == ".txt") == ["list.txt"]
-    (call.place.root / "list.txt").unlink()
+    assert sorted(path.name for path in call.folder.root.iterdir() if path.suffix == ".txt") == ["list.txt"]
+    (call.folder.root / "list.txt").unlink()
     lacking = server.put("/m.zip", zipped({"data/other.txt": b"x"}))
-    told = call(Source("list.txt", "annotations", (Mirror(lacking, "zip"),)))["list.txt"]
-    assert told.status == "failed" and "nothing that is wanted" in told.reason
+    report = call(Source("list.txt", "annotations", (Mirror(lacking, "zip"),)))["list.txt"]
+    assert report.status == "failed" and "nothing that is wanted" in report.reason
 
 
 def test_optional_sources_and_videos_only_where_asked(server, call, annotations):
@@ -201,8 +205,8 @@ def test_a_folder_that_cannot_be_written_is_named(server, call, annotations, tmp
     (tmp_path / "data").unlink()
     (tmp_path / "data" / "small").mkdir(parents=True)
     (tmp_path / "data" / "small" / "videos").write_text("no folder either")
-    told = call(annotations, Source("videos", "videos", (Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),)))
-    assert told["videos"].status == "deferred" and "videos" in told["videos"].reason
+    report = call(annotations, Source("videos", "videos", (Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),)))
+    assert report["videos"].status == "deferred" and "videos" in report["videos"].reason
 
 
 def test_whoever_has_the_videos_needs_no_list_of_their_addresses(server, call, annotations, links, tmp_path):
@@ -217,7 +221,7 @@ def test_whoever_has_the_videos_needs_no_list_of_their_addresses(server, call, a
     assert len(server.seen) == asked
     states = call(annotations, helper, source, given=(True, True))
     assert statuses(states) == {"list.txt": "given", "addresses.txt": "absent", "videos": "given"}
-    assert json.loads(call.place.mark.read_text())["complete"] is True
+    assert json.loads(call.folder.mark.read_text())["complete"] is True
 
 
 def test_a_list_of_addresses_that_cannot_be_read_is_the_mirrors_fault(server, call, annotations, links, monkeypatch):
@@ -226,25 +230,25 @@ def test_a_list_of_addresses_that_cannot_be_read_is_the_mirrors_fault(server, ca
 
     source = links(also=(Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),))
     monkeypatch.setattr("small_set.Small.links", broken)
-    assert call(annotations, source)["videos"].status == "brought" and there(call.place) == CLIPS
+    assert call(annotations, source)["videos"].status == "brought" and there(call.folder) == CLIPS
 
 
 def test_a_changed_file_stops_its_source_before_another_mirror_hides_it(server, call, annotations):
     second = Mirror(server.put("/second", LIST))
     source = Source("list.txt", "annotations", (*annotations.mirrors, second))
     call(source)
-    (call.place.root / "list.txt").unlink()
+    (call.folder.root / "list.txt").unlink()
     server.files["/list.txt"].body = b"a\nb\nx\ny"
-    told = call(source)["list.txt"]
-    assert told.status == "changed" and "now sha256" in told.reason and "download.lock.json" in told.reason
-    assert not server.asked("/second") and not (call.place.root / "list.txt").exists()
+    report = call(source)["list.txt"]
+    assert report.status == "changed" and "now sha256" in report.reason and "download.lock.json" in report.reason
+    assert not server.asked("/second") and not (call.folder.root / "list.txt").exists()
 
 
 def test_too_little_room_for_the_archive_and_its_content(server, call, annotations, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 9 * 10**9})())
     source = Source("videos", "videos", (Mirror(server.put("/v.zip"), "zip"),), about_bytes=5 * 10**9)
-    told = call(annotations, source)["videos"]
-    assert told.status == "deferred" and "about 10.0 GB are needed" in told.reason and not server.asked("/v.zip")
+    report = call(annotations, source)["videos"]
+    assert report.status == "deferred" and "about 10.0 GB are needed" in report.reason and not server.asked("/v.zip")
 
 
 # one address per video
@@ -272,20 +276,25 @@ def test_one_address_per_video_and_what_is_gone_or_put_off(server, call, annotat
     source = links("a", "b")
     server.put("/v/c.mp4", CLIPS["c.mp4"], *[status(503)] * 4)
     states = call(annotations, source)
-    told = state("missing.json")["videos"]
-    assert {name: one["status"] for name, one in told.items()} == {"c": "missing_deferred", "d": "missing_permanent"}
-    assert "HTTP 404" in told["d"]["reason"] and "HTTP 503" in told["c"]["reason"] and told["c"]["attempts"] == 1
-    assert states["videos"].status == "partly" and "1 put off" in states["videos"].reason
+    missing = state("missing.json")["videos"]
+    assert {name: one["status"] for name, one in missing.items()} == {
+        "c": VideoState.RETRY_LATER,
+        "d": VideoState.REMOVED,
+    }
+    assert (
+        "HTTP 404" in missing["d"]["reason"] and "HTTP 503" in missing["c"]["reason"] and missing["c"]["attempts"] == 1
+    )
+    assert states["videos"].status == "partly" and "1 not downloaded yet" in states["videos"].reason
     assert not server.asked("/unknown.mp4"), "what no split needs is not brought"
     asked = len(server.asked("/v/d.mp4"))
-    call.place.done.touch()
-    os.utime(call.place.done, (1, 1))
+    call.folder.done.touch()
+    os.utime(call.folder.done, (1, 1))
     states = call(annotations, source)
-    assert call.place.done.stat().st_mtime > 1, "the workflow sees that something came"
-    os.utime(call.place.done, (1, 1))
+    assert call.folder.done.stat().st_mtime > 1, "the workflow sees that something came"
+    os.utime(call.folder.done, (1, 1))
     call(annotations, source)
-    assert call.place.done.stat().st_mtime == 1, "and that nothing more did"
-    assert states["videos"].status == "brought" and there(call.place) == {k: CLIPS[k] for k in list(CLIPS)[:3]}
+    assert call.folder.done.stat().st_mtime == 1, "and that nothing more did"
+    assert states["videos"].status == "brought" and there(call.folder) == {k: CLIPS[k] for k in list(CLIPS)[:3]}
     assert list(state("missing.json")["videos"]) == ["d"] and len(server.asked("/v/d.mp4")) == asked
     assert server.asked("/v/a.mp4")[1:] == []
 
@@ -293,8 +302,8 @@ def test_one_address_per_video_and_what_is_gone_or_put_off(server, call, annotat
 def test_a_list_whose_addresses_are_all_dead_leaves_no_video_for_lost(server, call, annotations, links, state):
     source = links(also=(Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),))
     states = call(annotations, source)
-    assert states["videos"].status == "brought" and there(call.place) == CLIPS
-    assert not (call.place.state / "missing.json").exists()
+    assert states["videos"].status == "brought" and there(call.folder) == CLIPS
+    assert not (call.folder.state / "missing.json").exists()
 
 
 def test_pictures_of_two_mirrors_are_not_mixed(server, call, annotations, links):
@@ -306,7 +315,7 @@ def test_pictures_of_two_mirrors_are_not_mixed(server, call, annotations, links)
     better = Mirror(server.put("/v.zip", zipped(CLIPS)), "zip")
     states = call(annotations, Source("videos", "videos", (better, *source.mirrors)))
     assert states["videos"].status == "partly" and not server.asked("/v.zip")
-    assert there(call.place)["a.mp4"] == CLIPS["a.mp4"] and "b.mp4" not in there(call.place)
+    assert there(call.folder)["a.mp4"] == CLIPS["a.mp4"] and "b.mp4" not in there(call.folder)
 
 
 # more than one process
@@ -316,8 +325,9 @@ import sys
 from pathlib import Path
 sys.path[:0] = {path!r}
 from petvr.data.datasets.source import Mirror, Source
-from petvr.data.download.bring import Wishes, bring
-from petvr.data.download.place import Place
+from petvr.data.download.session import DownloadOptions, DownloadSession
+from petvr.data.download.sources import download_sources
+from petvr.data.download.dataset_folder import DatasetFolder
 from small_set import small
 root = Path({root!r})
 sources = (
@@ -325,8 +335,8 @@ sources = (
     Source("videos", "videos", (Mirror({base!r} + "/v.tar", "tar"),)),
 )
 dataset = small(root, sources)
-states = bring(Place("small", [dataset], root, dataset.videos, root), Wishes())
-print([state.status for state in states])
+folder = DatasetFolder("small", [dataset], root, dataset.videos, root)
+print([report.status.value for report in download_sources(DownloadSession(folder, DownloadOptions()))])
 """
 
 
@@ -379,5 +389,5 @@ def test_two_calls_do_not_work_on_one_folder(server, child, call, annotations):
 
 def test_looking_asks_nobody_and_writes_nothing(server, tmp_path, annotations):
     root = tmp_path / "data" / "small"
-    place = Place("small", [small(root, (annotations,))], root, root / "videos", root)
-    assert look(place, annotations).status == "absent" and not server.seen and not root.exists()
+    folder = DatasetFolder("small", [small(root, (annotations,))], root, root / "videos", root)
+    assert inspect_source(folder, annotations).status == "absent" and not server.seen and not root.exists()

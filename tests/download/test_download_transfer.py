@@ -7,9 +7,9 @@ import pytest
 from rogue import drip, drop, page, redirect, status
 
 from petvr.data.datasets.source import Login, Mirror
-from petvr.data.download.failures import Changed, Full, Gated, Refused, Temporary
-from petvr.data.download.lock import Lock
-from petvr.data.download.patience import Patience
+from petvr.data.download.failures import Changed, DiskFull, LoginRequired, MirrorFailed, RetryLater
+from petvr.data.download.lock import DownloadLock
+from petvr.data.download.retry import RetryPolicy
 from petvr.data.download.transfer import fetch
 from petvr.data.download.web import Web
 
@@ -36,7 +36,7 @@ def test_a_broken_connection_is_resumed_where_it_broke(server, get, tmp_path, pa
 
 
 def test_attempts_that_gain_bytes_are_not_counted(server, get, pauses):
-    url = server.put("/f", BODY, *[drop(20_000)] * 12)  # more than the four tries of `patience`
+    url = server.put("/f", BODY, *[drop(20_000)] * 12)  # more than the four tries of `retry`
     assert get(url) == BODY
     assert set(pauses) == {1.0}, "pauses do not grow while something comes"
 
@@ -110,14 +110,14 @@ def test_429_waits_as_long_as_asked_and_500_a_growing_while(server, get, pauses)
 
 def test_a_retry_after_that_is_too_long_is_left_to_the_next_call(server, get, pauses):
     url = server.put("/f", BODY, status(503, Retry_After="86400"))
-    with pytest.raises(Temporary, match="HTTP 503"):
+    with pytest.raises(RetryLater, match="HTTP 503"):
         get(url)
     assert pauses == []
 
 
 def test_a_server_that_stays_broken_is_given_up(server, get, pauses):
     url = server.put("/f", BODY, *[status(502)] * 9)
-    with pytest.raises(Temporary, match="HTTP 502"):
+    with pytest.raises(RetryLater, match="HTTP 502"):
         get(url)
     assert len(server.asked("/f")) == 4 and pauses == [1.0, 2.0, 4.0]
 
@@ -125,7 +125,7 @@ def test_a_server_that_stays_broken_is_given_up(server, get, pauses):
 @pytest.mark.parametrize("code", [400, 403, 404, 410, 451])
 def test_a_refusal_is_not_repeated(server, get, code):
     url = server.put("/f", BODY, status(code))
-    with pytest.raises(Refused, match=f"HTTP {code}"):
+    with pytest.raises(MirrorFailed, match=f"HTTP {code}"):
         get(url)
     assert len(server.asked("/f")) == 1
 
@@ -135,21 +135,21 @@ def test_a_page_is_no_file(server, get, tmp_path, answer):
     url = server.put("/f", BODY, answer)
     assert get(url) == BODY, "a quota page may pass"
     url = server.put("/g", BODY, answer, answer, answer)
-    with pytest.raises(Temporary, match="web page instead of the file"):
+    with pytest.raises(RetryLater, match="web page instead of the file"):
         get(url)
     assert len(server.asked("/g")) == 2 and leftovers(tmp_path) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 8180000\n"])
 def test_nothing_and_a_pointer_are_no_file(server, get, tmp_path, body):
-    with pytest.raises(Refused, match=r"empty|Git LFS pointer"):
+    with pytest.raises(MirrorFailed, match=r"empty|Git LFS pointer"):
         get(server.put("/f", body))
     assert not (tmp_path / "file").exists() and leftovers(tmp_path) == []
 
 
 def test_something_else_is_no_archive(server, web, lock, tmp_path):
     for kind in ("zip", "tar"):
-        with pytest.raises(Refused, match=f"no {kind} archive"):
+        with pytest.raises(MirrorFailed, match=f"no {kind} archive"):
             fetch(web, Mirror(server.put(f"/f.{kind}", BODY), kind), tmp_path / "file", lock)
 
 
@@ -168,16 +168,16 @@ def announce(length):
 
 def test_a_body_that_ends_early_is_noticed(server, get):
     url = server.put("/f", BODY, *[announce(len(BODY) + 5)] * 9)
-    with pytest.raises(Temporary, match="connection broken"):
+    with pytest.raises(RetryLater, match="connection broken"):
         get(url)
 
 
 def test_sizes_and_checksums_that_are_published_must_match(server, get, tmp_path, sha256):
     url = server.put("/f", BODY)
-    with pytest.raises(Refused, match=r"is 300,000 bytes long, published are 299,999"):
+    with pytest.raises(MirrorFailed, match=r"is 300,000 bytes long, published are 299,999"):
         get(url, size=299_999)
     for name in ("sha256", "md5"):
-        with pytest.raises(Refused, match=f"{name} is [0-9a-f]+, published is 00ff"):
+        with pytest.raises(MirrorFailed, match=f"{name} is [0-9a-f]+, published is 00ff"):
             get(url, **{name: "00ff"})
     assert not (tmp_path / "file").exists() and leftovers(tmp_path) == []
     assert get(url, size=300_000, sha256=sha256(BODY).upper()) == BODY
@@ -185,13 +185,13 @@ def test_sizes_and_checksums_that_are_published_must_match(server, get, tmp_path
 
 def test_a_body_without_a_length_must_not_exceed_the_published_size(server, get):
     url = server.put("/f", BODY, length=False)
-    with pytest.raises(Refused, match="sends more than the 1,000 bytes"):
+    with pytest.raises(MirrorFailed, match="sends more than the 1,000 bytes"):
         get(url, size=1_000)
 
 
 def test_a_compressed_transfer_is_refused(server, get):
     url = server.put("/f", BODY, lambda handler: handler.plain(200, BODY, Content_Encoding="gzip"))
-    with pytest.raises(Refused, match="compressed"):
+    with pytest.raises(MirrorFailed, match="compressed"):
         get(url)
 
 
@@ -200,17 +200,17 @@ def test_the_first_download_is_trusted_and_a_later_change_is_not(server, get, tm
     get(url)
     (tmp_path / "file").unlink()
     server.files["/f"].body = BODY[:-1] + b"!"
-    reread = Lock(tmp_path / "download.lock.json")
+    reread = DownloadLock(tmp_path / "download.lock.json")
     assert reread.files[url]["sha256"] == sha256(BODY) and reread.files[url]["published"] is False
     with pytest.raises(Changed) as caught:
         get(url)
     assert sha256(BODY) in str(caught.value) and sha256(server.files["/f"].body) in str(caught.value)
-    assert not (tmp_path / "file").exists() and Lock(tmp_path / "download.lock.json").files == reread.files
+    assert not (tmp_path / "file").exists() and DownloadLock(tmp_path / "download.lock.json").files == reread.files
 
 
 @pytest.mark.parametrize(("slow_bytes", "connections"), [(10**9, 2), (1_000, 1)])
 def test_a_connection_that_only_drips_is_replaced(server, lock, tmp_path, slow_bytes, connections):
-    web = Web(Patience(sleep=lambda seconds: None, slow_after=0.1, slow_bytes=slow_bytes))
+    web = Web(RetryPolicy(sleep=lambda seconds: None, slow_after=0.1, slow_bytes=slow_bytes))
     assert fetch(web, Mirror(server.put("/f", BODY, drip(0.01))), tmp_path / "f", lock).read_bytes() == BODY
     web.close()
     asked = server.asked("/f")
@@ -220,14 +220,14 @@ def test_a_connection_that_only_drips_is_replaced(server, lock, tmp_path, slow_b
 def test_nobody_there_is_tried_once_more_only_the_first_time(web, lock, tmp_path, pauses):
     for expected in (2, 0):
         pauses.clear()
-        with pytest.raises(Temporary, match="no connection"):
+        with pytest.raises(RetryLater, match="no connection"):
             fetch(web, Mirror("http://127.0.0.1:9/f"), tmp_path / "file", lock)
         assert len(pauses) == expected
 
 
 def test_a_full_disk_is_told_before_anything_is_written(server, get, monkeypatch, tmp_path):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    with pytest.raises(Full, match=r"0\.3 MB are to come, 0\.0 MB are free"):
+    with pytest.raises(DiskFull, match=r"0\.3 MB are to come, 0\.0 MB are free"):
         get(server.put("/f", BODY))
     assert leftovers(tmp_path) == []
 
@@ -238,7 +238,7 @@ USER, PASSWORD = "someone", "hunter2-never-shown"
 
 def test_credentials_come_from_the_environment_or_netrc(server, get, monkeypatch, tmp_path):
     url = server.put("/f", BODY, login=(USER, PASSWORD))
-    with pytest.raises(Gated, match=r"SECRET_USER and SECRET_PASSWORD.*machine 127\.0\.0\.1"):
+    with pytest.raises(LoginRequired, match=r"SECRET_USER and SECRET_PASSWORD.*machine 127\.0\.0\.1"):
         get(url, login=LOGIN)
     assert server.asked("/f") == [], "nobody is asked without credentials"
     (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login {USER} password {PASSWORD}\n")
@@ -246,7 +246,7 @@ def test_credentials_come_from_the_environment_or_netrc(server, get, monkeypatch
     assert get(url, login=LOGIN) == BODY
     monkeypatch.setenv("SECRET_USER", USER)
     monkeypatch.setenv("SECRET_PASSWORD", PASSWORD + "!")
-    with pytest.raises(Gated, match="refused") as caught:
+    with pytest.raises(LoginRequired, match="refused") as caught:
         get(url, login=LOGIN)
     texts = [repr(caught.value), *(path.read_text() for path in tmp_path.glob("*.json"))]
     assert not [text for text in texts if PASSWORD in text or USER in text]
@@ -275,18 +275,18 @@ def test_credentials_do_not_follow_to_another_host(server, get, monkeypatch):
 
 def test_redirects_end(server, get):
     url = server.put("/f", b"", *[redirect("/f")] * 50)
-    with pytest.raises(Refused, match="more than 10 times"):
+    with pytest.raises(MirrorFailed, match="more than 10 times"):
         get(url)
-    with pytest.raises(Refused, match="neither http nor https"):
+    with pytest.raises(MirrorFailed, match="neither http nor https"):
         get(server.put("/g", b"", redirect("file:///etc/passwd")))
 
 
 @pytest.mark.parametrize("target", ["http://[", "http://x:99999/", "http://x:a/", "http://a\\\\b:b/", "//[::1"])
 def test_a_redirect_to_what_is_no_address_is_refused(server, get, target):
-    with pytest.raises(Refused, match=r"cannot be read|cannot be opened|no connection"):
+    with pytest.raises(MirrorFailed, match=r"cannot be read|cannot be opened|no connection"):
         get(server.put("/f", b"", redirect(target)))
     if "//" in target[:7]:
-        with pytest.raises(Refused, match=r"cannot be read|cannot be opened"):
+        with pytest.raises(MirrorFailed, match=r"cannot be read|cannot be opened"):
             get(target)
 
 
@@ -314,7 +314,7 @@ def test_a_tag_that_cannot_be_sent_back_is_not(server, get, tag):
 
 @pytest.mark.parametrize("length", ["9" * 5_000, "-1", "0x10", "1_0", "\xb2"])
 def test_a_length_that_is_no_number_is_never_believed(server, get, length):
-    with pytest.raises(Temporary):
+    with pytest.raises(RetryLater):
         get(server.put("/f", BODY, *[headers(Content_Length=length)] * 4))
 
 
@@ -345,7 +345,7 @@ def test_a_range_that_cannot_be_read_is_not_stitched(server, get, span):
 def test_a_retry_after_that_cannot_be_read_asks_for_nothing(server, get, pauses, value):
     url = server.put("/f", BODY, status(503, Retry_After=value))
     if value.isdecimal():  # a wait of centuries
-        with pytest.raises(Temporary):
+        with pytest.raises(RetryLater):
             get(url)
     else:
         assert get(url) == BODY and pauses == [1.0]
@@ -353,22 +353,22 @@ def test_a_retry_after_that_cannot_be_read_asks_for_nothing(server, get, pauses,
 
 def test_an_address_with_a_password_in_it_is_not_shown(server, get):
     url = server.put("/f", BODY, status(404)).replace("http://", f"http://{USER}:{PASSWORD}@")
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(MirrorFailed) as caught:
         get(url)
     assert PASSWORD not in str(caught.value)
 
 
 def test_an_interruption_stops_at_the_next_block(server, lock, tmp_path):
-    patience = Patience()
-    web = Web(patience)
+    retry = RetryPolicy()
+    web = Web(retry)
     url = server.put("/f", BODY, drip(0.01))
     start = time.monotonic()
 
-    def told(have, total):
+    def on_progress(have, total):
         if have > 20_000:
-            patience.halt.set()
+            retry.halt.set()
 
     with pytest.raises(Exception, match="interrupted"):
-        fetch(web, Mirror(url), tmp_path / "file", lock, told)
+        fetch(web, Mirror(url), tmp_path / "file", lock, on_progress)
     web.close()
     assert time.monotonic() - start < 30 and (tmp_path / "file.part").stat().st_size < len(BODY)

@@ -9,10 +9,12 @@ import pytest
 from small_set import LIST, NAMES, small
 
 from petvr.data.datasets.source import Mirror, Source
-from petvr.data.download.bring import Wishes, bring
-from petvr.data.download.failures import Refused, Temporary
-from petvr.data.download.place import Place
-from petvr.data.download.youtube import Blocked, judge
+from petvr.data.datasets.video_state import VideoState
+from petvr.data.download.dataset_folder import DatasetFolder
+from petvr.data.download.failures import MirrorFailed, RetryLater
+from petvr.data.download.session import DownloadOptions, DownloadSession
+from petvr.data.download.sources import download_sources
+from petvr.data.download.youtube import Blocked, explain_error
 
 
 class FakeError(Exception):
@@ -59,16 +61,17 @@ def youtube(monkeypatch):
 
 
 @pytest.fixture
-def call(tmp_path, patience):
+def call(tmp_path, retry):
     root = tmp_path / "data" / "small"
     root.mkdir(parents=True)
     (root / "list.txt").write_bytes(LIST)
     sources = (Source("videos", "videos", (Mirror(kind="youtube"),)),)
 
-    def act(**wishes):
+    def act(**options):
         dataset = small(root, sources)
         act.videos, act.missing = dataset.videos, root / "missing.json"
-        (state,) = bring(Place("small", [dataset], root, dataset.videos, root), Wishes(**wishes), patience)
+        folder = DatasetFolder("small", [dataset], root, dataset.videos, root)
+        (state,) = download_sources(DownloadSession(folder, DownloadOptions(**options), retry))
         return state
 
     act.work = root / "videos" / ".download"
@@ -94,27 +97,27 @@ def test_clips_arrive_under_their_own_names_cut_to_their_window(youtube, call):
 def test_what_is_gone_is_not_asked_again_and_what_may_come_back_is(youtube, call):
     youtube.answers |= {"id-a": "Private video. Sign in if you've been granted access", "id-b": "Read timed out."}
     state = call()
-    told = json.loads(call.missing.read_text())["videos"]
-    assert (told["a"]["status"], told["a"]["reason"]) == ("missing_permanent", "private video")
-    assert (told["b"]["status"], told["b"]["attempts"]) == ("missing_deferred", 1) and "timed out" in told["b"][
-        "reason"
-    ]
-    assert state.status == "partly" and "1 put off" in state.reason
+    missing = json.loads(call.missing.read_text())["videos"]
+    assert (missing["a"]["status"], missing["a"]["reason"]) == (VideoState.REMOVED, "private video")
+    assert (missing["b"]["status"], missing["b"]["attempts"]) == (VideoState.RETRY_LATER, 1) and "timed out" in missing[
+        "b"
+    ]["reason"]
+    assert state.status == "partly" and "1 not downloaded yet" in state.reason
     youtube.asked.clear()
     call()
     assert youtube.asked == ["id-b"] and json.loads(call.missing.read_text())["videos"]["b"]["attempts"] == 2
     del youtube.answers["id-b"]
     state = call()
-    assert state.status == "brought" and "1 videos are gone for good" in state.reason
+    assert state.status == "brought" and "1 videos removed" in state.reason
     assert list(json.loads(call.missing.read_text())["videos"]) == ["a"]
 
 
 def test_everything_gone_is_known_as_such(youtube, call):
     youtube.answers = {f"id-{name}": "Video unavailable" for name in NAMES}
     state = call()
-    told = json.loads(call.missing.read_text())["videos"]
-    assert {one["status"] for one in told.values()} == {"missing_permanent"} and len(told) == 4
-    assert "4 videos are gone for good" in state.reason
+    missing = json.loads(call.missing.read_text())["videos"]
+    assert {one["status"] for one in missing.values()} == {VideoState.REMOVED} and len(missing) == 4
+    assert "4 videos removed" in state.reason
 
 
 def test_a_bot_check_ends_the_call_early(youtube, call, monkeypatch):
@@ -122,8 +125,8 @@ def test_a_bot_check_ends_the_call_early(youtube, call, monkeypatch):
     youtube.answers = {f"id-{name}": "Sign in to confirm you’re not a bot." for name in NAMES}
     state = call(youtube_parallel=1)
     assert state.status == "deferred" and len(youtube.asked) == 2
-    told = json.loads(call.missing.read_text())["videos"]
-    assert {one["status"] for one in told.values()} == {"missing_deferred"} and len(told) == 4
+    missing = json.loads(call.missing.read_text())["videos"]
+    assert {one["status"] for one in missing.values()} == {VideoState.RETRY_LATER} and len(missing) == 4
 
 
 def test_cookies_only_where_the_configuration_names_a_file(youtube, call, tmp_path):
@@ -153,26 +156,26 @@ def test_success_without_a_file_is_no_success(youtube, call):
 @pytest.mark.parametrize(
     ("text", "kind", "reason"),
     [
-        ("Private video. Sign in if you've been granted access to this video", Refused, "private video"),
-        ("Video unavailable. This video has been removed by the uploader", Refused, "removed by the uploader"),
+        ("Private video. Sign in if you've been granted access to this video", MirrorFailed, "private video"),
+        ("Video unavailable. This video has been removed by the uploader", MirrorFailed, "removed by the uploader"),
         (
             "Video unavailable. This video is no longer available because the YouTube account associated with this "
             "video has been terminated.",
-            Refused,
+            MirrorFailed,
             "account terminated",
         ),
-        ("The uploader has not made this video available in your country", Refused, "blocked in this country"),
-        ("This video has been removed for violating YouTube's Terms of Service", Refused, "removed by YouTube"),
-        ("Join this channel to get access to members-only content", Refused, "for members of the channel only"),
-        ("Video unavailable", Refused, "unavailable"),
+        ("The uploader has not made this video available in your country", MirrorFailed, "blocked in this country"),
+        ("This video has been removed for violating YouTube's Terms of Service", MirrorFailed, "removed by YouTube"),
+        ("Join this channel to get access to members-only content", MirrorFailed, "for members of the channel only"),
+        ("Video unavailable", MirrorFailed, "unavailable"),
         ("Sign in to confirm you’re not a bot. Use --cookies", Blocked, "bot"),
         ("Video unavailable. This content isn't available, try again later.", Blocked, "rate"),
         ("HTTP Error 429: Too Many Requests", Blocked, "rate"),
-        ("Sign in to confirm your age. This video may be inappropriate for some users.", Temporary, "youtube_cookies"),
-        ("Unable to download webpage: <urlopen error timed out>", Temporary, "timed out"),
-        ("Something nobody has seen before", Temporary, "Something nobody"),
+        ("Sign in to confirm your age. This video may be inappropriate for some users.", RetryLater, "youtube_cookies"),
+        ("Unable to download webpage: <urlopen error timed out>", RetryLater, "timed out"),
+        ("Something nobody has seen before", RetryLater, "Something nobody"),
     ],
 )
 def test_the_words_of_youtube(text, kind, reason):
-    verdict = judge(f"ERROR: [youtube] abc: {text}")
+    verdict = explain_error(f"ERROR: [youtube] abc: {text}")
     assert type(verdict) is kind and reason in str(verdict)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from petvr.config import Config
 from petvr.data import catalogue, datasets
+from petvr.data.download.source_state import SourceState
 from petvr.errors import PetvrError, unknown
 
 if TYPE_CHECKING:
-    from petvr.data.download.place import Place, State
+    from petvr.data.download.dataset_folder import DatasetFolder, SourceReport
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +44,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> int:
     if not args.dataset and not args.list:
         raise PetvrError(f"which data set? one of {', '.join(datasets.available())}")
-    from petvr.data.download.place import Place
+    from petvr.data.download.dataset_folder import DatasetFolder
 
-    places = [
-        Place(
+    folders = [
+        DatasetFolder(
             folder,
             [catalogue.open_dataset(config, name) for name in catalogue.datasets_in(config, folder)],
             config.folder(folder),
@@ -57,12 +58,12 @@ def run(args: argparse.Namespace, config: Config) -> int:
         for folder in _folders(args.dataset, config)
     ]
     if args.list:
-        for one in places:
-            _list(one, args.fill)
+        for folder in folders:
+            _print_sources(folder, args.fill)
         return 0
     if config.world is not None:
-        raise PetvrError(f"this configuration uses a generated world: `petvr world {places[0].folder}` makes it")
-    return _bring(places, args, config)
+        raise PetvrError(f"this configuration uses a generated world: `petvr world {folders[0].name}` makes it")
+    return _download(folders, args, config)
 
 
 def _folders(names: list[str], config: Config) -> list[str]:
@@ -76,26 +77,27 @@ def _folders(names: list[str], config: Config) -> list[str]:
     return list(dict.fromkeys(known.get(name, name) for name in names or known))
 
 
-def _bring(places: list[Place], args: argparse.Namespace, config: Config) -> int:
-    from petvr.data.download import bring, progress
-    from petvr.data.download.place import GOOD
+def _download(folders: list[DatasetFolder], args: argparse.Namespace, config: Config) -> int:
+    from petvr.data.download.progress import show_progress
+    from petvr.data.download.session import DownloadOptions, DownloadSession
+    from petvr.data.download.sources import download_sources
 
-    wishes = bring.Wishes(
+    options = DownloadOptions(
         **config.download.model_dump(),
         annotations_only=args.annotations_only,
         optional=args.optional,
         fill=args.fill,
     )
     complete = usable = True
-    for place in places:
-        with progress.watching() as watch:
-            states = bring.bring(place, wishes, watch=watch)
-        for state in states:
-            asked = not state.optional and not (args.annotations_only and state.gives == "videos")
-            complete &= state.status in GOOD or not asked
-        _tell(place.folder, states)
-        usable &= place.any_video() and all(
-            state.status in GOOD or state.optional for state in states if state.gives == "annotations"
+    for folder in folders:
+        with show_progress() as progress:
+            reports = download_sources(DownloadSession(folder, options, progress=progress))
+        for report in reports:
+            asked = not report.optional and not (args.annotations_only and report.gives == "videos")
+            complete &= report.status.settled or not asked
+        _print_reports(folder.name, reports)
+        usable &= folder.any_video() and all(
+            report.status.settled or report.optional for report in reports if report.gives == "annotations"
         )
     if not complete and usable and args.record and config.missing == "record":
         print("petvr: the manifest will say what is not there", file=sys.stderr)
@@ -103,31 +105,31 @@ def _bring(places: list[Place], args: argparse.Namespace, config: Config) -> int
     return 0 if complete else 1
 
 
-def _tell(folder: str, states: list[State]) -> None:
+def _print_reports(name: str, reports: list[SourceReport]) -> None:
     """The sources of one fate together, with the reason and what to do below them."""
-    alike: dict[tuple[str, str, str], list[str]] = {}
-    for state in states:
-        if state.status == "absent" and state.optional:
+    keys_of: dict[tuple[SourceState, str, str], list[str]] = {}
+    for report in reports:
+        if report.status is SourceState.ABSENT and report.optional:
             continue
-        alike.setdefault((state.status, state.reason, state.next), []).append(state.key)
-    for (status, reason, following), keys in alike.items():
-        print(f"{folder}: {status}: {', '.join(keys)}")
-        for text in filter(None, (reason, following and f"next: {following}")):
+        keys_of.setdefault((report.status, report.reason, report.next), []).append(report.key)
+    for (status, reason, next_step), keys in keys_of.items():
+        print(f"{name}: {status.english}: {', '.join(keys)}")
+        for text in filter(None, (reason, next_step and f"next: {next_step}")):
             print(f"  {text}")
 
 
-def _list(place: Place, fill: bool) -> None:
-    from petvr.data.download.place import look, name_of
+def _print_sources(folder: DatasetFolder, fill: bool) -> None:
+    from petvr.data.download.dataset_folder import inspect_source, name_of
 
-    print(f"{place.folder}: annotation files in {place.root}, videos in {place.videos}")
+    print(f"{folder.name}: annotation files in {folder.root}, videos in {folder.videos}")
     remarks: dict[str, None] = {}
-    for source in place.sources:
-        state = look(place, source, fill)
+    for source in folder.sources:
+        report = inspect_source(folder, source, fill)
         size = next((mirror.size for mirror in source.mirrors if mirror.size), source.about_bytes)
         facts = [text for text in ("optional" if source.optional else "", _size(size)) if text]
-        print(f"  {source.key}: {state.status}" + (f" ({', '.join(facts)})" if facts else ""))
-        if state.status != "absent":
-            for text in filter(None, (state.reason, state.next and f"next: {state.next}")):
+        print(f"  {source.key}: {report.status.english}" + (f" ({', '.join(facts)})" if facts else ""))
+        if report.status is not SourceState.ABSENT:
+            for text in filter(None, (report.reason, report.next and f"next: {report.next}")):
                 print(f"    {text}")
         for number, mirror in enumerate(source.mirrors, 1):
             login = f", login at {mirror.login.machine}" if mirror.login else ""

@@ -8,16 +8,8 @@ STATE/download.json       the mark: what the last `petvr download` left behind, 
     {"format": 1, "folder": "msvd", "root": "data/msvd", "videos": "data/msvd/videos", "complete": false,
      "sources": [{"key": "videos", "gives": "videos", "status": "gated", "reason": "one line", "next": "one line",
                   "mirror": "https://... or null", "files": ["for annotations"]}]}
-    status   absent    not there and not asked for by that call (annotations only, optional)
-             given     `paths` names it; nothing was downloaded, `petvr data` checks it
-             there     the files were there before any download
-             brought   downloaded and checked, now or earlier; of videos all that can be had (rest: missing.json)
-             partly    some videos are there; the others were put off (missing.json), or the folder was filled by hand
-             gated     needs credentials, a request form or a licence; `next` says what a person has to do
-             deferred  failed in a way that may pass (no network, 5xx, quota); the next call tries again
-             failed    no mirror has it any more, or what came was wrong; trying again will not help
-             changed   the other end has other bytes than at the first download: a person has to decide
-    complete  every source that is not optional is given, there or brought
+    status    a value of source_state.SourceState
+    complete  every source that is not optional is `settled`
 
 The workflow's rule `download` has the output STATE/download.done, an empty file that any later call renews where it
 brought something; download.json is not an output, since Snakemake deletes the outputs of a failed job. With --record a
@@ -27,8 +19,8 @@ otherwise; what is lacking then stands in download.json.
 STATE/missing.json        videos that some source should have given and did not; a video that is there is not listed
     {"format": 1, "videos": {"v_abc": {"status": "missing_permanent", "reason": "private video", "source": "videos",
                                        "attempts": 1, "last_try": "2026-11-21T16:40:00+00:00"}}}
-    status   missing_permanent (404, removed, private, account terminated, blocked in the country, not in the archive)
-             or missing_deferred (network, bot check); only the latter are tried again by the next call
+    status    a value of VideoState: REMOVED (404, private, account terminated, blocked in the country)
+              or RETRY_LATER (network, bot check); only the latter are tried again by the next call
 
 STATE/download.lock.json  what came from where, so that a later change at the other end is noticed
     {"format": 1, "files": {"<address>": {"sha256": "...", "size": 12186, "etag": "...", "last_modified": "...",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from petvr.data.datasets.base import EXTENSIONS
-from petvr.data.download.failures import Full, Refused
+from petvr.data.download.failures import DiskFull, MirrorFailed
 
 VIDEOS = frozenset(  # DiDeMo alone has seventeen; some of its names end in a bare dot
     (*EXTENSIONS, ".3g2", ".3gpp", ".asf", ".divx", ".m2ts", ".mts", ".null", ".ogv", ".qt", ".ts", ".vob", ".")
@@ -25,7 +25,7 @@ Wanted = Callable[[str], bool]  # of a member's last name: whether it is written
 
 
 @dataclass(frozen=True)
-class Limits:
+class UnpackLimits:
     """What no archive of videos or annotations comes near (guesses; text packs to a tenth, videos not at all)."""
 
     members: int = 1_000_000
@@ -42,42 +42,41 @@ class Unpacking:
     target: Path
     staging: Path
     wanted: Wanted
-    limits: Limits = field(default_factory=Limits)
-    told: Callable[[int], None] = lambda packed_bytes: None
+    limits: UnpackLimits = field(default_factory=UnpackLimits)
+    on_progress: Callable[[int], None] = lambda packed_bytes: None
 
     def __post_init__(self) -> None:
         self.staging.mkdir(parents=True, exist_ok=True)
         self.target.mkdir(parents=True, exist_ok=True)
-        self._seen: set[str] = set()
-        self._taken: set[str] = set()
-        self._written = 0
+        self._paths: set[str] = set()
+        self._leaves: set[str] = set()
 
-    def refuse(self, why: str) -> Refused:
-        return Refused(f"{self.archive}: {why}; nothing of it was used")
+    def refuse(self, why: str) -> MirrorFailed:
+        return MirrorFailed(f"{self.archive}: {why}; nothing of it was used")
 
     def admit(self, name: str, size: int) -> str | None:
-        """The last name of a plain member if it is wanted. Raises Refused for what no honest archive holds."""
-        if len(self._seen) >= self.limits.members:
+        """The last name of a plain member if it is wanted. Raises MirrorFailed for what no honest archive holds."""
+        if len(self._paths) >= self.limits.members:
             raise self.refuse(f"holds more than {self.limits.members:,} members")
         path = self._safe(name)
-        if path in self._seen:
+        if path in self._paths:
             raise self.refuse(f"holds {name!r} twice")
-        self._seen.add(path)
+        self._paths.add(path)
         leaf = path.rpartition("/")[2]
         if size < 0:
             raise self.refuse(f"member {name!r} has a negative size")
         if leaf.startswith("._") or path.startswith("__MACOSX/") or not self.wanted(leaf):
             return None
-        if leaf in self._taken:
+        if leaf in self._leaves:
             raise self.refuse(f"holds two files named {leaf!r}")
-        self._taken.add(leaf)
+        self._leaves.add(leaf)
         return leaf
 
     def folder(self, name: str) -> None:
         self._safe(name.rstrip("/") or ".")
 
     def _safe(self, name: str) -> str:
-        """`name` without leading `./`, or Refused where it could lead anywhere but down."""
+        """`name` without leading `./`, or MirrorFailed where it could lead anywhere but down."""
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if name.startswith("/") or ".." in parts:
             raise self.refuse(f"member {name!r} leads out of the folder")
@@ -95,11 +94,11 @@ class Unpacking:
     def room(self, size: int) -> None:
         free = shutil.disk_usage(self.staging).free
         if size + self.limits.spare > free:
-            raise Full(f"{self.staging}: unpacking needs {size:,} bytes, {free:,} are free")
+            raise DiskFull(f"{self.staging}: unpacking needs {size:,} bytes, {free:,} are free")
 
     def has(self, leaf: str, size: int) -> bool:
         """Whether an earlier, killed call finished this member; its file is then left as it is."""
-        return any(path.is_file() and path.stat().st_size == size for path in self._places(leaf))
+        return any(path.is_file() and path.stat().st_size == size for path in (self.staging / leaf, self.target / leaf))
 
     def write(self, leaf: str, size: int, blocks: Iterable[bytes | memoryview]) -> None:
         """Write one member whole under its name; a half-written one has another name."""
@@ -113,24 +112,21 @@ class Unpacking:
                         raise self.refuse(f"member {leaf!r} is longer than the {size:,} bytes it declares")
                     out.write(block)
         except OSError as error:
-            raise Full(f"{half}: {error.strerror or error}") from error
+            raise DiskFull(f"{half}: {error.strerror or error}") from error
         if written != size:
             raise self.refuse(f"is cut off: member {leaf!r} has {written:,} of {size:,} bytes")
         os.replace(half, self.staging / leaf)
 
     def finish(self) -> int:
         """Move everything to the target, where a file of the same name stays. Returns the number of wanted members."""
-        if not self._taken:
-            raise self.refuse(f"holds nothing that is wanted among {len(self._seen):,} files")
-        for leaf in sorted(self._taken):
-            ready, place = self.staging / leaf, self.target / leaf
-            if ready.exists() and not place.exists():
-                os.replace(ready, place)
+        if not self._leaves:
+            raise self.refuse(f"holds nothing that is wanted among {len(self._paths):,} files")
+        for leaf in sorted(self._leaves):
+            ready, target = self.staging / leaf, self.target / leaf
+            if ready.exists() and not target.exists():
+                os.replace(ready, target)
         shutil.rmtree(self.staging)
-        return len(self._taken)
-
-    def _places(self, leaf: str) -> tuple[Path, Path]:
-        return self.staging / leaf, self.target / leaf
+        return len(self._leaves)
 
 
 def is_video(leaf: str) -> bool:

@@ -100,7 +100,7 @@ def decompress(files: JoinedFiles) -> Iterator[bytes]:
 
 
 def _fill(head: bytes, blocks: Iterator[bytes]) -> bytes:
-    """`head` with so much of `blocks` that a format can be told."""
+    """`head` with so much of `blocks` that a format can be recognised."""
     while len(head) < LONGEST_MAGIC and (block := next(blocks, b"")):
         head += block
     return head

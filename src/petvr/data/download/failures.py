@@ -5,7 +5,7 @@ from __future__ import annotations
 from petvr.errors import PetvrError
 
 
-class Temporary(PetvrError):
+class RetryLater(PetvrError):
     """May pass: tried again after a pause, then by the next call. `pause` is what the server asked for, in seconds.
 
     `tries`: at most so many attempts in a row for this reason, None for the usual number.
@@ -16,11 +16,11 @@ class Temporary(PetvrError):
         self.pause, self.tries = pause, tries
 
 
-class Refused(PetvrError):
+class MirrorFailed(PetvrError):
     """This address will not give it (404, 403, something else under that name): the next mirror is asked."""
 
 
-class Gated(PetvrError):
+class LoginRequired(PetvrError):
     """Needs credentials or a licence that are not there."""
 
 
@@ -28,9 +28,9 @@ class Changed(PetvrError):
     """The bytes differ from those of the first download: a person has to decide."""
 
 
-class Full(PetvrError):
+class DiskFull(PetvrError):
     """The disk has no room for it, or cannot be written."""
 
 
-class Halted(PetvrError):
+class Cancelled(PetvrError):
     """The user interrupted."""

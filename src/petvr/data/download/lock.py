@@ -17,7 +17,7 @@ FORMAT = 1
 EVERY_SECONDS = 5.0  # ten thousand videos are not ten thousand rewrites
 
 
-def later(start: float) -> float:
+def next_write(start: float) -> float:
     """When to write next: a file that takes long is written more rarely."""
     end = time.monotonic()
     return end + max(EVERY_SECONDS, 20 * (end - start))
@@ -27,7 +27,7 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def read(path: Path, what: str) -> dict[str, Any]:
+def read_state_file(path: Path, what: str) -> dict[str, Any]:
     """The value of key `what` of one of the three state files; {} where there is no file."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -37,35 +37,35 @@ def read(path: Path, what: str) -> dict[str, Any]:
         raise PetvrError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise PetvrError(f"{path}: not JSON; delete it to start over") from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get(what), dict | list):
+    if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get(what), dict):
         raise PetvrError(f"{path}: 'format' must be {FORMAT} with a key '{what}'; delete it to start over")
     return data[what]
 
 
-class Lock:
+class DownloadLock:
     """Trust on first use. Safe to share between threads; `flush` writes what is not yet on disk."""
 
     def __init__(self, path: Path):
         self.path = path
-        self.files: dict[str, dict[str, Any]] = dict(read(path, "files"))
-        self.videos: dict[str, dict[str, Any]] = dict(read(path, "videos"))
+        self.files: dict[str, dict[str, Any]] = dict(read_state_file(path, "files"))
+        self.videos: dict[str, dict[str, Any]] = dict(read_state_file(path, "videos"))
         self._guard, self._due, self._dirty = threading.RLock(), 0.0, False
 
-    def confirm(self, url: str, found: dict[str, Any], published: bool) -> None:
-        """Note `found` (sha256, size, etag, last_modified), or raise Changed where an earlier download differs.
+    def confirm(self, url: str, facts: dict[str, Any], published: bool) -> None:
+        """Note `facts` (sha256, size, etag, last_modified), or raise Changed where an earlier download differs.
 
         A published checksum was already checked by the caller and replaces an older entry.
         """
         with self._guard:
             known = self.files.get(url)
-            if known and not published and (known["sha256"], known["size"]) != (found["sha256"], found["size"]):
+            if known and not published and (known["sha256"], known["size"]) != (facts["sha256"], facts["size"]):
                 raise Changed(
-                    f"{url}: now sha256 {found['sha256']} ({found['size']:,} bytes), but {known['sha256']} "
+                    f"{url}: now sha256 {facts['sha256']} ({facts['size']:,} bytes), but {known['sha256']} "
                     f"({known['size']:,} bytes) on {known['date'][:10]}; if the change is right, remove the entry "
                     f"from {self.path}"
                 )
-            if not known or known["sha256"] != found["sha256"]:
-                self.files[url] = {**found, "date": now(), "published": published}
+            if not known or known["sha256"] != facts["sha256"]:
+                self.files[url] = {**facts, "date": now(), "published": published}
             self._dirty = True
             if time.monotonic() >= self._due:
                 self.flush()
@@ -89,4 +89,4 @@ class Lock:
             if self._dirty:
                 start = time.monotonic()
                 atomic.write_json(self.path, {"format": FORMAT, "files": self.files, "videos": self.videos})
-                self._due, self._dirty = later(start), False
+                self._due, self._dirty = next_write(start), False

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from petvr.data.datasets.source import Login
-from petvr.data.download.failures import Gated
+from petvr.data.download.failures import LoginRequired
 
 
 @dataclass(frozen=True)
@@ -20,35 +20,35 @@ class Credentials:
     user: str = field(repr=False)
     password: str = field(repr=False)
 
-    def fit(self, url: str, first: str) -> bool:
+    def may_go_to(self, url: str, first: str) -> bool:
         """Whether `url` may be sent them, `first` being the declared address that led to it."""
-        here, there = urlsplit(url), urlsplit(first)
-        same_port = (here.port, here.scheme) == (there.port, there.scheme)
-        return here.hostname == self.machine and (same_port or (here.scheme == "https" and here.port is None))
+        address, declared = urlsplit(url), urlsplit(first)
+        same_port = (address.port, address.scheme) == (declared.port, declared.scheme)
+        return address.hostname == self.machine and (same_port or (address.scheme == "https" and address.port is None))
 
 
-def find(login: Login) -> Credentials:
-    """The credentials of a login. Raises Gated where there are none, naming the variables and the netrc machine."""
+def find_credentials(login: Login) -> Credentials:
+    """The credentials of a login. Raises LoginRequired, which names the variables and the netrc machine."""
     user, password = (os.environ.get(name) for name in (login.user_variable, login.password_variable))
     if user and password:
         return Credentials(login.machine, user, password)
-    entry = _entry(login.machine)
+    entry = _netrc_entry(login.machine)
     if entry is None:
-        raise Gated(
+        raise LoginRequired(
             f"{login.machine} asks for a login: set {login.user_variable} and {login.password_variable}, "
             f"or write 'machine {login.machine}' into ~/.netrc"
         )
     return Credentials(login.machine, *entry)
 
 
-def _entry(machine: str) -> tuple[str, str] | None:
+def _netrc_entry(machine: str) -> tuple[str, str] | None:
     path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
     if not path.is_file():
         return None
     try:
-        found = netrc.netrc(str(path)).hosts.get(machine)
+        entry = netrc.netrc(str(path)).hosts.get(machine)
     except netrc.NetrcParseError as error:  # its text may quote a password
-        raise Gated(f"{path}: line {error.lineno} cannot be understood") from None
+        raise LoginRequired(f"{path}: line {error.lineno} cannot be understood") from None
     except (OSError, UnicodeDecodeError):
-        raise Gated(f"{path}: cannot be read") from None
-    return (found[0], found[2]) if found and found[0] and found[2] else None
+        raise LoginRequired(f"{path}: cannot be read") from None
+    return (entry[0], entry[2]) if entry and entry[0] and entry[2] else None

@@ -1,4 +1,4 @@
-"""Bars where a person watches, a line now and then where not, nothing in tests; all on stderr."""
+"""BarProgress where a person watches, a line now and then where not, nothing in tests; all on stderr."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 EVERY_SECONDS = 15.0
-Told = Callable[[int, int | None], None]
+OnProgress = Callable[[int, int | None], None]
 
 
-class Quiet:
+class SilentProgress:
     """Hears of every transfer and says nothing."""
 
     @contextlib.contextmanager
-    def bytes(self, name: str) -> Iterator[Told]:
+    def bytes(self, name: str) -> Iterator[OnProgress]:
         """A function for (bytes that are there, bytes in all or None)."""
         yield lambda have, total: None
 
@@ -30,7 +30,7 @@ class Quiet:
         """One line that stays."""
 
 
-class Lines(Quiet):
+class LogProgress(SilentProgress):
     """For logs."""
 
     def __init__(self) -> None:
@@ -41,38 +41,38 @@ class Lines(Quiet):
             print(line, file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
-    def bytes(self, name: str) -> Iterator[Told]:
-        started = said = time.monotonic()
+    def bytes(self, name: str) -> Iterator[OnProgress]:
+        started = last_line = time.monotonic()
         first: int | None = None
 
-        def told(have: int, total: int | None) -> None:
-            nonlocal said, first
+        def on_progress(have: int, total: int | None) -> None:
+            nonlocal last_line, first
             first = have if first is None else first
-            if (now := time.monotonic()) - said >= EVERY_SECONDS:
-                said = now
+            if (now := time.monotonic()) - last_line >= EVERY_SECONDS:
+                last_line = now
                 of = f" of {total / 1e6:,.1f}" if total else ""
                 rate = (have - first) / 1e6 / (now - started)
                 self.say(f"{name}: {have / 1e6:,.1f}{of} MB, {rate:.1f} MB/s")
 
-        yield told
+        yield on_progress
 
     @contextlib.contextmanager
     def items(self, name: str, total: int) -> Iterator[Callable[[], None]]:
-        said, done = time.monotonic(), 0
+        last_line, done = time.monotonic(), 0
 
         def step() -> None:
-            nonlocal said, done
+            nonlocal last_line, done
             with self._guard:
                 done += 1
-                due = done == total or time.monotonic() - said >= EVERY_SECONDS
-                said = time.monotonic() if due else said
+                due = done == total or time.monotonic() - last_line >= EVERY_SECONDS
+                last_line = time.monotonic() if due else last_line
             if due:
                 self.say(f"{name}: {done:,} of {total:,}")
 
         yield step
 
 
-class Bars(Quiet):
+class BarProgress(SilentProgress):
     """For a terminal."""
 
     def __init__(self, progress: Any) -> None:
@@ -82,7 +82,7 @@ class Bars(Quiet):
         self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
-    def bytes(self, name: str) -> Iterator[Told]:
+    def bytes(self, name: str) -> Iterator[OnProgress]:
         task = self._progress.add_task(name, total=None, kind="bytes")
         try:
             yield lambda have, total: self._progress.update(task, completed=have, total=total)
@@ -99,9 +99,9 @@ class Bars(Quiet):
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Quiet]:
+def show_progress() -> Iterator[SilentProgress]:
     if not sys.stderr.isatty():
-        yield Lines()
+        yield LogProgress()
         return
     from rich.console import Console
     from rich.filesize import decimal
@@ -121,4 +121,4 @@ def watching() -> Iterator[Quiet]:
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), Amount(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield Bars(progress)
+        yield BarProgress(progress)

@@ -17,9 +17,9 @@ import httpx2
 
 from petvr import atomic
 from petvr.data.datasets.source import Mirror
-from petvr.data.download import logins, sniff
-from petvr.data.download.failures import Full, Refused, Temporary
-from petvr.data.download.lock import Lock
+from petvr.data.download import file_checks, logins
+from petvr.data.download.failures import DiskFull, MirrorFailed, RetryLater
+from petvr.data.download.lock import DownloadLock
 from petvr.data.download.web import NoConnection, Web, readable_address, shown
 from petvr.errors import PetvrError
 
@@ -27,11 +27,11 @@ BLOCK = 1 << 20
 SPARE = 64 << 20  # bytes of disk left free
 COUNT = re.compile(r"[0-9]{1,18}")
 CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)")
-Told = Callable[[int, int | None], None]  # (bytes that are there, bytes in all or None)
+OnProgress = Callable[[int, int | None], None]  # (bytes that are there, bytes in all or None)
 
 
 @dataclass
-class Part:
+class PartialFile:
     """`target`.part and what the server said of it, in `target`.part.json."""
 
     target: Path
@@ -57,34 +57,36 @@ class Part:
         self.note.unlink(missing_ok=True)
 
 
-def fetch(web: Web, mirror: Mirror, target: Path, lock: Lock, told: Told = lambda have, total: None) -> Path:
-    """Bring `mirror.url` to `target`, checked. `told` hears of the progress.
+def fetch(
+    web: Web, mirror: Mirror, target: Path, lock: DownloadLock, on_progress: OnProgress = lambda have, total: None
+) -> Path:
+    """Bring `mirror.url` to `target`, checked. `on_progress`(bytes that are there, bytes in all or None).
 
-    Raises Refused (next mirror), Temporary (later), Gated, Changed (differs from an earlier download), Full.
+    Raises MirrorFailed, RetryLater, LoginRequired, Changed (the bytes differ from an earlier download), DiskFull.
     """
     readable_address(mirror.url, target.name)
-    credentials = logins.find(mirror.login) if mirror.login else None
-    part = Part(target)
+    credentials = logins.find_credentials(mirror.login) if mirror.login else None
+    part = PartialFile(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     farthest = part.size  # an attempt that begins anew gains nothing before it is past the earlier one
 
     def heard(have: int, total: int | None) -> None:
         nonlocal farthest
         farthest = max(farthest, have)
-        told(have, total)
+        on_progress(have, total)
 
     def attempt() -> dict[str, Any]:
         return _attempt(web, mirror, part, credentials, heard)
 
     try:
-        found = web.patience.persist(attempt, lambda: farthest, web.tries(mirror.url))
+        facts = web.retry.call(attempt, lambda: farthest, web.tries(mirror.url))
     except NoConnection:
         web.give_up(mirror.url)
         raise
     except OSError as error:
-        raise Full(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise DiskFull(f"{target}: cannot be written: {error.strerror or error}") from error
     try:
-        lock.confirm(shown(mirror.url), found, published=bool(mirror.sha256 or mirror.md5))
+        lock.confirm(shown(mirror.url), facts, published=bool(mirror.sha256 or mirror.md5))
     except PetvrError:
         part.drop()
         raise
@@ -96,9 +98,9 @@ def fetch(web: Web, mirror: Mirror, target: Path, lock: Lock, told: Told = lambd
 def _attempt(
     web: Web,
     mirror: Mirror,
-    part: Part,
+    part: PartialFile,
     credentials: logins.Credentials | None,
-    told: Told,
+    on_progress: OnProgress,
 ) -> dict[str, Any]:
     """One connection. Returns what the lock notes about the complete, checked part."""
     origin, have = part.origin(mirror.url), part.size
@@ -114,55 +116,55 @@ def _attempt(
             origin, have = _accept(response, mirror, part, origin, have)
             resumed = have > 0
             if response.status_code != 416:
-                _save(web, response, mirror, part, have, origin, told)
+                _save(web, response, mirror, part, have, origin, on_progress)
         if origin["length"] is not None and part.size != origin["length"]:
-            raise Temporary(f"{shown(mirror.url)}: ended after {part.size:,} of {origin['length']:,} bytes")
+            raise RetryLater(f"{shown(mirror.url)}: ended after {part.size:,} of {origin['length']:,} bytes")
     return _checked(mirror, part, origin, resumed)
 
 
 def _accept(
-    response: httpx2.Response, mirror: Mirror, part: Part, origin: dict[str, Any], have: int
+    response: httpx2.Response, mirror: Mirror, part: PartialFile, origin: dict[str, Any], have: int
 ) -> tuple[dict[str, Any], int]:
     """Where the body of this answer belongs: (what the server says of the file, bytes to keep)."""
     said = shown(mirror.url)
-    seen = {"etag": response.headers.get("etag"), "last_modified": response.headers.get("last-modified")}
+    validators = {"etag": response.headers.get("etag"), "last_modified": response.headers.get("last-modified")}
     start, total = _range(response)
     if response.status_code == 416 and total == have and have:
         return {**origin, "length": total}, have
-    same = all(seen[key] == origin.get(key) for key in seen if seen[key]) and total == origin.get("length")
+    same = all(value == origin.get(key) for key, value in validators.items() if value) and total == origin.get("length")
     if response.status_code == 416 or (response.status_code == 206 and (start != have or not same)):
         part.drop()
-        raise Temporary(f"{said}: changed at the other end or answers with other bytes than asked for; from the start")
+        raise RetryLater(f"{said}: changed at the other end or answers with other bytes than asked for; from the start")
     if response.status_code == 200:
         have = 0
     if "html" in response.headers.get("content-type", "") and not mirror.url.endswith((".html", ".htm")):
-        raise Temporary(f"{said}: sends a web page instead of the file (quota or login?)", tries=2)
+        raise RetryLater(f"{said}: sends a web page instead of the file (quota or login?)", tries=2)
     if mirror.size is not None and total is not None and total != mirror.size:
-        raise Refused(f"{said}: is {total:,} bytes long, published are {mirror.size:,}")
+        raise MirrorFailed(f"{said}: is {total:,} bytes long, published are {mirror.size:,}")
     if total is not None:
         free = shutil.disk_usage(part.path.parent).free
         if total - have + SPARE > free:
-            raise Full(f"{part.path.parent}: {_size(total - have)} are to come, {_size(free)} are free")
-    return {"url": said, **seen, "length": total}, have
+            raise DiskFull(f"{part.path.parent}: {_size(total - have)} are to come, {_size(free)} are free")
+    return {"url": said, **validators, "length": total}, have
 
 
 def _save(
     web: Web,
     response: httpx2.Response,
     mirror: Mirror,
-    part: Part,
+    part: PartialFile,
     have: int,
     origin: dict[str, Any],
-    told: Told,
+    on_progress: OnProgress,
 ) -> None:
     """Append the body to the part, from byte `have` on; what was there of it stays where a page comes instead."""
-    patience, total = web.patience, origin["length"]
-    since, since_bytes = patience.clock(), 0
+    retry, total = web.retry, origin["length"]
+    since, since_bytes = retry.clock(), 0
     chunks = response.iter_raw()
     first = next(chunks, b"")
-    if not have and sniff.is_page(first[:512]):
-        raise Temporary(f"{shown(mirror.url)}: sends a web page instead of the file (quota or login?)", tries=2)
-    told(have, total)
+    if not have and file_checks.is_page(first[:512]):
+        raise RetryLater(f"{shown(mirror.url)}: sends a web page instead of the file (quota or login?)", tries=2)
+    on_progress(have, total)
     if not have:
         part.drop()  # before the note: a note never stands beside bytes of another origin
     atomic.write_json(part.note, origin)
@@ -170,30 +172,30 @@ def _save(
         stream.seek(have)
         stream.truncate()
         for chunk in itertools.chain((first,), chunks):
-            patience.check()
+            retry.raise_if_cancelled()
             try:
                 stream.write(chunk)
             except OSError as error:
-                raise Full(f"{part.path}: {error.strerror or error}") from error
+                raise DiskFull(f"{part.path}: {error.strerror or error}") from error
             have, since_bytes = have + len(chunk), since_bytes + len(chunk)
-            told(have, total)
+            on_progress(have, total)
             if mirror.size is not None and have > mirror.size:
-                raise Refused(f"{shown(mirror.url)}: sends more than the {mirror.size:,} bytes that are published")
-            if (elapsed := patience.clock() - since) >= patience.slow_after:
-                if since_bytes < patience.slow_bytes:
-                    raise Temporary(f"{shown(mirror.url)}: {since_bytes:,} bytes in {elapsed:.0f} s are too slow")
-                since, since_bytes = patience.clock(), 0
+                raise MirrorFailed(f"{shown(mirror.url)}: sends more than the {mirror.size:,} bytes that are published")
+            if (elapsed := retry.clock() - since) >= retry.slow_after:
+                if since_bytes < retry.slow_bytes:
+                    raise RetryLater(f"{shown(mirror.url)}: {since_bytes:,} bytes in {elapsed:.0f} s are too slow")
+                since, since_bytes = retry.clock(), 0
         stream.flush()
         os.fsync(stream.fileno())
 
 
-def _checked(mirror: Mirror, part: Part, origin: dict[str, Any], resumed: bool) -> dict[str, Any]:
+def _checked(mirror: Mirror, part: PartialFile, origin: dict[str, Any], resumed: bool) -> dict[str, Any]:
     """Size, kind and checksum of the complete part. What is wrong is dropped; if it was resumed, tried once more."""
     problem = ""
     size = part.size
     if mirror.size is not None and size != mirror.size:
         problem = f"is {size:,} bytes long, published are {mirror.size:,}"
-    problem = problem or sniff.wrong(part.path, mirror.kind)
+    problem = problem or file_checks.what_is_wrong(part.path, mirror.kind)
     sums = {"sha256": hashlib.sha256()}
     if mirror.md5:
         sums["md5"] = hashlib.md5(usedforsecurity=False)
@@ -209,7 +211,7 @@ def _checked(mirror: Mirror, part: Part, origin: dict[str, Any], resumed: bool) 
     if problem:
         part.drop()
         said = f"{shown(mirror.url)}: {problem}"
-        raise Temporary(said, tries=2) if resumed else Refused(said)
+        raise RetryLater(said, tries=2) if resumed else MirrorFailed(said)
     noted = {key: origin.get(key) for key in ("etag", "last_modified")}
     return {"sha256": sums["sha256"].hexdigest(), "size": size, **noted}
 

@@ -28,13 +28,13 @@ PAX_SIZE = re.compile(rb"\d{1,18}")
 def untar(parts: Sequence[Path], unpacking: Unpacking) -> int:
     """Take the wanted members out of the tar that `parts` make in this order; returns their number.
 
-    Raises Refused, Full.
+    Raises MirrorFailed, DiskFull.
     """
     joined = JoinedFiles(parts)
     try:
         tar = TarStream(decompress(joined))
         while (member := tar.next_member()) is not None:
-            unpacking.told(joined.read_bytes)
+            unpacking.on_progress(joined.read_bytes)
             unpacking.balance(tar.position + member.size, joined.size)
             if not joined.magic and tar.position + member.size > joined.size:
                 raise Damaged(f"member {member.name!r} ends after the archive")

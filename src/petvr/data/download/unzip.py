@@ -51,7 +51,7 @@ class ZipMember:
 
 
 def unzip(path: Path, unpacking: Unpacking) -> int:
-    """Take the wanted members out of the zip at `path`; returns their number. Raises Refused, Full."""
+    """Take the wanted members out of the zip at `path`; returns their number. Raises MirrorFailed, DiskFull."""
     try:
         with open(path, "rb") as stream:
             size = path.stat().st_size
@@ -67,7 +67,7 @@ def unzip(path: Path, unpacking: Unpacking) -> int:
             for leaf, member in todo:
                 unpacking.write(leaf, member.size, _content(stream, member))
                 done += member.packed
-                unpacking.told(done)
+                unpacking.on_progress(done)
     except Damaged as error:
         raise unpacking.refuse(f"damaged, cut off or unreadable zip ({error})") from error
     return unpacking.finish()
@@ -99,7 +99,7 @@ def _find_table(stream: IO[bytes], size: int) -> tuple[int, int, int]:
         at = tail.rfind(b"PK\5\6", 0, at)
     if at < 0:
         raise Damaged("no end record at its end")
-    _, disk, first_disk, here, count, length, start, _ = END.unpack_from(tail, at)
+    _, disk, first_disk, disk_count, count, length, start, _ = END.unpack_from(tail, at)
     end = size - tail_size + at
     if end >= LOCATOR_64.size:
         mark, locator_disk, end_64, disks = LOCATOR_64.unpack(_read_at(stream, end - LOCATOR_64.size, LOCATOR_64.size))
@@ -107,19 +107,19 @@ def _find_table(stream: IO[bytes], size: int) -> tuple[int, int, int]:
             record = END_64.unpack(_read_at(stream, end_64, END_64.size))
             if record[0] != b"PK\6\6" or end_64 + 12 + record[1] + LOCATOR_64.size != end or disks > 1:
                 raise Damaged("its 64-bit end record is not where it should be")
-            disk, first_disk, here, count, length, start = record[4], record[5], *record[6:]
+            disk, first_disk, disk_count, count, length, start = record[4], record[5], *record[6:]
             disk, end = disk or locator_disk, end_64
-    if disk or first_disk or here != count:
+    if disk or first_disk or disk_count != count:
         raise Damaged("one of several volumes")
     if start + length != end:
         raise Damaged("its table does not lie where its end says")
     return count, start, end
 
 
-def _read_at(stream: IO[bytes], place: int, size: int) -> bytes:
-    if place + size > os.fstat(stream.fileno()).st_size:
+def _read_at(stream: IO[bytes], offset: int, size: int) -> bytes:
+    if offset + size > os.fstat(stream.fileno()).st_size:
         raise Damaged("it points outside itself")
-    stream.seek(place)
+    stream.seek(offset)
     return _read(stream, size)
 
 
@@ -183,7 +183,7 @@ def _check_local(stream: IO[bytes], member: ZipMember, following: int) -> None:
     if (
         (mark, method, raw_name) != (b"PK\3\4", member.method, member.raw_name)
         or (flags ^ member.flags) & ENCRYPTED
-        or any(here not in (listed, FULL_32) for here, listed in counts)
+        or any(local not in (listed, FULL_32) for local, listed in counts)
         or member.start + member.packed > following
     ):
         raise Damaged(f"member {member.name!r} is not what the table says")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr.data.datasets.source import Watch
-from petvr.data.download.failures import Gated, Refused, Temporary
+from petvr.data.download.failures import LoginRequired, MirrorFailed, RetryLater
 
 ADDRESS = "https://www.youtube.com/watch?v={}"
 ENOUGH_BLOCKS = 5  # bot checks in a row after which the rest is left to a later call (a guess)
@@ -44,62 +44,62 @@ GONE = {
 }
 
 
-class Blocked(Temporary):
+class Blocked(RetryLater):
     """YouTube refuses this address, not this video."""
 
 
-def judge(message: str) -> Refused | Temporary:
+def explain_error(message: str) -> MirrorFailed | RetryLater:
     """What an error text of yt-dlp means for the clip."""
     text = " ".join(message.split())
     low = text.lower().replace("’", "'")
-    if any(words in low for words in BLOCKED):
+    if any(phrase in low for phrase in BLOCKED):
         return Blocked("YouTube asks whether this is a bot, or limits the rate")
-    if any(words in low for words in AGE):
-        return Temporary("age-restricted: needs download.youtube_cookies")
-    for words, reason in GONE.items():
-        if words in low:
-            return Refused(reason)
-    return Temporary(text.removeprefix("ERROR: ")[:200])
+    if any(phrase in low for phrase in AGE):
+        return RetryLater("age-restricted: needs download.youtube_cookies")
+    for phrase, reason in GONE.items():
+        if phrase in low:
+            return MirrorFailed(reason)
+    return RetryLater(text.removeprefix("ERROR: ")[:200])
 
 
 class Youtube:
-    """One yt-dlp setting for many clips. Raises Gated at once where yt-dlp or the ffmpeg it cuts with is missing."""
+    """One yt-dlp setting for many clips. Raises LoginRequired at once where yt-dlp or ffmpeg is missing."""
 
     def __init__(self, work: Path, *, height: int, cookies: Path | None, cuts: bool):
         try:
             self.module = importlib.import_module("yt_dlp")
         except ModuleNotFoundError:
-            raise Gated("needs yt-dlp: pip install 'petvr[youtube]' -c envs/constraints.txt") from None
+            raise LoginRequired("needs yt-dlp: pip install 'petvr[youtube]' -c envs/constraints.txt") from None
         if cuts and shutil.which("ffmpeg") is None:
-            raise Gated("needs the program ffmpeg, with which yt-dlp cuts clips out of videos")
+            raise LoginRequired("needs the program ffmpeg, with which yt-dlp cuts clips out of videos")
         if cookies is not None and not cookies.is_file():
-            raise Gated(f"{cookies}: the cookie file of download.youtube_cookies is not there")
+            raise LoginRequired(f"{cookies}: the cookie file of download.youtube_cookies is not there")
         self.work, self.height, self.cookies = work, height, cookies
         self._blocks, self._guard = 0, threading.Lock()
 
-    def bring(self, watch: Watch, target: Path) -> Path:
+    def download_clip(self, watch: Watch, target: Path) -> Path:
         """Bring one clip to `target`, with another ending where YouTube has no mp4 of it; returns its path.
 
-        Raises Refused where it is gone for good, Temporary where not.
+        Raises MirrorFailed where it is gone for good, RetryLater where not.
         """
         if self._blocks >= ENOUGH_BLOCKS:
             raise Blocked("not tried: YouTube refuses this address just now")
         self.work.mkdir(parents=True, exist_ok=True)
         with self.module.YoutubeDL(self._options(watch, target.stem)) as loader:
             try:
-                told = loader.extract_info(ADDRESS.format(watch.id), download=True)
+                info = loader.extract_info(ADDRESS.format(watch.id), download=True)
             except self.module.utils.YoutubeDLError as error:
-                verdict = judge(str(error))
+                error_kind = explain_error(str(error))
                 with self._guard:
-                    self._blocks = self._blocks + 1 if isinstance(verdict, Blocked) else 0
-                raise verdict from None
+                    self._blocks = self._blocks + 1 if isinstance(error_kind, Blocked) else 0
+                raise error_kind from None
         self._blocks = 0
-        files = [entry.get("filepath") for entry in (told or {}).get("requested_downloads") or []]
+        files = [entry.get("filepath") for entry in (info or {}).get("requested_downloads") or []]
         if not files or not files[0] or not Path(files[0]).is_file() or not Path(files[0]).stat().st_size:
-            raise Temporary("yt-dlp reports success and leaves no file")
-        place = target.with_suffix(Path(files[0]).suffix)
-        os.replace(files[0], place)
-        return place
+            raise RetryLater("yt-dlp reports success and leaves no file")
+        final = target.with_suffix(Path(files[0]).suffix)
+        os.replace(files[0], final)
+        return final
 
     def _options(self, watch: Watch, name: str) -> dict[str, Any]:
         """H.264 first and AV1 never, which decord cannot read; pictures without sound where they are to be had."""

@@ -17,9 +17,8 @@ from petvr.data.datasets.base import Dataset
 from petvr.data.datasets.source import Source
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.download import logins
-from petvr.data.download.failures import Gated
-
-HOPELESS = ("gated", "failed")  # states of a source in download.json that another attempt does not change
+from petvr.data.download.failures import LoginRequired
+from petvr.data.download.source_state import SourceState
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ def verdict(dataset: Dataset, given: tuple[bool, bool], state: Path) -> Verdict:
         if reason:
             return Verdict(False, reason, more)
         mark = marks.get(source.key, {})
-        if mark.get("status") == "deferred" and not later:
-            later, why = "not downloaded yet", mark.get("reason") or ""
+        if mark.get("status") == SourceState.RETRY_LATER and not later:
+            later, why = SourceState.RETRY_LATER.english, mark.get("reason") or ""
     return Verdict(False, "", why, later)
 
 
@@ -79,8 +78,9 @@ def _hopeless(source: Source, mark: dict[str, Any] | None) -> tuple[str, str]:
     reason, more = _wall(source)
     if reason:
         return reason, more
-    if mark and mark.get("status") in HOPELESS and not (mark["status"] == "gated" and _login(source)):
-        reason = "needs a login or licence" if mark["status"] == "gated" else f"no mirror has {source.key} any more"
+    needs_login = mark is not None and mark.get("status") == SourceState.NEEDS_LOGIN and not _login(source)
+    if mark and (needs_login or mark.get("status") == SourceState.FAILED):
+        reason = SourceState.NEEDS_LOGIN.english if needs_login else f"no mirror has {source.key} any more"
         return reason, f"{mark.get('reason') or ''}; {mark.get('next') or source.by_hand}".strip("; ")
     return "", ""
 
@@ -94,9 +94,9 @@ def _wall(source: Source) -> tuple[str, str]:
         if mirror.login is None:
             return "", ""
         try:
-            logins.find(mirror.login)
+            logins.find_credentials(mirror.login)
             return "", ""
-        except Gated as error:
+        except LoginRequired as error:
             told = str(error)
     return "needs a login", "; ".join(part for part in (told, source.by_hand) if part)
 

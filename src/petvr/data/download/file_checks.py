@@ -15,7 +15,7 @@ def is_page(head: bytes) -> bool:
     return head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(PAGES)
 
 
-def wrong(path: Path, kind: str) -> str:
+def what_is_wrong(path: Path, kind: str) -> str:
     """Why `path` cannot be a whole archive of `kind` (zip, tar) or a plain file; "" where nothing speaks against it."""
     with open(path, "rb") as stream:
         head = stream.read(512)

@@ -11,13 +11,13 @@ from typing import TypeVar
 
 import tenacity
 
-from petvr.data.download.failures import Halted, Temporary
+from petvr.data.download.failures import Cancelled, RetryLater
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """All times in seconds; the numbers are guesses of what a busy but working server needs."""
 
     tries: int = 6  # attempts in a row without a byte gained: pauses of 1, 2, 4, 8, 16
@@ -30,46 +30,55 @@ class Patience:
     slow_bytes: int = 60 * 1024
     clock: Callable[[], float] = time.monotonic
     halt: threading.Event = field(default_factory=threading.Event)
-    sleep: Callable[[float], object] | None = None  # default: waits for `halt`
+    sleep: Callable[[float], None] | None = None  # default: waits for `halt`
 
-    def persist(self, attempt: Callable[[], T], gained: Callable[[], int], tries: int | None = None) -> T:
-        """Call `attempt` until it returns, raises what is not Temporary, or has failed `tries` times without gain.
+    def call(self, attempt: Callable[[], T], gained: Callable[[], int], tries: int | None = None) -> T:
+        """Call `attempt` until it returns, raises what is not RetryLater, or has failed `tries` times without gain.
 
         gained: a number that grows whenever a byte was saved.
         """
         failures, best = 0, gained()
 
         def stop(state: tenacity.RetryCallState) -> bool:
-            error = state.outcome.exception()
+            error = _failure(state)
             limit = min(error.tries or self.tries, tries or self.tries)
             return failures >= limit or (error.pause or 0) > self.asked
 
         def pause(state: tenacity.RetryCallState) -> float:
             growing = min(self.longest, self.first * 2 ** (failures - 1))
-            return max(growing, state.outcome.exception().pause or 0)
+            return max(growing, _failure(state).pause or 0)
 
         def tried() -> T:
             nonlocal failures, best
-            self.check()
+            self.raise_if_cancelled()
             try:
                 return attempt()
-            except Temporary:
+            except RetryLater:
                 now = gained()
                 failures, best = (1, now) if now > best else (failures + 1, best)
                 raise
 
-        retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(Temporary),
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(RetryLater),
             stop=stop,
             wait=pause,
-            sleep=self.sleep or self.halt.wait,
+            sleep=self.sleep or self._wait,
             reraise=True,
         )
-        return retry(tried)
+        return retrying(tried)
 
-    def check(self) -> None:
+    def _wait(self, seconds: float) -> None:
+        self.halt.wait(seconds)
+
+    def raise_if_cancelled(self) -> None:
         if self.halt.is_set():
-            raise Halted("interrupted; the next call continues")
+            raise Cancelled("interrupted; the next call continues")
+
+
+def _failure(state: tenacity.RetryCallState) -> RetryLater:
+    error = state.outcome.exception() if state.outcome else None
+    assert isinstance(error, RetryLater)  # nothing else is tried again
+    return error
 
 
 def retry_after(value: str | None) -> float | None:
