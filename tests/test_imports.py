@@ -1,6 +1,7 @@
 """Who may import whom (the arrows of the design), and what must stay out of the workflow's parsing."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,25 @@ def test_arrows(package):
     for target, files in imported(package).items():
         if target != "__version__":
             assert target in FLOOR | ARROWS[package] | {package}, f"petvr.{package} ({files}) imports petvr.{target}"
+
+
+def test_no_import_circle():
+    """Of modules, those that import inside a function or for their annotations alone included."""
+    modules = {
+        ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in SOURCE.rglob("*.py")
+    }
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        needs = graph.setdefault(module, set())
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                needs.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                inner = [f"{node.module}.{alias.name}" for alias in node.names]
+                needs.update(name if name in modules else str(node.module) for name in inner)
+        needs &= modules.keys() - {module}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_planning_and_light_packages_load_without_heavy_ones():
