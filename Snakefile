@@ -65,5 +65,5 @@ onerror:
         tell_failures(log)
     if unfinished():
         shell(
-            f"python -m petvr table {' '.join(unfinished())}; python -m petvr index"
+            f"python -m petvr table {shlex.join(unfinished())}; python -m petvr index"
         )

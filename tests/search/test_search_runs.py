@@ -9,9 +9,9 @@ import torch
 import training_bench as tiny
 from safetensors.torch import load_file
 
-from petvr import planning
 from petvr.clip import tokenizer
 from petvr.config import Config
+from petvr.data import catalogue
 from petvr.data.frames import single
 from petvr.data.frames.store import FrameStore, Item, build
 from petvr.errors import PetvrError
@@ -229,8 +229,8 @@ def project(bench, tmp_path, monkeypatch):
     config = Config(seeds=[0], results=results, weights={"tiny": "x"}, device="cpu")
     (results / "weights").mkdir()
     (bench["weights"]).rename(results / "weights" / "tiny")
-    monkeypatch.setattr(planning, "store", lambda config, run: bench["store"])
-    monkeypatch.setattr(planning, "dataset", lambda config, name: bench["dataset"])
+    monkeypatch.setattr(catalogue, "frame_store", lambda config, run: bench["store"])
+    monkeypatch.setattr(catalogue, "open_dataset", lambda config, name: bench["dataset"])
     return made, config
 
 

@@ -13,13 +13,15 @@ import yaml
 ROOT = Path(__file__).parents[2]
 TABLE = "cross_modal_adapter/table_2"
 RUN = "cross_modal_adapter/msvd/tiny/cross_modal_adapter@ds=16,r=16/seed-0"
+HOSTILE = "a b'$(touch x);ü"  # in the name of the project's folder and of its results: nothing of it may be executed
+RESULTS, DATA = f"results {HOSTILE}", f"data {HOSTILE}"
 MICRO = {
     "tables": [TABLE],
     "datasets": ["msvd"],
     "methods": "all",
     "seeds": [0, 1],
-    "results": "results",
-    "data": "data",
+    "results": RESULTS,
+    "data": DATA,
     "recipe": {"default": {"epochs": 1, "batch": 8, "frames": 3, "words": 24}},
     "world": {"sizes": {"msvd": {"train": 8, "val": 2, "test": 6}}, "tiny_clip": {"steps": 4, "batch": 16}},
 }
@@ -63,15 +65,17 @@ class Project:
         return self.call("petvr", "-c", "demo", "-c", "micro.yaml", *arguments)
 
     def result(self, run=RUN):
-        return self.folder / "results" / "runs" / run / "result.json"
+        return self.folder / RESULTS / "runs" / run / "result.json"
 
     def table(self, suffix):
-        return (self.folder / "results" / "tables" / f"{TABLE}.{suffix}").read_text()
+        return (self.folder / RESULTS / "tables" / f"{TABLE}.{suffix}").read_text()
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    project = Project(tmp_path_factory.mktemp("project"))
+    folder = tmp_path_factory.mktemp("project") / HOSTILE
+    folder.mkdir()
+    project = Project(folder)
     assert project.snakemake()["train"] == 4
     return project
 
@@ -127,11 +131,11 @@ def test_a_second_call_does_nothing(project):
 
 
 def test_a_deleted_result_runs_again_alone(project):
-    others = [path for path in (project.folder / "results" / "runs").rglob("result.json") if path != project.result()]
+    others = [path for path in (project.folder / RESULTS / "runs").rglob("result.json") if path != project.result()]
     before = {path: path.stat().st_mtime_ns for path in others}
     first = json.loads(project.result().read_text())
     project.result().unlink()
-    assert project.snakemake(f"results/tables/{TABLE}.md") == {"train": 1, "table": 1}
+    assert project.snakemake(f"{RESULTS}/tables/{TABLE}.md") == {"train": 1, "table": 1}
     assert {path: path.stat().st_mtime_ns for path in others} == before
     again = json.loads(project.result().read_text())
     assert again["evaluations"] == first["evaluations"], "the same seed gives the same numbers"
@@ -144,7 +148,7 @@ def test_a_table_of_what_is_there_is_completed_later(project):
     shutil.rmtree(project.result().parent)
     project.snakemake("tables_now")
     assert "1 of 2 seeds" in project.table("md")
-    assert project.snakemake(f"results/tables/{TABLE}.md") == {"train": 1, "table": 1}
+    assert project.snakemake(f"{RESULTS}/tables/{TABLE}.md") == {"train": 1, "table": 1}
     assert "1 of 2 seeds" not in project.table("md")
     project.snakemake()
     assert project.snakemake() == {}
@@ -189,7 +193,7 @@ def test_an_unreachable_tracking_store_is_a_warning(project, edited):
 
 
 def test_mlflow_can_be_deleted_and_rebuilt(project):
-    shutil.rmtree(project.folder / "results" / "mlflow")
+    shutil.rmtree(project.folder / RESULTS / "mlflow")
     done = project.petvr("track")
     assert done.returncode == 0 and " 4 runs logged" in done.stdout, done.stdout + done.stderr
     assert project.petvr("track").stdout.count("0 runs logged") == 1
@@ -211,11 +215,11 @@ def test_the_method_of_the_readme_runs_as_one_new_file(project):
     method.write_text(code)
     run = "cross_modal_adapter/msvd/tiny/block_scale/seed-0"
     try:
-        assert project.snakemake(f"results/runs/{run}/result.json")["train"] == 1
+        assert project.snakemake(f"{RESULTS}/runs/{run}/result.json")["train"] == 1
     finally:
         method.unlink()
     result = json.loads(project.result(run).read_text())
-    width = json.loads((project.folder / "results/weights/tiny/config.json").read_text())
+    width = json.loads((project.folder / RESULTS / "weights/tiny/config.json").read_text())
     per_tower = [
         width[part]["hidden_size"] * width[part]["num_hidden_layers"] for part in ("vision_config", "text_config")
     ]
@@ -223,7 +227,7 @@ def test_the_method_of_the_readme_runs_as_one_new_file(project):
 
 
 def test_a_missing_caption_file_is_named(project):
-    captions = project.folder / "data" / "msvd" / "captions_msvd.json"
+    captions = project.folder / DATA / "msvd" / "captions_msvd.json"
     text = captions.read_text()
     captions.unlink()
     try:
@@ -237,7 +241,7 @@ def test_a_missing_caption_file_is_named(project):
 
 def test_a_corrupt_video_is_recorded_and_never_replaced(project):
     """The run goes on without it (missing: record) and says so; strict stops."""
-    folder = project.folder / "data" / "msvd" / "videos"
+    folder = project.folder / DATA / "msvd" / "videos"
     video = sorted(folder.iterdir())[0]
     whole = video.read_bytes()
     video.write_bytes(whole[: len(whole) // 3])
@@ -245,7 +249,7 @@ def test_a_corrupt_video_is_recorded_and_never_replaced(project):
         arguments = ("--sampler", "linspace_all", "--frames", "2", "--size", "48", "--workers", "1")
         done = project.petvr("frames", "msvd", *arguments)
         assert done.returncode == 0 and f"cannot be read: {video.stem}" in done.stdout, done.stdout + done.stderr
-        index = json.loads((project.folder / "results/frames/msvd/linspace_all-2f-48px/index.json").read_text())
+        index = json.loads((project.folder / RESULTS / "frames/msvd/linspace_all-2f-48px/index.json").read_text())
         assert video.stem in index["problems"] and video.stem not in index["videos"]
     finally:
         video.write_bytes(whole)
@@ -259,16 +263,16 @@ def other(project, edited):
     demo["world"]["sizes"] = {"msvd": demo["world"]["sizes"]["msvd"]}
     edited("workflow/demo.yaml", whole, yaml.safe_dump(demo))
     yield ["datasets=[msvd,lsmdc]", f"tables=[{TABLE},vop/table_6]"]
-    (project.folder / "results" / "tables" / "vop" / "table_6.md").unlink(missing_ok=True)
+    (project.folder / RESULTS / "tables" / "vop" / "table_6.md").unlink(missing_ok=True)
     project.snakemake()
 
 
 def test_a_data_set_that_cannot_be_had_leaves_its_rows_saying_why(project, other):
     """All else is built, nothing is trained for it, and the call succeeds: the configuration asks for that."""
-    (project.folder / "results" / "tables" / f"{TABLE}.md").unlink()
+    (project.folder / RESULTS / "tables" / f"{TABLE}.md").unlink()
     ran = project.snakemake("all_tables", config=other)
     assert "train" not in ran and "world" not in ran and ran["table"] == 2
-    text = (project.folder / "results" / "tables" / "vop" / "table_6.md").read_text()
+    text = (project.folder / RESULTS / "tables" / "vop" / "table_6.md").read_text()
     assert "not run: not in this world" in text
     assert "LSMDC: not run here: not in this world (world.sizes in the configuration has no lsmdc)." in text
     assert "±" in project.table("md")
@@ -283,7 +287,7 @@ def test_where_a_missing_data_set_must_stop_the_run_the_rest_is_still_shown(proj
     assert done.returncode == 1
     told = done.stderr.partition("petvr: failed, ")[2]  # quiet or not, the reason is on the screen
     assert "petvr: error: unknown data set of the world 'lsmdc'" in told
-    text = (project.folder / "results" / "tables" / "vop" / "table_6.md").read_text()
+    text = (project.folder / RESULTS / "tables" / "vop" / "table_6.md").read_text()
     assert "not run: not in this world" in text
 
 
@@ -313,7 +317,7 @@ def test_killed_training_leaves_everything_else_and_continues(project):
     environment = os.environ | {"PYTHONPATH": str(project.folder / "src"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "petvr", "-c", "demo", "-c", "micro.yaml", "train", run, "--threads", "1"]
     with subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, text=True) as child:
-        log = project.folder / "results" / "runs" / run / "log.txt"
+        log = project.folder / RESULTS / "runs" / run / "log.txt"
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and child.poll() is None and not (log.exists() and log.stat().st_size):
             time.sleep(0.01)
@@ -327,3 +331,9 @@ def test_killed_training_leaves_everything_else_and_continues(project):
     shutil.rmtree(project.result(run).parent)
     assert project.petvr("train", run, "--threads", "1", "--fresh").returncode == 0
     assert json.loads(project.result(run).read_text())["evaluations"] == resumed["evaluations"]
+
+
+def test_nothing_in_a_name_was_executed(project):
+    """The last of this file: every rule ran in a folder, and into folders, whose names hold a command and quotes."""
+    assert not [path for path in project.folder.rglob("x") if path.is_file()]
+    assert sorted(path.name for path in project.folder.parent.iterdir()) == [HOSTILE]

@@ -11,6 +11,7 @@
 # A dry-run on a machine without any data set lists every job of the configuration: that is how one plans.
 import functools
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -172,8 +173,8 @@ def unfinished():
 def tell_failures(logs):
     """Why rules failed, from their own logs: under `quiet: [rules]` Snakemake shows no more than their commands."""
     told = "".join(Path(log).read_text() for log in logs)
-    failed = re.findall(r"> (\S+) 2>&1' returned non-zero", told)
-    for path in map(Path, dict.fromkeys(failed)):
+    failed = re.findall(r"> (.+) 2>&1' returned non-zero", told)
+    for path in [Path(shlex.split(name)[0]) for name in dict.fromkeys(failed)]:
         lines = path.read_text().splitlines()[-5:] if path.exists() else []
         print(f"petvr: failed, {path}:", *lines, sep="\n    ", file=sys.stderr)
 

@@ -28,7 +28,7 @@ rule weights:
             else CONFIG.weights.get(w.backbone)
         ),
     shell:
-        "python -m petvr weights {wildcards.backbone} --threads {threads} > {log} 2>&1"
+        "python -m petvr weights {wildcards.backbone:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule download:
@@ -47,7 +47,7 @@ rule download:
             CONFIG.given(w.folder),
         ],
     shell:
-        "python -m petvr download {wildcards.folder} --record > {log} 2>&1"
+        "python -m petvr download {wildcards.folder:q} --record > {log:q} 2>&1"
 
 
 rule data:
@@ -64,7 +64,7 @@ rule data:
         missing=CONFIG.missing,
         options=lambda w: CONFIG.options.get(w.dataset),
     shell:
-        "python -m petvr data {wildcards.dataset} > {log} 2>&1"
+        "python -m petvr data {wildcards.dataset:q} > {log:q} 2>&1"
 
 
 rule frames:
@@ -88,8 +88,8 @@ rule frames:
     params:
         versions=catalogue.frame_versions(),
     shell:
-        "python -m petvr frames {wildcards.folder} --sampler {wildcards.sampler} --frames {wildcards.frames}"
-        " --size {wildcards.size} --workers {threads} > {log} 2>&1"
+        "python -m petvr frames {wildcards.folder:q} --sampler {wildcards.sampler:q} --frames {wildcards.frames:q}"
+        " --size {wildcards.size:q} --workers {threads} > {log:q} 2>&1"
 
 
 rule frames_shard:
@@ -120,8 +120,8 @@ rule frames_shard:
     params:
         versions=catalogue.frame_versions(),
     shell:
-        "python -m petvr frames {wildcards.folder} --sampler {wildcards.sampler} --frames {wildcards.frames}"
-        " --size {wildcards.size} --workers {threads} --shard {wildcards.shard}/{wildcards.shards} > {log} 2>&1"
+        "python -m petvr frames {wildcards.folder:q} --sampler {wildcards.sampler:q} --frames {wildcards.frames:q}"
+        " --size {wildcards.size:q} --workers {threads} --shard {wildcards.shard:q}/{wildcards.shards:q} > {log:q} 2>&1"
 
 
 rule data_all:

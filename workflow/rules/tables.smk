@@ -38,7 +38,7 @@ rule table:
         ),
         standing=standing_of,
     shell:
-        "python -m petvr table {wildcards.paper}/{wildcards.table} > {log} 2>&1"
+        "python -m petvr table {wildcards.paper:q}/{wildcards.table:q} > {log:q} 2>&1"
 
 
 rule index:
@@ -53,7 +53,7 @@ rule index:
     conda:
         ENVIRONMENT
     shell:
-        "python -m petvr index > {log} 2>&1"
+        "python -m petvr index > {log:q} 2>&1"
 
 
 rule tables_now:
@@ -63,7 +63,7 @@ rule tables_now:
     conda:
         ENVIRONMENT
     shell:
-        "(python -m petvr table --all && python -m petvr index) > {log} 2>&1"
+        "(python -m petvr table --all && python -m petvr index) > {log:q} 2>&1"
 
 
 rule figure:
@@ -90,7 +90,7 @@ rule figure:
     conda:
         ENVIRONMENT
     shell:
-        "python -m petvr figure {wildcards.paper}/{wildcards.table} --kind scatter --kind curves > {log} 2>&1"
+        "python -m petvr figure {wildcards.paper:q}/{wildcards.table:q} --kind scatter --kind curves > {log:q} 2>&1"
 
 
 rule figure_costs:
@@ -110,7 +110,7 @@ rule figure_costs:
     conda:
         ENVIRONMENT
     shell:
-        "python -m petvr figure {wildcards.paper}/{wildcards.table} --kind costs > {log} 2>&1"
+        "python -m petvr figure {wildcards.paper:q}/{wildcards.table:q} --kind costs > {log:q} 2>&1"
 
 
 rule track:
@@ -126,4 +126,4 @@ rule track:
     params:
         uri=CONFIG.tracking_uri,
     shell:
-        "python -m petvr track {wildcards.paper}/{wildcards.table} > {log} 2>&1"
+        "python -m petvr track {wildcards.paper:q}/{wildcards.table:q} > {log:q} 2>&1"

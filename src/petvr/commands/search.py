@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     from petvr.search import opened, rank
 
     spec = result.spec
-    code = planning.known(config).versions(spec.method, spec.recipe.similarity)
+    code = planning.implemented(config).versions(spec.method, spec.recipe.similarity)
     opened_run = opened.open_run(
         folder,
         weights=layout.weights(spec.backbone),
