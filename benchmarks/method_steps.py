@@ -175,7 +175,7 @@ def run(args: argparse.Namespace, geometry: config.ClipConfig | None = None) -> 
 
 def chosen(given: list[str] | None, layers: int, cuda: bool) -> list[Line]:
     """The full step first, then the methods asked for, with settings that fit towers of so many blocks."""
-    pairs: list[tuple[str, dict]] = [(name, {}) for name in (ON_GPU if cuda else methods.NAMES())]
+    pairs: list[tuple[str, dict]] = [(name, {}) for name in (ON_GPU if cuda else methods.available())]
     if given:
         pairs = [parse(text) for text in given]
     elif not cuda:
@@ -199,7 +199,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def choices(method: str, args: argparse.Namespace) -> dict[str, Any]:
-    needed = methods.similarity(method) or "mean_pool"
+    needed = methods.similarity_of(method) or "mean_pool"
     return {"similarity": needed, "frames": args.frames, "words": args.words}
 
 

@@ -31,7 +31,7 @@ EMBED, PATCHES, PART = 512, 49, 16
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", choices=SETS)
-    parser.add_argument("--name", choices=similarity.NAMES())
+    parser.add_argument("--name", choices=similarity.available())
     parser.add_argument("--whole", action="store_true")
     parser.add_argument(
         "--full", action="store_true", help="no padding: every text and video as long as the set's longest"
@@ -43,7 +43,7 @@ def main() -> None:
         measure(given)
         return
     for which in [given.set] if given.set else SETS:
-        for name in [given.name] if given.name else similarity.NAMES():
+        for name in [given.name] if given.name else similarity.available():
             own = [sys.executable, __file__, "--set", which, "--name", name, "--seconds", str(given.seconds)]
             own += ["--whole"] * given.whole + ["--full"] * given.full + ["--threads", str(given.threads)]
             subprocess.run(own, check=True)
@@ -55,7 +55,7 @@ def measure(given: argparse.Namespace) -> None:
     texts, videos, frames, words = SETS[given.set]
     generator = torch.Generator().manual_seed(0)
     clip = weights.random(config.with_layers(config.geometry("vit-b-32"), 4), 0)
-    score = similarity.build(given.name, {}, EMBED, generator, clip=clip, frames=frames, words=words).eval()
+    score = similarity.build_similarity(given.name, {}, EMBED, generator, clip=clip, frames=frames, words=words).eval()
     del clip
     shortest = (words, frames) if given.full else (5, 1)
     left, left_time = sides(

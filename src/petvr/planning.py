@@ -30,8 +30,8 @@ from petvr.spec import Recipe, RunSpec
 def implemented(config: Config) -> Implemented:
     """What exists today, the options of the data sets, and the versions a result depends on."""
     return Implemented(
-        methods=methods.NAMES(),
-        similarities=similarity.NAMES(),
+        methods=methods.available(),
+        similarities=similarity.available(),
         datasets=catalogue.dataset_names(config),
         method_version=methods.version,
         similarity_version=similarity.version,

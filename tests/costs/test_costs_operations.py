@@ -50,7 +50,7 @@ class Calls(TorchFunctionMode):
 def called(method, setting=None, videos=2, frames=FRAMES):
     """The calls of one forward pass with scores."""
     setting = SETTINGS.get(method, {}) if setting is None else setting
-    needed = methods.similarity(method) or "mean_pool"
+    needed = methods.similarity_of(method) or "mean_pool"
     adapted, head = compute.build(weights.random(TINY, 0), method, setting, similarity=needed, frames=MOST, words=WORDS)
     given = compute.inputs(TINY, frames, WORDS, videos)
     with Calls() as calls:
@@ -58,7 +58,9 @@ def called(method, setting=None, videos=2, frames=FRAMES):
     return calls
 
 
-@pytest.mark.parametrize("method", [*methods.NAMES(), "vop_f+vop_p", "vop_f+vop_c", "x_pool+vop", "x_clip+lorm+asa"])
+@pytest.mark.parametrize(
+    "method", [*methods.available(), "vop_f+vop_p", "vop_f+vop_c", "x_pool+vop", "x_clip+lorm+asa"]
+)
 def test_twice_the_frames_and_more_videos_are_no_more_calls(method):
     """A loop over frames, videos or texts in Python would make more."""
     few, many = called(method, videos=2), called(method, videos=5, frames=MOST)
@@ -100,7 +102,7 @@ def test_raps_selection_gathers_k_keys_and_values_and_writes_k():
 
 @pytest.mark.parametrize("method", ["vop", "rap", "mv_adapter", "cross_modal_adapter", "lora", "x_pool"])
 def test_what_is_frozen_has_no_state_in_the_optimiser(method):
-    needed = methods.similarity(method) or "mean_pool"
+    needed = methods.similarity_of(method) or "mean_pool"
     made = {"similarity": needed, "frames": FRAMES, "words": WORDS}
     model = Model(*compute.build(weights.random(TINY, 0), method, SETTINGS.get(method, {}), **made))
     rates = SimpleNamespace(lr_clip=1e-7, lr_new=1e-4, lr_head=1e-5, weight_decay=0.2, no_decay="none")

@@ -57,7 +57,7 @@ def test_slower_is_said_of_what_the_own_modules_do_not_explain(steps):
 
 def test_without_a_method_it_takes_all_on_a_processor_and_six_on_a_gpu(steps):
     names = {line.method for line in steps.chosen(None, 4, cuda=False)}
-    assert {*steps.methods.NAMES(), "vop_f+vop_c", "vop_f+vop_p"} <= names
+    assert {*steps.methods.available(), "vop_f+vop_c", "vop_f+vop_p"} <= names
     assert [line.method for line in steps.chosen(None, 12, cuda=True)] == list(steps.ON_GPU)
     assert next(line for line in steps.chosen(["vop_f"], 6, False)[1:]).setting["shallow"] == 4
 

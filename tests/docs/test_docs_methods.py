@@ -22,7 +22,7 @@ def test_the_page_is_fresh(fresh):
 
 def test_every_method_and_similarity_has_a_section_and_every_link_leads_somewhere(fresh):
     sections = re.findall(r"^## (.+)$", fresh, flags=re.M)
-    assert {*methods.NAMES(), *(f"similarity {name}" for name in similarity.NAMES())} <= set(sections)
+    assert {*methods.available(), *(f"similarity {name}" for name in similarity.available())} <= set(sections)
     anchors = {section.replace(" ", "-") for section in sections}
     for target in re.findall(r"\]\(([^)]+)\)", fresh):
         assert target[1:] in anchors if target.startswith("#") else (WRITTEN.parent / target).exists(), target

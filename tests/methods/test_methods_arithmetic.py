@@ -176,8 +176,8 @@ def test_compositions_address_their_parts():
         ("vop", {"tokens": 3, "readout": "released"}, "even"),
         ("partial", {"blocks": 3}, "allowed: 1 to 2"),
         ("full", {"rule": "everything", "freeze": 3}, "allows only 0"),
-        ("cross_modal_adapter", {"ds": 13}, "ds <= 12"),
-        ("cross_modal_adapter", {"r": 0}, "r >= 1"),
+        ("cross_modal_adapter", {"ds": 13}, "'ds': 13 given, allowed: 1 to 12"),
+        ("cross_modal_adapter", {"r": 0}, "'r': 0 given, allowed: 1 or more"),
     ],
 )
 def test_values_that_do_not_fit_the_towers_are_refused_with_what_is_allowed(method, setting, message):
@@ -217,8 +217,8 @@ def test_names_and_versions_come_without_torch():
 
     code = (
         "import sys; from petvr import methods, similarity; import petvr.clip;"
-        "[methods.version(n) + len(methods.defaults(n)) for n in methods.NAMES()];"
-        "[similarity.version(n) for n in similarity.NAMES()];"
+        "[methods.version(n) + len(methods.defaults(n)) for n in methods.available()];"
+        "[similarity.version(n) for n in similarity.available()];"
         "methods.settings('vop', {'tokens': 4});"
         "sys.exit('torch' in sys.modules)"
     )

@@ -52,5 +52,5 @@ def test_a_step_on_texts_alone_moves_the_frames_features():
 
 
 def test_more_shared_channels_than_the_narrower_tower_has_are_refused():
-    with pytest.raises(PetvrError, match="1 <= ds <= 12"):
+    with pytest.raises(PetvrError, match="'ds': 13 given, allowed: 1 to 12"):
         trained("cm_adapter", {"ds": 13})

@@ -71,9 +71,9 @@ def test_scores_are_divided_by_the_temperature_and_the_scale_stays_frozen():
 def test_every_method_that_needs_a_similarity_finds_it_in_every_recipe_that_knows_it():
     from petvr import papers, similarity
 
-    needing = {name: methods.similarity(name) for name in methods.NAMES() if methods.similarity(name)}
+    needing = {name: methods.similarity_of(name) for name in methods.available() if methods.similarity_of(name)}
     assert {"seq_transf", "x_pool", "x_clip", "ju"} <= set(needing)
-    assert set(needing.values()) <= set(similarity.NAMES())
+    assert set(needing.values()) <= set(similarity.available())
     for name in papers.NAMES:
         paper = papers.load(name)
         for table in paper.tables.values():

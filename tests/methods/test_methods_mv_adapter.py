@@ -219,11 +219,11 @@ def test_frames_joined_into_one_sequence_give_what_they_give_apart():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"cmt_layers": 0}, "allowed: 1 to 2 layers"),
-        ({"cmt_layers": 3}, "allowed: 1 to 2 layers"),
-        ({"cmt_dim": 0}, "a dim of 1 or more"),
-        ({"width": 5}, "an even width"),
-        ({"sigma": 0}, "sigma >= 1"),
+        ({"cmt_layers": 0}, "'cmt_layers': 0 given, allowed: 1 to 2$"),
+        ({"cmt_layers": 3}, "'cmt_layers': 3 given, allowed: 1 to 2$"),
+        ({"cmt_dim": 0}, "'cmt_dim': 0 given, allowed: 1 or more"),
+        ({"width": 5}, "'width': 5 given, allowed: 2 or more, a multiple of 2"),
+        ({"sigma": 0}, "'sigma': 0 given, allowed: 1 or more"),
         ({"cmt": "down"}, "allowed: "),
     ],
 )

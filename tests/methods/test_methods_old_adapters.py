@@ -36,7 +36,9 @@ def test_an_adapter_of_then_loads_and_gives_what_it_gave(number, tmp_path):
     clip.load_state_dict(read_tensors(FILES["clip.safetensors"]))
     generator = torch.Generator().manual_seed(1)
     model = methods.adapt(clip, case["method"], case["setting"], generator=generator, **sizes).eval()
-    head = similarity.build(case["similarity"], case["similarity_setting"], model.embed_dim, clip=clip, **sizes).eval()
+    head = similarity.build_similarity(
+        case["similarity"], case["similarity_setting"], model.embed_dim, clip=clip, **sizes
+    ).eval()
     file = f"{number:03d}.safetensors"
     trained = read_tensors(FILES[file]) if file in FILES else {}
     save_file({name: tensor for name, tensor in trained.items() if not name.startswith(HEAD)}, tmp_path / file)

@@ -201,7 +201,7 @@ def test_the_released_read_out_is_the_same_text_side_in_the_whole_family():
     [
         ("vop_f", {"shallow": 5}, "'shallow': 5 given, allowed: 0 to 4"),
         ("vop_p", {"tokens": 4, "specific": 5}, "'vop_p': setting 'specific': 5 given, allowed: 1 to tokens=4"),
-        ("vop_c", {"specific": 0}, "'vop_c'.*allowed: 1 to tokens=8"),
+        ("vop_c", {"specific": 0}, "'vop_c': setting 'specific': 0 given, allowed: 1 to tokens"),
         ("vop_f", {"tokens": 15}, "'vop_f': setting 'tokens': 15 given, allowed: 1 to 14"),
         ("vop_p+vop_c", {}, "vop_c and vop_p exclude each other; allowed: vop_f with vop_p, vop_f with vop_c"),
         ("vop+vop_f", {"shallow": 2}, "vop and vop_f exclude each other"),

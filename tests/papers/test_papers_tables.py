@@ -106,10 +106,10 @@ def test_names_fit_a_folder_and_a_command_line():
 def test_settings_and_similarities_of_implemented_methods_are_accepted_by_them():
     checked = 0
     for id, run in expand(optional=True, seeds=[0]).runs.items():
-        if all(part in methods.NAMES() for part in run.method.split("+")):
+        if all(part in methods.available() for part in run.method.split("+")):
             methods.settings(run.method, run.setting)
             checked += 1
-        if run.recipe.similarity in similarity.NAMES():
+        if run.recipe.similarity in similarity.available():
             unknown = set(run.recipe.similarity_setting) - set(similarity.defaults(run.recipe.similarity))
             assert not unknown, id
     assert checked > 50

@@ -43,14 +43,14 @@ def by_loops(name, setting, text, frames, mask):
 
 @pytest.mark.parametrize(("name", "setting"), CASES)
 def test_scores_equal_loops_over_pairs_and_frames(name, setting, features):
-    scores = similarity.build(name, setting, E)(*features)
+    scores = similarity.build_similarity(name, setting, E)(*features)
     torch.testing.assert_close(scores, by_loops(name, setting, *features), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("name", "setting"), CASES)
 def test_masked_frames_change_neither_scores_nor_gradients_even_if_they_are_nan(name, setting, features):
     text, frames, mask = features
-    score = similarity.build(name, setting, E)
+    score = similarity.build_similarity(name, setting, E)
     broken = frames.masked_fill(~mask[..., None], float("nan")).requires_grad_()
     clean = frames.clone().requires_grad_()
     out = score(text, broken, mask)
@@ -71,7 +71,7 @@ def test_a_video_without_a_frame_scores_zero_and_leaves_gradients_finite(name, s
     mask = mask.clone()
     mask[2] = False
     frames = frames.clone().requires_grad_()
-    scores = similarity.build(name, setting, E)(text, frames, mask)
+    scores = similarity.build_similarity(name, setting, E)(text, frames, mask)
     assert scores[:, 2].abs().max() < 1e-6
     scores.sum().backward()
     assert frames.grad.isfinite().all()
@@ -80,7 +80,7 @@ def test_a_video_without_a_frame_scores_zero_and_leaves_gradients_finite(name, s
 @pytest.mark.parametrize("name", ["mean_pool", "query_aware"])
 def test_scores_stay_fp32_under_autocast(name, features):
     text, frames, mask = features
-    score = similarity.build(name, {}, E)
+    score = similarity.build_similarity(name, {}, E)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = score(text.bfloat16(), frames.bfloat16(), mask)
     assert out.dtype == torch.float32
@@ -88,13 +88,13 @@ def test_scores_stay_fp32_under_autocast(name, features):
 
 
 def test_names_versions_and_settings():
-    assert {"mean_pool", "query_aware"} <= set(similarity.NAMES())
-    assert all(similarity.version(name) >= 1 for name in similarity.NAMES())
+    assert {"mean_pool", "query_aware"} <= set(similarity.available())
+    assert all(similarity.version(name) >= 1 for name in similarity.available())
     with pytest.raises(PetvrError, match="did you mean 'mean_pool'"):
-        similarity.build("meanpool", {}, E)
+        similarity.build_similarity("meanpool", {}, E)
     with pytest.raises(PetvrError, match=r"unknown setting 'taw' .did you mean 'tau'"):
-        similarity.build("query_aware", {"taw": 1}, E)
+        similarity.build_similarity("query_aware", {"taw": 1}, E)
     with pytest.raises(PetvrError, match="'tau': 'x' given"):
-        similarity.build("query_aware", {"tau": "x"}, E)
+        similarity.build_similarity("query_aware", {"tau": "x"}, E)
     with pytest.raises(PetvrError, match="'tau': 0"):
-        similarity.build("query_aware", {"tau": 0}, E)
+        similarity.build_similarity("query_aware", {"tau": 0}, E)

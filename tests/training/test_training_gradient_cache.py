@@ -23,7 +23,7 @@ importlib.util.sys.modules[contract.__name__] = contract
 contract.__spec__.loader.exec_module(contract)
 
 METHODS = list({case.method: case for case in reversed(contract.CASES) if case.count}.values())
-SIMILARITIES = [name for name in similarity.NAMES() if name != "mean_pool"]
+SIMILARITIES = [name for name in similarity.available() if name != "mean_pool"]
 HEADED = {  # a method with the similarity it needs, where tower and head act together
     "ts2_net": {},
     "clip2video": {},
@@ -39,7 +39,7 @@ DROPOUT = contract.Case("cross_modal_adapter", {"r": 4, "ds": 6, "dropout": 0.3}
 def model_of(case, name="mean_pool", setting=None, mode="fp32"):
     adapted = contract.shaken(contract.made(case))
     generator = torch.Generator().manual_seed(1)
-    score = similarity.build(
+    score = similarity.build_similarity(
         name, setting or {}, adapted.embed_dim, generator, clip=adapted.clip, frames=4, words=contract.WORDS
     )
     with torch.no_grad():
@@ -107,17 +107,17 @@ def test_every_similarity_has_the_gradients_of_the_whole_batch(name, method):
 @pytest.mark.parametrize("method", HEADED)
 def test_methods_with_the_similarity_they_need_have_the_gradients_of_the_whole_batch(method):
     case = contract.Case(method, HEADED[method])
-    same(model_of(case, methods.similarity(method)), inputs(), 3)
+    same(model_of(case, methods.similarity_of(method)), inputs(), 3)
 
 
 def test_every_method_and_every_similarity_is_among_these_tests():
     seen = {part for case in METHODS for part in case.method.split("+")} | {
         part for name in HEADED for part in name.split("+")
     }
-    heads_alone = {name for name in methods.NAMES() if methods.similarity(name) == name}
-    assert seen | heads_alone | {"zero_shot"} == set(methods.NAMES())
+    heads_alone = {name for name in methods.available() if methods.similarity_of(name) == name}
+    assert seen | heads_alone | {"zero_shot"} == set(methods.available())
     assert heads_alone <= set(SIMILARITIES)
-    drawing = {name for name in methods.NAMES() if "dropout" in methods.defaults(name)}
+    drawing = {name for name in methods.available() if "dropout" in methods.defaults(name)}
     assert drawing == {DROPOUT.method}
 
 
@@ -125,7 +125,7 @@ def test_every_method_and_every_similarity_is_among_these_tests():
 def test_what_tower_and_similarity_draw_does_not_mix(method):
     """Both draw, in a pass of the whole batch one after the other; chunks leave the generators where that does."""
     setting = {"x_pool+rap": {"select": "random"}, "ts2_net": {}}.get(method, DROPOUT.setting)
-    model = model_of(contract.Case(method, setting), methods.similarity(method))
+    model = model_of(contract.Case(method, setting), methods.similarity_of(method))
     data = inputs(repeated=False)
     same(model, data, 2)
     after = []

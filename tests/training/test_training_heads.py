@@ -62,12 +62,12 @@ SHAPES = {"activitynet": (4917, 4917, 64, 64), "msvd": (27763, 670, 12, 32)}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", similarity.NAMES())
+@pytest.mark.parametrize("name", similarity.available())
 def test_a_whole_test_set_of_real_size_fits_in_four_gigabytes(name, shape):
     """By arithmetic on shapes: both sides, all scores, a dozen blocks, and one batch of what the towers give."""
     texts, videos, frames, words = SHAPES[shape]
     with torch.device("meta"):
-        score = similarity.build(name, {}, 512, frames=frames, words=words).eval()
+        score = similarity.build_similarity(name, {}, 512, frames=frames, words=words).eval()
 
         def features(count, videos_at_once):
             left = {"text": torch.empty(count, 512), "words": torch.empty(count, words, 512)}

@@ -43,6 +43,10 @@ class ClipConfig:
     std: tuple[float, float, float] = STD
 
     @property
+    def towers(self) -> dict[str, Tower]:
+        return {"vision": self.vision, "text": self.text}
+
+    @property
     def patches(self) -> int:
         return (self.image // self.patch) ** 2
 

@@ -95,7 +95,9 @@ def build(
         clip, method, dict(setting or {}), generator=drawn, train_logit_scale=train_logit_scale, **made
     )
     with clip.logit_scale.device:
-        head = similarities.build(similarity, dict(similarity_setting or {}), clip.embed_dim, drawn, clip=clip, **made)
+        head = similarities.build_similarity(
+            similarity, dict(similarity_setting or {}), clip.embed_dim, drawn, clip=clip, **made
+        )
     for part in (adapted, head):
         part.train(train)
         if not train:
@@ -141,7 +143,7 @@ def sides(adapted: nn.Module, head: nn.Module, pixels: Tensor, ids: Tensor) -> t
         texts = dict(zip(("text", "words", "word_mask"), adapted.encode_all_words(ids), strict=True))
     else:
         texts = {"text": adapted.encode_texts(ids)}
-    given = texts["text"].detach() if adapted.pool else None
+    given = texts["text"].detach() if adapted.needs_texts else None
     if "patches" in head.NEEDS:
         videos = dict(zip(("frames", "patches"), adapted.encode_patches(pixels, None, given), strict=True))
     else:

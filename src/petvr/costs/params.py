@@ -140,7 +140,7 @@ def rows() -> list[dict[str, str]]:
     from petvr import methods, papers, similarity
     from petvr.papers.plan import Implemented
 
-    implemented = Implemented(methods=methods.NAMES(), similarities=similarity.NAMES())
+    implemented = Implemented(methods=methods.available(), similarities=similarity.available())
     lines = []
     for name, paper in papers.readable().items():
         for table in paper.tables.values():

@@ -1,21 +1,21 @@
 """How CLIP is adapted: one file per method. Nothing here imports torch until a model is asked for.
 
-A method's file holds VERSION (raised when its results change), DEFAULTS (every setting and its default), CHOICES
-(the allowed values of named settings), IDENTITY (what it does to CLIP's features before any training: "exact",
-"near" or "none"; {"vision": ..., "text": ...} where the towers differ), SIMILARITY where it cannot do without one,
-and `build(clip, setting, made)`, which returns a Declaration. A method that is made of others names them in PARTS: it
-takes their settings over, and its version goes up with theirs. Files whose name begins with an underscore are no
-methods.
+A method's file holds VERSION (raised when its results change), IDENTITY (what it does to CLIP's features before any
+training: "exact", "near" or "none"; {"vision": ..., "text": ...} where the towers differ), SIMILARITY where it cannot
+do without one, its settings (petvr.registry says how), and `declare(settings, build)`, which returns a Declaration
+(petvr.methods._declare); a method that only trains its similarity needs none. A method that is made of others names
+them in PARTS: it takes their settings over, and its version goes up with theirs. Files whose name begins with an
+underscore are no methods.
 """
 
 from __future__ import annotations
 
-import ast
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petvr.errors import PetvrError, unknown
+from petvr.registry import DeclaredFile, Registry
 
 if TYPE_CHECKING:
     import torch
@@ -24,60 +24,52 @@ if TYPE_CHECKING:
     from petvr.methods._adapted import Adapted
 
 HERE = Path(__file__).parent
-CONSTANTS = ("VERSION", "DEFAULTS", "CHOICES", "IDENTITY", "SIMILARITY", "PARTS")
+REGISTRY = Registry("method", "petvr.methods", HERE)
 
 
-def NAMES() -> list[str]:
-    return sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_"))
+def available() -> list[str]:
+    """The names of all methods."""
+    return REGISTRY.available()
 
 
 def split(method: str) -> list[str]:
     """`vop_f+vop_p` -> its parts, each a known name and none twice."""
     parts = method.split("+")
     for part in parts:
-        if part not in NAMES():
-            raise unknown("method", part, NAMES())
+        if part not in available():
+            raise unknown("method", part, available())
     if len(set(parts)) != len(parts):
         raise PetvrError(f"method '{method}': a part stands there twice")
     return parts
 
 
+def declared(name: str) -> DeclaredFile:
+    """What a method's file says of itself: version, settings with bounds and sources, similarity, parts."""
+    return REGISTRY.declared(name)
+
+
 def version(name: str) -> int:
-    return constants(name)["VERSION"]
+    return declared(name).version
 
 
-def similarity(method: str) -> str | None:
+def similarity_of(method: str) -> str | None:
     """The similarity that a method, or a part of a composition, cannot do without; None: any will do."""
-    return next((needed for part in split(method) if (needed := constants(part)["SIMILARITY"])), None)
+    return next((needed for part in split(method) if (needed := declared(part).similarity)), None)
 
 
 def defaults(name: str) -> dict[str, Any]:
     """Every setting of a method with its default."""
-    return dict(constants(name)["DEFAULTS"])
+    return declared(name).defaults
 
 
-@cache
-def constants(name: str) -> dict[str, Any]:
-    """The literal constants of a method's file, read without importing it."""
-    if name not in NAMES():
-        raise unknown("method", name, NAMES())
-    path = HERE / f"{name}.py"
-    found: dict[str, Any] = {"DEFAULTS": {}, "CHOICES": {}, "SIMILARITY": None, "PARTS": ()}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in CONSTANTS:
-            found[node.targets[0].id] = ast.literal_eval(node.value)
-    for part in map(constants, reversed(found["PARTS"])):
-        for kind in ("DEFAULTS", "CHOICES"):
-            found[kind] = part[kind] | found[kind]
-        found["VERSION"] += part["VERSION"] - 1
-    return found
-
-
-def settings(method: str, setting: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def settings(
+    method: str, setting: Mapping[str, Any], limits: Mapping[str, int] | None = None
+) -> dict[str, dict[str, Any]]:
     """Part of a composition -> its complete settings.
 
-    A key goes to every part that has it; `part.key` reaches one part alone. Raises PetvrError for a key that no
-    part has (with the nearest one), for a wrong type, a negative number or a value that is not among the choices.
+    A key goes to every part that has it; `part.key` reaches one part alone. Raises PetvrError for a key that no part
+    has (with the nearest one), and for a value that its declaration does not allow. limits: the sizes of a CLIP, where
+    it is known (petvr.methods._adapted.settings_limits); defaults are then checked too.
     """
     parts = split(method)
     complete = {part: defaults(part) for part in parts}
@@ -90,28 +82,17 @@ def settings(method: str, setting: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if not owners:
             raise unknown("setting", key, known, f"method '{method}'")
         for name in owners:
-            complete[name][bare] = _checked(name, bare, value, defaults(name)[bare])
+            complete[name][bare] = REGISTRY.checked(name, bare, value, limits)
+    if limits:
+        complete = {name: {key: REGISTRY.checked(name, key, value, limits) for key, value in values.items()}
+                    for name, values in complete.items()}  # fmt: skip
     return complete
-
-
-def _checked(method: str, key: str, value: Any, default: Any) -> Any:
-    where = f"method '{method}': setting '{key}'"
-    if isinstance(default, float) and type(value) is int:
-        value = float(value)
-    if type(value) is not type(default):
-        raise PetvrError(f"{where}: {value!r} given, allowed: {type(default).__name__} (default {default!r})")
-    choices = constants(method)["CHOICES"].get(key)
-    if choices is not None and value not in choices:
-        raise unknown("value", value, choices, where)
-    if choices is None and isinstance(value, int | float) and value < 0:
-        raise PetvrError(f"{where}: {value} given, allowed: 0 or more")
-    return value
 
 
 def adapt(
     clip: Clip,
     method: str,
-    setting: dict[str, Any],
+    setting: Mapping[str, Any],
     *,
     frames: int,
     words: int,
@@ -127,5 +108,5 @@ def adapt(
     """
     from petvr.methods import _adapted
 
-    complete = settings(method, setting)
-    return _adapted.build(clip, complete, frames, words, generator, train_logit_scale)
+    complete = settings(method, setting, _adapted.settings_limits(clip.config))
+    return _adapted.build_adapted(clip, complete, frames, words, generator, train_logit_scale)

@@ -1,60 +1,21 @@
-"""What a method declares, and CLIP with one or more of them in it."""
+"""CLIP with one or more methods in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from petvr import atomic
+from petvr.clip.config import ClipConfig
 from petvr.clip.insert import Inserts
 from petvr.clip.towers import Clip
 from petvr.errors import PetvrError
-
-
-@dataclass(frozen=True)
-class Insert:
-    """`fn` acts at `place` of `tower`; `layers` are block numbers from 0, None means all blocks."""
-
-    tower: str
-    place: str
-    fn: Callable[..., Any]
-    layers: Iterable[int] | None = None
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """train: which of CLIP's parameters train, by name; module: what is new (all of it trains); insert: where it acts.
-
-    temporal: the module reads across frames, so masked frames have to be carried along (and ignored) by it.
-    pool: where the sentences come from that the vision tower has to be given as `texts`, see
-    petvr.training.candidate_texts; "" where it needs none. random: in training two passes over one video may differ,
-    though no dropout is seen.
-    """
-
-    train: Callable[[str], bool] = lambda name: False
-    module: nn.Module | None = None
-    insert: list[Insert] = field(default_factory=list)
-    temporal: bool = False
-    pool: str = ""
-    random: bool = False
-
-
-@dataclass(frozen=True)
-class Made:
-    """The run a method is made for: F, the longest text W, where its random numbers come from, and the settings of
-    all parts of the composition by name (its own among them), for parts that divide the layers between them."""
-
-    frames: int
-    words: int
-    generator: torch.Generator
-    parts: dict[str, SimpleNamespace]
+from petvr.methods import REGISTRY
+from petvr.methods._declare import BuildContext, Declaration
 
 
 class Adapted(nn.Module):
@@ -65,8 +26,8 @@ class Adapted(nn.Module):
         self.clip = clip
         self.new = nn.ModuleDict({name: part.module for name, part in parts.items() if part.module is not None})
         self.inserts = Inserts(clip.config)
-        self.pool = next((part.pool for part in parts.values() if part.pool), "")
-        self.random = any(part.random for part in parts.values())
+        self.needs_texts = next((part.needs_texts for part in parts.values() if part.needs_texts), "")
+        self.stochastic = any(part.stochastic for part in parts.values())
         for part in parts.values():
             self.inserts.temporal |= part.temporal
             for insert in part.insert:
@@ -111,13 +72,13 @@ class Adapted(nn.Module):
         """
         depth = self.clip.config.vision.layers
         acts = self.inserts.first("vision")
-        found = depth + 1 if acts is None else acts
+        frozen = depth + 1 if acts is None else acts
         for name, parameter in self.clip.named_parameters():
             if parameter.requires_grad and name.startswith("visual_projection."):
-                found = min(found, depth)
+                frozen = min(frozen, depth)
             elif parameter.requires_grad and name.startswith("vision_model."):
-                found = min(found, _block(name, depth))
-        return found
+                frozen = min(frozen, _block_of(name, depth))
+        return frozen
 
     def encode_texts(self, ids: Tensor) -> Tensor:
         """ids [B, W] -> [B, E], as Clip.encode_texts."""
@@ -178,14 +139,14 @@ class Adapted(nn.Module):
                 parameter.copy_(state[name])
 
 
-def _block(name: str, depth: int) -> int:
+def _block_of(name: str, depth: int) -> int:
     """The block of a parameter of the vision tower; -1 before the blocks, `depth` behind them."""
     if name.startswith("vision_model.encoder.layers."):
         return int(name.split(".")[3])
     return depth if name.startswith("vision_model.post_layernorm.") else -1
 
 
-def build(
+def build_adapted(
     clip: Clip,
     complete: dict[str, dict[str, Any]],
     frames: int,
@@ -199,14 +160,34 @@ def build(
     back afterwards.
     """
     device = clip.logit_scale.device
+    settings = {name: REGISTRY.typed(name, values) for name, values in complete.items()}
+    build = BuildContext(clip, frames, words, generator, settings)
     parts = {}
-    settings = {name: SimpleNamespace(**setting) for name, setting in complete.items()}
-    for name, setting in settings.items():
-        module = import_module(f"petvr.methods.{name}")
+    for name in complete:
         with torch.random.fork_rng(devices=[]), torch.device("meta" if device.type == "meta" else "cpu"):
             torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator, device="cpu")))
-            part = module.build(clip, setting, Made(frames, words, generator, settings))
-        if part.module is not None:
-            part.module.to(device)
-        parts[name] = part
+            parts[name] = _declaration(name, build)
+        if (module := parts[name].module) is not None:
+            module.to(device)
     return Adapted(clip, parts, train_logit_scale)
+
+
+def _declaration(name: str, build: BuildContext) -> Declaration:
+    declare = getattr(import_module(f"{REGISTRY.package}.{name}"), "declare", None)
+    if declare is not None:
+        return declare(build.parts[name], build)
+    if REGISTRY.declared(name).similarity is None:
+        raise PetvrError(f"method '{name}': its file has neither `declare` nor SIMILARITY")
+    return Declaration()  # what trains is the similarity
+
+
+def settings_limits(config: ClipConfig) -> dict[str, int]:
+    """The sizes of a CLIP that the upper bound of a setting may name."""
+    vision, text = config.vision, config.text
+    return {
+        "layers": min(vision.layers, text.layers),
+        "vision_layers": vision.layers,
+        "narrower_width": min(vision.width, text.width),
+        "patches": config.patches,
+        "free_positions": config.positions - 2,  # of texts, beside SOT and EOT
+    }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from petvr.methods._declare import Hook, HookContext
 
 
 class Bottleneck(nn.Module):
@@ -30,30 +31,16 @@ class Bottleneck(nn.Module):
         return self.up(torch.relu(self.down(self.norm(x)))) * self.scale
 
 
-def stack(part, hidden: int, scale: float, generator: torch.Generator, norm: bool = False) -> nn.ModuleList:
-    """One bottleneck for every block of a tower; `part` is that tower's half of the configuration."""
-    return nn.ModuleList(Bottleneck(part.width, hidden, scale, generator, norm) for _ in range(part.layers))
-
-
-def towers(clip, hidden: int, scale: float, generator: torch.Generator) -> nn.ModuleDict:
-    """One bottleneck for every block of both towers: "vision" and "text" -> list by block."""
-    parts = {"vision": clip.config.vision, "text": clip.config.text}
-    return nn.ModuleDict({tower: stack(part, hidden, scale, generator) for tower, part in parts.items()})
-
-
-def beside(adapters: nn.ModuleList, reads: str) -> Callable:
+def beside(adapters: nn.ModuleDict, reads: str) -> Hook:
     """Adds the block's bottleneck to a sub-layer's output; both read the same stream, behind LN or before it."""
 
-    def add(out: Tensor, context) -> Tensor:
-        return out + adapters[context.layer](context.input if reads == "normed" else context.residual)
+    def add(out: Tensor, context: HookContext) -> Tensor:
+        source = context.input if reads == "normed" else context.residual
+        return out + adapters[context.tower][context.layer](source)
 
     return add
 
 
-def behind(adapters: nn.ModuleList) -> Callable:
+def behind(adapters: nn.ModuleDict) -> Hook:
     """Sequential: the block's bottleneck reads a sub-layer's output and is added to it."""
-
-    def add(out: Tensor, context) -> Tensor:
-        return out + adapters[context.layer](out)
-
-    return add
+    return lambda out, context: out + adapters[context.tower][context.layer](out)

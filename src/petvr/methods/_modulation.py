@@ -8,14 +8,13 @@ space.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from petvr.clip.config import ClipConfig
-from petvr.methods._adapted import Insert
+from petvr.methods._declare import Hook, Insert
 
 STD = 0.02  # SSF's code: scale N(1, 0.02), shift N(0, 0.02)
 
@@ -36,25 +35,23 @@ class Site:
     def name(self) -> str:
         return self.place if self.layer is None else f"{self.layer}_{self.place}"
 
+    def insert(self, tower: str, act: Hook) -> Insert:
+        """`act` at the site; a place outside the blocks takes no layer."""
+        return Insert(tower, self.place, act, None if self.layer is None else [self.layer])
 
-def sites(config: ClipConfig, tower: str, last: int = 0) -> list[Site]:
+
+def sites_of(config: ClipConfig, tower: str, last: int = 0) -> list[Site]:
     """All operations of a tower in their order; with `last` = n only those of the last n blocks and behind them."""
-    part = getattr(config, tower)
-    width = part.width
-    found = []
+    part = config.towers[tower]
+    width, sites = part.width, []
     if tower == "vision" and not last:
         # what block 0 reads is what the first LayerNorm gives
-        found += [Site("embedded", None, width, "patches"), Site("block_in", 0, width)]
+        sites += [Site("embedded", None, width, "patches"), Site("block_in", 0, width)]
     for layer in range(part.layers - last if last else 0, part.layers):
         widths = {"attn_in": 1, "qkv": 3, "attn_out": 1, "mlp_in": 1}
-        found += [Site(place, layer, times * width) for place, times in widths.items()]
-        found += [Site("mlp_hidden", layer, part.mlp), Site("mlp_out", layer, width)]
-    return [*found, Site("pooled", None, width, "one")]
-
-
-def insert(tower: str, site: Site, act: Callable) -> Insert:
-    """`act` at the site; a place outside the blocks takes no layer."""
-    return Insert(tower, site.place, act, None if site.layer is None else [site.layer])
+        sites += [Site(place, layer, times * width) for place, times in widths.items()]
+        sites += [Site("mlp_hidden", layer, part.mlp), Site("mlp_out", layer, width)]
+    return [*sites, Site("pooled", None, width, "one")]
 
 
 def modulate(x: Tensor | tuple, scale: Tensor, shift: Tensor) -> Tensor | tuple:
@@ -73,13 +70,13 @@ def modulate(x: Tensor | tuple, scale: Tensor, shift: Tensor) -> Tensor | tuple:
 class Vectors(nn.Module):
     """One scale and one shift per site, [width] each: SSF."""
 
-    def __init__(self, found: list[Site], generator: torch.Generator):
+    def __init__(self, sites: list[Site], generator: torch.Generator):
         super().__init__()
         self.scale, self.shift = nn.ParameterDict(), nn.ParameterDict()
-        for site in found:
+        for site in sites:
             self.scale[site.name] = nn.Parameter(torch.empty(site.width).normal_(1, STD, generator=generator))
             self.shift[site.name] = nn.Parameter(torch.empty(site.width).normal_(0, STD, generator=generator))
 
-    def at(self, site: Site) -> Callable:
+    def at(self, site: Site) -> Hook:
         """The function that acts at `site`."""
         return lambda x, context: modulate(x, self.scale[site.name], self.shift[site.name])

@@ -1,18 +1,21 @@
 """What prompt methods share: learned tokens behind CLS or SOT, and how a text makes room for them."""
 
+from __future__ import annotations
+
 from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from petvr.clip.config import ClipConfig
 from petvr.clip.text import fit
-from petvr.errors import PetvrError
-from petvr.methods._adapted import Insert
+from petvr.methods._declare import Hook, HookContext, Insert
 
 STD = 0.02
 
 
-def normal(*shape, generator):
+def normal(*shape: int, generator: torch.Generator) -> Tensor:
     """N(0, 0.02), what CoOp's, MaPLe's and VoP's codes start from."""
     return torch.empty(shape).normal_(std=STD, generator=generator)
 
@@ -24,24 +27,24 @@ class Prompts(nn.Module):
     tells positions apart behind the first block's input, so where among the tokens prompts stand changes nothing.
     """
 
-    def __init__(self, owner, **towers):
+    def __init__(self, owner: str, **towers: Tensor | None):
         super().__init__()
         self.owner = owner
         for tower, prompts in towers.items():
             self.register_parameter(tower, None if prompts is None else nn.Parameter(prompts))
 
-    def prompts(self, x, context):
+    def prompts(self, x: Tensor, context: HookContext) -> Tensor:
         """[n, D], or [R, n, D] where rows differ: what a block reads beside the stream x."""
-        return getattr(self, context.state.tower)[context.layer or 0]
+        return getattr(self, context.tower)[context.layer or 0]
 
-    def put(self, x, context):
+    def put(self, x: Tensor, context: HookContext) -> Tensor:
         return context.state.insert_prompts(self.owner, x, self.prompts(x, context))
 
-    def behind_cls(self):
+    def behind_cls(self) -> list[Insert]:
         """The first set enters with positions already added and passes ln_pre."""
         return entering("vision", "tokens_in", self.put, len(self.vision))
 
-    def behind_sot(self, config, positions):
+    def behind_sot(self, config: ClipConfig, positions: str) -> list[Insert]:
         """positions used: the first set enters before positions are added, words move back and long texts are cut;
         free: it enters behind them, and words keep the positions they have in CLIP.
         """
@@ -52,18 +55,18 @@ class Prompts(nn.Module):
         return inserts
 
 
-def entering(tower, place, put, layers):
+def entering(tower: str, place: str, put: Hook, layers: int) -> list[Insert]:
     """`put` acts at `place` for block 0 and at the entry of the blocks after it, `layers` blocks in all."""
     return [Insert(tower, place, put), Insert(tower, "block_in", put, range(1, layers))]
 
 
-def shorten(config, tokens, ids, context):
+def shorten(config: ClipConfig, tokens: int, ids: Tensor, context: HookContext) -> Tensor:
     """ids [B, W] -> as many columns as leave `tokens` positions free; EOT stays."""
     return fit(ids, config.positions - tokens, config.eot)
 
 
-def check(method, tokens, room=None):
-    """PetvrError for no tokens at all, or for more than `room`."""
-    if tokens < 1 or (room is not None and tokens > room):
-        allowed = "1 or more" if room is None else f"1 to {room}"
-        raise PetvrError(f"method '{method}': setting 'tokens': {tokens} given, allowed: {allowed}")
+def require_room(settings: Any, config: ClipConfig) -> None:
+    """PetvrError for text prompts (`tokens`) that use up positions (`positions`) and leave none to a word."""
+    room = config.positions - 2
+    if settings.positions == "used" and settings.tokens > room:
+        raise settings.not_allowed(f"1 to {room}", "tokens")

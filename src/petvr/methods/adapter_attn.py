@@ -6,16 +6,25 @@ Guesses (VoP gives the width and nothing else): `reads` normed, the branch reads
 attention itself reads (stream: h = x); `scale` s = 1; ReLU; W_up starts at zero.
 """
 
-from petvr.methods._adapted import Declaration, Insert
-from petvr.methods._bottleneck import beside, towers
+from __future__ import annotations
+
+from petvr.methods._bottleneck import Bottleneck, beside
+from petvr.methods._declare import BuildContext, Declaration, Insert, Settings, per_block, setting
 
 VERSION = 1
-DEFAULTS = {"width": 64, "scale": 1.0, "reads": "normed"}
-CHOICES = {"reads": ["normed", "stream"]}
 IDENTITY = "exact"
 
 
-def build(clip, setting, made):
-    adapters = towers(clip, setting.width, setting.scale, made.generator)
-    insert = [Insert(tower, "attn_out", beside(part, setting.reads)) for tower, part in adapters.items()]
-    return Declaration(module=adapters, insert=insert)
+class AdapterAttnSettings(Settings):
+    width: int = setting(64, "main_paper", "VoP, the adapters' width", at_least=1)
+    scale: float = setting(1.0, "guess", "VoP gives none; He et al. use a scalar")
+    reads: str = setting(
+        "normed", "guess", "VoP does not say; what the attention itself reads", choices=("normed", "stream")
+    )
+
+
+def declare(settings: AdapterAttnSettings, build: BuildContext) -> Declaration:
+    adapters = per_block(
+        build.config, lambda tower: Bottleneck(tower.width, settings.width, settings.scale, build.generator)
+    )
+    return Declaration(module=adapters, insert=[Insert("both", "attn_out", beside(adapters, settings.reads))])

@@ -6,16 +6,23 @@ Guesses (VoP gives the width and nothing else): `reads` stream, the branch reads
 code does (normed: h = LN2 x); `scale` s = 0.1, AdaptFormer's; no LayerNorm of its own, as VoP's count says.
 """
 
-from petvr.methods._adapted import Declaration, Insert
-from petvr.methods._bottleneck import beside, towers
+from __future__ import annotations
+
+from petvr.methods._bottleneck import Bottleneck, beside
+from petvr.methods._declare import BuildContext, Declaration, Insert, Settings, per_block, setting
 
 VERSION = 1
-DEFAULTS = {"width": 64, "scale": 0.1, "reads": "stream"}
-CHOICES = {"reads": ["normed", "stream"]}
 IDENTITY = "exact"
 
 
-def build(clip, setting, made):
-    adapters = towers(clip, setting.width, setting.scale, made.generator)
-    insert = [Insert(tower, "mlp_out", beside(part, setting.reads)) for tower, part in adapters.items()]
-    return Declaration(module=adapters, insert=insert)
+class AdapterFfnSettings(Settings):
+    width: int = setting(64, "main_paper", "VoP, the adapters' width", at_least=1)
+    scale: float = setting(0.1, "guess", "VoP gives none; AdaptFormer's")
+    reads: str = setting("stream", "guess", "VoP does not say; as AdaptFormer's code", choices=("normed", "stream"))
+
+
+def declare(settings: AdapterFfnSettings, build: BuildContext) -> Declaration:
+    adapters = per_block(
+        build.config, lambda tower: Bottleneck(tower.width, settings.width, settings.scale, build.generator)
+    )
+    return Declaration(module=adapters, insert=[Insert("both", "mlp_out", beside(adapters, settings.reads))])

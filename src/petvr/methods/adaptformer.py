@@ -12,26 +12,34 @@ the default of AdaptFormer's class. Guesses: `scale` s = 0.1, AdaptFormer's and 
 papers' formulas and the class's default (AdaptFormer's training sets 0.1).
 """
 
-from torch import nn
+from __future__ import annotations
 
-from petvr.methods._adapted import Declaration, Insert
-from petvr.methods._bottleneck import behind, beside, stack
+from petvr.methods._bottleneck import Bottleneck, behind, beside
+from petvr.methods._declare import BuildContext, Declaration, Insert, Settings, per_block, setting
 
 VERSION = 1
-DEFAULTS = {"video": "parallel", "text": "sequential", "width": 128, "scale": 0.1, "norm": True, "biases": True}
-CHOICES = {"video": ["parallel", "sequential", "none"], "text": ["parallel", "sequential", "none"]}
 IDENTITY = "exact"
 
 
-def build(clip, setting, made):
-    forms = {"vision": setting.video, "text": setting.text}
-    parts = {"vision": clip.config.vision, "text": clip.config.text}
-    module, insert = nn.ModuleDict(), []
-    for tower, form in forms.items():
-        if form == "none":
-            continue
-        adapters = stack(parts[tower], setting.width, setting.scale, made.generator, setting.norm)
-        module[tower] = adapters
-        add = behind(adapters) if form == "sequential" else beside(adapters, "stream")
-        insert.append(Insert(tower, "mlp_out", add))
-    return Declaration(lambda name: setting.biases and name.endswith(".bias"), module, insert)
+class AdaptformerSettings(Settings):
+    video: str = setting(
+        "parallel", "paper", "MV-Adapter section 5.1, Adapt_par", choices=("parallel", "sequential", "none")
+    )
+    text: str = setting("sequential", "paper", "MV-Adapter section 5.1", choices=("parallel", "sequential", "none"))
+    width: int = setting(128, "count", "with norm and biases 2.775 %, printed 2.78", at_least=1)
+    scale: float = setting(0.1, "guess", "AdaptFormer's and MV-Adapter's")
+    norm: bool = setting(True, "count", "with width and biases 2.775 %, printed 2.78; AdaptFormer's class has it")
+    biases: bool = setting(True, "count", "with width and norm 2.775 %, printed 2.78")
+
+
+def declare(settings: AdaptformerSettings, build: BuildContext) -> Declaration:
+    forms = {"vision": settings.video, "text": settings.text}
+    adapted = [tower for tower, form in forms.items() if form != "none"]
+    arguments = (settings.width, settings.scale, build.generator, settings.norm)
+    adapters = per_block(build.config, lambda tower: Bottleneck(tower.width, *arguments), adapted)
+    add = {"parallel": beside(adapters, "stream"), "sequential": behind(adapters)}
+    return Declaration(
+        train=lambda name: settings.biases and name.endswith(".bias"),
+        module=adapters,
+        insert=[Insert(tower, "mlp_out", add[forms[tower]]) for tower in adapted],
+    )

@@ -27,95 +27,104 @@ normalised features, and the same ones serve all layers; offsets start at zero, 
 last n blocks (RAP_light).
 """
 
-import torch
-from torch import nn
+from __future__ import annotations
 
+import torch
+from torch import Tensor, nn
+
+from petvr.clip.insert import ForwardState
+from petvr.clip.towers import Clip
 from petvr.errors import PetvrError
-from petvr.methods._adapted import Declaration, Insert
+from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, setting
 
 VERSION = 1
-DEFAULTS = {
-    "k": 3,
-    "select": "text_top",
-    "warp": "both",
-    "offsets": "predicted",
-    "hidden": 32,
-    "proj": "read_out",
-    "pool": "gallery",
-    "last": 0,
-}
-CHOICES = {
-    "select": ["text_top", "text_bottom", "vision_top", "vision_bottom", "random", "none"],
-    "warp": ["both", "time", "space"],
-    "offsets": ["predicted", "equation"],
-    "proj": ["read_out", "plain"],
-    "pool": ["gallery", "fixed"],
-}
 IDENTITY = "exact"
 
 
-class Predictor(nn.Module):
-    def __init__(self, width, hidden, out):
+class AsaSettings(Settings):
+    k: int = setting(3, "paper", "RAP's implementation details, R = K = 3", at_least=1, at_most="patches")
+    select: str = setting(
+        "text_top",
+        "paper",
+        "section 3.3, table 6",
+        choices=("text_top", "text_bottom", "vision_top", "vision_bottom", "random", "none"),
+    )
+    warp: str = setting("both", "paper", "section 3.3, table 7", choices=("both", "time", "space"))
+    offsets: str = setting(
+        "predicted", "guess", "equation 7 and the printed sizes disagree", choices=("predicted", "equation")
+    )
+    hidden: int = setting(32, "count", "meets the printed 0.64 and 1.06 M", at_least=1)
+    proj: str = setting(
+        "read_out", "guess", "what Proj of equations 5 and 6 reads is not said", choices=("read_out", "plain")
+    )
+    pool: str = setting("gallery", "guess", "RAP does not name its candidate sentences", choices=("gallery", "fixed"))
+    last: int = setting(0, "paper", "all blocks; 4 is RAP_light of table 3", at_most="vision_layers")
+
+
+class OffsetPredictor(nn.Module):
+    def __init__(self, width: int, hidden: int, out: int):
         super().__init__()
         self.down, self.up = nn.Linear(width, hidden), nn.Linear(hidden, out)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
-    def forward(self, u):
+    def forward(self, u: Tensor) -> Tensor:
         return self.up(torch.relu(self.down(u)))
 
 
 class Asa(nn.Module):
-    def __init__(self, clip, setting, made, layers):
+    def __init__(self, settings: AsaSettings, build: BuildContext, layers: range):
         super().__init__()
-        tower, self.setting, self.frames, self.first = clip.config.vision, setting, made.frames, layers[0]
-        self.axes = {"both": ("time", "space"), "time": ("time",), "space": ("space",)}[setting.warp]
-        if setting.offsets == "predicted":
-            parts = [Predictor(tower.width, setting.hidden, len(self.axes)) for _ in layers]
+        tower, patches = build.config.vision, build.config.patches
+        self.settings, self.frames, self.first = settings, build.frames, layers[0]
+        self.axes = {"both": ("time", "space"), "time": ("time",), "space": ("space",)}[settings.warp]
+        if settings.offsets == "predicted":
+            parts = [OffsetPredictor(tower.width, settings.hidden, len(self.axes)) for _ in layers]
             self.predictors = nn.ModuleList(parts)
         else:
-            sizes = {"time": made.frames, "space": clip.config.patches}
+            sizes = {"time": build.frames, "space": patches}
             self.shared = nn.ParameterDict({axis: nn.Parameter(torch.zeros(sizes[axis])) for axis in self.axes})
-        if setting.select == "random":
-            drawn = torch.Generator().manual_seed(len("random"))
-            table = torch.empty(tower.layers, made.frames, clip.config.patches).uniform_(generator=drawn)
+        if settings.select == "random":
+            generator = torch.Generator().manual_seed(len("random"))
+            table = torch.empty(tower.layers, build.frames, patches).uniform_(generator=generator)
             self.register_buffer("drawn", table, persistent=False)
 
-    def offsets(self, u, frame, chosen, layer):
+    def offsets(self, u: Tensor, frame: Tensor, chosen: Tensor, layer: int) -> dict[str, Tensor]:
         """u [R, K, D] and numbers of frames [R] and patches [R, K] -> axis -> offset [R, K]."""
-        if self.setting.offsets == "predicted":
+        if self.settings.offsets == "predicted":
             return dict(zip(self.axes, self.predictors[layer - self.first](u).float().unbind(-1), strict=True))
-        places = {"time": frame[:, None].expand_as(chosen), "space": chosen}
-        return {axis: self.shared[axis][places[axis]] for axis in self.axes}
+        number = {"time": frame[:, None].expand_as(chosen), "space": chosen}
+        return {axis: self.shared[axis][number[axis]] for axis in self.axes}
 
 
-class Choice:
+class PatchChoice:
     """S_t. Holds CLIP's read-out, which is not the method's own; nothing here has a gradient."""
 
-    def __init__(self, clip, setting):
-        self.clip, self.setting = clip, setting
+    def __init__(self, clip: Clip, settings: AsaSettings):
+        self.clip, self.settings = clip, settings
 
     @torch.no_grad()
-    def __call__(self, context, module):
+    def __call__(self, context: HookContext, module: Asa) -> Tensor:
         """[R, K]: the chosen patches of every frame."""
-        state, setting = context.state, self.setting
+        state, settings = context.state, self.settings
         rows, patches = len(context.input), context.input.shape[1] - state.num_leading_tokens
-        if setting.select == "none":
+        if settings.select == "none":
             return torch.arange(patches, device=context.input.device).expand(rows, -1)
-        if setting.select == "random":
+        if settings.select == "random":
             if module.training:
                 scores = torch.rand(rows, patches, device=context.input.device)
             else:
                 scores = module.drawn[context.layer, state.frame]
         else:
-            u = context.input if setting.proj == "plain" else self.clip.vision_model.post_layernorm(context.residual)
+            plain = settings.proj == "plain"
+            u = context.input if plain else self.clip.vision_model.post_layernorm(context.residual)
             with torch.autocast(u.device.type, enabled=False):  # a choice of few should not hang on bf16
                 u = u.float()
-                seen = u[:, 0] if setting.select.startswith("vision") else self.sentence(u[:, 0], state)
-                scores = (u[:, state.num_leading_tokens :] @ seen[..., None]).squeeze(-1)
-        return scores.topk(setting.k, largest=not setting.select.endswith("bottom")).indices
+                wanted = u[:, 0] if settings.select.startswith("vision") else self.sentence(u[:, 0], state)
+                scores = (u[:, state.num_leading_tokens :] @ wanted[..., None]).squeeze(-1)
+        return scores.topk(settings.k, largest=not settings.select.endswith("bottom")).indices
 
-    def sentence(self, cls, state):
+    def sentence(self, cls: Tensor, state: ForwardState) -> Tensor:
         """cls [R, D] -> W w* for every row, [R, D]: with it Proj(u) w* costs no projection of u."""
         if state.texts is None:
             raise PetvrError("method 'asa' chooses patches by text: encode_frames needs the candidate sentences")
@@ -127,60 +136,53 @@ class Choice:
         return (nearest @ weight).repeat_interleave(state.frames, dim=0)
 
 
-def between(position, last):
+def between(position: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Grid points around `position` in 0..last, and how far it is from the lower one to the upper one."""
     position = torch.minimum(position.clamp(min=0), last)
     low = torch.minimum(position.detach().floor(), (last - 1).clamp(min=0))
     return low.long(), torch.minimum(low + 1, last).long(), position - low
 
 
-def warp(x, state, chosen, offsets):
+def warp(x: Tensor, state: ForwardState, chosen: Tensor, offsets: dict[str, Tensor]) -> Tensor:
     """x [R, S, D] with the chosen patches [R, K] replaced by what stands `offsets` away."""
     rows, tokens, _ = x.shape
-    flat, frame = x.flatten(0, 1), state.frame[:, None]
+    leading, flat, frame = state.num_leading_tokens, x.flatten(0, 1), state.frame[:, None]
     space, time = [chosen], [frame.expand_as(chosen)]
     if "space" in offsets:
-        end = torch.full_like(offsets["space"], tokens - state.num_leading_tokens - 1)
+        end = torch.full_like(offsets["space"], tokens - leading - 1)
         *space, along = between(chosen + offsets["space"], end)
     if "time" in offsets:
         frames = state.frames if state.mask is None else state.mask.sum(dim=1).repeat_interleave(state.frames)[:, None]
         *time, across = between(frame + offsets["time"], (offsets["time"].new_zeros(()) + frames - 1).clamp(min=0))
     start = torch.arange(rows, device=x.device)[:, None] - frame  # the row of the video's first frame
-    read = [[flat[(start + t) * tokens + state.num_leading_tokens + n] for n in space] for t in time]
+    read = [[flat[(start + t) * tokens + leading + n] for n in space] for t in time]
     if "space" in offsets:
         read = [[torch.lerp(*pair, along[..., None].to(x.dtype))] for pair in read]
     new = torch.lerp(read[0][0], read[1][0], across[..., None].to(x.dtype)) if "time" in offsets else read[0][0]
-    place = torch.arange(rows, device=x.device)[:, None] * tokens + state.num_leading_tokens + chosen
-    return flat.index_copy(0, place.flatten(), new.flatten(0, 1)).view_as(x)
+    token = torch.arange(rows, device=x.device)[:, None] * tokens + leading + chosen
+    return flat.index_copy(0, token.flatten(), new.flatten(0, 1)).view_as(x)
 
 
-def build(clip, setting, made):
-    layers, patches = clip.config.vision.layers, clip.config.patches
-    if not (1 <= setting.k <= patches and setting.hidden >= 1 and setting.last <= layers):
-        given = f"k={setting.k}, hidden={setting.hidden}, last={setting.last}"
-        allowed = f"1 <= k <= {patches}, hidden >= 1, last <= {layers}"
-        raise PetvrError(f"method 'asa': {given} given, allowed: {allowed}")
-    acting = range(layers - setting.last if setting.last else 0, layers)
-    module, choose = Asa(clip, setting, made, acting), Choice(clip, setting)
+def declare(settings: AsaSettings, build: BuildContext) -> Declaration:
+    layers = build.config.vision.layers
+    acting = range(layers - settings.last if settings.last else 0, layers)
+    module, choose = Asa(settings, build, acting), PatchChoice(build.clip, settings)
 
-    def act(qkv, context):
+    def move(qkv: tuple[Tensor, ...], context: HookContext) -> tuple[Tensor, ...]:
         state = context.state
         if state.joined or state.frames > module.frames:
             how = "frames joined into one sequence" if state.joined else f"{state.frames} frames"
             raise PetvrError(f"method 'asa': {how}; it moves between single frames, up to {module.frames} of them")
         chosen = choose(context, module)
-        u = context.input.gather(
-            1, (state.num_leading_tokens + chosen)[..., None].expand(-1, -1, context.input.shape[-1])
-        )
-        offsets = module.offsets(u, state.frame, chosen, context.layer)
+        tokens = (state.num_leading_tokens + chosen)[..., None].expand(-1, -1, context.input.shape[-1])
+        offsets = module.offsets(context.input.gather(1, tokens), state.frame, chosen, context.layer)
         q, k, v = qkv
         return q, warp(k, state, chosen, offsets), warp(v, state, chosen, offsets)
 
-    by_text = setting.select.startswith("text")
     return Declaration(
         module=module,
-        insert=[Insert("vision", "qkv", act, acting)],
+        insert=[Insert("vision", "qkv", move, acting)],
         temporal=True,
-        pool=setting.pool if by_text else "",
-        random=setting.select == "random",
+        needs_texts=settings.pool if settings.select.startswith("text") else "",
+        stochastic=settings.select == "random",
     )

@@ -4,12 +4,13 @@ That is all biases of attention, MLP and LayerNorm: 171,008 numbers in ViT-B. Vo
 way of counting leaves out the attention's input projections (petvr.costs.params).
 """
 
-from petvr.methods._adapted import Declaration
+from __future__ import annotations
+
+from petvr.methods._declare import BuildContext, Declaration, Settings
 
 VERSION = 1
-DEFAULTS = {}
 IDENTITY = "exact"
 
 
-def build(clip, setting, made):
+def declare(settings: Settings, build: BuildContext) -> Declaration:
     return Declaration(train=lambda name: name.endswith(".bias"))

@@ -4,16 +4,15 @@ the training is not public).
 What trains of CLIP: `full` with rule=clip4clip. The rest is the similarity of the same name.
 """
 
-from types import SimpleNamespace
+from __future__ import annotations
 
 from petvr.methods import full
-from petvr.methods._adapted import Declaration
+from petvr.methods._declare import BuildContext, Declaration, Settings
 
 VERSION = 1
-DEFAULTS = {}
 IDENTITY = "exact"
 SIMILARITY = "clip2video"
 
 
-def build(clip, setting, made):
-    return Declaration(train=full.build(clip, SimpleNamespace(rule="clip4clip", freeze=0), made).train)
+def declare(settings: Settings, build: BuildContext) -> Declaration:
+    return Declaration(train=full.clip4clip_rule())

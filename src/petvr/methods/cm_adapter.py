@@ -12,62 +12,62 @@ Guesses: s = 1, as the formula is printed; ReLU and the start values (W_up at ze
 to be based; the adapter stands behind the FFN.
 """
 
+from __future__ import annotations
+
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from petvr.errors import PetvrError
-from petvr.methods._adapted import Declaration, Insert
+from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, per_block, setting
 
 VERSION = 1
-DEFAULTS = {"ds": 16, "width": 128, "scale": 1.0, "norm": True, "biases": True}
 IDENTITY = "exact"
+
+
+class CmAdapterSettings(Settings):
+    ds: int = setting(16, "count", "MSR-VTT's printed 2.76 %", at_least=1, at_most="narrower_width")
+    width: int = setting(128, "count", "with norm and biases the printed 2.76 %", at_least=1)
+    scale: float = setting(1.0, "guess", "the formula is printed without one")
+    norm: bool = setting(True, "count", "with width and biases the printed 2.76 %")
+    biases: bool = setting(True, "count", "with width and norm the printed 2.76 %")
 
 
 class Up(nn.Module):
     """Some channels of the up projection, [r, channels] and their bias; starts at zero."""
 
-    def __init__(self, width, channels):
+    def __init__(self, width: int, channels: int):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(width, channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
 
-class Adapter(nn.Module):
-    def __init__(self, width, setting, generator):
+class CmAdapter(nn.Module):
+    """One tower's part of an adapter. `shared`, the other part, is handed over in every call."""
+
+    def __init__(self, width: int, settings: CmAdapterSettings, generator: torch.Generator):
         super().__init__()
-        self.norm = nn.LayerNorm(width) if setting.norm else nn.Identity()
-        self.down = nn.Linear(width, setting.width)
+        self.norm = nn.LayerNorm(width) if settings.norm else nn.Identity()
+        self.down = nn.Linear(width, settings.width)
         nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5), generator=generator)
         nn.init.zeros_(self.down.bias)
-        self.scale = setting.scale
-        self.up = Up(setting.width, width - setting.ds) if setting.ds < width else None
+        self.scale = settings.scale
+        self.up = Up(settings.width, width - settings.ds) if settings.ds < width else None
 
-    def forward(self, x, shared):
+    def forward(self, x: Tensor, shared: Up) -> Tensor:
         ups = [shared] if self.up is None else [self.up, shared]
         weight, bias = (torch.cat([getattr(up, name) for up in ups], dim=-1) for name in ("weight", "bias"))
         return x + self.scale * (torch.relu(self.down(self.norm(x))) @ weight + bias)
 
 
-class CmAdapter(nn.Module):
-    def __init__(self, config, setting, generator):
-        super().__init__()
-        for tower, part in (("vision", config.vision), ("text", config.text)):
-            self.add_module(tower, nn.ModuleList(Adapter(part.width, setting, generator) for _ in range(part.layers)))
-        depth = max(config.vision.layers, config.text.layers)
-        self.shared = nn.ModuleList(Up(setting.width, setting.ds) for _ in range(depth))
+def declare(settings: CmAdapterSettings, build: BuildContext) -> Declaration:
+    module = per_block(build.config, lambda tower: CmAdapter(tower.width, settings, build.generator))
+    depth = max(tower.layers for tower in build.config.towers.values())
+    shared = module["shared"] = nn.ModuleList(Up(settings.width, settings.ds) for _ in range(depth))
 
-    def at(self, tower):
-        adapters = getattr(self, tower)
-        return lambda x, context: adapters[context.layer](x, self.shared[context.layer])
+    def adapt_mlp(x: Tensor, context: HookContext) -> Tensor:
+        return module[context.tower][context.layer](x, shared[context.layer])
 
-
-def build(clip, setting, made):
-    narrow = min(clip.config.vision.width, clip.config.text.width)
-    if setting.width < 1 or not 1 <= setting.ds <= narrow:
-        allowed = f"width >= 1, 1 <= ds <= {narrow} (the narrower tower)"
-        raise PetvrError(f"method 'cm_adapter': width={setting.width}, ds={setting.ds} given, allowed: {allowed}")
-    module = CmAdapter(clip.config, setting, made.generator)
-    insert = [Insert(tower, "mlp_out", module.at(tower)) for tower in ("vision", "text")]
-    return Declaration(lambda name: setting.biases and name.endswith(".bias"), module, insert)
+    return Declaration(
+        lambda name: settings.biases and name.endswith(".bias"), module, [Insert("both", "mlp_out", adapt_mlp)]
+    )

@@ -13,46 +13,57 @@ r = 8, a full convolution (conv=full) and no LayerNorm, which no r brings to 2.8
 no dropout, as in the formula (Convpass's code sets 0.1); Xavier for W_down and the kernel; W_up starts at zero.
 """
 
+from __future__ import annotations
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from petvr.clip.towers import quick_gelu
-from petvr.methods._adapted import Declaration, Insert
-from petvr.methods._bottleneck import behind, stack
+from petvr.methods._bottleneck import Bottleneck, behind
+from petvr.methods._declare import (
+    BuildContext,
+    Declaration,
+    Hook,
+    HookContext,
+    Insert,
+    Settings,
+    per_block,
+    setting,
+)
 
 VERSION = 1
-DEFAULTS = {
-    "width": 64,
-    "conv": "depthwise",
-    "scale": 0.1,
-    "norm": True,
-    "text": "adaptformer",
-    "text_width": 128,
-    "biases": True,
-}
-CHOICES = {"conv": ["depthwise", "full"], "text": ["adaptformer", "frozen"]}
 IDENTITY = "exact"
 
 PLACES = ("attn_out", "mlp_out")
 
 
+class ConvpassSettings(Settings):
+    width: int = setting(64, "count", "with a depthwise conv, norms and biases the printed 2.80 %", at_least=1)
+    conv: str = setting("depthwise", "guess", "no width of a full one meets 2.80 %", choices=("depthwise", "full"))
+    scale: float = setting(0.1, "guess", "MV-Adapter gives none for this row")
+    norm: bool = setting(True, "count", "with width, conv and biases the printed 2.80 %")
+    text: str = setting("adaptformer", "paper", "MV-Adapter section 5.1", choices=("adaptformer", "frozen"))
+    text_width: int = setting(128, "count", "as the AdaptFormer rows", at_least=1)
+    biases: bool = setting(True, "count", "with width, conv and norm the printed 2.80 %")
+
+
 class Bypass(nn.Module):
     """One bypass; `side` is how many patches a frame is wide and high."""
 
-    def __init__(self, width, side, setting, generator):
+    def __init__(self, width: int, side: int, settings: ConvpassSettings, generator: torch.Generator):
         super().__init__()
-        hidden = setting.width
-        self.side, self.scale = side, setting.scale
-        self.norm = nn.LayerNorm(width) if setting.norm else nn.Identity()
+        hidden = settings.width
+        self.side, self.scale = side, settings.scale
+        self.norm = nn.LayerNorm(width) if settings.norm else nn.Identity()
         self.down, self.up = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.conv = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden if setting.conv == "depthwise" else 1)
+        self.conv = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden if settings.conv == "depthwise" else 1)
         for layer in (self.down, self.conv):
             nn.init.xavier_uniform_(layer.weight, generator=generator)
         for zero in (self.down.bias, self.conv.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(zero)
 
-    def forward(self, x, leading):
+    def forward(self, x: Tensor, leading: int) -> Tensor:
         """x [R, S, D] -> [R, S, D]; the first `leading` tokens are no patches. Frames joined in a row lie in order."""
         z = quick_gelu(self.down(self.norm(x)))
         alone, patches = z[:, :leading], z[:, leading:]
@@ -60,7 +71,7 @@ class Bypass(nn.Module):
         patches = self.conv(grids).permute(0, 2, 3, 1).reshape(patches.shape)
         return self.up(quick_gelu(torch.cat([self.centre(alone), patches], dim=1)))
 
-    def centre(self, z):
+    def centre(self, z: Tensor) -> Tensor:
         """The convolution of pictures of one pixel, [R, n, r]."""
         kernel = self.conv.weight[:, :, 1, 1]
         if self.conv.groups == 1:
@@ -68,22 +79,24 @@ class Bypass(nn.Module):
         return torch.addcmul(self.conv.bias, z, kernel[:, 0]).to(z.dtype)
 
 
-def build(clip, setting, made):
-    part, side = clip.config.vision, clip.config.image // clip.config.patch
-    module, insert = nn.ModuleDict(), []
-    for place in PLACES:
-        bypasses = [Bypass(part.width, side, setting, made.generator) for _ in range(part.layers)]
-        module[f"vision_{place}"] = nn.ModuleList(bypasses)
-        insert.append(Insert("vision", place, add(module[f"vision_{place}"])))
-    if setting.text == "adaptformer":
-        module["text"] = stack(clip.config.text, setting.text_width, setting.scale, made.generator, setting.norm)
-        insert.append(Insert("text", "mlp_out", behind(module["text"])))
-    return Declaration(lambda name: setting.biases and name.endswith(".bias"), module, insert)
-
-
-def add(bypasses):
-    def act(out, context):
+def beside_sublayer(bypasses: nn.ModuleList) -> Hook:
+    def add(out: Tensor, context: HookContext) -> Tensor:
         bypass = bypasses[context.layer]
         return torch.add(out, bypass(context.input, context.state.num_leading_tokens), alpha=bypass.scale)
 
-    return act
+    return add
+
+
+def declare(settings: ConvpassSettings, build: BuildContext) -> Declaration:
+    config, side = build.config, build.config.image // build.config.patch
+    module, insert = nn.ModuleDict(), []
+    for place in PLACES:
+        bypasses = per_block(config, lambda tower: Bypass(tower.width, side, settings, build.generator), ["vision"])
+        module[f"vision_{place}"] = bypasses["vision"]
+        insert.append(Insert("vision", place, beside_sublayer(bypasses["vision"])))
+    if settings.text == "adaptformer":
+        arguments = (settings.text_width, settings.scale, build.generator, settings.norm)
+        adapters = per_block(config, lambda tower: Bottleneck(tower.width, *arguments), ["text"])
+        module.update(adapters)
+        insert.append(Insert("text", "mlp_out", behind(adapters)))
+    return Declaration(lambda name: settings.biases and name.endswith(".bias"), module, insert)

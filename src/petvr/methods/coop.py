@@ -10,18 +10,22 @@ positions and nothing is cut. Which of the two Cross-Modal Adapter ran is not sa
 have been one of them.
 """
 
+from __future__ import annotations
+
 from petvr.methods import _prompts
-from petvr.methods._adapted import Declaration
+from petvr.methods._declare import BuildContext, Declaration, Settings, setting
 
 VERSION = 1
-DEFAULTS = {"tokens": 16, "positions": "used"}
-CHOICES = {"positions": ["used", "free"]}
 IDENTITY = {"vision": "exact", "text": "none"}
 
 
-def build(clip, setting, made):
-    room = clip.config.positions - 2 if setting.positions == "used" else None
-    _prompts.check("coop", setting.tokens, room)
-    context = _prompts.normal(1, setting.tokens, clip.config.text.width, generator=made.generator)
+class CoopSettings(Settings):
+    tokens: int = setting(16, "code", "CoOp's M = 16; RAP runs 32, Cross-Modal Adapter 4, 16 and 64", at_least=1)
+    positions: str = setting("used", "code", "CoOp's; Cross-Modal Adapter does not say", choices=("used", "free"))
+
+
+def declare(settings: CoopSettings, build: BuildContext) -> Declaration:
+    _prompts.require_room(settings, build.config)
+    context = _prompts.normal(1, settings.tokens, build.config.text.width, generator=build.generator)
     prompts = _prompts.Prompts("coop", text=context)
-    return Declaration(module=prompts, insert=prompts.behind_sot(clip.config, setting.positions))
+    return Declaration(module=prompts, insert=prompts.behind_sot(build.config, settings.positions))

@@ -10,34 +10,51 @@ Initialisation [released code]: weights N(0, 0.01), biases 0: near identity, not
 paper recommends it without a rate, the code's default is 0.
 """
 
-import torch
-from torch import nn
+from __future__ import annotations
 
+import torch
+from torch import Tensor, nn
+
+from petvr.clip.config import Tower
 from petvr.clip.towers import quick_gelu
-from petvr.errors import PetvrError
-from petvr.methods._adapted import Declaration, Insert
+from petvr.methods._declare import (
+    BuildContext,
+    Declaration,
+    Hook,
+    HookContext,
+    Insert,
+    Settings,
+    per_block,
+    setting,
+)
 
 VERSION = 1
-DEFAULTS = {"r": 8, "ds": 16, "share": True, "dropout": 0.0}
 IDENTITY = "near"
 
 STD = 0.01
 PLACES = ("attn_out", "mlp_out")
 
 
-class Shared(nn.Module):
+class CrossModalAdapterSettings(Settings):
+    r: int = setting(8, "code", "the README's command, --adapter_r 8", at_least=1)
+    ds: int = setting(16, "code", "the README's command, ds=16", at_least=1)
+    share: bool = setting(True, "paper", "section 3.2, equation 6")
+    dropout: float = setting(0.0, "code", "its default; the paper recommends dropout without a rate", below=1)
+
+
+class SharedUp(nn.Module):
     """The up-projection's part that both towers use: [r, ds] and its bias."""
 
-    def __init__(self, r, ds, generator):
+    def __init__(self, r: int, ds: int, generator: torch.Generator):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(r, ds).normal_(std=STD, generator=generator))
         self.bias = nn.Parameter(torch.zeros(ds))
 
 
-class Adapter(nn.Module):
+class CrossModalAdapter(nn.Module):
     """One tower's part at one place. `shared` is not its own: it is handed over in every call."""
 
-    def __init__(self, width, r, ds, dropout, generator):
+    def __init__(self, width: int, r: int, ds: int, dropout: float, generator: torch.Generator):
         super().__init__()
         self.down = nn.Parameter(torch.empty(width, r).normal_(std=STD, generator=generator))
         self.down_bias = nn.Parameter(torch.zeros(r))
@@ -46,7 +63,7 @@ class Adapter(nn.Module):
             self.unique_bias = nn.Parameter(torch.zeros(width - ds))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, h, shared=None):
+    def forward(self, h: Tensor, shared: SharedUp | None = None) -> Tensor:
         z = self.dropout(quick_gelu(h @ self.down + self.down_bias))
         up, bias = [], []
         if hasattr(self, "unique"):
@@ -56,37 +73,30 @@ class Adapter(nn.Module):
         return h + z @ torch.cat(up, dim=1) + torch.cat(bias)
 
 
-class CrossModal(nn.Module):
-    def __init__(self, clip, setting, generator):
-        super().__init__()
-        widths = {"vision": clip.config.vision.width, "text": clip.config.text.width}
-        layers = {"vision": clip.config.vision.layers, "text": clip.config.text.layers}
-        ds = setting.ds if setting.share else 0
-        for tower, width in widths.items():
-            for place in PLACES:
-                adapters = [Adapter(width, setting.r, ds, setting.dropout, generator) for _ in range(layers[tower])]
-                self.add_module(f"{tower}_{place}", nn.ModuleList(adapters))
-        if ds:  # a deeper vision tower (ViT-L) shares with text as far as both go
-            for place in PLACES:
-                shared = [Shared(setting.r, ds, generator) for _ in range(max(layers.values()))]
-                self.add_module(f"shared_{place}", nn.ModuleList(shared))
+def adapters_at(place: str, module: nn.ModuleDict) -> Hook:
+    """What acts at `place` of both towers; its parts are named `vision_<place>`, `text_<place>`, `shared_<place>`."""
 
-    def at(self, tower, place):
-        """The function that acts at `place` of `tower`."""
-        adapters = getattr(self, f"{tower}_{place}")
-        shared = getattr(self, f"shared_{place}", None)
+    def adapt(h: Tensor, context: HookContext) -> Tensor:
+        shared = module[f"shared_{place}"][context.layer] if f"shared_{place}" in module else None
+        return module[f"{context.tower}_{place}"][context.layer](h, shared)
 
-        def act(h, context):
-            return adapters[context.layer](h, None if shared is None else shared[context.layer])
-
-        return act
+    return adapt
 
 
-def build(clip, setting, made):
-    narrow = min(clip.config.vision.width, clip.config.text.width)
-    if setting.r < 1 or not (1 <= setting.ds <= narrow or not setting.share):
-        allowed = f"r >= 1, 1 <= ds <= {narrow} (the narrower tower)"
-        raise PetvrError(f"method 'cross_modal_adapter': r={setting.r}, ds={setting.ds} given, allowed: {allowed}")
-    module = CrossModal(clip, setting, made.generator)
-    insert = [Insert(tower, place, module.at(tower, place)) for tower in ("vision", "text") for place in PLACES]
-    return Declaration(module=module, insert=insert)
+def declare(settings: CrossModalAdapterSettings, build: BuildContext) -> Declaration:
+    narrower = min(tower.width for tower in build.config.towers.values())
+    if settings.share and settings.ds > narrower:
+        raise settings.not_allowed(f"1 to {narrower} (the narrower tower)", "ds")
+    ds, generator, module = settings.ds if settings.share else 0, build.generator, nn.ModuleDict()
+
+    def make(tower: Tower) -> CrossModalAdapter:
+        return CrossModalAdapter(tower.width, settings.r, ds, settings.dropout, generator)
+
+    for tower in build.config.towers:
+        for place in PLACES:
+            module[f"{tower}_{place}"] = per_block(build.config, make, [tower])[tower]
+    if ds:  # a deeper vision tower (ViT-L) shares with text as far as both go
+        depth = max(tower.layers for tower in build.config.towers.values())
+        for place in PLACES:
+            module[f"shared_{place}"] = nn.ModuleList(SharedUp(settings.r, ds, generator) for _ in range(depth))
+    return Declaration(module=module, insert=[Insert("both", place, adapters_at(place, module)) for place in PLACES])

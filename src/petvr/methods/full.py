@@ -6,28 +6,38 @@ embeddings and the first LayerNorm of the vision tower stay frozen even for free
 rule=everything (VoP's and MV-Adapter's baseline): every parameter trains, embeddings included; freeze must be 0.
 """
 
-import re
+from __future__ import annotations
 
-from petvr.errors import PetvrError
-from petvr.methods._adapted import Declaration
+import re
+from collections.abc import Callable
+
+from petvr.methods._declare import BuildContext, Declaration, Settings, setting
 
 VERSION = 1
-DEFAULTS = {"rule": "clip4clip", "freeze": 0}
-CHOICES = {"rule": ["clip4clip", "everything"]}
 IDENTITY = "exact"
 
 TOP = ("text_model.final_layer_norm.", "vision_model.post_layernorm.", "visual_projection.", "text_projection.")
 BLOCK = re.compile(r"^(?:vision|text)_model\.encoder\.layers\.(\d+)\.")
 
 
-def build(clip, setting, made):
-    if setting.rule == "everything":
-        if setting.freeze:
-            raise PetvrError(f"method 'full': setting 'freeze': {setting.freeze} given, rule=everything allows only 0")
-        return Declaration(train=lambda name: True)
+class FullSettings(Settings):
+    rule: str = setting("clip4clip", "code", "CLIP4Clip, --freeze_layer_num", choices=("clip4clip", "everything"))
+    freeze: int = setting(0, "code", "CLIP4Clip's default command, --freeze_layer_num 0")
+
+
+def clip4clip_rule(freeze: int = 0) -> Callable[[str], bool]:
+    """Whether a parameter of this name trains under rule=clip4clip."""
 
     def trains(name: str) -> bool:
         block = BLOCK.match(name)
-        return int(block.group(1)) >= setting.freeze if block else name.startswith(TOP) or name == "logit_scale"
+        return int(block.group(1)) >= freeze if block else name.startswith(TOP) or name == "logit_scale"
 
-    return Declaration(train=trains)
+    return trains
+
+
+def declare(settings: FullSettings, build: BuildContext) -> Declaration:
+    if settings.rule == "clip4clip":
+        return Declaration(train=clip4clip_rule(settings.freeze))
+    if settings.freeze:
+        raise settings.not_allowed("rule=everything allows only 0", "freeze")
+    return Declaration(train=lambda name: True)

@@ -4,13 +4,6 @@ Nothing is inserted and nothing of CLIP trains; what is known and what is chosen
 name.
 """
 
-from petvr.methods._adapted import Declaration
-
 VERSION = 1
-DEFAULTS = {}
 IDENTITY = "exact"
 SIMILARITY = "hunyuan"
-
-
-def build(clip, setting, made):
-    return Declaration()

@@ -16,55 +16,57 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from petvr.clip.text import fit
-from petvr.errors import PetvrError
-from petvr.methods._adapted import Declaration, Insert
+from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, setting
 
 VERSION = 1
-DEFAULTS = {"prefix": 16, "postfix": 16, "temperature": 0.07}
 IDENTITY = {"vision": "exact", "text": "none"}
 SIMILARITY = "ju"
 
 STD = 0.01
 
 
-class Prompts(nn.Module):
-    def __init__(self, config, setting, generator):
+class JuSettings(Settings):
+    prefix: int = setting(16, "paper", "section 3.2")
+    postfix: int = setting(16, "paper", "section 3.2")
+    temperature: float = setting(0.07, "code", "scores / 0.07", above=0)
+
+
+class PromptTable(nn.Module):
+    def __init__(self, settings: JuSettings, build: BuildContext):
         super().__init__()
-        self.config, self.prefix, self.postfix = config, setting.prefix, setting.postfix
-        table = torch.empty(config.positions, config.text.width).normal_(std=STD, generator=generator)
+        self.config, self.prefix, self.postfix = build.config, settings.prefix, settings.postfix
+        table = torch.empty(self.config.positions, self.config.text.width).normal_(std=STD, generator=build.generator)
         self.table = nn.Parameter(table)
 
-    def cut(self, ids, context):
+    def cut(self, ids: Tensor, context: HookContext) -> Tensor:
         return fit(ids, self.config.positions - self.prefix - self.postfix, self.config.eot)
 
-    def place(self, x, context):
+    def put(self, x: Tensor, context: HookContext) -> Tensor:
         """x [B, W, D] -> [B, prefix + W + postfix, D]; EOT moves behind the later prompts."""
         state, (batch, words, _) = context.state, x.shape
         start, last = 1 + self.prefix, state.eot + self.prefix + self.postfix
         total = self.prefix + words + self.postfix
-        place = torch.arange(total, device=x.device).expand(batch, -1)
-        is_word = (place == 0) | ((place >= start) & (place < (state.eot + self.prefix)[:, None]))
-        is_word = is_word | (place >= last[:, None])  # EOT, and padding behind it
-        source = (place - self.prefix * (place >= start) - self.postfix * (place >= last[:, None])).clamp(0, words - 1)
+        position = torch.arange(total, device=x.device).expand(batch, -1)
+        is_word = (position == 0) | ((position >= start) & (position < (state.eot + self.prefix)[:, None]))
+        is_word = is_word | (position >= last[:, None])  # EOT, and padding behind it
+        skipped = self.prefix * (position >= start) + self.postfix * (position >= last[:, None])
+        source = (position - skipped).clamp(0, words - 1)
         text = x.gather(1, source[..., None].expand(-1, -1, x.shape[2]))
         state.eot, state.prompts = last, {"ju": self.prefix, **state.prompts}
         return torch.where(is_word[..., None], text, self.table[:total].to(x.dtype))
 
 
-def build(clip, setting, made):
-    room = clip.config.positions - setting.prefix - setting.postfix
-    if setting.prefix + setting.postfix < 1 or room < 3:
-        allowed = f"at least one, and {clip.config.positions - 3} at most together"
-        raise PetvrError(
-            f"method 'ju': prefix={setting.prefix}, postfix={setting.postfix} given, allowed: {allowed} with this CLIP"
-        )
-    if setting.temperature <= 0:
-        raise PetvrError(f"method 'ju': setting 'temperature': {setting.temperature:g} given, allowed: more than 0")
+def declare(settings: JuSettings, build: BuildContext) -> Declaration:
+    together, positions = settings.prefix + settings.postfix, build.config.positions
+    if not 1 <= together <= positions - 3:
+        allowed = f"at least one, and {positions - 3} at most together with this CLIP"
+        raise settings.not_allowed(allowed, "prefix", "postfix")
     with torch.no_grad():
-        clip.logit_scale.fill_(-math.log(setting.temperature))
-    module = Prompts(clip.config, setting, made.generator)
-    insert = [Insert("text", "ids", module.cut), Insert("text", "embedded", module.place)]
-    return Declaration(module=module, insert=insert)
+        build.clip.logit_scale.fill_(-math.log(settings.temperature))
+    module = PromptTable(settings, build)
+    return Declaration(
+        module=module, insert=[Insert("text", "ids", module.cut), Insert("text", "embedded", module.put)]
+    )

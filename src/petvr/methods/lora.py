@@ -11,79 +11,66 @@ Own code, not the `peft` package: peft is not among what petvr installs, it wrap
 update of one nn.Linear cannot express the joint form over separate q, k and v.
 """
 
+from __future__ import annotations
+
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from petvr.errors import PetvrError
-from petvr.methods._adapted import Declaration, Insert
+from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, per_block, setting
 
 VERSION = 1
-DEFAULTS = {"rank": 8, "targets": "joint", "scale": 1.0}
-CHOICES = {"targets": ["joint", "q_v", "q_k_v_o"]}
 IDENTITY = "exact"
+
+
+class LoraSettings(Settings):
+    rank: int = setting(8, "count", "with targets it makes RAP's printed 0.49 M", at_least=1)
+    targets: str = setting("joint", "guess", "three choices make the printed size", choices=("joint", "q_v", "q_k_v_o"))
+    scale: float = setting(1.0, "guess", "RAP gives no alpha")
 
 
 class LowRank(nn.Module):
     """x [.., D] -> x A^T B^T [.., out]."""
 
-    def __init__(self, width, out, rank, generator):
+    def __init__(self, width: int, out: int, rank: int, generator: torch.Generator):
         super().__init__()
         self.a = nn.Parameter(torch.empty(rank, width))
         self.b = nn.Parameter(torch.zeros(out, rank))
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5), generator=generator)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return (x @ self.a.T) @ self.b.T
 
 
-class Lora(nn.Module):
-    def __init__(self, config, setting, generator):
-        super().__init__()
-        self.scale, self.targets = setting.scale, setting.targets
-        names = ["qkv"] if setting.targets == "joint" else setting.targets.split("_")
-        for tower, part in (("vision", config.vision), ("text", config.text)):
-            blocks = [
-                nn.ModuleDict(
-                    {name: LowRank(part.width, len(name) * part.width, setting.rank, generator) for name in names}
-                )
-                for _ in range(part.layers)
-            ]
-            self.add_module(tower, nn.ModuleList(blocks))
+def declare(settings: LoraSettings, build: BuildContext) -> Declaration:
+    names = ["qkv"] if settings.targets == "joint" else settings.targets.split("_")
+    lora = per_block(
+        build.config,
+        lambda tower: nn.ModuleDict(
+            {name: LowRank(tower.width, len(name) * tower.width, settings.rank, build.generator) for name in names}
+        ),
+    )
 
-    def qkv(self, tower):
-        def add(projected, context):
-            block = getattr(self, tower)[context.layer]
-            if self.targets == "joint":
-                updates = block["qkv"](context.input).chunk(3, dim=-1)
-            else:
-                updates = [block[name](context.input) if name in block else None for name in "qkv"]
-            pairs = zip(projected, updates, strict=True)
-            return tuple(p if u is None else torch.add(p, u, alpha=self.scale) for p, u in pairs)
-
-        return add
+    def add_qkv(projected: tuple[Tensor, ...], context: HookContext) -> tuple[Tensor, ...]:
+        block = lora[context.tower][context.layer]
+        if "qkv" in block:
+            updates = block["qkv"](context.input).chunk(3, dim=-1)
+        else:
+            updates = [block[name](context.input) if name in block else None for name in "qkv"]
+        pairs = zip(projected, updates, strict=True)
+        return tuple(p if u is None else torch.add(p, u, alpha=settings.scale) for p, u in pairs)
 
     # the output projection reads at one place and is changed at the next
 
-    def read_mixed(self, tower):
-        def read(mixed, context):
-            context.state.memory["lora"] = getattr(self, tower)[context.layer]["o"](mixed)
-            return mixed
+    def read_mixed(mixed: Tensor, context: HookContext) -> Tensor:
+        context.state.memory["lora"] = lora[context.tower][context.layer]["o"](mixed)
+        return mixed
 
-        return read
+    def add_out(out: Tensor, context: HookContext) -> Tensor:
+        return torch.add(out, context.state.memory.pop("lora"), alpha=settings.scale)
 
-    def add_out(self, out, context):
-        return torch.add(out, context.state.memory.pop("lora"), alpha=self.scale)
-
-
-def build(clip, setting, made):
-    if setting.rank < 1:
-        raise PetvrError(f"method 'lora': setting 'rank': {setting.rank} given, allowed: 1 or more")
-    module = Lora(clip.config, setting, made.generator)
-    insert = [Insert(tower, "qkv", module.qkv(tower)) for tower in ("vision", "text")]
-    if setting.targets == "q_k_v_o":
-        for tower in ("vision", "text"):
-            insert.append(Insert(tower, "attn_mixed", module.read_mixed(tower)))
-            insert.append(Insert(tower, "attn_out", module.add_out))
-    return Declaration(module=module, insert=insert)
+    insert = [Insert("both", "qkv", add_qkv)]
+    if "o" in names:
+        insert += [Insert("both", "attn_mixed", read_mixed), Insert("both", "attn_out", add_out)]
+    return Declaration(module=lora, insert=insert)

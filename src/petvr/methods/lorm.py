@@ -19,52 +19,61 @@ tokens are modulated. Start values: as SSF's, c ~ N(1, 0.02) and s ~ N(0, 0.02),
 s_a; what is left of the factors is N(0, 0.02), text_rank's second factor zero.
 """
 
+from __future__ import annotations
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from petvr.errors import PetvrError
-from petvr.methods._adapted import Declaration
-from petvr.methods._modulation import STD, Vectors, insert, modulate, sites
+from petvr.methods._declare import BuildContext, Declaration, Hook, HookContext, Settings, setting
+from petvr.methods._modulation import STD, Site, Vectors, modulate, sites_of
 
 VERSION = 1
-DEFAULTS = {"r": 3, "axes": "time", "factorised": True, "text_rank": 0, "last": 0}
-CHOICES = {"axes": ["time", "space_time", "space_time_layer"]}
 IDENTITY = "none"
 
 
-class Frames(nn.Module):
+class LormSettings(Settings):
+    r: int = setting(3, "paper", "RAP's implementation details, R = K = 3", at_least=1)
+    axes: str = setting("time", "paper", "section 3.2, table 5", choices=("time", "space_time", "space_time_layer"))
+    factorised: bool = setting(True, "paper", "section 3.2, equations 1 and 2")
+    text_rank: int = setting(0, "paper", "table 11's row without LoRM on text")
+    last: int = setting(0, "paper", "all blocks; 4 is RAP_light of table 3", at_most="layers")
+
+
+class FrameVectors(nn.Module):
     """c_v or s_v of all vision sites; `middle` is 1 for scales and 0 for shifts."""
 
-    def __init__(self, found, config, setting, frames, middle, generator):
+    def __init__(self, sites: list[Site], settings: LormSettings, build: BuildContext, middle: float):
         super().__init__()
-        self.frames, self.rank, self.generator = frames, setting.r, generator
-        width, shared = config.vision.width, setting.axes == "space_time_layer"
+        config = build.config
+        self.frames, self.rank, self.generator = build.frames, settings.r, build.generator
+        width, shared = config.vision.width, settings.axes == "space_time_layer"
         self.rows, self.columns = nn.ParameterDict(), nn.ParameterDict()
         self.tokens = {"all": 1 + config.patches, "patches": config.patches, "one": 1}
         if shared:
             self.columns["shared"] = self._columns(width, middle)
-        for site in found:
-            if not setting.factorised:
-                self.rows[site.name] = self._normal(frames, 1, site.width, mean=middle)
+        for site in sites:
+            if not settings.factorised:
+                self.rows[site.name] = self._normal(self.frames, 1, site.width, mean=middle)
                 continue
-            tokens = 1 if setting.axes == "time" else self.tokens[site.tokens]
+            tokens = 1 if settings.axes == "time" else self.tokens[site.tokens]
             modules = (site.width // width,) if shared else ()
-            self.rows[site.name] = self._normal(*modules, frames, tokens, self.rank)
+            self.rows[site.name] = self._normal(*modules, self.frames, tokens, self.rank)
             with torch.no_grad():
                 self.rows[site.name][..., 0] = 1
             if not shared:
                 self.columns[site.name] = self._columns(site.width, middle)
 
-    def _normal(self, *shape, mean=0.0):
+    def _normal(self, *shape: int, mean: float = 0.0) -> nn.Parameter:
         return nn.Parameter(torch.empty(*shape).normal_(mean, STD, generator=self.generator))
 
-    def _columns(self, width, middle):
+    def _columns(self, width: int, middle: float) -> nn.Parameter:
         columns = self._normal(self.rank, width)
         with torch.no_grad():
             columns[0] += middle
         return columns
 
-    def at(self, site):
+    def at(self, site: Site) -> Tensor:
         """[T, 1 or tokens, width]; without tokens, [T, width], where CLS stands alone."""
         rows = self.rows[site.name]
         shared = "shared" in self.columns
@@ -75,40 +84,45 @@ class Frames(nn.Module):
         return rows[:, 0] if site.tokens == "one" else rows
 
 
-class Words(nn.Module):
+class WordVectors(nn.Module):
     """What depends on the word in c_t and s_t: [W, R_t] [R_t, width] per site and sum."""
 
-    def __init__(self, found, words, rank, generator):
+    def __init__(self, sites: list[Site], words: int, rank: int, generator: torch.Generator):
         super().__init__()
         self.rows, self.columns = nn.ParameterDict(), nn.ParameterDict()
-        for site in found:
+        for site in sites:
             for name in ("scale", "shift"):
                 rows = torch.empty(words, rank).normal_(std=STD, generator=generator)
                 self.rows[f"{name}_{site.name}"] = nn.Parameter(rows)
                 self.columns[f"{name}_{site.name}"] = nn.Parameter(torch.zeros(rank, site.width))
 
-    def at(self, name, site, length):
+    def at(self, name: str, site: Site, length: int) -> Tensor:
         """[length, width]; what lies behind the last word the run knows (padding) takes that word's row."""
         rows = self.rows[f"{name}_{site.name}"]
-        place = torch.arange(length, device=rows.device).clamp(max=len(rows) - 1)
-        return (rows @ self.columns[f"{name}_{site.name}"])[place]
+        word = torch.arange(length, device=rows.device).clamp(max=len(rows) - 1)
+        return (rows @ self.columns[f"{name}_{site.name}"])[word]
 
 
 class Lorm(nn.Module):
-    def __init__(self, clip, setting, made):
+    def __init__(self, settings: LormSettings, build: BuildContext):
         super().__init__()
-        self.sites = {tower: sites(clip.config, tower, setting.last) for tower in ("vision", "text")}
-        self.frames = made.frames
-        given = (self.sites["vision"], clip.config, setting, made.frames)
-        self.scale, self.shift = Frames(*given, 1.0, made.generator), Frames(*given, 0.0, made.generator)
-        self.text = Vectors(self.sites["text"], made.generator)
+        self.sites = {tower: sites_of(build.config, tower, settings.last) for tower in build.config.towers}
+        self.frames = build.frames
+        self.scale, self.shift = (FrameVectors(self.sites["vision"], settings, build, middle) for middle in (1.0, 0.0))
+        self.text = Vectors(self.sites["text"], build.generator)
         self.words = None
-        if setting.text_rank:
-            found = [site for site in self.sites["text"] if site.tokens == "all"]
-            self.words = Words(found, made.words, setting.text_rank, made.generator)
+        if settings.text_rank:
+            sites = [site for site in self.sites["text"] if site.tokens == "all"]
+            self.words = WordVectors(sites, build.words, settings.text_rank, build.generator)
 
-    def vision_at(self, site):
-        def act(x, context):
+    def at(self, tower: str, site: Site) -> Hook:
+        """The function that acts at `site`."""
+        if tower == "vision":
+            return self.vision_at(site)
+        return self.text.at(site) if self.words is None or site.tokens == "one" else self.words_at(site)
+
+    def vision_at(self, site: Site) -> Hook:
+        def act(x: Tensor | tuple, context: HookContext) -> Tensor | tuple:
             state = context.state
             first = x[0] if isinstance(x, tuple) else x
             if state.joined or state.frames > self.frames:
@@ -117,8 +131,8 @@ class Lorm(nn.Module):
             with torch.autocast(first.device.type, enabled=False):
                 scale, shift = self.scale.at(site), self.shift.at(site)
                 if scale.dim() == 3 and scale.shape[1] not in (1, first.shape[1]):
-                    told = f"{first.shape[1]} tokens a frame; with space in its axes it is made for {scale.shape[1]}"
-                    raise PetvrError(f"method 'lorm': {told}")
+                    how = f"{first.shape[1]} tokens a frame; with space in its axes it is made for {scale.shape[1]}"
+                    raise PetvrError(f"method 'lorm': {how}")
                 if len(first) != state.videos * state.frames:  # masked frames were left out
                     return modulate(x, scale[state.frame], shift[state.frame])
                 split = lambda part: part.unflatten(0, (state.videos, state.frames))  # noqa: E731
@@ -128,11 +142,8 @@ class Lorm(nn.Module):
 
         return act
 
-    def text_at(self, site):
-        if self.words is None or site.tokens == "one":
-            return self.text.at(site)
-
-        def act(x, context):
+    def words_at(self, site: Site) -> Hook:
+        def act(x: Tensor | tuple, context: HookContext) -> Tensor | tuple:
             first = x[0] if isinstance(x, tuple) else x
             with torch.autocast(first.device.type, enabled=False):
                 scale = self.text.scale[site.name] + self.words.at("scale", site, first.shape[1])
@@ -142,18 +153,11 @@ class Lorm(nn.Module):
         return act
 
 
-def build(clip, setting, made):
-    layers = min(clip.config.vision.layers, clip.config.text.layers)
-    if setting.r < 1 or setting.last > layers or not (setting.factorised or setting.axes == "time"):
-        given = f"r={setting.r}, last={setting.last}, axes={setting.axes}, factorised={setting.factorised}"
-        allowed = f"r >= 1, last <= {layers}, factorised=false with axes=time alone"
-        raise PetvrError(f"method 'lorm': {given.lower()} given, allowed: {allowed}")
-    if setting.axes == "space_time_layer" and clip.config.vision.mlp % clip.config.vision.width:
-        raise PetvrError("method 'lorm': axes=space_time_layer needs an MLP that is a multiple of D wide")
-    module = Lorm(clip, setting, made)
-    acts = [
-        insert(tower, site, module.vision_at(site) if tower == "vision" else module.text_at(site))
-        for tower, found in module.sites.items()
-        for site in found
-    ]
-    return Declaration(module=module, insert=acts)
+def declare(settings: LormSettings, build: BuildContext) -> Declaration:
+    if not (settings.factorised or settings.axes == "time"):
+        raise settings.not_allowed("factorised=false with axes=time alone", "axes", "factorised")
+    if settings.axes == "space_time_layer" and build.config.vision.mlp % build.config.vision.width:
+        raise settings.not_allowed("an MLP that is a multiple of D wide, or another value", "axes")
+    module = Lorm(settings, build)
+    insert = [site.insert(tower, module.at(tower, site)) for tower, sites in module.sites.items() for site in sites]
+    return Declaration(module=module, insert=insert)

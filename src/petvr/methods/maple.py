@@ -12,37 +12,37 @@ Start: P_i ~ N(0, 0.02), F_i as torch's Linear [released code, which fills up to
 code]; `free`: they do not. Which of them Cross-Modal Adapter took is not said. Vision prompts enter before ln_pre.
 """
 
-from torch import nn
+from __future__ import annotations
+
+from torch import Tensor, nn
 
 from petvr.methods import _prompts
-from petvr.methods._adapted import Declaration
+from petvr.methods._declare import BuildContext, Declaration, HookContext, Settings, setting
 
 VERSION = 1
-DEFAULTS = {"tokens": 5, "positions": "used"}
-CHOICES = {"positions": ["used", "free"]}
 IDENTITY = "none"
 
 
-class Coupled(_prompts.Prompts):
-    def __init__(self, text, width):
+class MapleSettings(Settings):
+    tokens: int = setting(5, "paper", "Cross-Modal Adapter runs 5, 20 and 40", at_least=1)
+    positions: str = setting("used", "code", "MaPLe's; Cross-Modal Adapter does not say", choices=("used", "free"))
+
+
+class CoupledPrompts(_prompts.Prompts):
+    def __init__(self, text: Tensor, width: int):
         super().__init__("maple", text=text)
         self.to_vision = nn.ModuleList(nn.Linear(text.shape[-1], width) for _ in text)
 
-    def prompts(self, x, context):
+    def prompts(self, x: Tensor, context: HookContext) -> Tensor:
         block = context.layer or 0
-        return self.to_vision[block](self.text[block]) if context.state.tower == "vision" else self.text[block]
+        return self.to_vision[block](self.text[block]) if context.tower == "vision" else self.text[block]
 
 
-def build(clip, setting, made):
-    room = clip.config.positions - 2 if setting.positions == "used" else None
-    _prompts.check("maple", setting.tokens, room)
-    vision, text = clip.config.vision, clip.config.text
+def declare(settings: MapleSettings, build: BuildContext) -> Declaration:
+    _prompts.require_room(settings, build.config)
+    vision, text = build.config.vision, build.config.text
     depth = min(vision.layers, text.layers)
-    prompts = Coupled(_prompts.normal(depth, setting.tokens, text.width, generator=made.generator), vision.width)
-    return Declaration(
-        module=prompts,
-        insert=[
-            *_prompts.entering("vision", "tokens_in", prompts.put, depth),
-            *prompts.behind_sot(clip.config, setting.positions),
-        ],
-    )
+    start = _prompts.normal(depth, settings.tokens, text.width, generator=build.generator)
+    prompts = CoupledPrompts(start, vision.width)
+    in_vision = _prompts.entering("vision", "tokens_in", prompts.put, depth)
+    return Declaration(module=prompts, insert=[*in_vision, *prompts.behind_sot(build.config, settings.positions)])

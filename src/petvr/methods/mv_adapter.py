@@ -30,73 +30,80 @@ Guesses: `text_block`: the text branch keeps its transformer in the steps of tab
 with towers of unequal depth CMT pairs blocks from the top; prompts of other methods get no position in the text branch.
 """
 
+from __future__ import annotations
+
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from petvr.clip.insert import ForwardState
 from petvr.clip.towers import quick_gelu
 from petvr.errors import PetvrError
-from petvr.methods._adapted import Declaration, Insert
+from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, setting
 from petvr.methods._tied import Tie, Tied
 from petvr.methods._trm import Trm
 
 VERSION = 1
-DEFAULTS = {
-    "width": 64,
-    "scale": 0.1,
-    "branch": "both",
-    "ta": "full",
-    "sigma": 4,
-    "calibration": "released",
-    "text_block": True,
-    "cmt": "down_in",
-    "cmt_layers": 2,
-    "cmt_dim": 32,
-    "cmt_bias": True,
-    "norm_in": False,
-    "biases": True,
-}
-CHOICES = {
-    "branch": ["both", "video", "text"],
-    "ta": ["full", "trm", "none"],
-    "calibration": ["released", "formula"],
-    "cmt": ["down_in", "down_out", "up_in", "up_out", "none"],
-}
 IDENTITY = "exact"
+
+
+class MvAdapterSettings(Settings):
+    width: int = setting(64, "paper", "section 3.2, d' = 64", at_least=2, multiple_of=2)
+    scale: float = setting(0.1, "paper", "equation 1, s = 0.1")
+    branch: str = setting("both", "paper", "table 6b", choices=("both", "video", "text"))
+    ta: str = setting("full", "paper", "section 3.3, table 6a", choices=("full", "trm", "none"))
+    sigma: int = setting(4, "paper", "section 3.3; the code's hidden layer is 16", at_least=1)
+    calibration: str = setting(
+        "released", "count", "formula makes 2.35 %, printed 2.39", choices=("released", "formula")
+    )
+    text_block: bool = setting(True, "guess", "whether the steps of tables 6a and 10 keep it is not said")
+    cmt: str = setting(
+        "down_in",
+        "paper",
+        "table 7; released configurations tie down_out on two sets",
+        choices=("down_in", "down_out", "up_in", "up_out", "none"),
+    )
+    cmt_layers: int = setting(2, "paper", "table 8", at_least=1, at_most="layers")
+    cmt_dim: int = setting(32, "paper", "table 9", at_least=1)
+    cmt_bias: bool = setting(True, "code", "equation 4 has none")
+    norm_in: bool = setting(False, "code", "on in the released ActivityNet configuration alone")
+    biases: bool = setting(True, "code", "all of CLIP's train; meets the printed 2.39 %")
 
 
 class Calibration(nn.Module):
     """How much every channel of a frame's CLS counts on its way up (equation 2)."""
 
-    def __init__(self, width, setting):
+    def __init__(self, settings: MvAdapterSettings):
         super().__init__()
-        hidden = max(1, width // setting.sigma)
-        released = setting.calibration == "released"
+        width, released = settings.width, settings.calibration == "released"
+        hidden = max(1, width // settings.sigma)
         self.video = nn.Linear(width, width) if released else nn.Identity()
         self.fc1, self.fc2 = nn.Linear(2 * width, hidden), nn.Linear(hidden, width, bias=False)
         self.start = 1.0 if released else 0.0
         if released:
             nn.init.zeros_(self.fc2.weight)
 
-    def forward(self, frames, cc):
+    def forward(self, frames: Tensor, cc: Tensor) -> Tensor:
         """frames [B, F, d'], cc [B, 1, d'] -> [B, F, d']."""
         both = torch.cat([frames, self.video(cc).expand_as(frames)], dim=-1)
         return self.start + self.fc2(torch.relu(self.fc1(both)))
 
 
-class Video(Tied):
-    def __init__(self, frames, outer, setting, tie, generator):
-        super().__init__(setting.width, outer, setting.norm_in, tie)
+class VideoAdapter(Tied):
+    def __init__(
+        self, frames: int, outer: int, settings: MvAdapterSettings, tie: Tie | None, generator: torch.Generator
+    ):
+        super().__init__(settings.width, outer, settings.norm_in, tie)
         nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5), generator=generator)
-        self.frames = frames
-        if setting.ta != "none":
-            self.cc = nn.Parameter(torch.empty(setting.width).normal_(std=setting.width**-0.5, generator=generator))
-            self.trm = Trm(2 * frames + 1, setting.width, outer, generator)
-        if setting.ta == "full":
-            self.calibration = Calibration(setting.width, setting)
+        self.frames, width = frames, settings.width
+        if settings.ta != "none":
+            self.cc = nn.Parameter(torch.empty(width).normal_(std=width**-0.5, generator=generator))
+            self.trm = Trm(2 * frames + 1, width, outer, generator)
+        if settings.ta == "full":
+            self.calibration = Calibration(settings)
 
-    def forward(self, x, factor, state):
+    def forward(self, x: Tensor, factor: Tensor | None, state: ForwardState) -> Tensor:
         """x [B * F, 1 + P, D], or [B, F + F * P, D] where another method has joined the frames."""
         z = quick_gelu(self.lower(x, factor))
         leaders = state.frames if state.joined else 1
@@ -105,7 +112,7 @@ class Video(Tied):
             z = torch.cat([cls.to(z.dtype), z[:, leaders:]], dim=1)
         return self.raise_(z, factor, tied=leaders)
 
-    def in_time(self, z, leaders, state):
+    def in_time(self, z: Tensor, leaders: int, state: ForwardState) -> Tensor:
         """What goes up for CLS, [B, F, d']."""
         shape = (state.videos, state.frames, -1, z.shape[-1])
         if state.frames > self.frames:
@@ -114,23 +121,25 @@ class Video(Tied):
         patch = z[:, state.num_leading_tokens :].reshape(shape).mean(dim=2)
         cc = self.cc.to(z.dtype).expand(state.videos, 1, -1)
         number = torch.arange(state.frames, device=z.device)
-        where = torch.cat([number.new_zeros(1), 1 + number, 1 + self.frames + number])
+        position = torch.cat([number.new_zeros(1), 1 + number, 1 + self.frames + number])
         real = state.mask
         if real is not None:
             real = torch.cat([real.new_ones(state.videos, 1), real, real], dim=1)
-        out = self.trm(torch.cat([cc, cls, patch], dim=1), self.trm.positions[where], seen=real)
+        out = self.trm(torch.cat([cc, cls, patch], dim=1), self.trm.positions[position], valid=real)
         cc, cls, patch = out.split([1, state.frames, state.frames], dim=1)
         return cls * self.calibration(cls + patch, cc) if hasattr(self, "calibration") else cls
 
 
-class Text(Tied):
-    def __init__(self, words, outer, setting, tie, generator):
-        super().__init__(setting.width, outer, setting.norm_in, tie)
+class TextAdapter(Tied):
+    def __init__(
+        self, words: int, outer: int, settings: MvAdapterSettings, tie: Tie | None, generator: torch.Generator
+    ):
+        super().__init__(settings.width, outer, settings.norm_in, tie)
         nn.init.normal_(self.down.weight, std=(2 * outer) ** -0.5, generator=generator)
-        if setting.text_block:
-            self.trm = Trm(words, setting.width, outer, generator)
+        if settings.text_block:
+            self.trm = Trm(words, settings.width, outer, generator)
 
-    def forward(self, x, factor, state):
+    def forward(self, x: Tensor, factor: Tensor | None, state: ForwardState) -> Tensor:
         z = self.lower(x, factor)
         if not hasattr(self, "trm"):
             return self.raise_(quick_gelu(z), factor)
@@ -146,46 +155,39 @@ class Text(Tied):
 
 
 class MvAdapter(nn.Module):
-    def __init__(self, config, setting, made):
+    """`factors`: f_C of the last blocks; `branches`: tower -> its adapters by block."""
+
+    def __init__(self, settings: MvAdapterSettings, build: BuildContext):
         super().__init__()
-        self.scale = setting.scale
-        tied = 0 if setting.cmt == "none" else setting.cmt_layers
-        start = 0.0 if setting.cmt_bias else 1 / max(1, setting.cmt_dim)
-        self.factors = nn.ParameterList(torch.full((setting.cmt_dim,), start) for _ in range(tied))
-        towers = (("vision", Video, made.frames, config.vision), ("text", Text, made.words, config.text))
+        self.scale = settings.scale
+        num_tied = 0 if settings.cmt == "none" else settings.cmt_layers
+        start = 0.0 if settings.cmt_bias else 1 / settings.cmt_dim
+        self.factors = nn.ParameterList(torch.full((settings.cmt_dim,), start) for _ in range(num_tied))
         self.branches = nn.ModuleDict()
-        self.first = {tower: part.layers - tied for tower, _, _, part in towers}  # block that has the first factor
-        for tower, kind, tokens, part in towers:
-            if setting.branch not in ("both", "video" if tower == "vision" else "text"):
-                continue
-            blocks = []
-            for layer in range(part.layers):
+        towers = build.config.towers
+        self.first = {
+            name: tower.layers - num_tied for name, tower in towers.items()
+        }  # block that has the first factor
+        kinds = {"vision": (VideoAdapter, build.frames), "text": (TextAdapter, build.words)}
+        wanted = {"both": ("vision", "text"), "video": ("vision",), "text": ("text",)}[settings.branch]
+        for name in wanted:
+            (kind, tokens), outer, blocks = kinds[name], towers[name].width, nn.ModuleList()
+            for layer in range(towers[name].layers):
                 tie = None
-                if layer >= self.first[tower]:
-                    sizes = (setting.cmt_dim, setting.width, part.width)
-                    tie = Tie(setting.cmt, *sizes, setting.cmt_bias, made.generator)
-                blocks.append(kind(tokens, part.width, setting, tie, made.generator))
-            self.branches[tower] = nn.ModuleList(blocks)
+                if layer >= self.first[name]:
+                    sizes = (settings.cmt_dim, settings.width, outer)
+                    tie = Tie(settings.cmt, *sizes, settings.cmt_bias, build.generator)
+                blocks.append(kind(tokens, outer, settings, tie, build.generator))
+            self.branches[name] = blocks
 
-    def at(self, tower):
-        blocks, first = self.branches[tower], self.first[tower]
-
-        def act(x, context):
-            factor = self.factors[context.layer - first] if context.layer >= first else None
-            return torch.add(x, blocks[context.layer](x, factor, context.state), alpha=self.scale)
-
-        return act
+    def adapt_mlp(self, x: Tensor, context: HookContext) -> Tensor:
+        layer, first = context.layer, self.first[context.tower]
+        factor = self.factors[layer - first] if layer >= first else None
+        return torch.add(x, self.branches[context.tower][layer](x, factor, context.state), alpha=self.scale)
 
 
-def build(clip, setting, made):
-    depth = min(clip.config.vision.layers, clip.config.text.layers)
-    if setting.width < 2 or setting.width % 2 or setting.sigma < 1:
-        given = f"width={setting.width}, sigma={setting.sigma}"
-        raise PetvrError(f"method 'mv_adapter': {given} given, allowed: an even width of 2 or more, sigma >= 1")
-    if setting.cmt != "none" and not (1 <= setting.cmt_layers <= depth and setting.cmt_dim):
-        given = f"cmt_layers={setting.cmt_layers}, cmt_dim={setting.cmt_dim}"
-        raise PetvrError(f"method 'mv_adapter': {given} given, allowed: 1 to {depth} layers, a dim of 1 or more")
-    module = MvAdapter(clip.config, setting, made)
-    insert = [Insert(tower, "mlp_out", module.at(tower)) for tower in module.branches]
-    temporal = "vision" in module.branches and setting.ta != "none"
-    return Declaration(lambda name: setting.biases and name.endswith(".bias"), module, insert, temporal)
+def declare(settings: MvAdapterSettings, build: BuildContext) -> Declaration:
+    module = MvAdapter(settings, build)
+    insert = [Insert(tower, "mlp_out", module.adapt_mlp) for tower in module.branches]
+    temporal = "vision" in module.branches and settings.ta != "none"
+    return Declaration(lambda name: settings.biases and name.endswith(".bias"), module, insert, temporal)

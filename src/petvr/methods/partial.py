@@ -3,22 +3,22 @@
 Only the blocks: the LayerNorm and the projection behind them stay frozen (the count VoP prints says so).
 """
 
-from petvr.errors import PetvrError
-from petvr.methods._adapted import Declaration
+from __future__ import annotations
+
+from petvr.methods._declare import BuildContext, Declaration, Settings, setting
 
 VERSION = 1
-DEFAULTS = {"blocks": 1}
 IDENTITY = "exact"
 
 
-def build(clip, setting, made):
-    depth = {"vision_model": clip.config.vision.layers, "text_model": clip.config.text.layers}
-    if not 1 <= setting.blocks <= min(depth.values()):
-        allowed = f"1 to {min(depth.values())}"
-        raise PetvrError(f"method 'partial': setting 'blocks': {setting.blocks} given, allowed: {allowed}")
+class PartialSettings(Settings):
+    blocks: int = setting(1, "count", "VoP's printed size is that of one block", at_least=1, at_most="layers")
+
+
+def declare(settings: PartialSettings, build: BuildContext) -> Declaration:
     last = tuple(
-        f"{tower}.encoder.layers.{number}."
-        for tower, layers in depth.items()
-        for number in range(layers - setting.blocks, layers)
+        f"{tower}_model.encoder.layers.{number}."
+        for tower, part in build.config.towers.items()
+        for number in range(part.layers - settings.blocks, part.layers)
     )
     return Declaration(train=lambda name: name.startswith(last))

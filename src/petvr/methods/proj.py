@@ -1,11 +1,12 @@
 """Projection tuning [Jia et al. 2022, "Linear"], a baseline of VoP: the two projections into the joint space train."""
 
-from petvr.methods._adapted import Declaration
+from __future__ import annotations
+
+from petvr.methods._declare import BuildContext, Declaration, Settings
 
 VERSION = 1
-DEFAULTS = {}
 IDENTITY = "exact"
 
 
-def build(clip, setting, made):
+def declare(settings: Settings, build: BuildContext) -> Declaration:
     return Declaration(train=lambda name: name.startswith(("visual_projection.", "text_projection.")))

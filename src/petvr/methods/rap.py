@@ -4,22 +4,28 @@ The attention's q, k and v are modulated first; ASA then moves the modulated k a
 RAP* is the same model with dual-softmax scores. Settings and guesses stand in the two files.
 """
 
+from __future__ import annotations
+
 from torch import nn
 
 from petvr.methods import asa, lorm
-from petvr.methods._adapted import Declaration
+from petvr.methods._declare import BuildContext, Declaration
 
 VERSION = 1
 PARTS = ("lorm", "asa")
 IDENTITY = "none"
 
 
-def build(clip, setting, made):
-    halves = {"lorm": lorm.build(clip, setting, made), "asa": asa.build(clip, setting, made)}
+class RapSettings(asa.AsaSettings, lorm.LormSettings):
+    """Those of both; `last` is one setting."""
+
+
+def declare(settings: RapSettings, build: BuildContext) -> Declaration:
+    first, second = lorm.declare(settings, build), asa.declare(settings, build)
     return Declaration(
-        module=nn.ModuleDict({name: half.module for name, half in halves.items()}),
-        insert=[insert for half in halves.values() for insert in half.insert],
+        module=nn.ModuleDict({"lorm": first.module, "asa": second.module}),
+        insert=[*first.insert, *second.insert],
         temporal=True,
-        pool=halves["asa"].pool,
-        random=halves["asa"].random,
+        needs_texts=second.needs_texts,
+        stochastic=second.stochastic,
     )

@@ -3,13 +3,6 @@
 Nothing is inserted and nothing of CLIP trains: what trains is the similarity of the same name.
 """
 
-from petvr.methods._adapted import Declaration
-
 VERSION = 1
-DEFAULTS = {}
 IDENTITY = "exact"
 SIMILARITY = "seq_transf"
-
-
-def build(clip, setting, made):
-    return Declaration()

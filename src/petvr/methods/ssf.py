@@ -14,23 +14,28 @@ last LayerNorm (its ViT has no first one).
 Initialisation [SSF's code]: gamma N(1, 0.02), beta N(0, 0.02), so CLIP is slightly off before training.
 """
 
+from __future__ import annotations
+
 from torch import nn
 
-from petvr.methods._adapted import Declaration
-from petvr.methods._modulation import Vectors, insert, sites
+from petvr.methods._declare import BuildContext, Declaration, Settings, setting
+from petvr.methods._modulation import Vectors, sites_of
 
 VERSION = 1
-DEFAULTS = {"sites": "all"}
-CHOICES = {"sites": ["all", "blocks"]}
 IDENTITY = "none"
 
 ENDS = ("embedded", "block_in", "pooled")  # not of a block; the first LayerNorm's output is what block 0 reads
 
 
-def build(clip, setting, made):
-    module, acts = nn.ModuleDict(), []
-    for tower in ("vision", "text"):
-        found = [site for site in sites(clip.config, tower) if setting.sites == "all" or site.place not in ENDS]
-        module[tower] = Vectors(found, made.generator)
-        acts += [insert(tower, site, module[tower].at(site)) for site in found]
-    return Declaration(module=module, insert=acts)
+class SsfSettings(Settings):
+    sites: str = setting("all", "guess", "RAP's printed 0.34 M fits both", choices=("all", "blocks"))
+
+
+def declare(settings: SsfSettings, build: BuildContext) -> Declaration:
+    module, insert = nn.ModuleDict(), []
+    for tower in build.config.towers:
+        every = sites_of(build.config, tower)
+        sites = [site for site in every if settings.sites == "all" or site.place not in ENDS]
+        module[tower] = Vectors(sites, build.generator)
+        insert += [site.insert(tower, module[tower].at(site)) for site in sites]
+    return Declaration(module=module, insert=insert)

@@ -17,24 +17,34 @@ of 0.1 (`text_scale`).
 Initialisation [Pan's code]: the convolution and all biases zero, W_down and W_up as torch draws them.
 """
 
+from __future__ import annotations
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
-from petvr.methods._adapted import Declaration, Insert
-from petvr.methods._bottleneck import behind, stack
+from petvr.clip.insert import ForwardState
+from petvr.methods._bottleneck import Bottleneck, behind
+from petvr.methods._declare import BuildContext, Declaration, Hook, Insert, Settings, per_block, setting
 
 VERSION = 1
-DEFAULTS = {"per_block": 2, "width": 384, "text": "frozen", "text_width": 128, "text_scale": 0.1, "biases": False}
-CHOICES = {"per_block": [1, 2], "text": ["frozen", "trained", "adaptformer"]}
 IDENTITY = "exact"
 
 PLACES = ("block_in", "mid")
 TEXT = ("text_model.", "text_projection.")
 
 
+class StAdapterSettings(Settings):
+    per_block: int = setting(2, "count", "RAP's printed 14.22 M = 24 x 592,512", choices=(1, 2))
+    width: int = setting(384, "code", "Pan's; it fits RAP's and MV-Adapter's printed sizes", at_least=1)
+    text: str = setting("frozen", "paper", "RAP's first ST-Adapter row", choices=("frozen", "trained", "adaptformer"))
+    text_width: int = setting(128, "count", "with biases MV-Adapter's printed 5.93 %", at_least=1)
+    text_scale: float = setting(0.1, "guess", "AdaptFormer's")
+    biases: bool = setting(False, "count", "RAP's printed 14.22 M has none")
+
+
 class StAdapter(nn.Module):
-    def __init__(self, width, hidden):
+    def __init__(self, width: int, hidden: int):
         super().__init__()
         self.down, self.up = nn.Linear(width, hidden), nn.Linear(hidden, width)
         self.taps = nn.Parameter(torch.zeros(3, hidden))  # of the frame before, the frame itself, the frame after
@@ -42,7 +52,7 @@ class StAdapter(nn.Module):
         nn.init.zeros_(self.down.bias)
         nn.init.zeros_(self.up.bias)
 
-    def forward(self, x, state):
+    def forward(self, x: Tensor, state: ForwardState) -> Tensor:
         """x [R, S, D] -> [R, S, D]; rows may be frames, or videos with all their frames' patches in order."""
         alone, patches = x[:, : state.num_leading_tokens], x[:, state.num_leading_tokens :]
         z = self.down(patches)
@@ -52,7 +62,7 @@ class StAdapter(nn.Module):
         z = self.along_time(z).reshape(*patches.shape[:2], -1)
         return torch.cat([alone, patches + self.up(z)], dim=1)
 
-    def along_time(self, z):
+    def along_time(self, z: Tensor) -> Tensor:
         """z [B, F, P, r]: three shifted products."""
         wide, taps = functional.pad(z, (0, 0, 0, 0, 1, 1)), self.taps.to(z.dtype)
         out = self.taps_bias.to(z.dtype)
@@ -61,21 +71,23 @@ class StAdapter(nn.Module):
         return out
 
 
-def build(clip, setting, made):
-    part, module, insert = clip.config.vision, nn.ModuleDict(), []
-    for place in PLACES[: setting.per_block]:
-        adapters = nn.ModuleList(StAdapter(part.width, setting.width) for _ in range(part.layers))
+def along(adapters: nn.ModuleList) -> Hook:
+    return lambda x, context: adapters[context.layer](x, context.state)
+
+
+def declare(settings: StAdapterSettings, build: BuildContext) -> Declaration:
+    module, insert = nn.ModuleDict(), []
+    for place in PLACES[: settings.per_block]:
+        adapters = per_block(build.config, lambda tower: StAdapter(tower.width, settings.width), ["vision"])["vision"]
         module[f"vision_{place}"] = adapters
         insert.append(Insert("vision", place, along(adapters)))
-    if setting.text == "adaptformer":
-        module["text"] = stack(clip.config.text, setting.text_width, setting.text_scale, made.generator, norm=True)
-        insert.append(Insert("text", "mlp_out", behind(module["text"])))
+    if settings.text == "adaptformer":
+        arguments = (settings.text_width, settings.text_scale, build.generator, True)
+        of_text = per_block(build.config, lambda tower: Bottleneck(tower.width, *arguments), ["text"])
+        module.update(of_text)
+        insert.append(Insert("text", "mlp_out", behind(of_text)))
 
-    def trains(name):
-        return (setting.biases and name.endswith(".bias")) or (setting.text == "trained" and name.startswith(TEXT))
+    def trains(name: str) -> bool:
+        return (settings.biases and name.endswith(".bias")) or (settings.text == "trained" and name.startswith(TEXT))
 
     return Declaration(trains, module, insert, temporal=True)
-
-
-def along(adapters):
-    return lambda x, context: adapters[context.layer](x, context.state)

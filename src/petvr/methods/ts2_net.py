@@ -10,22 +10,26 @@ What trains of CLIP: `full` with rule=clip4clip [released code]. Token selection
 same name.
 """
 
-from types import SimpleNamespace
+from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from petvr.methods import full
-from petvr.methods._adapted import Declaration, Insert
+from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, setting
 
 VERSION = 1
-DEFAULTS = {"blocks": 2}
 IDENTITY = {"vision": "none", "text": "exact"}
 SIMILARITY = "ts2_net"
 
 FOLDS, AHEAD = 7, 4  # the first token from the next frame is the fourth, whatever the fold [released code]
 
 
-def shift(h, context):
+class Ts2NetSettings(Settings):
+    blocks: int = setting(2, "code", "the released token shift is in the last two blocks")
+
+
+def shift(h: Tensor, context: HookContext) -> Tensor:
     """h [B F, n, D] -> the same with tokens from the frames before and behind."""
     state = context.state
     x = h.unflatten(0, (state.videos, state.frames))
@@ -38,8 +42,7 @@ def shift(h, context):
     return out.flatten(0, 1)
 
 
-def build(clip, setting, made):
-    layers = clip.config.vision.layers
-    tuned = full.build(clip, SimpleNamespace(rule="clip4clip", freeze=0), made)
-    insert = Insert("vision", "attn_in", shift, range(max(0, layers - setting.blocks), layers))
-    return Declaration(train=tuned.train, insert=[insert], temporal=True)
+def declare(settings: Ts2NetSettings, build: BuildContext) -> Declaration:
+    layers = build.config.vision.layers
+    insert = Insert("vision", "attn_in", shift, range(max(0, layers - settings.blocks), layers))
+    return Declaration(train=full.clip4clip_rule(), insert=[insert], temporal=True)

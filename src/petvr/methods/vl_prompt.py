@@ -8,22 +8,26 @@ positions. `used` gives the first block's prompts positions as CoOp does. Guesse
 (VPT's uniform start has nearly the same spread); vision prompts enter before ln_pre.
 """
 
+from __future__ import annotations
+
 from petvr.methods import _prompts
-from petvr.methods._adapted import Declaration
+from petvr.methods._declare import BuildContext, Declaration, Settings, setting
 
 VERSION = 1
-DEFAULTS = {"tokens": 5, "positions": "free"}
-CHOICES = {"positions": ["free", "used"]}
 IDENTITY = "none"
 
 
-def build(clip, setting, made):
-    room = clip.config.positions - 2 if setting.positions == "used" else None
-    _prompts.check("vl_prompt", setting.tokens, room)
+class VlPromptSettings(Settings):
+    tokens: int = setting(5, "paper", "Cross-Modal Adapter runs 5, 20, 40 and 80", at_least=1)
+    positions: str = setting("free", "count", "80 prompts exceed CLIP's 77 positions", choices=("free", "used"))
+
+
+def declare(settings: VlPromptSettings, build: BuildContext) -> Declaration:
+    _prompts.require_room(settings, build.config)
     towers = {
-        tower: _prompts.normal(part.layers, setting.tokens, part.width, generator=made.generator)
-        for tower, part in (("vision", clip.config.vision), ("text", clip.config.text))
+        name: _prompts.normal(tower.layers, settings.tokens, tower.width, generator=build.generator)
+        for name, tower in build.config.towers.items()
     }
     prompts = _prompts.Prompts("vl_prompt", **towers)
-    insert = [*prompts.behind_cls(), *prompts.behind_sot(clip.config, setting.positions)]
+    insert = [*prompts.behind_cls(), *prompts.behind_sot(build.config, settings.positions)]
     return Declaration(module=prompts, insert=insert)

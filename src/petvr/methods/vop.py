@@ -18,32 +18,40 @@ numbers come from is unknown; the default is a guess.
 vop_p, vop_c and vop_f replace vision prompts by others; their text side is this one.
 """
 
+from __future__ import annotations
+
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from petvr.clip.text import first_eot, fit
 from petvr.errors import PetvrError
-from petvr.methods._adapted import Declaration, Insert
-from petvr.methods._prompts import Prompts, check, entering, normal
+from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, setting
+from petvr.methods._prompts import Prompts, entering, normal
 
 VERSION = 1
-DEFAULTS = {"tokens": 8, "readout": "formula"}
-CHOICES = {"readout": ["formula", "released"]}
 IDENTITY = "none"
 
 FAMILY = ("vop", "vop_p", "vop_c", "vop_f")
 
 
+class VopSettings(Settings):
+    tokens: int = setting(8, "code", "the released prompts, [12, 1, 8, D]", at_least=1, at_most="free_positions")
+    readout: str = setting("formula", "guess", "paper and code differ, see above", choices=("formula", "released"))
+
+
 class Vop(Prompts):
     """Text prompts of all blocks, and `generic` vision prompts for each of the first `blocks` blocks."""
 
-    def __init__(self, config, setting, generator, blocks, generic):
-        vision = normal(blocks, generic, config.vision.width, generator=generator) if blocks and generic else None
-        text = normal(config.text.layers, setting.tokens, config.text.width, generator=generator)
+    def __init__(self, settings: VopSettings, build: BuildContext, blocks: int, generic: int):
+        config, generator, vision = build.config, build.generator, None
+        if blocks and generic:
+            vision = normal(blocks, generic, config.vision.width, generator=generator)
+        text = normal(config.text.layers, settings.tokens, config.text.width, generator=generator)
         super().__init__("vop", vision=vision, text=text)
-        self.config, self.tokens, self.blocks, self.readout = config, setting.tokens, blocks, setting.readout
+        self.config, self.tokens, self.blocks, self.readout = config, settings.tokens, blocks, settings.readout
 
-    def inserts(self):
+    def inserts(self) -> list[Insert]:
         vision = entering("vision", "tokens_in", self.put, self.blocks) if self.blocks else []
         if self.readout == "formula":
             return [*vision, *self.behind_sot(self.config, "used")]
@@ -52,7 +60,7 @@ class Vop(Prompts):
 
     # readout=released
 
-    def pad(self, ids, context):
+    def pad(self, ids: Tensor, context: HookContext) -> Tensor:
         """Cut or pad to 77 - n with zeros behind EOT, as the released tokenizer does."""
         length = self.config.positions - self.tokens
         ids = fit(ids, length, self.config.eot)
@@ -60,7 +68,7 @@ class Vop(Prompts):
         behind = torch.arange(length, device=ids.device) > first_eot(ids, self.config.eot)[:, None]
         return ids.masked_fill(behind, 0)
 
-    def put_on_both_sides(self, x, context):
+    def put_on_both_sides(self, x: Tensor, context: HookContext) -> Tensor:
         half = self.tokens // 2
         prompts = self.text[context.layer or 0].to(x.dtype).expand(x.shape[0], -1, -1)
         held = 0 if context.layer is None else half  # prompts of the block before, on either side
@@ -71,29 +79,20 @@ class Vop(Prompts):
         return torch.cat([x[:, :1], prompts[:, :half], words, prompts[:, half:], x[:, -1:]], dim=1)
 
 
-def blocks(name, clip, setting, made):
+def frame_blocks(settings: VopSettings, build: BuildContext) -> int:
     """How many vision blocks read frame by frame. PetvrError for settings and compositions that do not fit."""
-    room = clip.config.positions - 2
-    if setting.readout == "released" and setting.tokens % 2:
-        allowed = f"1 to {room}, even for readout=released"
-        raise PetvrError(f"method '{name}': setting 'tokens': {setting.tokens} given, allowed: {allowed}")
-    check(name, setting.tokens, room)
-    if not 1 <= getattr(setting, "specific", 1) <= setting.tokens:
-        allowed = f"1 to tokens={setting.tokens}"
-        raise PetvrError(f"method '{name}': setting 'specific': {setting.specific} given, allowed: {allowed}")
-    family = sorted(set(FAMILY) & set(made.parts))
+    if settings.readout == "released" and settings.tokens % 2:
+        raise settings.not_allowed(f"1 to {build.config.positions - 2}, even for readout=released", "tokens")
+    if getattr(settings, "specific", 0) > settings.tokens:
+        raise settings.not_allowed(f"1 to tokens={settings.tokens}", "specific")
+    family = sorted(set(FAMILY) & set(build.parts))
     if len(family) > 1 and family not in (["vop_c", "vop_f"], ["vop_f", "vop_p"]):
         both = " and ".join(family)
         allowed = "vop_f with vop_p, vop_f with vop_c"
-        raise PetvrError(f"method '{'+'.join(made.parts)}': {both} exclude each other; allowed: {allowed}")
-    layers = clip.config.vision.layers
-    shallow = made.parts["vop_f"].shallow if "vop_f" in made.parts else layers
-    if shallow > layers:
-        raise PetvrError(f"method 'vop_f': setting 'shallow': {shallow} given, allowed: 0 to {layers}")
-    return shallow
+        raise PetvrError(f"method '{'+'.join(build.parts)}': {both} exclude each other; allowed: {allowed}")
+    return build.parts["vop_f"].shallow if "vop_f" in build.parts else build.config.vision.layers
 
 
-def build(clip, setting, made):
-    number = blocks("vop", clip, setting, made)
-    module = Vop(clip.config, setting, made.generator, number, setting.tokens)
+def declare(settings: VopSettings, build: BuildContext) -> Declaration:
+    module = Vop(settings, build, frame_blocks(settings, build), settings.tokens)
     return Declaration(module=module, insert=module.inserts())

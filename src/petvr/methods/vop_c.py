@@ -12,46 +12,55 @@ Guesses: BiLSTM and FC start as torch's; the first block's C is taken where its 
 every frame's CLS is still the same vector, so that G tells no more than the place of the frame).
 """
 
+from __future__ import annotations
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from petvr.methods._adapted import Declaration
-from petvr.methods.vop import Vop, blocks
+from petvr.clip.insert import ForwardState
+from petvr.methods._declare import BuildContext, Declaration, HookContext, setting
+from petvr.methods.vop import Vop, VopSettings, frame_blocks
 
 VERSION = 1
-DEFAULTS = {"tokens": 8, "specific": 4, "readout": "formula"}
-CHOICES = {"readout": ["formula", "released"]}
 IDENTITY = "none"
 
 
-class Context(nn.Module):
+class VopCSettings(VopSettings):
+    tokens: int = setting(
+        8, "main_paper", "section 3.3: 4 generic and 4 specific", at_least=1, at_most="free_positions"
+    )
+    specific: int = setting(4, "main_paper", "section 3.3: 4 generic and 4 specific", at_least=1, at_most="tokens")
+    readout: str = setting("formula", "guess", "paper and code differ, see vop", choices=("formula", "released"))
+
+
+class PromptsFromFrames(nn.Module):
     """CLS of the frames [B, F, D], lengths [B] or None -> prompts [B, F, n, D]."""
 
-    def __init__(self, width, tokens):
+    def __init__(self, width: int, tokens: int):
         super().__init__()
         self.lstm = nn.LSTM(width, width, batch_first=True, bidirectional=True)
         self.fc = nn.Linear(2 * width, tokens * width)
         self.tokens = tokens
 
-    def forward(self, cls, lengths=None):
+    def forward(self, cls: Tensor, lengths: Tensor | None = None) -> Tensor:
         cls = cls.to(self.lstm.weight_hh_l0.dtype)
         with torch.autocast("cpu", enabled=False):  # torch has no fp16 LSTM there; on a GPU autocast stays as it is
             if lengths is None:
-                context, _ = self.lstm(cls)
+                hidden, _ = self.lstm(cls)
             else:
                 packed = pack_padded_sequence(cls, lengths, batch_first=True, enforce_sorted=False)
-                context, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=cls.shape[1])
-        return self.fc(context).unflatten(-1, (self.tokens, -1))
+                hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=cls.shape[1])
+        return self.fc(hidden).unflatten(-1, (self.tokens, -1))
 
 
 class VopC(Vop):
-    def __init__(self, config, setting, generator, number):
-        super().__init__(config, setting, generator, number, setting.tokens - setting.specific)
-        self.context = Context(config.vision.width, setting.specific) if number else None
+    def __init__(self, settings: VopCSettings, build: BuildContext, blocks: int):
+        super().__init__(settings, build, blocks, settings.tokens - settings.specific)
+        self.context = PromptsFromFrames(build.config.vision.width, settings.specific) if blocks else None
 
-    def prompts(self, x, context):
-        if context.state.tower == "text":
+    def prompts(self, x: Tensor, context: HookContext) -> Tensor:
+        if context.tower == "text":
             return super().prompts(x, context)
         state = context.state
         cls = x[:, 0].unflatten(0, (state.videos, state.frames))
@@ -61,7 +70,7 @@ class VopC(Vop):
         return torch.cat([super().prompts(x, context).to(x.dtype).expand(len(own), -1, -1), own], dim=1)
 
     @staticmethod
-    def lengths(state):
+    def lengths(state: ForwardState) -> Tensor | None:
         """Real frames of every video, on the CPU as torch wants them: one wait for the device in a pass."""
         if state.mask is None:
             return None
@@ -70,7 +79,6 @@ class VopC(Vop):
         return state.memory["vop_c"]
 
 
-def build(clip, setting, made):
-    number = blocks("vop_c", clip, setting, made)
-    module = VopC(clip.config, setting, made.generator, number)
+def declare(settings: VopCSettings, build: BuildContext) -> Declaration:
+    module = VopC(settings, build, frame_blocks(settings, build))
     return Declaration(module=module, insert=module.inserts(), temporal=True)

@@ -14,39 +14,46 @@ Prompts of another method that stand in the sequence when frames are joined stay
 The paper's counts leave the frame positions out (F D_v numbers). Guesses: their shape [F, D_v], their start at zero.
 """
 
+from __future__ import annotations
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from petvr.errors import PetvrError
-from petvr.methods._adapted import Declaration, Insert
+from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, setting
 from petvr.methods._prompts import normal
-from petvr.methods.vop import Vop, blocks
+from petvr.methods.vop import Vop, VopSettings, frame_blocks
 
 VERSION = 1
-DEFAULTS = {"tokens": 8, "shallow": 8, "readout": "formula"}
-CHOICES = {"readout": ["formula", "released"]}
 IDENTITY = "none"
 
 
-class Video(nn.Module):
+class VopFSettings(VopSettings):
+    tokens: int = setting(8, "main_paper", "section 3.3, n = 8", at_least=1, at_most="free_positions")
+    shallow: int = setting(8, "main_paper", "section 3.3, K_s = 8", at_most="vision_layers")
+    readout: str = setting("formula", "guess", "paper and code differ, see vop", choices=("formula", "released"))
+
+
+class VideoPrompts(nn.Module):
     """What acts on whole videos: `prompts` [L - K_s, n, D] and `frame_positions` [F, D]."""
 
-    def __init__(self, tower, shallow, tokens, frames, generator):
+    def __init__(self, settings: VopFSettings, build: BuildContext):
         super().__init__()
-        self.first = shallow
-        self.prompts = nn.Parameter(normal(tower.layers - shallow, tokens, tower.width, generator=generator))
-        self.frame_positions = nn.Parameter(torch.zeros(frames, tower.width))
+        tower, self.first = build.config.vision, settings.shallow
+        shape = (tower.layers - settings.shallow, settings.tokens, tower.width)
+        self.prompts = nn.Parameter(normal(*shape, generator=build.generator))
+        self.frame_positions = nn.Parameter(torch.zeros(build.frames, tower.width))
 
-    def join(self, x, context):
+    def join(self, x: Tensor, context: HookContext) -> Tensor:
         state = context.state
         if state.frames > len(self.frame_positions):
             raise PetvrError(f"method 'vop_f': a video of {state.frames} frames, made for {len(self.frame_positions)}")
         return state.join_frames(x + self.frame_positions.to(x.dtype)[state.frame][:, None])
 
-    def put(self, x, context):
+    def put(self, x: Tensor, context: HookContext) -> Tensor:
         return context.state.insert_prompts("vop", x, self.prompts[context.layer - self.first])
 
-    def inserts(self):
+    def inserts(self) -> list[Insert]:
         layers = range(self.first, self.first + len(self.prompts))
         return [
             Insert("vision", "block_in", self.join, [self.first]),
@@ -54,12 +61,12 @@ class Video(nn.Module):
         ]
 
 
-def build(clip, setting, made):
-    number = blocks("vop_f", clip, setting, made)
+def declare(settings: VopFSettings, build: BuildContext) -> Declaration:
+    shallow = frame_blocks(settings, build)
     parts = nn.ModuleDict()
-    if not {"vop_p", "vop_c"} & set(made.parts):
-        parts["frame"] = Vop(clip.config, setting, made.generator, number, setting.tokens)
-    if number < clip.config.vision.layers:
-        parts["video"] = Video(clip.config.vision, number, setting.tokens, made.frames, made.generator)
+    if not {"vop_p", "vop_c"} & set(build.parts):
+        parts["frame"] = Vop(settings, build, shallow, settings.tokens)
+    if shallow < build.config.vision.layers:
+        parts["video"] = VideoPrompts(settings, build)
     insert = [insert for part in parts.values() for insert in part.inserts()]
     return Declaration(module=parts, insert=insert, temporal=True)

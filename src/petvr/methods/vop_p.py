@@ -7,39 +7,46 @@ frame; the other 4 (P_i) are VoP's, the same for all frames. Text prompts and ev
 (VoP^F+P) this holds for the first K_s blocks alone. Start: N(0, 0.02). Frames see nothing of each other.
 """
 
+from __future__ import annotations
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from petvr.errors import PetvrError
-from petvr.methods._adapted import Declaration
+from petvr.methods._declare import BuildContext, Declaration, HookContext, setting
 from petvr.methods._prompts import normal
-from petvr.methods.vop import Vop, blocks
+from petvr.methods.vop import Vop, VopSettings, frame_blocks
 
 VERSION = 1
-DEFAULTS = {"tokens": 8, "specific": 4, "readout": "formula"}
-CHOICES = {"readout": ["formula", "released"]}
 IDENTITY = "none"
 
 
-class VopP(Vop):
-    def __init__(self, config, setting, generator, number, frames):
-        super().__init__(config, setting, generator, number, setting.tokens - setting.specific)
-        shape = (number, frames, setting.specific, config.vision.width)
-        self.table = nn.Parameter(normal(*shape, generator=generator)) if number else None
+class VopPSettings(VopSettings):
+    tokens: int = setting(
+        8, "main_paper", "section 3.3: 4 generic and 4 specific", at_least=1, at_most="free_positions"
+    )
+    specific: int = setting(4, "main_paper", "section 3.3: 4 generic and 4 specific", at_least=1, at_most="tokens")
+    readout: str = setting("formula", "guess", "paper and code differ, see vop", choices=("formula", "released"))
 
-    def prompts(self, x, context):
-        if context.state.tower == "text":
+
+class VopP(Vop):
+    def __init__(self, settings: VopPSettings, build: BuildContext, blocks: int):
+        super().__init__(settings, build, blocks, settings.tokens - settings.specific)
+        shape = (blocks, build.frames, settings.specific, build.config.vision.width)
+        self.table = nn.Parameter(normal(*shape, generator=build.generator)) if blocks else None
+
+    def prompts(self, x: Tensor, context: HookContext) -> Tensor:
+        if context.tower == "text":
             return super().prompts(x, context)
-        table = self.table[context.layer or 0]
-        if context.state.frames > len(table):
-            raise PetvrError(f"method 'vop_p': a video of {context.state.frames} frames, made for {len(table)}")
-        own = table[context.state.frame]  # [R, 4, D]
+        table, state = self.table[context.layer or 0], context.state
+        if state.frames > len(table):
+            raise PetvrError(f"method 'vop_p': a video of {state.frames} frames, made for {len(table)}")
+        own = table[state.frame]  # [R, 4, D]
         if self.vision is None:
             return own
         return torch.cat([super().prompts(x, context).expand(len(own), -1, -1), own], dim=1)
 
 
-def build(clip, setting, made):
-    number = blocks("vop_p", clip, setting, made)
-    module = VopP(clip.config, setting, made.generator, number, made.frames)
+def declare(settings: VopPSettings, build: BuildContext) -> Declaration:
+    module = VopP(settings, build, frame_blocks(settings, build))
     return Declaration(module=module, insert=module.inserts())

@@ -11,28 +11,33 @@ Guesses: the prompts enter before ln_pre, which the ViT of the released code doe
 (the released default). RAP does not give n, and its printed 0.21M fits no usual one.
 """
 
+from __future__ import annotations
+
 import torch
 
 from petvr.methods import _prompts
-from petvr.methods._adapted import Declaration
+from petvr.methods._declare import BuildContext, Declaration, Settings, setting
 
 VERSION = 1
-DEFAULTS = {"tokens": 5, "depth": "deep", "text": "frozen", "init": "uniform"}
-CHOICES = {"depth": ["deep", "shallow"], "text": ["frozen", "trained"], "init": ["uniform", "normal"]}
 IDENTITY = {"vision": "none", "text": "exact"}
 
 TEXT = ("text_model.", "text_projection.")
 
 
-def build(clip, setting, made):
-    _prompts.check("vpt", setting.tokens)
-    vision = clip.config.vision
-    shape = (vision.layers if setting.depth == "deep" else 1, setting.tokens, vision.width)
-    if setting.init == "uniform":
-        bound = (6 / (3 * clip.config.patch**2 + vision.width)) ** 0.5
-        drawn = torch.empty(shape).uniform_(-bound, bound, generator=made.generator)
+class VptSettings(Settings):
+    tokens: int = setting(5, "paper", "Cross-Modal Adapter runs 5, 20, 40 and 80; RAP gives none", at_least=1)
+    depth: str = setting("deep", "count", "meets Cross-Modal Adapter's printed sizes", choices=("deep", "shallow"))
+    text: str = setting("frozen", "paper", "RAP's first VPT row", choices=("frozen", "trained"))
+    init: str = setting("uniform", "code", "VPT's; normal is MaPLe's for CLIP", choices=("uniform", "normal"))
+
+
+def declare(settings: VptSettings, build: BuildContext) -> Declaration:
+    vision, trains = build.config.vision, settings.text == "trained"
+    shape = (vision.layers if settings.depth == "deep" else 1, settings.tokens, vision.width)
+    if settings.init == "uniform":
+        bound = (6 / (3 * build.config.patch**2 + vision.width)) ** 0.5
+        start = torch.empty(shape).uniform_(-bound, bound, generator=build.generator)
     else:
-        drawn = _prompts.normal(*shape, generator=made.generator)
-    prompts = _prompts.Prompts("vpt", vision=drawn)
-    trains = setting.text == "trained"
-    return Declaration(train=lambda name: trains and name.startswith(TEXT), module=prompts, insert=prompts.behind_cls())
+        start = _prompts.normal(*shape, generator=build.generator)
+    prompts = _prompts.Prompts("vpt", vision=start)
+    return Declaration(lambda name: trains and name.startswith(TEXT), prompts, prompts.behind_cls())

@@ -3,13 +3,6 @@
 `x_clip+full` is X-CLIP as published, `x_clip+lorm` and `x_clip+lorm+asa` are RAP's table 8 on a frozen CLIP.
 """
 
-from petvr.methods._adapted import Declaration
-
 VERSION = 1
-DEFAULTS = {}
 IDENTITY = "exact"
 SIMILARITY = "x_clip"
-
-
-def build(clip, setting, made):
-    return Declaration()

@@ -4,13 +4,6 @@ Alone it is VoP's "X-Pool" on a frozen CLIP (supplement, table 1); `x_pool+vop` 
 as published.
 """
 
-from petvr.methods._adapted import Declaration
-
 VERSION = 1
-DEFAULTS = {}
 IDENTITY = "exact"
 SIMILARITY = "x_pool"
-
-
-def build(clip, setting, made):
-    return Declaration()

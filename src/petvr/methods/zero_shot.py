@@ -1,11 +1,12 @@
 """CLIP as it is: nothing is inserted and nothing trains [Radford et al. 2021]."""
 
-from petvr.methods._adapted import Declaration
+from __future__ import annotations
+
+from petvr.methods._declare import BuildContext, Declaration, Settings
 
 VERSION = 1
-DEFAULTS = {}
 IDENTITY = "exact"
 
 
-def build(clip, setting, made):
+def declare(settings: Settings, build: BuildContext) -> Declaration:
     return Declaration()

@@ -59,7 +59,7 @@ class OpenedRun:
     @cached_property
     def sentences(self) -> tuple[str, ...]:
         """What the method looks at while it reads a video, as in the run's evaluation; empty for most methods."""
-        which = self.model.adapted.pool
+        which = self.model.adapted.needs_texts
         if not which:
             return ()
         training = self.split("train").captions if which != "gallery" else ()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from petvr.clip.config import Tower, geometry
 from petvr.clip.insert import ForwardState, Inserts
 from petvr.clip.towers import Block
-from petvr.similarity._head import Made
+from petvr.similarity._head import HeadContext
 
 EPS = 1e-12
 STD = 0.02
@@ -19,7 +19,7 @@ ROWS = 77  # positions of CLIP's text tower, all of which are taken over
 NOTHING = Inserts(geometry("vit-b-32"))  # these blocks have places, but nothing acts there
 
 
-class Blocks(nn.ModuleList):
+class SequenceBlocks(nn.ModuleList):
     """Pre-LN blocks in which every token sees all valid ones."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -30,36 +30,36 @@ class Blocks(nn.ModuleList):
         return x
 
 
-def blocks(made: Made, count: int) -> Blocks:
+def clip_blocks(build: HeadContext, count: int) -> SequenceBlocks:
     """`count` blocks of width E that begin as CLIP's first text blocks.
 
     Where CLIP's text tower does not fit (its width is not E, it is too shallow, or no CLIP is given) they are drawn
     at random: weights N(0, 0.02), biases 0.
     """
-    text = None if made.clip is None else made.clip.config.text
-    heads = text.heads if text and text.width == made.embed else max(1, made.embed // 64)
-    width = text.mlp if text and text.width == made.embed else 4 * made.embed
-    found = Blocks(Block(Tower(made.embed, count, heads, width, eps=EPS)) for _ in range(count))
-    if text and text.width == made.embed and text.layers >= count:
-        for block, source in zip(found, made.clip.text_model.encoder.layers, strict=False):
+    text = None if build.clip is None else build.clip.config.text
+    heads = text.heads if text and text.width == build.embed else max(1, build.embed // 64)
+    width = text.mlp if text and text.width == build.embed else 4 * build.embed
+    blocks = SequenceBlocks(Block(Tower(build.embed, count, heads, width, eps=EPS)) for _ in range(count))
+    if text and text.width == build.embed and text.layers >= count:
+        for block, source in zip(blocks, build.clip.text_model.encoder.layers, strict=False):
             block.load_state_dict(source.state_dict())
     else:
-        drawn(found)
-    return found
+        draw_weights(blocks)
+    return blocks
 
 
-def positions(made: Made, rows: int = 0) -> nn.Parameter:
+def clip_positions(build: HeadContext, rows: int = 0) -> nn.Parameter:
     """[rows or more, E], start_block as CLIP's text positions; rows beyond those are N(0, 0.02)."""
-    table = torch.empty(max(rows, ROWS), made.embed).normal_(std=STD)
-    source = None if made.clip is None else made.clip.text_model.embeddings.position_embedding.weight
-    if source is not None and source.shape[1] == made.embed:
+    table = torch.empty(max(rows, ROWS), build.embed).normal_(std=STD)
+    source = None if build.clip is None else build.clip.text_model.embeddings.position_embedding.weight
+    if source is not None and source.shape[1] == build.embed:
         common = min(len(table), len(source))
         table[:common] = source.detach()[:common].to(table.device)
     return nn.Parameter(table)
 
 
 @torch.no_grad()
-def drawn(module: nn.Module, std: float = STD) -> None:
+def draw_weights(module: nn.Module, std: float = STD) -> None:
     """Weights N(0, std), biases 0; LayerNorms as torch makes them."""
     for part in module.modules():
         if isinstance(part, nn.Linear):

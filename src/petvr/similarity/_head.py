@@ -25,7 +25,7 @@ BLOCK = 2**24  # numbers that live at a time while pairs are scored (64 MiB)
 
 
 @dataclass(frozen=True)
-class Made:
+class HeadContext:
     """What a similarity is built for: E, F, the longest text W, and the CLIP its weights may start from, if any."""
 
     embed: int
@@ -40,13 +40,13 @@ class Similarity(nn.Module):
     NEEDS: what the towers have to give besides the text's and the frames' features: "words", "patches".
     PADDED: the sides' tensors whose second dimension runs along the side's "mask"; blocks cut them to what is valid.
     LEVELS: the weights of the scores that make up the whole; in training each level has its own contrastive loss.
-    RANDOM: two passes over one video in training differ, though no dropout is seen.
+    STOCHASTIC: two passes over one video in training differ, though no dropout is seen.
     """
 
     NEEDS: tuple[str, ...] = ()
     PADDED: tuple[str, ...] = ()
     LEVELS: tuple[float, ...] = (1.0,)
-    RANDOM = False
+    STOCHASTIC = False
 
     def text_side(self, features: Features) -> Features:
         return features
@@ -164,12 +164,12 @@ class Rows:
 
 def hidden(features: Features, mask: str, *names: str) -> Features:
     """fp32, and zero where the mask is False: a NaN there must reach neither scores nor gradients."""
-    found = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in features.items()}
+    single = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in features.items()}
     for name in names:
-        if name in found and mask in found:
-            shown = found[mask][(...,) + (None,) * (found[name].dim() - 2)]
-            found[name] = found[name].masked_fill(~shown, 0)
-    return found
+        if name in single and mask in single:
+            valid = single[mask][(...,) + (None,) * (single[name].dim() - 2)]
+            single[name] = single[name].masked_fill(~valid, 0)
+    return single
 
 
 def unit(x: Tensor) -> Tensor:

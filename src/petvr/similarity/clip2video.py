@@ -24,28 +24,32 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from petvr.errors import PetvrError
-from petvr.similarity._blocks import blocks, positions
-from petvr.similarity._head import Features, Similarity, mean_of, unit
+from petvr.registry import Settings, setting
+from petvr.similarity._blocks import clip_blocks, clip_positions
+from petvr.similarity._head import Features, HeadContext, Similarity, mean_of, unit
 
 VERSION = 1
-DEFAULTS = {"layers": 4, "centres": 5}
 
 STD = 0.125
+
+
+class Clip2VideoSettings(Settings):
+    layers: int = setting(4, "code", "the released model's", at_least=1)
+    centres: int = setting(5, "code", "the released default; 7 on VATEX", at_least=1)
 
 
 class Clip2Video(Similarity):
     NEEDS = ("words",)
     LEVELS = (0.5, 0.5)
 
-    def __init__(self, made, setting):
+    def __init__(self, build: HeadContext, settings: Clip2VideoSettings):
         super().__init__()
-        self.positions = positions(made, made.frames)
+        self.positions = clip_positions(build, build.frames)
         self.types = nn.Parameter(self.positions.detach()[:2].clone())  # difference, frame
-        self.sequence, self.difference, self.action = (blocks(made, count) for count in (setting.layers, 1, 1))
-        self.norm = nn.LayerNorm(made.embed)
+        self.sequence, self.difference, self.action = (clip_blocks(build, count) for count in (settings.layers, 1, 1))
+        self.norm = nn.LayerNorm(build.embed)
         self.assign, self.centre = (
-            nn.Parameter(torch.empty(setting.centres, made.embed).normal_(std=STD)) for _ in range(2)
+            nn.Parameter(torch.empty(settings.centres, build.embed).normal_(std=STD)) for _ in range(2)
         )
 
     def text_side(self, features: Features) -> Features:
@@ -78,8 +82,8 @@ class Clip2Video(Similarity):
     def described(self, x: Tensor, mask: Tensor) -> Tensor:
         """x [B, S, E], mask [B, S] -> [B, E]"""
         shares = (x @ self.assign.T).softmax(dim=-1).masked_fill(~mask[..., None], 0)  # [B, S, K]
-        found = shares.transpose(1, 2) @ x - shares.sum(dim=1)[..., None] * self.centre
-        return unit(unit(found).mean(dim=1))
+        residuals = shares.transpose(1, 2) @ x - shares.sum(dim=1)[..., None] * self.centre
+        return unit(unit(residuals).mean(dim=1))
 
     def pair_cost(self, texts: Features, videos: Features) -> int:
         return 2
@@ -88,7 +92,5 @@ class Clip2Video(Similarity):
         return torch.stack([texts["text"] @ videos["video"].T, texts["local"] @ videos["local"].T])
 
 
-def build(setting, made):
-    if min(setting.layers, setting.centres) < 1:
-        raise PetvrError("similarity 'clip2video': allowed: layers and centres 1 or more")
-    return Clip2Video(made, setting)
+def make_head(settings: Clip2VideoSettings, build: HeadContext) -> Similarity:
+    return Clip2Video(build, settings)

@@ -22,13 +22,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from petvr.errors import PetvrError
-from petvr.similarity._blocks import drawn
-from petvr.similarity._head import Features, Similarity, attended, frame_major, unit
-from petvr.similarity.seq_transf import Sequence
+from petvr.registry import Settings, setting
+from petvr.similarity._blocks import draw_weights
+from petvr.similarity._head import Features, HeadContext, Similarity, attended, frame_major, unit
+from petvr.similarity.seq_transf import FrameSequence
 
 VERSION = 1
-DEFAULTS = {"layers": 4, "clips": 3, "phrases": 3}
+
+
+class HunyuanSettings(Settings):
+    layers: int = setting(4, "count", "with one-layer aggregations 11.97 %, as printed by MV-Adapter", at_least=1)
+    clips: int = setting(3, "guess", "no code is public", at_least=1)
+    phrases: int = setting(3, "guess", "no code is public", at_least=1)
 
 
 class Aggregation(nn.Module):
@@ -39,7 +44,7 @@ class Aggregation(nn.Module):
         self.heads = max(1, width // 64)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query, self.key, self.value, self.out, self.linear = (nn.Linear(width, width) for _ in range(5))
-        drawn(self)
+        draw_weights(self)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         h = self.norm1(x)
@@ -65,28 +70,28 @@ class Hunyuan(Similarity):
     PADDED = ("words", "frames")
     LEVELS = (1 / 3, 1 / 3, 1 / 3)
 
-    def __init__(self, made, setting):
+    def __init__(self, build: HeadContext, settings: HunyuanSettings):
         super().__init__()
-        self.setting = setting
-        self.sequence = Sequence(made, setting.layers, made.frames)
-        self.to_clips, self.to_video, self.to_phrases, self.to_sentence = (Aggregation(made.embed) for _ in range(4))
+        self.settings = settings
+        self.sequence = FrameSequence(build, settings.layers, build.frames)
+        self.to_clips, self.to_video, self.to_phrases, self.to_sentence = (Aggregation(build.embed) for _ in range(4))
 
     def text_side(self, features: Features) -> Features:
         words, mask = features["words"], features["word_mask"]
-        phrases, sentence = self.levels_of(words, mask, self.to_phrases, self.to_sentence, self.setting.phrases)
+        phrases, sentence = self.levels_of(words, mask, self.to_phrases, self.to_sentence, self.settings.phrases)
         return {"text": sentence, "words": unit(words), "mask": mask, "phrases": phrases}
 
     def video_side(self, features: Features) -> Features:
         mask = features["mask"]
         frames = self.sequence(features["frames"], mask)
-        clips, video = self.levels_of(frames, mask, self.to_clips, self.to_video, self.setting.clips)
+        clips, video = self.levels_of(frames, mask, self.to_clips, self.to_video, self.settings.clips)
         return {"video": video, "frames": unit(frames), "mask": mask, "clips": clips}
 
     def levels_of(self, x: Tensor, mask: Tensor, first: nn.Module, second: nn.Module, groups: int):
         """Normalised groups [B, K, E] and the whole [B, E] of tokens [B, S, E]."""
-        found = grouped(first(x, mask), mask, groups)
-        everything = torch.ones(found.shape[:2], dtype=torch.bool, device=x.device)
-        return unit(found), unit(second(found, everything).mean(dim=1))
+        parts = grouped(first(x, mask), mask, groups)
+        everything = torch.ones(parts.shape[:2], dtype=torch.bool, device=x.device)
+        return unit(parts), unit(second(parts, everything).mean(dim=1))
 
     def pair_cost(self, texts: Features, videos: Features) -> int:
         return 2 * texts["words"].shape[1] * videos["frames"].shape[1]
@@ -117,7 +122,5 @@ def between(left: Tensor, left_mask: Tensor, right: Tensor, right_mask: Tensor) 
     return ((shares[0][:, None] @ best_left).squeeze(1) + (best_right * shares[1].T).sum(dim=1)) / 2
 
 
-def build(setting, made):
-    if min(setting.layers, setting.clips, setting.phrases) < 1:
-        raise PetvrError("similarity 'hunyuan': allowed: layers, clips and phrases 1 or more")
-    return Hunyuan(made, setting)
+def make_head(settings: HunyuanSettings, build: HeadContext) -> Similarity:
+    return Hunyuan(build, settings)

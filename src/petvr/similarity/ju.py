@@ -15,22 +15,26 @@ from torch import Tensor, nn
 
 from petvr.clip.config import Tower
 from petvr.clip.towers import Block
-from petvr.errors import PetvrError
-from petvr.similarity._blocks import Blocks
-from petvr.similarity._head import Features, Similarity, unit
+from petvr.registry import Settings, setting
+from petvr.similarity._blocks import SequenceBlocks
+from petvr.similarity._head import Features, HeadContext, Similarity, unit
 
 VERSION = 1
-DEFAULTS = {"layers": 2, "positions": 16}
 
 STD = 0.01
 
 
+class JuHeadSettings(Settings):
+    layers: int = setting(2, "code", "the released default; the README runs 1", at_least=1)
+    positions: int = setting(16, "code", "the released table")
+
+
 class Ju(Similarity):
-    def __init__(self, made, layers, rows):
+    def __init__(self, build: HeadContext, layers: int, rows: int):
         super().__init__()
-        width = made.embed
-        self.positions = nn.Parameter(torch.empty(max(rows, made.frames), width).normal_(std=STD))
-        self.blocks = Blocks(Block(Tower(width, layers, max(1, width // 64), 4 * width)) for _ in range(layers))
+        width = build.embed
+        self.positions = nn.Parameter(torch.empty(max(rows, build.frames), width).normal_(std=STD))
+        self.blocks = SequenceBlocks(Block(Tower(width, layers, max(1, width // 64), 4 * width)) for _ in range(layers))
         for block in self.blocks:
             attention = block.self_attn
             for part in (attention.q_proj, attention.k_proj, attention.v_proj):
@@ -50,7 +54,5 @@ class Ju(Similarity):
         return texts["text"] @ videos["video"].T
 
 
-def build(setting, made):
-    if setting.layers < 1:
-        raise PetvrError(f"similarity 'ju': setting 'layers': {setting.layers} given, allowed: 1 or more")
-    return Ju(made, setting.layers, setting.positions)
+def make_head(settings: JuHeadSettings, build: HeadContext) -> Similarity:
+    return Ju(build, settings.layers, settings.positions)

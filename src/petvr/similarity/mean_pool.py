@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from petvr.similarity._head import Features, Similarity, mean_of, unit
+from petvr.registry import Settings
+from petvr.similarity._head import Features, HeadContext, Similarity, mean_of, unit
 
 VERSION = 1
-DEFAULTS = {}
 
 
 class MeanPool(Similarity):
@@ -24,5 +24,5 @@ class MeanPool(Similarity):
         return texts["text"] @ videos["video"].T
 
 
-def build(setting, made):
+def make_head(settings: Settings, build: HeadContext) -> Similarity:
     return MeanPool()

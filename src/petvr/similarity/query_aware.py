@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from petvr.errors import PetvrError
-from petvr.similarity._head import Features, Similarity, attended
+from petvr.registry import Settings, setting
+from petvr.similarity._head import Features, HeadContext, Similarity, attended
 
 VERSION = 1
-DEFAULTS = {"tau": 5.0}
 
 TINY = 1e-12
+
+
+class QueryAwareSettings(Settings):
+    tau: float = setting(5.0, "code", "Cross-Modal Adapter's, on raw features", above=0)
 
 
 class QueryAware(Similarity):
@@ -43,7 +46,5 @@ class QueryAware(Similarity):
         return (together / length).T
 
 
-def build(setting, made):
-    if setting.tau <= 0:
-        raise PetvrError(f"similarity 'query_aware': setting 'tau': {setting.tau:g} given, allowed: more than 0")
-    return QueryAware(setting.tau)
+def make_head(settings: QueryAwareSettings, build: HeadContext) -> Similarity:
+    return QueryAware(settings.tau)

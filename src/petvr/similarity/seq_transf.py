@@ -11,30 +11,33 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from petvr.errors import PetvrError
-from petvr.similarity._blocks import blocks, positions
-from petvr.similarity._head import Features, Similarity, mean_of, unit
+from petvr.registry import Settings, setting
+from petvr.similarity._blocks import clip_blocks, clip_positions
+from petvr.similarity._head import Features, HeadContext, Similarity, mean_of, unit
 
 VERSION = 1
-DEFAULTS = {"layers": 4}
 
 
-class Sequence(nn.Module):
+class SeqTransfSettings(Settings):
+    layers: int = setting(4, "code", "CLIP4Clip's default", at_least=1)
+
+
+class FrameSequence(nn.Module):
     """f -> f + Blocks(f + p) for [M, F, E] with mask [M, F]."""
 
-    def __init__(self, made, layers, rows):
+    def __init__(self, build: HeadContext, layers: int, rows: int):
         super().__init__()
-        self.positions = positions(made, rows)
-        self.blocks = blocks(made, layers)
+        self.positions = clip_positions(build, rows)
+        self.blocks = clip_blocks(build, layers)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         return frames + self.blocks(frames + self.positions[: frames.shape[1]], mask)
 
 
 class SeqTransf(Similarity):
-    def __init__(self, made, layers):
+    def __init__(self, build: HeadContext, layers: int):
         super().__init__()
-        self.sequence = Sequence(made, layers, made.frames)
+        self.sequence = FrameSequence(build, layers, build.frames)
 
     def text_side(self, features: Features) -> Features:
         return {"text": unit(features["text"])}
@@ -47,7 +50,5 @@ class SeqTransf(Similarity):
         return texts["text"] @ videos["video"].T
 
 
-def build(setting, made):
-    if setting.layers < 1:
-        raise PetvrError(f"similarity 'seq_transf': setting 'layers': {setting.layers} given, allowed: 1 or more")
-    return SeqTransf(made, setting.layers)
+def make_head(settings: SeqTransfSettings, build: HeadContext) -> Similarity:
+    return SeqTransf(build, settings.layers)

@@ -23,16 +23,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from petvr.errors import PetvrError
-from petvr.similarity._blocks import drawn
-from petvr.similarity._head import Features, Similarity, attended, frame_major, unit
-from petvr.similarity.seq_transf import Sequence
+from petvr.registry import Settings, setting
+from petvr.similarity._blocks import draw_weights
+from petvr.similarity._head import Features, HeadContext, Similarity, attended, frame_major, unit
+from petvr.similarity.seq_transf import FrameSequence
 
 VERSION = 1
-DEFAULTS = {"layers": 4, "tokens": 3, "samples": 500, "sigma": 0.05, "sharpness": 4.0}
 
 
-class Best(torch.autograd.Function):
+class Ts2NetHeadSettings(Settings):
+    layers: int = setting(4, "code", "seqTransf's", at_least=1)
+    tokens: int = setting(3, "code", "the released k", at_least=1)
+    samples: int = setting(500, "code", "S of the perturbation", at_least=1)
+    sigma: float = setting(0.05, "code", "of the perturbation", above=0)
+    sharpness: float = setting(4.0, "code", "of the softmax over frames")
+
+
+class MeanBest(torch.autograd.Function):
     """scores [R, P], noise [R, S, P] -> mean indicator of the k best in the order of their places [R, k, P]."""
 
     @staticmethod
@@ -40,8 +47,8 @@ class Best(torch.autograd.Function):
         places = (scores[:, None] + sigma * noise).topk(k, dim=-1).indices.sort(dim=-1).values.transpose(1, 2)
         ctx.save_for_backward(places, noise)
         ctx.sigma = sigma
-        found = scores.new_zeros(len(scores), k, scores.shape[1])
-        return found.scatter_add_(2, places, torch.full_like(places, 1 / noise.shape[1], dtype=scores.dtype))
+        share = scores.new_zeros(len(scores), k, scores.shape[1])
+        return share.scatter_add_(2, places, torch.full_like(places, 1 / noise.shape[1], dtype=scores.dtype))
 
     @staticmethod
     def backward(ctx, grad: Tensor):
@@ -50,17 +57,17 @@ class Best(torch.autograd.Function):
         return torch.einsum("rs,rsp->rp", along, noise) / (noise.shape[1] * ctx.sigma), None, None, None
 
 
-class Selection(nn.Module):
+class PatchSelection(nn.Module):
     """cls [M, F, E], patches [M, F, P, E] -> the chosen patches [M, F, k, E]."""
 
-    def __init__(self, width: int, setting):
+    def __init__(self, width: int, settings: Ts2NetHeadSettings):
         super().__init__()
         half = width // 2
         self.norm = nn.LayerNorm(width)
         self.each, self.joined = nn.Linear(width, half, bias=False), nn.Linear(2 * half, half, bias=False)
         self.score = nn.Linear(half, 1, bias=False)
-        self.setting = setting
-        drawn(self)
+        self.settings = settings
+        draw_weights(self)
 
     def scores(self, cls: Tensor, patches: Tensor) -> Tensor:
         x, c = (functional.gelu(self.each(self.norm(part))) for part in (patches, cls))
@@ -69,26 +76,26 @@ class Selection(nn.Module):
         return torch.tanh(self.score(functional.gelu(both))).squeeze(-1)
 
     def forward(self, cls: Tensor, patches: Tensor) -> Tensor:
-        scores, k = self.scores(cls, patches), min(self.setting.tokens, patches.shape[2])
+        scores, k = self.scores(cls, patches), min(self.settings.tokens, patches.shape[2])
         if not self.training:
             places = scores.topk(k, dim=-1).indices.sort(dim=-1).values
             return patches.gather(2, places[..., None].expand(*places.shape, patches.shape[3]))
         videos, frames, count = scores.shape
-        noise = torch.randn(videos, frames, self.setting.samples, count, device=scores.device)
-        best = Best.apply(scores.flatten(0, 1), noise.flatten(0, 1), k, self.setting.sigma)
+        noise = torch.randn(videos, frames, self.settings.samples, count, device=scores.device)
+        best = MeanBest.apply(scores.flatten(0, 1), noise.flatten(0, 1), k, self.settings.sigma)
         return best.unflatten(0, (videos, frames)) @ patches
 
 
 class TS2Net(Similarity):
     NEEDS = ("patches",)
     PADDED = ("frames",)
-    RANDOM = True
+    STOCHASTIC = True
 
-    def __init__(self, made, setting):
+    def __init__(self, build: HeadContext, settings: Ts2NetHeadSettings):
         super().__init__()
-        self.sharpness = setting.sharpness
-        self.selection = Selection(made.embed, setting)
-        self.sequence = Sequence(made, setting.layers, made.frames * (1 + setting.tokens))
+        self.sharpness = settings.sharpness
+        self.selection = PatchSelection(build.embed, settings)
+        self.sequence = FrameSequence(build, settings.layers, build.frames * (1 + settings.tokens))
 
     def text_side(self, features: Features) -> Features:
         return {"text": unit(features["text"])}
@@ -109,7 +116,5 @@ class TS2Net(Similarity):
         return (scores * attended(self.sharpness * scores / length, videos["mask"].T, dim=1)).sum(dim=1)
 
 
-def build(setting, made):
-    if min(setting.layers, setting.tokens, setting.samples) < 1 or setting.sigma <= 0:
-        raise PetvrError("similarity 'ts2_net': allowed: layers, tokens and samples 1 or more, sigma more than 0")
-    return TS2Net(made, setting)
+def make_head(settings: Ts2NetHeadSettings, build: HeadContext) -> Similarity:
+    return TS2Net(build, settings)

@@ -21,24 +21,31 @@ import torch
 from torch import Tensor, nn
 
 from petvr.errors import PetvrError
-from petvr.similarity._head import Features, Similarity, frame_major, mean_of, unit
-from petvr.similarity.seq_transf import Sequence
+from petvr.registry import Settings, setting
+from petvr.similarity._head import Features, HeadContext, Similarity, frame_major, mean_of, unit
+from petvr.similarity.seq_transf import FrameSequence
 
 VERSION = 1
-DEFAULTS = {"layers": 4, "tau": 0.01}
+
+
+class XClipSettings(Settings):
+    layers: int = setting(4, "code", "seqTransf's", at_least=1)
+    tau: float = setting(0.01, "code", "of all AOSM", above=0)
 
 
 class XClip(Similarity):
     NEEDS = ("words",)
     PADDED = ("words", "frames", "fine")
 
-    def __init__(self, made, setting):
+    def __init__(self, build: HeadContext, settings: XClipSettings):
         super().__init__()
-        self.tau = setting.tau
-        self.sequence = Sequence(made, setting.layers, made.frames)
-        self.coarse, self.fine = (nn.Parameter(torch.eye(made.embed)) for _ in range(2))
-        self.words_of_video, self.words_first, self.words_last = (nn.Parameter(torch.eye(made.words)) for _ in "123")
-        self.frames_of_text, self.frames_first, self.frames_last = (nn.Parameter(torch.eye(made.frames)) for _ in "123")
+        self.tau = settings.tau
+        self.sequence = FrameSequence(build, settings.layers, build.frames)
+        self.coarse, self.fine = (nn.Parameter(torch.eye(build.embed)) for _ in range(2))
+        self.words_of_video, self.words_first, self.words_last = (nn.Parameter(torch.eye(build.words)) for _ in "123")
+        self.frames_of_text, self.frames_first, self.frames_last = (
+            nn.Parameter(torch.eye(build.frames)) for _ in "123"
+        )
 
     def text_side(self, features: Features) -> Features:
         words, limit = unit(features["words"]), len(self.words_first)
@@ -87,9 +94,5 @@ def bias(mask: Tensor) -> Tensor:
     return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, torch.finfo(torch.float32).min)
 
 
-def build(setting, made):
-    if setting.layers < 1 or setting.tau <= 0:
-        raise PetvrError(
-            f"similarity 'x_clip': layers={setting.layers}, tau={setting.tau:g} given, allowed: layers >= 1, tau > 0"
-        )
-    return XClip(made, setting)
+def make_head(settings: XClipSettings, build: HeadContext) -> Similarity:
+    return XClip(build, settings)

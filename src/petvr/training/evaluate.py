@@ -38,7 +38,7 @@ class EvaluationData:
 def open_evaluation_data(
     spec: RunSpec, splits: Splits, model: Model, frames: FrameSource, tokenize: Tokenizer
 ) -> EvaluationData:
-    test, pool, max_tokens = splits.test.split, model.adapted.pool, spec.recipe.words
+    test, pool, max_tokens = splits.test.split, model.adapted.needs_texts, spec.recipe.words
     sentences = candidate_captions(pool, splits.train.split.captions) if pool else None
     return EvaluationData(
         captions=TokenizedCaptions.of(test.captions, tokenize, max_tokens),

@@ -15,9 +15,8 @@ from torch.nn import functional
 
 from petvr.clip import weights as clip_weights
 from petvr.errors import PetvrError
-from petvr.methods import adapt
-from petvr.methods import similarity as needed_similarity
-from petvr.similarity import build as build_similarity
+from petvr.methods import adapt, similarity_of
+from petvr.similarity import build_similarity
 from petvr.spec import RunSpec
 from petvr.training import precision, seeds
 
@@ -105,7 +104,7 @@ class Model:
         """As `encode_videos`, but what the vision tower gives and the similarity's video side needs."""
         if not pixels.is_floating_point():
             pixels = self.adapted.clip.normalise(pixels)
-        candidates = sentences.detach() if self.adapted.pool and sentences is not None else None
+        candidates = sentences.detach() if self.adapted.needs_texts and sentences is not None else None
         with self.autocast():
             if "patches" in self.similarity.NEEDS:
                 frames, patches = self.vision.encode_patches(pixels, mask, candidates)
@@ -138,7 +137,7 @@ class Model:
         """Whether two passes over one text or video may differ in training."""
         parts = [*self.adapted.modules(), *self.similarity.modules()]
         drops = any(isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0 for part in parts)
-        return drops or self.adapted.random or self.similarity.RANDOM
+        return drops or self.adapted.stochastic or self.similarity.STOCHASTIC
 
     def counts(self) -> tuple[dict[str, int], int]:
         """(trainable numbers by part, all numbers)"""
@@ -161,7 +160,7 @@ class Model:
 def build_model(spec: RunSpec, weights: Path, device: torch.device) -> Model:
     """The spec's method and similarity on the weights in the folder `weights`; new parameters are drawn on the CPU."""
     recipe = spec.recipe
-    needed = needed_similarity(spec.method)
+    needed = similarity_of(spec.method)
     if needed not in (None, recipe.similarity):
         raise PetvrError(
             f"{spec.id}: method '{spec.method}' needs recipe.similarity '{needed}', '{recipe.similarity}' given"

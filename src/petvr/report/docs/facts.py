@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -27,7 +27,7 @@ PIECES = {  # what of CLIP lies outside the blocks
 
 
 @dataclass(frozen=True)
-class Made:
+class MethodFacts:
     """A method as it is by default, with 12 frames and 32 words. acts: (places, "vision blocks 1 to 3") in order."""
 
     new: int
@@ -36,11 +36,11 @@ class Made:
     clip_parts: str
     acts: tuple[tuple[tuple[str, ...], str, str], ...]
     temporal: bool
-    pool: bool
+    needs_texts: bool
 
 
 @dataclass
-class Shown:
+class SettingInTables:
     """A setting as tables show it. tables: paper -> its tables; printed: (backbone, "0.52 M") -> verdict."""
 
     id: str
@@ -50,13 +50,13 @@ class Shown:
 
 
 @cache
-def made(method: str) -> Made:
+def method_facts(method: str) -> MethodFacts:
     import torch
 
     from petvr.clip import config, weights
     from petvr.clip.skip_init import SkipMetaInit
 
-    needed = methods.similarity(method) or "mean_pool"
+    needed = methods.similarity_of(method) or "mean_pool"
     counts = params.counts(BACKBONE, method, similarity=needed, frames=FRAMES, words=WORDS)
     with SkipMetaInit():
         clip = weights.on_meta(config.geometry(BACKBONE))
@@ -66,7 +66,7 @@ def made(method: str) -> Made:
     parts = of_clip(names, {name for name, _ in clip.named_parameters()}, layers)
     acts = tuple(acting(model.inserts.places(), layers))
     by = counts.by_part
-    return Made(by["new"], by["head"], by["clip"], parts, acts, model.inserts.temporal, bool(model.pool))
+    return MethodFacts(by["new"], by["head"], by["clip"], parts, acts, model.inserts.temporal, bool(model.needs_texts))
 
 
 def of_clip(names: set[str], whole: set[str], layers: dict[str, int]) -> str:
@@ -78,27 +78,29 @@ def of_clip(names: set[str], whole: set[str], layers: dict[str, int]) -> str:
     if names == {name for name in whole if name.endswith(".bias")}:
         return "every bias of both towers"
     trained = {tower: {int(m[2]) for name in names if (m := BLOCK.match(name)) and m[1] == tower} for tower in layers}
-    found = [f"{blocks(inside, layers[tower])} of the {tower} tower" for tower, inside in trained.items() if inside]
-    if trained["vision"] == trained["text"] and found:
-        found = [f"{blocks(trained['vision'], layers['vision'])} of both towers"]
-    found += [label for prefix, label in PIECES.items() if any(name.startswith(prefix) for name in names)]
-    return ", ".join(found)
+    pieces = [f"{blocks(inside, layers[tower])} of the {tower} tower" for tower, inside in trained.items() if inside]
+    if trained["vision"] == trained["text"] and pieces:
+        pieces = [f"{blocks(trained['vision'], layers['vision'])} of both towers"]
+    pieces += [label for prefix, label in PIECES.items() if any(name.startswith(prefix) for name in names)]
+    return ", ".join(pieces)
 
 
-def acting(places: Iterable[tuple[str, str, int | None]], layers: dict[str, int]) -> Iterable[tuple]:
+def acting(
+    places: Iterable[tuple[str, str, int | None]], layers: dict[str, int]
+) -> Iterable[tuple[tuple[str, ...], str, str]]:
     """(places, tower or "both towers", "every block", "blocks 2 to 12" or "" outside the blocks)."""
     where: dict[tuple[str, str], set[int]] = {}
     for tower, place, layer in places:
         where.setdefault((tower, place), set()).update(() if layer is None else {layer})
-    found: dict[tuple[str, str], list[str]] = {}
+    together: dict[tuple[str, str], list[str]] = {}
     for (tower, place), inside in where.items():
-        found.setdefault((tower, blocks(inside, layers[tower]) if inside else ""), []).append(place)
-    for (tower, inside), named in found.items():
-        other = found.get(("text" if tower == "vision" else "vision", inside))
+        together.setdefault((tower, blocks(inside, layers[tower]) if inside else ""), []).append(place)
+    for (tower, which), named in together.items():
+        other = together.get(("text" if tower == "vision" else "vision", which))
         if other != named:
-            yield tuple(named), tower, inside
+            yield tuple(named), tower, which
         elif tower == "vision":
-            yield tuple(named), "both towers", inside
+            yield tuple(named), "both towers", which
 
 
 def blocks(numbers: set[int], depth: int) -> str:
@@ -110,47 +112,50 @@ def blocks(numbers: set[int], depth: int) -> str:
 
 
 @cache
-def shown() -> dict[str, Shown]:
+def settings_in_tables() -> dict[str, SettingInTables]:
     """Every setting of every table by its id, in the order of the papers; counts are those of ViT-B/32."""
-    found: dict[str, Shown] = {}
-    for name, paper in papers.readable().items():
-        for table in paper.tables.values():
-            for cell in (cell for row in table.rows for cell in row.cells.values() if cell.method):
-                id = method_id(cell.method, cell.setting)
-                if id not in found:
-                    found[id] = Shown(id, count(cell))
-                numbers = found[id].tables.setdefault(name, [])
-                if table.name not in numbers:
-                    numbers.append(table.name)
+    settings: dict[str, SettingInTables] = {}
+    for name, table, method, cell in cells_with_methods():
+        id = method_id(method, cell.setting)
+        if id not in settings:
+            settings[id] = SettingInTables(id, count_trainable(method, cell))
+        numbers = settings[id].tables.setdefault(name, [])
+        if table not in numbers:
+            numbers.append(table)
     for line in params.rows():
         if line["method"] and line["trainable"]:
             figure = f"{line['printed'].rstrip('M%')} {line['printed_unit']}"
-            found[line["method"]].printed[line["backbone"], figure] = line["verdict"]
-    return found
+            settings[line["method"]].printed[line["backbone"], figure] = line["verdict"]
+    return settings
 
 
-def count(cell: papers.Cell) -> int:
+def cells_with_methods() -> Iterator[tuple[str, str, str, papers.Cell]]:
+    """(paper, table, method, cell) for every cell of every table that names a method."""
+    for name, paper in papers.readable().items():
+        for table in paper.tables.values():
+            for cell in (cell for row in table.rows for cell in row.cells.values()):
+                if cell.method:
+                    yield name, table.name, cell.method, cell
+
+
+def count_trainable(method: str, cell: papers.Cell) -> int:
     """What the cell trains, with its paper's recipe and ViT-B/32."""
-    recipe, _ = papers.load(cell.paper).recipe(cell.dataset, cell.method, cell.setting, variant=cell.variant)
-    return params.counts(BACKBONE, cell.method, cell.setting, **params.choices(recipe, cell.train)).trainable
+    recipe, _ = papers.load(cell.paper).recipe(cell.dataset, method, cell.setting, variant=cell.variant)
+    return params.counts(BACKBONE, method, cell.setting, **params.choices(recipe, cell.train)).trainable
 
 
 @cache
-def scored() -> dict[str, dict[str, list[str]]]:
+def tables_by_similarity() -> dict[str, dict[str, list[str]]]:
     """Similarity -> paper -> its tables whose rows are scored with it."""
-    found: dict[str, dict[str, list[str]]] = {name: {} for name in similarity.NAMES()}
-    for name, paper in papers.readable().items():
-        for table in paper.tables.values():
-            for cell in (cell for row in table.rows for cell in row.cells.values() if cell.method):
-                recipe, _ = papers.load(cell.paper).recipe(
-                    cell.dataset, cell.method, cell.setting, variant=cell.variant
-                )
-                if recipe.similarity not in found:
-                    raise PetvrError(f"{table.id}: similarity '{recipe.similarity}' is not there")
-                numbers = found[recipe.similarity].setdefault(name, [])
-                if table.name not in numbers:
-                    numbers.append(table.name)
-    return found
+    scored: dict[str, dict[str, list[str]]] = {name: {} for name in similarity.available()}
+    for name, table, method, cell in cells_with_methods():
+        recipe, _ = papers.load(cell.paper).recipe(cell.dataset, method, cell.setting, variant=cell.variant)
+        if recipe.similarity not in scored:
+            raise PetvrError(f"{name}/{table}: similarity '{recipe.similarity}' is not there")
+        numbers = scored[recipe.similarity].setdefault(name, [])
+        if table not in numbers:
+            numbers.append(table)
+    return scored
 
 
 @cache
@@ -163,5 +168,7 @@ def head(name: str) -> tuple[int, tuple[str, ...]]:
 
     with SkipMetaInit(), torch.device("meta"):
         clip = weights.on_meta(config.geometry(BACKBONE))
-        module = similarity.build(name, {}, clip.embed_dim, torch.Generator(), clip=clip, frames=FRAMES, words=WORDS)
+        module = similarity.build_similarity(
+            name, {}, clip.embed_dim, torch.Generator(), clip=clip, frames=FRAMES, words=WORDS
+        )
     return sum(part.numel() for part in module.parameters() if part.requires_grad), module.NEEDS

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from textwrap import dedent
 
 from petvr import methods, papers, similarity
+from petvr.registry import DeclaredFile, Setting
 from petvr.report.docs import facts, text
 
 INTRO = """\
@@ -22,6 +23,13 @@ What the papers leave open as a whole:
 """
 IDENTITY = {"exact": "CLIP's, to the bit", "near": "nearly CLIP's", "none": "already others than CLIP's"}
 PROMPTS = {"ids", "embedded", "tokens_in", "block_in"}
+ORIGINS = {
+    "paper": "Paper",
+    "main_paper": "VoP's main paper",
+    "code": "Released code",
+    "count": "By count",
+    "guess": "Guess",
+}
 KINDS = {
     "own": "What of CLIP itself trains",
     "prompts": "Prompts",
@@ -34,43 +42,43 @@ def methods_page() -> str:
     """The whole page."""
     left = ",\n".join(f"[{name}](../src/petvr/papers/{name}/open.md)" for name in papers.readable())
     kinds: dict[str, list[str]] = {kind: [] for kind in KINDS}
-    for name in methods.NAMES():
+    for name in methods.available():
         kinds[kind(name)].append(name)
     parts = [INTRO.format(open=left)]
     for each, names in kinds.items():
         parts.append(f"## {KINDS[each]}\n\n" + table(OVERVIEW, map(overview, names)))
-    parts.append("## Similarities\n\n" + table(HEADS, map(head, similarity.NAMES())))
+    parts.append("## Similarities\n\n" + table(HEADS, map(head, similarity.available())))
     parts += [section(name) for names in kinds.values() for name in names]
-    parts += [head_section(name) for name in similarity.NAMES()]
+    parts += [head_section(name) for name in similarity.available()]
     return "\n".join(parts)
 
 
 def kind(name: str) -> str:
-    found = facts.made(name)
-    if methods.similarity(name):
+    found = facts.method_facts(name)
+    if methods.similarity_of(name):
         return "systems"
     if not found.new:
         return "own"
     return "prompts" if {place for places, _, _ in found.acts for place in places} <= PROMPTS else "modules"
 
 
-def title(name: str) -> text.Text:
-    return text.read(methods.HERE / f"{name}.py")
+def title(name: str) -> text.Docstring:
+    return text.read_docstring(methods.HERE / f"{name}.py")
 
 
 OVERVIEW = ("method", "what", "after", "trains", "where it acts", "tables")
 
 
 def overview(name: str) -> tuple[str, ...]:
-    said, found = title(name), facts.made(name)
+    said, found = title(name), facts.method_facts(name)
     shown = sorted({paper for each in uses(name) for paper in each.tables})
     acts = "; ".join(f"{tower}: {', '.join(code(places))}" for tower, places in by_tower(found).items())
     trains = million(found.new + found.head + found.of_clip)
-    cited = said.citation or text.read(similarity.HERE / f"{methods.similarity(name)}.py").citation
-    return f"[`{name}`](#{name})", text.plain(said.title), cited, trains, acts, ", ".join(shown)
+    cited = said.citation or text.read_docstring(similarity.HERE / f"{methods.similarity_of(name)}.py").citation
+    return f"[`{name}`](#{name})", text.escape_markdown(said.title), cited, trains, acts, ", ".join(shown)
 
 
-def by_tower(found: facts.Made) -> dict[str, list[str]]:
+def by_tower(found: facts.MethodFacts) -> dict[str, list[str]]:
     named: dict[str, list[str]] = {}
     for places, tower, _ in found.acts:
         named.setdefault(tower, []).extend(places)
@@ -81,29 +89,32 @@ HEADS = ("similarity", "what", "after", "trains", "reads", "scores rows of")
 
 
 def head(name: str) -> tuple[str, ...]:
-    said = text.read(similarity.HERE / f"{name}.py")
+    said = text.read_docstring(similarity.HERE / f"{name}.py")
     count, needs = facts.head(name)
     reads = ", ".join(["frames", "sentences", *needs])
     link = f"[`{name}`](#similarity-{name})"
-    return link, text.plain(said.title), said.citation, million(count), reads, ", ".join(facts.scored()[name])
+    return (
+        link,
+        text.escape_markdown(said.title),
+        said.citation,
+        million(count),
+        reads,
+        ", ".join(facts.tables_by_similarity()[name]),
+    )
 
 
 def head_section(name: str) -> str:
-    said, constants, (count, _) = (
-        text.read(similarity.HERE / f"{name}.py"),
-        similarity.constants(name),
-        facts.head(name),
-    )
-    lines = [f"## similarity {name}", "", text.plain(said.head), *formula(said), ""]
+    said, (count, _) = text.read_docstring(similarity.HERE / f"{name}.py"), facts.head(name)
+    lines = [f"## similarity {name}", "", text.escape_markdown(said.head), *formula(said), ""]
     lines.append(f"- **Trains** {count:,} numbers." if count else "- **Trains** nothing.")
-    lines += ending("similarity", name, constants | {"CHOICES": {}})
-    lines.append(f"- **Scores** rows of {'; '.join(tables(facts.scored()[name]))}.")
+    lines += ending("similarity", name, similarity.declared(name))
+    lines.append(f"- **Scores** rows of {'; '.join(tables(facts.tables_by_similarity()[name]))}.")
     return "\n".join([*lines, *left(said), ""])
 
 
 def section(name: str) -> str:
-    said, found, constants = title(name), facts.made(name), methods.constants(name)
-    lines = [f"## {name}", "", text.plain(said.head), *formula(said), ""]
+    said, found, declared = title(name), facts.method_facts(name), methods.declared(name)
+    lines = [f"## {name}", "", text.escape_markdown(said.head), *formula(said), ""]
     lines.append(f"- **Trains** {'; '.join(trains(found)) or 'nothing'}.")
     where = [
         f"{tower}: {', '.join(code(places))}{' in ' * bool(inside)}{inside}" for places, tower, inside in found.acts
@@ -111,37 +122,53 @@ def section(name: str) -> str:
     lines.append(f"- **Acts** {'; '.join(where) or 'nowhere: nothing is inserted'}.")
     if found.temporal:
         lines.append("- Its modules **read across frames** of a video.")
-    if found.pool:
+    if found.needs_texts:
         lines.append("- Its vision tower **looks at candidate sentences**.")
-    if constants["SIMILARITY"]:
-        lines.append(f"- **Comes with** the [similarity](#similarity-{name}) `{constants['SIMILARITY']}`.")
-    lines.append(f"- **Before training** features are {identity(constants['IDENTITY'])}.")
-    lines += ending("methods", name, constants)
+    if declared.similarity:
+        lines.append(f"- **Comes with** the [similarity](#similarity-{declared.similarity}) `{declared.similarity}`.")
+    lines.append(f"- **Before training** features are {identity(declared.identity)}.")
+    lines += ending("methods", name, declared)
     used = uses(name)
     if used:
         lines += ["", table(("in tables as", "trains", "printed", "verdict", "tables"), map(use, used)).rstrip()]
     return "\n".join([*lines, *left(said), ""])
 
 
-def formula(said: text.Text) -> list[str]:
+def formula(said: text.Docstring) -> list[str]:
     return ["", "```text", dedent(said.formula), "```"] if said.formula else []
 
 
-def ending(package: str, name: str, constants: dict) -> Iterable[str]:
-    if constants["DEFAULTS"]:
-        yield f"- **Settings** {' · '.join(settings(constants))}."
-    yield f"- **File** [{name}.py](../src/petvr/{package}/{name}.py), version {constants['VERSION']}."
+def ending(package: str, name: str, declared: DeclaredFile) -> Iterable[str]:
+    if declared.settings:
+        yield "- **Settings**, and where their defaults come from:"
+        for key, one in declared.settings.items():
+            source = f"{ORIGINS[one.origin]}: {text.escape_markdown(one.where)}"
+            yield f"  - `{key}={shown(one.default)}` ({allowed(one)}). {source}."
+    yield f"- **File** [{name}.py](../src/petvr/{package}/{name}.py), version {declared.version}."
 
 
-def left(said: text.Text) -> list[str]:
+def allowed(one: Setting) -> str:
+    if isinstance(one.default, bool):
+        return f"or {shown(not one.default)}"
+    if one.choices:
+        return "or " + ", ".join(str(each) for each in one.choices if each != one.default)
+    return one.allowed({})
+
+
+def shown(value: bool | float | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def left(said: text.Docstring) -> list[str]:
     """What the file itself says is open, then what the papers' own lists say of it."""
-    found = [text.plain(each) for each in said.open]
-    for name, paper in papers.readable().items():
-        found += [f"{text.plain(each)} ({name})" for each in text.mentions(said.title, paper.open_questions)]
-    return ["", "Open:", "", *(f"- {each}" for each in found)] if found else []
+    open_points = [text.escape_markdown(each) for each in said.open]
+    for paper_name, paper in papers.readable().items():
+        named = text.mentions(said.title, paper.open_questions)
+        open_points += [f"{text.escape_markdown(each)} ({paper_name})" for each in named]
+    return ["", "Open:", "", *(f"- {each}" for each in open_points)] if open_points else []
 
 
-def trains(found: facts.Made) -> Iterable[str]:
+def trains(found: facts.MethodFacts) -> Iterable[str]:
     if found.new:
         yield f"{found.new:,} new numbers"
     if found.head:
@@ -156,18 +183,11 @@ def identity(declared: str | dict[str, str]) -> str:
     return "; ".join(f"in the {tower} tower {IDENTITY[kind]}" for tower, kind in declared.items())
 
 
-def settings(constants: dict) -> Iterable[str]:
-    for key, value in constants["DEFAULTS"].items():
-        shown = str(value).lower() if isinstance(value, bool) else value
-        others = [str(each) for each in constants["CHOICES"].get(key, []) if each != value]
-        yield f"`{key}={shown}`" + (f" (or {', '.join(others)})" if others else "")
+def uses(name: str) -> list[facts.SettingInTables]:
+    return [each for id, each in facts.settings_in_tables().items() if name in id.partition("@")[0].split("+")]
 
 
-def uses(name: str) -> list[facts.Shown]:
-    return [each for id, each in facts.shown().items() if name in id.partition("@")[0].split("+")]
-
-
-def use(each: facts.Shown) -> tuple[str, ...]:
+def use(each: facts.SettingInTables) -> tuple[str, ...]:
     """Figures that agree share one verdict; those that do not have theirs, grouped by the reason."""
     figures: dict[str, list[str]] = {}
     reasons: dict[str, list[str]] = {}
@@ -180,7 +200,13 @@ def use(each: facts.Shown) -> tuple[str, ...]:
     verdict = "; ".join(", ".join(found) + (f": {reason}" if reason else "") for reason, found in reasons.items())
     verdict = verdict or ("agrees" if each.printed else "")
     printed = "; ".join(f"{', '.join(found)}{where}" for where, found in sorted(figures.items()))
-    return f"`{each.id}`", million(each.trainable), printed, text.plain(verdict), "; ".join(tables(each.tables))
+    return (
+        f"`{each.id}`",
+        million(each.trainable),
+        printed,
+        text.escape_markdown(verdict),
+        "; ".join(tables(each.tables)),
+    )
 
 
 def tables(by_paper: dict[str, list[str]]) -> Iterable[str]:

@@ -17,7 +17,7 @@ MARKS = str.maketrans({"*": r"\*", "<": "&lt;", "|": r"\|"})
 
 
 @dataclass(frozen=True)
-class Text:
+class Docstring:
     """title: what stands before the first comma, colon or bracket; formula: the first indented lines as they stand."""
 
     title: str
@@ -27,17 +27,17 @@ class Text:
     open: tuple[str, ...]
 
 
-def read(path: Path) -> Text:
+def read_docstring(path: Path) -> Docstring:
     """The docstring of a file, which is not imported."""
     doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem
     blocks = doc.split("\n\n")
     prose = [" ".join(block.split()) for block in blocks if not block.startswith(" ")]
     said = [sentence for block in prose for sentence in sentences(block)]
-    found = CITATION.search(" ".join(prose))
-    citation = "" if found is None else found[3] or f"{found[1]} {found[2]}"
+    cited = CITATION.search(" ".join(prose))
+    citation = "" if cited is None else cited[3] or f"{cited[1]} {cited[2]}"
     formula = next((block for block in blocks if block.startswith("    ")), "")
     title = re.split(r" \[|: |, | \(| on a |\. ", said[0].removesuffix("."), maxsplit=1)[0]
-    return Text(title, said[0], citation, formula, tuple(each for each in said[1:] if OPEN.search(each)))
+    return Docstring(title, said[0], citation, formula, tuple(each for each in said[1:] if OPEN.search(each)))
 
 
 def sentences(paragraph: str) -> list[str]:
@@ -57,6 +57,6 @@ def mentions(title: str, bullets: str) -> list[str]:
     return [entry for entry in entries if named.search(entry)]
 
 
-def plain(words: str) -> str:
+def escape_markdown(words: str) -> str:
     """Words as they are, where Markdown would take a star, an angle or a bar for one of its own."""
     return words.translate(MARKS)

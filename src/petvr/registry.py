@@ -1,0 +1,205 @@
+"""A folder of files that declare one thing each, a method or a similarity: found by name, and read without an import.
+
+Who asks for a name, a version or a default does not wait for torch: the constants of such a file (CONSTANTS) are
+literals, and so is what it says of its settings in a class whose name ends in Settings:
+
+    class LoraSettings(Settings):
+        rank: int = setting(8, "count", "makes RAP's printed 0.49 M", at_least=1)
+
+An instance of that class, complete and checked, is what the code of the file is given.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, dataclass_transform
+
+from petvr.errors import PetvrError, unknown
+
+CONSTANTS = ("VERSION", "IDENTITY", "SIMILARITY", "PARTS")
+ORIGINS = ("paper", "main_paper", "code", "count", "guess")  # main_paper: of VoP's text, not of its supplement
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting as its file declares it: the default, where that comes from, and what else it may be.
+
+    origin: one of ORIGINS; "count" is a value that only meets a printed size. where: the section, the code, the size,
+    or why it is a guess. at_most may name a size of the CLIP (petvr.methods._adapted.settings_limits) or another
+    setting, which the file compares itself. Numbers are never negative.
+    """
+
+    default: bool | int | float | str
+    origin: str
+    where: str
+    choices: tuple[int | str, ...] = ()
+    at_least: float = 0
+    at_most: float | str | None = None
+    above: float | None = None
+    below: float | None = None
+    multiple_of: int = 1
+
+    def allowed(self, limits: Mapping[str, int]) -> str:
+        """In words; a size that `limits` does not know stands there by its name."""
+        if self.choices:
+            return ", ".join(map(str, self.choices))
+        at_most = (
+            self.at_most if isinstance(self.at_most, str) and self.at_most not in limits else self._at_most(limits)
+        )
+        if self.above is not None:
+            words = f"more than {self.above:g}"
+        elif self.below is not None:
+            words = f"{self.at_least:g} to below {self.below:g}"
+        else:
+            words = (
+                f"{self.at_least:g} or more" if at_most is None else f"{self.at_least:g} to {at_most}".replace("_", " ")
+            )
+        return words if self.multiple_of == 1 else f"{words}, a multiple of {self.multiple_of}"
+
+    def checked(self, value: Any, where: str, limits: Mapping[str, int] | None = None) -> Any:
+        """The value in the default's type. PetvrError, which begins with `where`, for one that is not allowed."""
+        limits = limits or {}
+        if isinstance(self.default, float) and type(value) is int:
+            value = float(value)
+        if type(value) is not type(self.default):
+            kind = type(self.default).__name__
+            raise PetvrError(f"{where}: {value!r} given, allowed: {kind} (default {self.default!r})")
+        if self.choices and value not in self.choices:
+            raise unknown("value", str(value), map(str, self.choices), where)
+        if not self.choices and isinstance(value, int | float) and not self._in_bounds(value, limits):
+            raise PetvrError(f"{where}: {value:g} given, allowed: {self.allowed(limits)}")
+        return value
+
+    def _at_most(self, limits: Mapping[str, int]) -> float | None:
+        return limits.get(self.at_most) if isinstance(self.at_most, str) else self.at_most
+
+    def _in_bounds(self, value: float, limits: Mapping[str, int]) -> bool:
+        at_most = self._at_most(limits)
+        return (
+            math.isfinite(value)
+            and value >= self.at_least
+            and (at_most is None or value <= at_most)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+            and (self.multiple_of == 1 or value % self.multiple_of == 0)
+        )
+
+
+def setting(default: Any, origin: str, where: str, **bounds: Any) -> Any:
+    """A field of a Settings class; the arguments are Setting's, written as literals."""
+    return field(default=default, metadata={"declared": Setting(default, origin, where, **bounds)})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(setting,))
+class Settings:
+    """Base of the settings of a method or a similarity; a subclass is a frozen dataclass."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
+
+    def not_allowed(self, allowed: str, *keys: str) -> PetvrError:
+        """For what settings may not be together, or with this CLIP: an error that names them and what is allowed."""
+        package, name = type(self).__module__.split(".")[-2:]
+        given = ", ".join(f"{key}={str(getattr(self, key)).lower()}" for key in keys)
+        if len(keys) == 1:
+            given = f"setting '{keys[0]}': {getattr(self, keys[0])}"
+        return PetvrError(f"{package.removesuffix('s')} '{name}': {given} given, allowed: {allowed}")
+
+
+@dataclass(frozen=True)
+class DeclaredFile:
+    """What one file says of itself. With parts: their settings are its own, and its version rises with theirs."""
+
+    version: int
+    identity: str | dict[str, str]
+    similarity: str | None
+    parts: tuple[str, ...]
+    settings: dict[str, Setting]
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        return {key: declared.default for key, declared in self.settings.items()}
+
+
+class Registry:
+    """The files of a package that hold a `kind` each; names that begin with an underscore are no such files."""
+
+    def __init__(self, kind: str, package: str, folder: Path) -> None:
+        self.kind, self.package, self.folder = kind, package, folder
+
+    def available(self) -> list[str]:
+        return sorted(path.stem for path in self.folder.glob("*.py") if not path.stem.startswith("_"))
+
+    @cache  # noqa: B019 registries live as long as the process
+    def declared(self, name: str) -> DeclaredFile:
+        """PetvrError for a name that no file has, with the nearest one, and for a file that cannot be read."""
+        if name not in self.available():
+            raise unknown(self.kind, name, self.available())
+        path = self.folder / f"{name}.py"
+        constants, settings = _literals(path)
+        if "VERSION" not in constants:
+            raise PetvrError(f"{path}: VERSION is missing: a whole number, raised when results change")
+        parts = {part: self.declared(part) for part in constants.get("PARTS", ())}
+        return DeclaredFile(
+            version=constants["VERSION"] + sum(part.version - 1 for part in parts.values()),
+            identity=constants.get("IDENTITY", "none"),
+            similarity=constants.get("SIMILARITY"),
+            parts=tuple(parts),
+            settings={key: one for part in parts.values() for key, one in part.settings.items()} | settings,
+        )
+
+    def complete(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every setting, with its default where nothing is given. PetvrError for an unknown key or a bad value."""
+        declared = self.declared(name)
+        for key in given:
+            if key not in declared.settings:
+                raise unknown("setting", key, declared.settings, f"{self.kind} '{name}'")
+        return declared.defaults | {key: self.checked(name, key, value) for key, value in given.items()}
+
+    def checked(self, name: str, key: str, value: Any, limits: Mapping[str, int] | None = None) -> Any:
+        return self.declared(name).settings[key].checked(value, f"{self.kind} '{name}': setting '{key}'", limits)
+
+    def typed(self, name: str, complete: Mapping[str, Any]) -> Settings:
+        """Complete settings as an instance of the file's Settings class."""
+        module = import_module(f"{self.package}.{name}")
+        own = (one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__)
+        kind = next((one for one in own if issubclass(one, Settings)), Settings)
+        return kind(**complete)
+
+
+def _literals(path: Path) -> tuple[dict[str, Any], dict[str, Setting]]:
+    """A file's constants and its declared settings."""
+    constants: dict[str, Any] = {}
+    settings: dict[str, Setting] = {}
+    node: ast.AST | None = None
+    try:
+        top = ast.parse(path.read_text(encoding="utf-8")).body
+        classes = [node for node in top if isinstance(node, ast.ClassDef) and node.name.endswith("Settings")]
+        for node in (each for each in top if isinstance(each, ast.Assign)):
+            target = node.targets[0]
+            if isinstance(target, ast.Name) and target.id in CONSTANTS:
+                constants[target.id] = ast.literal_eval(node.value)
+        for node in (field for each in classes for field in each.body):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                settings[node.target.id] = _setting(node.value)
+    except SyntaxError as error:
+        raise PetvrError(f"{path}: line {error.lineno}: {error.msg}") from error
+    except (ValueError, TypeError) as error:
+        raise PetvrError(f"{path}: line {getattr(node, 'lineno', 1)}: {error}") from error
+    return constants, settings
+
+
+def _setting(value: ast.expr | None) -> Setting:
+    if not isinstance(value, ast.Call) or getattr(value.func, "id", "") != "setting":
+        raise ValueError("a setting is declared as `name: type = setting(default, origin, where, ...)`")
+    keywords = {keyword.arg or "": ast.literal_eval(keyword.value) for keyword in value.keywords}
+    declared = Setting(*map(ast.literal_eval, value.args), **keywords)
+    if declared.origin not in ORIGINS:
+        raise ValueError(f"origin '{declared.origin}' of a setting; allowed: {', '.join(ORIGINS)}")
+    return declared

@@ -1,0 +1,118 @@
+"""What a method's file declares: read without importing it, told with its line if it is wrong, typed in use."""
+
+from dataclasses import fields
+
+import pytest
+
+from petvr import methods, similarity
+from petvr.errors import PetvrError
+from petvr.registry import Registry
+
+A = """VERSION = 3
+class ASettings(Settings):
+    r: int = setting(1, "paper", "section 2", at_least=1)
+    last: int = setting(0, "guess", "not said")
+    kind: str = setting("x", "code", "the released one", choices=("x", "y"))
+"""
+B = """VERSION = 1
+class BSettings(Settings):
+    k: float = setting(2.0, "count", "meets 3.1 M", above=0)
+    last: int = setting(0, "guess", "not said", at_most=4)
+"""
+BOTH = """VERSION = 2
+PARTS = ("a", "b")
+class BothSettings(ASettings, BSettings):
+    k: float = setting(5.0, "paper", "table 1")
+"""
+
+
+@pytest.fixture
+def registry(tmp_path):
+    for name, text in {"a": A, "b": B, "both": BOTH, "_helper": ""}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    return Registry("method", "nowhere", tmp_path)
+
+
+def test_settings_and_versions_come_from_the_parts(registry):
+    assert registry.available() == ["a", "b", "both"]
+    both = registry.declared("both")
+    assert both.defaults == {"r": 1, "last": 0, "kind": "x", "k": 5.0} and list(both.settings) == [
+        "r",
+        "last",
+        "kind",
+        "k",
+    ]
+    assert both.settings["kind"].choices == ("x", "y") and both.settings["last"].at_most == 4
+    assert both.version == 4 and registry.declared("b").version == 1
+    assert (both.settings["k"].origin, both.settings["k"].where) == ("paper", "table 1")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"r": 0}, "^method 'a': setting 'r': 0 given, allowed: 1 or more$"),
+        ({"lst": 2}, "^method 'a': unknown setting 'lst' .did you mean 'last'.*; allowed: kind, last, r$"),
+        ({"kind": "z"}, "^method 'a': setting 'kind': unknown value 'z'.*; allowed: x, y$"),
+        ({"r": 1.5}, "^method 'a': setting 'r': 1.5 given, allowed: int"),
+        ({"r": True}, "^method 'a': setting 'r': True given, allowed: int"),
+    ],
+)
+def test_a_bad_value_is_told_in_one_line(registry, setting, message):
+    with pytest.raises(PetvrError, match=message):
+        registry.complete("a", setting)
+
+
+def test_bounds_are_kept_and_whole_numbers_become_floats(registry):
+    complete = registry.complete("b", {"k": 3, "last": 4})
+    assert complete == {"k": 3.0, "last": 4} and type(complete["k"]) is float
+    for key, value, allowed in [("k", 0, "more than 0"), ("k", float("nan"), "more than 0"), ("last", 5, "0 to 4")]:
+        with pytest.raises(PetvrError, match=f"'{key}': {value} given, allowed: {allowed}"):
+            registry.complete("b", {key: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("SIMILARITY = 'x'\n", r"new\.py: VERSION is missing"),
+        ("VERSION = 1\nclass NewSettings(Settings):\n    r: int = 3\n", r"new\.py: line 3: .*setting\(default, origin"),
+        ("VERSION = 1\nclass NewSettings(Settings):\n    r: int = setting(3, 'book', '')\n", "line 3: origin 'book'"),
+        ("VERSION = 1\nclass NewSettings(Settings):\n    r: int = setting(3, 'code')\n", "line 3: .*where"),
+        ("VERSION = one\n", r"new\.py: line 1: "),
+        ("VERSION = 1\ndef declare(:\n", r"new\.py: line 2: "),
+    ],
+)
+def test_a_file_that_declares_badly_is_told_with_its_line_and_leaves_the_others_alone(registry, text, message):
+    (registry.folder / "new.py").write_text(text)
+    assert registry.available() == ["a", "b", "both", "new"] and registry.declared("a").version == 3
+    with pytest.raises(PetvrError, match=message):
+        registry.declared("new")
+
+
+EVERY = [(methods.REGISTRY, name) for name in methods.available()]
+EVERY += [(similarity.REGISTRY, name) for name in similarity.available()]
+
+
+@pytest.mark.parametrize(("registry", "name"), EVERY, ids=[f"{one.kind}-{name}" for one, name in EVERY])
+def test_the_typed_settings_are_those_that_were_read_without_an_import(registry, name):
+    declared = registry.declared(name)
+    typed = registry.typed(name, declared.defaults)
+    assert (
+        {field.name: field.metadata["declared"] for field in fields(typed)} == declared.settings
+        if declared.settings
+        else True
+    )
+    assert {key: getattr(typed, key) for key in declared.settings} == declared.defaults
+    for one in declared.settings.values():
+        assert one.where and one.checked(one.default, "default") == one.default
+    if declared.settings:
+        with pytest.raises(AttributeError):
+            setattr(typed, next(iter(declared.settings)), 1)
+
+
+def test_raps_settings_are_those_of_its_halves_in_their_order():
+    assert list(methods.defaults("rap")) == list(methods.defaults("lorm") | methods.defaults("asa"))
+    assert methods.version("rap") >= max(methods.version("lorm"), methods.version("asa"))
+
+
+def test_a_composition_tells_the_similarity_it_needs():
+    assert methods.similarity_of("x_clip+lorm+asa") == "x_clip" and methods.similarity_of("vop") is None
