@@ -3,7 +3,7 @@
 Who asks for a name, a version or a default does not wait for torch: the constants of such a file (CONSTANTS) are
 literals, and so is what it says of its settings in a class whose name ends in Settings:
 
-    class LoraSettings(Settings):
+    class LoraSettings(DeclaredSettings):
         rank: int = setting(8, "count", "makes RAP's printed 0.49 M", at_least=1)
 
 An instance of that class, complete and checked, is what the code of the file is given.
@@ -92,12 +92,12 @@ class Setting:
 
 
 def setting(default: Any, origin: str, where: str, **bounds: Any) -> Any:
-    """A field of a Settings class; the arguments are Setting's, written as literals."""
+    """A field of a class of settings; the arguments are Setting's, written as literals."""
     return field(default=default, metadata={"declared": Setting(default, origin, where, **bounds)})
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(setting,))
-class Settings:
+class DeclaredSettings:
     """Base of the settings of a method or a similarity; a subclass is a frozen dataclass."""
 
     def __init_subclass__(cls) -> None:
@@ -165,11 +165,11 @@ class Registry:
     def checked(self, name: str, key: str, value: Any, limits: Mapping[str, int] | None = None) -> Any:
         return self.declared(name).settings[key].checked(value, f"{self.kind} '{name}': setting '{key}'", limits)
 
-    def typed(self, name: str, complete: Mapping[str, Any]) -> Settings:
-        """Complete settings as an instance of the file's Settings class."""
+    def typed(self, name: str, complete: Mapping[str, Any]) -> DeclaredSettings:
+        """Complete settings as an instance of the file's class of settings."""
         module = import_module(f"{self.package}.{name}")
         own = (one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__)
-        kind = next((one for one in own if issubclass(one, Settings)), Settings)
+        kind = next((one for one in own if issubclass(one, DeclaredSettings)), DeclaredSettings)
         return kind(**complete)
 
 

@@ -9,13 +9,13 @@ from petvr.errors import PetvrError
 from petvr.registry import Registry
 
 A = """VERSION = 3
-class ASettings(Settings):
+class ASettings(DeclaredSettings):
     r: int = setting(1, "paper", "section 2", at_least=1)
     last: int = setting(0, "guess", "not said")
     kind: str = setting("x", "code", "the released one", choices=("x", "y"))
 """
 B = """VERSION = 1
-class BSettings(Settings):
+class BSettings(DeclaredSettings):
     k: float = setting(2.0, "count", "meets 3.1 M", above=0)
     last: int = setting(0, "guess", "not said", at_most=4)
 """
@@ -74,9 +74,15 @@ def test_bounds_are_kept_and_whole_numbers_become_floats(registry):
     ("text", "message"),
     [
         ("SIMILARITY = 'x'\n", r"new\.py: VERSION is missing"),
-        ("VERSION = 1\nclass NewSettings(Settings):\n    r: int = 3\n", r"new\.py: line 3: .*setting\(default, origin"),
-        ("VERSION = 1\nclass NewSettings(Settings):\n    r: int = setting(3, 'book', '')\n", "line 3: origin 'book'"),
-        ("VERSION = 1\nclass NewSettings(Settings):\n    r: int = setting(3, 'code')\n", "line 3: .*where"),
+        (
+            "VERSION = 1\nclass NewSettings(S):\n    r: int = 3\n",
+            r"new\.py: line 3: .*setting\(default, origin",
+        ),
+        (
+            "VERSION = 1\nclass NewSettings(S):\n    r: int = setting(3, 'book', '')\n",
+            "line 3: origin 'book'",
+        ),
+        ("VERSION = 1\nclass NewSettings(S):\n    r: int = setting(3, 'code')\n", "line 3: .*where"),
         ("VERSION = one\n", r"new\.py: line 1: "),
         ("VERSION = 1\ndef declare(:\n", r"new\.py: line 2: "),
     ],

@@ -12,9 +12,9 @@ from torch import nn
 from petvr.clip.config import ClipConfig, Tower
 from petvr.clip.insert import TOWERS, HookContext
 from petvr.clip.towers import Clip
-from petvr.registry import Settings, setting
+from petvr.registry import DeclaredSettings, setting
 
-__all__ = ["BuildContext", "Declaration", "Hook", "HookContext", "Insert", "Settings", "per_block", "setting"]
+__all__ = ["BuildContext", "Declaration", "DeclaredSettings", "Hook", "HookContext", "Insert", "per_block", "setting"]
 
 Hook = Callable[[Any, HookContext], Any]
 
@@ -57,7 +57,7 @@ class BuildContext:
     frames: int
     words: int
     generator: torch.Generator
-    parts: Mapping[str, Settings]
+    parts: Mapping[str, DeclaredSettings]
 
     @property
     def config(self) -> ClipConfig:

@@ -9,13 +9,13 @@ attention itself reads (stream: h = x); `scale` s = 1; ReLU; W_up starts at zero
 from __future__ import annotations
 
 from petvr.methods._bottleneck import Bottleneck, beside
-from petvr.methods._declare import BuildContext, Declaration, Insert, Settings, per_block, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, Insert, per_block, setting
 
 VERSION = 1
 IDENTITY = "exact"
 
 
-class AdapterAttnSettings(Settings):
+class AdapterAttnSettings(DeclaredSettings):
     width: int = setting(64, "main_paper", "VoP, the adapters' width", at_least=1)
     scale: float = setting(1.0, "guess", "VoP gives none; He et al. use a scalar")
     reads: str = setting(

@@ -9,13 +9,13 @@ code does (normed: h = LN2 x); `scale` s = 0.1, AdaptFormer's; no LayerNorm of i
 from __future__ import annotations
 
 from petvr.methods._bottleneck import Bottleneck, beside
-from petvr.methods._declare import BuildContext, Declaration, Insert, Settings, per_block, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, Insert, per_block, setting
 
 VERSION = 1
 IDENTITY = "exact"
 
 
-class AdapterFfnSettings(Settings):
+class AdapterFfnSettings(DeclaredSettings):
     width: int = setting(64, "main_paper", "VoP, the adapters' width", at_least=1)
     scale: float = setting(0.1, "guess", "VoP gives none; AdaptFormer's")
     reads: str = setting("stream", "guess", "VoP does not say; as AdaptFormer's code", choices=("normed", "stream"))

@@ -15,13 +15,13 @@ papers' formulas and the class's default (AdaptFormer's training sets 0.1).
 from __future__ import annotations
 
 from petvr.methods._bottleneck import Bottleneck, behind, beside
-from petvr.methods._declare import BuildContext, Declaration, Insert, Settings, per_block, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, Insert, per_block, setting
 
 VERSION = 1
 IDENTITY = "exact"
 
 
-class AdaptformerSettings(Settings):
+class AdaptformerSettings(DeclaredSettings):
     video: str = setting(
         "parallel", "paper", "MV-Adapter section 5.1, Adapt_par", choices=("parallel", "sequential", "none")
     )

@@ -35,13 +35,13 @@ from torch import Tensor, nn
 from petvr.clip.insert import ForwardState
 from petvr.clip.towers import Clip
 from petvr.errors import PetvrError
-from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, Insert, setting
 
 VERSION = 1
 IDENTITY = "exact"
 
 
-class AsaSettings(Settings):
+class AsaSettings(DeclaredSettings):
     k: int = setting(3, "paper", "RAP's implementation details, R = K = 3", at_least=1, at_most="patches")
     select: str = setting(
         "text_top",

@@ -7,12 +7,12 @@ What trains of CLIP: `full` with rule=clip4clip. The rest is the similarity of t
 from __future__ import annotations
 
 from petvr.methods import full
-from petvr.methods._declare import BuildContext, Declaration, Settings
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings
 
 VERSION = 1
 IDENTITY = "exact"
 SIMILARITY = "clip2video"
 
 
-def declare(settings: Settings, build: BuildContext) -> Declaration:
+def declare(settings: DeclaredSettings, build: BuildContext) -> Declaration:
     return Declaration(train=full.clip4clip_rule())

@@ -19,13 +19,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, per_block, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, Insert, per_block, setting
 
 VERSION = 1
 IDENTITY = "exact"
 
 
-class CmAdapterSettings(Settings):
+class CmAdapterSettings(DeclaredSettings):
     ds: int = setting(16, "count", "MSR-VTT's printed 2.76 %", at_least=1, at_most="narrower_width")
     width: int = setting(128, "count", "with norm and biases the printed 2.76 %", at_least=1)
     scale: float = setting(1.0, "guess", "the formula is printed without one")

@@ -24,10 +24,10 @@ from petvr.methods._bottleneck import Bottleneck, behind
 from petvr.methods._declare import (
     BuildContext,
     Declaration,
+    DeclaredSettings,
     Hook,
     HookContext,
     Insert,
-    Settings,
     per_block,
     setting,
 )
@@ -38,7 +38,7 @@ IDENTITY = "exact"
 PLACES = ("attn_out", "mlp_out")
 
 
-class ConvpassSettings(Settings):
+class ConvpassSettings(DeclaredSettings):
     width: int = setting(64, "count", "with a depthwise conv, norms and biases the printed 2.80 %", at_least=1)
     conv: str = setting("depthwise", "guess", "no width of a full one meets 2.80 %", choices=("depthwise", "full"))
     scale: float = setting(0.1, "guess", "MV-Adapter gives none for this row")

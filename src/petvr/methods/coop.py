@@ -13,13 +13,13 @@ have been one of them.
 from __future__ import annotations
 
 from petvr.methods import _prompts
-from petvr.methods._declare import BuildContext, Declaration, Settings, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, setting
 
 VERSION = 1
 IDENTITY = {"vision": "exact", "text": "none"}
 
 
-class CoopSettings(Settings):
+class CoopSettings(DeclaredSettings):
     tokens: int = setting(16, "code", "CoOp's M = 16; RAP runs 32, Cross-Modal Adapter 4, 16 and 64", at_least=1)
     positions: str = setting("used", "code", "CoOp's; Cross-Modal Adapter does not say", choices=("used", "free"))
 

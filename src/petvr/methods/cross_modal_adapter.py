@@ -20,10 +20,10 @@ from petvr.clip.towers import quick_gelu
 from petvr.methods._declare import (
     BuildContext,
     Declaration,
+    DeclaredSettings,
     Hook,
     HookContext,
     Insert,
-    Settings,
     per_block,
     setting,
 )
@@ -35,7 +35,7 @@ STD = 0.01
 PLACES = ("attn_out", "mlp_out")
 
 
-class CrossModalAdapterSettings(Settings):
+class CrossModalAdapterSettings(DeclaredSettings):
     r: int = setting(8, "code", "the README's command, --adapter_r 8", at_least=1)
     ds: int = setting(16, "code", "the README's command, ds=16", at_least=1)
     share: bool = setting(True, "paper", "section 3.2, equation 6")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from petvr.methods._declare import BuildContext, Declaration, Settings, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, setting
 
 VERSION = 1
 IDENTITY = "exact"
@@ -20,7 +20,7 @@ TOP = ("text_model.final_layer_norm.", "vision_model.post_layernorm.", "visual_p
 BLOCK = re.compile(r"^(?:vision|text)_model\.encoder\.layers\.(\d+)\.")
 
 
-class FullSettings(Settings):
+class FullSettings(DeclaredSettings):
     rule: str = setting("clip4clip", "code", "CLIP4Clip, --freeze_layer_num", choices=("clip4clip", "everything"))
     freeze: int = setting(0, "code", "CLIP4Clip's default command, --freeze_layer_num 0")
 

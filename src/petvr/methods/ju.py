@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from petvr.clip.text import fit
-from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, Insert, setting
 
 VERSION = 1
 IDENTITY = {"vision": "exact", "text": "none"}
@@ -28,7 +28,7 @@ SIMILARITY = "ju"
 STD = 0.01
 
 
-class JuSettings(Settings):
+class JuSettings(DeclaredSettings):
     prefix: int = setting(16, "paper", "section 3.2")
     postfix: int = setting(16, "paper", "section 3.2")
     temperature: float = setting(0.07, "code", "scores / 0.07", above=0)

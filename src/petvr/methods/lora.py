@@ -18,13 +18,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, per_block, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, Insert, per_block, setting
 
 VERSION = 1
 IDENTITY = "exact"
 
 
-class LoraSettings(Settings):
+class LoraSettings(DeclaredSettings):
     rank: int = setting(8, "count", "with targets it makes RAP's printed 0.49 M", at_least=1)
     targets: str = setting("joint", "guess", "three choices make the printed size", choices=("joint", "q_v", "q_k_v_o"))
     scale: float = setting(1.0, "guess", "RAP gives no alpha")

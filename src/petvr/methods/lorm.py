@@ -25,14 +25,14 @@ import torch
 from torch import Tensor, nn
 
 from petvr.errors import PetvrError
-from petvr.methods._declare import BuildContext, Declaration, Hook, HookContext, Settings, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, Hook, HookContext, setting
 from petvr.methods._modulation import STD, Site, Vectors, modulate, sites_of
 
 VERSION = 1
 IDENTITY = "none"
 
 
-class LormSettings(Settings):
+class LormSettings(DeclaredSettings):
     r: int = setting(3, "paper", "RAP's implementation details, R = K = 3", at_least=1)
     axes: str = setting("time", "paper", "section 3.2, table 5", choices=("time", "space_time", "space_time_layer"))
     factorised: bool = setting(True, "paper", "section 3.2, equations 1 and 2")

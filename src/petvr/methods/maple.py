@@ -17,13 +17,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from petvr.methods import _prompts
-from petvr.methods._declare import BuildContext, Declaration, HookContext, Settings, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, setting
 
 VERSION = 1
 IDENTITY = "none"
 
 
-class MapleSettings(Settings):
+class MapleSettings(DeclaredSettings):
     tokens: int = setting(5, "paper", "Cross-Modal Adapter runs 5, 20 and 40", at_least=1)
     positions: str = setting("used", "code", "MaPLe's; Cross-Modal Adapter does not say", choices=("used", "free"))
 

@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from petvr.clip.insert import ForwardState
 from petvr.clip.towers import quick_gelu
 from petvr.errors import PetvrError
-from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, Insert, setting
 from petvr.methods._tied import Tie, Tied
 from petvr.methods._trm import Trm
 
@@ -48,7 +48,7 @@ VERSION = 1
 IDENTITY = "exact"
 
 
-class MvAdapterSettings(Settings):
+class MvAdapterSettings(DeclaredSettings):
     width: int = setting(64, "paper", "section 3.2, d' = 64", at_least=2, multiple_of=2)
     scale: float = setting(0.1, "paper", "equation 1, s = 0.1")
     branch: str = setting("both", "paper", "table 6b", choices=("both", "video", "text"))

@@ -5,13 +5,13 @@ Only the blocks: the LayerNorm and the projection behind them stay frozen (the c
 
 from __future__ import annotations
 
-from petvr.methods._declare import BuildContext, Declaration, Settings, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, setting
 
 VERSION = 1
 IDENTITY = "exact"
 
 
-class PartialSettings(Settings):
+class PartialSettings(DeclaredSettings):
     blocks: int = setting(1, "count", "VoP's printed size is that of one block", at_least=1, at_most="layers")
 
 

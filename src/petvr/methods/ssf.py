@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from petvr.methods._declare import BuildContext, Declaration, Settings, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, setting
 from petvr.methods._modulation import Vectors, sites_of
 
 VERSION = 1
@@ -27,7 +27,7 @@ IDENTITY = "none"
 ENDS = ("embedded", "block_in", "pooled")  # not of a block; the first LayerNorm's output is what block 0 reads
 
 
-class SsfSettings(Settings):
+class SsfSettings(DeclaredSettings):
     sites: str = setting("all", "guess", "RAP's printed 0.34 M fits both", choices=("all", "blocks"))
 
 

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from petvr.clip.insert import ForwardState
 from petvr.methods._bottleneck import Bottleneck, behind
-from petvr.methods._declare import BuildContext, Declaration, Hook, Insert, Settings, per_block, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, Hook, Insert, per_block, setting
 
 VERSION = 1
 IDENTITY = "exact"
@@ -34,7 +34,7 @@ PLACES = ("block_in", "mid")
 TEXT = ("text_model.", "text_projection.")
 
 
-class StAdapterSettings(Settings):
+class StAdapterSettings(DeclaredSettings):
     per_block: int = setting(2, "count", "RAP's printed 14.22 M = 24 x 592,512", choices=(1, 2))
     width: int = setting(384, "code", "Pan's; it fits RAP's and MV-Adapter's printed sizes", at_least=1)
     text: str = setting("frozen", "paper", "RAP's first ST-Adapter row", choices=("frozen", "trained", "adaptformer"))

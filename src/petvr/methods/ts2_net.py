@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from petvr.methods import full
-from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, Insert, setting
 
 VERSION = 1
 IDENTITY = {"vision": "none", "text": "exact"}
@@ -25,7 +25,7 @@ SIMILARITY = "ts2_net"
 FOLDS, AHEAD = 7, 4  # the first token from the next frame is the fourth, whatever the fold [released code]
 
 
-class Ts2NetSettings(Settings):
+class Ts2NetSettings(DeclaredSettings):
     blocks: int = setting(2, "code", "the released token shift is in the last two blocks")
 
 

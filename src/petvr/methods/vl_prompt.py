@@ -11,13 +11,13 @@ positions. `used` gives the first block's prompts positions as CoOp does. Guesse
 from __future__ import annotations
 
 from petvr.methods import _prompts
-from petvr.methods._declare import BuildContext, Declaration, Settings, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, setting
 
 VERSION = 1
 IDENTITY = "none"
 
 
-class VlPromptSettings(Settings):
+class VlPromptSettings(DeclaredSettings):
     tokens: int = setting(5, "paper", "Cross-Modal Adapter runs 5, 20, 40 and 80", at_least=1)
     positions: str = setting("free", "count", "80 prompts exceed CLIP's 77 positions", choices=("free", "used"))
 

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from petvr.clip.text import first_eot, fit
 from petvr.errors import PetvrError
-from petvr.methods._declare import BuildContext, Declaration, HookContext, Insert, Settings, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, Insert, setting
 from petvr.methods._prompts import Prompts, entering, normal
 
 VERSION = 1
@@ -35,7 +35,7 @@ IDENTITY = "none"
 FAMILY = ("vop", "vop_p", "vop_c", "vop_f")
 
 
-class VopSettings(Settings):
+class VopSettings(DeclaredSettings):
     tokens: int = setting(8, "code", "the released prompts, [12, 1, 8, D]", at_least=1, at_most="free_positions")
     readout: str = setting("formula", "guess", "paper and code differ, see above", choices=("formula", "released"))
 

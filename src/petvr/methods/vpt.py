@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 
 from petvr.methods import _prompts
-from petvr.methods._declare import BuildContext, Declaration, Settings, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, setting
 
 VERSION = 1
 IDENTITY = {"vision": "none", "text": "exact"}
@@ -24,7 +24,7 @@ IDENTITY = {"vision": "none", "text": "exact"}
 TEXT = ("text_model.", "text_projection.")
 
 
-class VptSettings(Settings):
+class VptSettings(DeclaredSettings):
     tokens: int = setting(5, "paper", "Cross-Modal Adapter runs 5, 20, 40 and 80; RAP gives none", at_least=1)
     depth: str = setting("deep", "count", "meets Cross-Modal Adapter's printed sizes", choices=("deep", "shallow"))
     text: str = setting("frozen", "paper", "RAP's first VPT row", choices=("frozen", "trained"))

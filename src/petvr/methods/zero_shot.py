@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from petvr.methods._declare import BuildContext, Declaration, Settings
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings
 
 VERSION = 1
 IDENTITY = "exact"
 
 
-def declare(settings: Settings, build: BuildContext) -> Declaration:
+def declare(settings: DeclaredSettings, build: BuildContext) -> Declaration:
     return Declaration()

@@ -24,7 +24,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from petvr.registry import Settings, setting
+from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._blocks import clip_blocks, clip_positions
 from petvr.similarity._head import Features, HeadContext, Similarity, mean_of, unit
 
@@ -33,7 +33,7 @@ VERSION = 1
 STD = 0.125
 
 
-class Clip2VideoSettings(Settings):
+class Clip2VideoSettings(DeclaredSettings):
     layers: int = setting(4, "code", "the released model's", at_least=1)
     centres: int = setting(5, "code", "the released default; 7 on VATEX", at_least=1)
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from petvr.registry import Settings, setting
+from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._blocks import draw_weights
 from petvr.similarity._head import Features, HeadContext, Similarity, attended, frame_major, unit
 from petvr.similarity.seq_transf import FrameSequence
@@ -30,7 +30,7 @@ from petvr.similarity.seq_transf import FrameSequence
 VERSION = 1
 
 
-class HunyuanSettings(Settings):
+class HunyuanSettings(DeclaredSettings):
     layers: int = setting(4, "count", "with one-layer aggregations 11.97 %, as printed by MV-Adapter", at_least=1)
     clips: int = setting(3, "guess", "no code is public", at_least=1)
     phrases: int = setting(3, "guess", "no code is public", at_least=1)

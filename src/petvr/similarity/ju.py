@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from petvr.clip.config import Tower
 from petvr.clip.towers import Block
-from petvr.registry import Settings, setting
+from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._blocks import SequenceBlocks
 from petvr.similarity._head import Features, HeadContext, Similarity, unit
 
@@ -24,7 +24,7 @@ VERSION = 1
 STD = 0.01
 
 
-class JuHeadSettings(Settings):
+class JuHeadSettings(DeclaredSettings):
     layers: int = setting(2, "code", "the released default; the README runs 1", at_least=1)
     positions: int = setting(16, "code", "the released table")
 

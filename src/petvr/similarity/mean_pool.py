@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from petvr.registry import Settings
+from petvr.registry import DeclaredSettings
 from petvr.similarity._head import Features, HeadContext, Similarity, mean_of, unit
 
 VERSION = 1
@@ -24,5 +24,5 @@ class MeanPool(Similarity):
         return texts["text"] @ videos["video"].T
 
 
-def make_head(settings: Settings, build: HeadContext) -> Similarity:
+def make_head(settings: DeclaredSettings, build: HeadContext) -> Similarity:
     return MeanPool()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from petvr.registry import Settings, setting
+from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._head import Features, HeadContext, Similarity, attended
 
 VERSION = 1
@@ -20,7 +20,7 @@ VERSION = 1
 TINY = 1e-12
 
 
-class QueryAwareSettings(Settings):
+class QueryAwareSettings(DeclaredSettings):
     tau: float = setting(5.0, "code", "Cross-Modal Adapter's, on raw features", above=0)
 
 

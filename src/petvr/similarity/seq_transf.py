@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from petvr.registry import Settings, setting
+from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._blocks import clip_blocks, clip_positions
 from petvr.similarity._head import Features, HeadContext, Similarity, mean_of, unit
 
 VERSION = 1
 
 
-class SeqTransfSettings(Settings):
+class SeqTransfSettings(DeclaredSettings):
     layers: int = setting(4, "code", "CLIP4Clip's default", at_least=1)
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from petvr.registry import Settings, setting
+from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._blocks import draw_weights
 from petvr.similarity._head import Features, HeadContext, Similarity, attended, frame_major, unit
 from petvr.similarity.seq_transf import FrameSequence
@@ -31,7 +31,7 @@ from petvr.similarity.seq_transf import FrameSequence
 VERSION = 1
 
 
-class Ts2NetHeadSettings(Settings):
+class Ts2NetHeadSettings(DeclaredSettings):
     layers: int = setting(4, "code", "seqTransf's", at_least=1)
     tokens: int = setting(3, "code", "the released k", at_least=1)
     samples: int = setting(500, "code", "S of the perturbation", at_least=1)

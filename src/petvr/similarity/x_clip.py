@@ -21,14 +21,14 @@ import torch
 from torch import Tensor, nn
 
 from petvr.errors import PetvrError
-from petvr.registry import Settings, setting
+from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._head import Features, HeadContext, Similarity, frame_major, mean_of, unit
 from petvr.similarity.seq_transf import FrameSequence
 
 VERSION = 1
 
 
-class XClipSettings(Settings):
+class XClipSettings(DeclaredSettings):
     layers: int = setting(4, "code", "seqTransf's", at_least=1)
     tau: float = setting(0.01, "code", "of all AOSM", above=0)
 

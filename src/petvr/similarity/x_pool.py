@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from petvr.registry import Settings, setting
+from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._head import Features, HeadContext, Similarity, attended, unit
 
 VERSION = 1
@@ -33,7 +33,7 @@ VERSION = 1
 TINY = 1e-12
 
 
-class XPoolSettings(Settings):
+class XPoolSettings(DeclaredSettings):
     dropout: float = setting(0.3, "code", "on MSR-VTT-9k and LSMDC; 0.4 on MSR-VTT-7k and MSVD", below=1)
 
 
