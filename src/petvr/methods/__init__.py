@@ -11,20 +11,17 @@ underscore are no methods.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petvr.errors import PetvrError, unknown
-from petvr.registry import DeclaredFile, Registry
+from petvr.methods._registry import REGISTRY
+from petvr.registry import DeclaredFile
 
 if TYPE_CHECKING:
     import torch
 
     from petvr.clip.towers import Clip
     from petvr.methods._adapted import Adapted
-
-HERE = Path(__file__).parent
-REGISTRY = Registry("method", "petvr.methods", HERE)
 
 
 def available() -> list[str]:

@@ -14,8 +14,8 @@ from petvr.clip.config import ClipConfig
 from petvr.clip.insert import Inserts
 from petvr.clip.towers import Clip
 from petvr.errors import PetvrError
-from petvr.methods import REGISTRY
 from petvr.methods._declare import BuildContext, Declaration
+from petvr.methods._registry import REGISTRY
 
 
 class Adapted(nn.Module):

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from petvr.clip.towers import Clip
     from petvr.similarity._head import Similarity
 
-HERE = Path(__file__).parent
-REGISTRY = Registry("similarity", "petvr.similarity", HERE)
+REGISTRY = Registry("similarity", "petvr.similarity", Path(__file__).parent)
 
 
 def available() -> list[str]:

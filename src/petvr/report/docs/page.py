@@ -63,7 +63,7 @@ def kind(name: str) -> str:
 
 
 def title(name: str) -> text.Docstring:
-    return text.read_docstring(methods.HERE / f"{name}.py")
+    return text.read_docstring(methods.REGISTRY.folder / f"{name}.py")
 
 
 OVERVIEW = ("method", "what", "after", "trains", "where it acts", "tables")
@@ -74,7 +74,9 @@ def overview(name: str) -> tuple[str, ...]:
     shown = sorted({paper for each in uses(name) for paper in each.tables})
     acts = "; ".join(f"{tower}: {', '.join(code(places))}" for tower, places in by_tower(found).items())
     trains = million(found.new + found.head + found.of_clip)
-    cited = said.citation or text.read_docstring(similarity.HERE / f"{methods.similarity_of(name)}.py").citation
+    cited = (
+        said.citation or text.read_docstring(similarity.REGISTRY.folder / f"{methods.similarity_of(name)}.py").citation
+    )
     return f"[`{name}`](#{name})", text.escape_markdown(said.title), cited, trains, acts, ", ".join(shown)
 
 
@@ -89,7 +91,7 @@ HEADS = ("similarity", "what", "after", "trains", "reads", "scores rows of")
 
 
 def head(name: str) -> tuple[str, ...]:
-    said = text.read_docstring(similarity.HERE / f"{name}.py")
+    said = text.read_docstring(similarity.REGISTRY.folder / f"{name}.py")
     count, needs = facts.head(name)
     reads = ", ".join(["frames", "sentences", *needs])
     link = f"[`{name}`](#similarity-{name})"
@@ -104,7 +106,7 @@ def head(name: str) -> tuple[str, ...]:
 
 
 def head_section(name: str) -> str:
-    said, (count, _) = text.read_docstring(similarity.HERE / f"{name}.py"), facts.head(name)
+    said, (count, _) = text.read_docstring(similarity.REGISTRY.folder / f"{name}.py"), facts.head(name)
     lines = [f"## similarity {name}", "", text.escape_markdown(said.head), *formula(said), ""]
     lines.append(f"- **Trains** {count:,} numbers." if count else "- **Trains** nothing.")
     lines += ending("similarity", name, similarity.declared(name))
