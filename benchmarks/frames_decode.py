@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from petvr.data.frames.build import prepared
-from petvr.data.frames.store import FrameStore, Item, build
+from petvr.data.frames.build import decode_item
+from petvr.data.frames.store import FrameStore, VideoItem, build_store
 
 
 def main() -> None:
@@ -29,18 +29,18 @@ def main() -> None:
     arguments = parser.parse_args()
     sampler, frames, size = arguments.sampler, arguments.frames, arguments.size
     files = sorted(path for path in arguments.folder.iterdir() if path.is_file())[: arguments.limit]
-    items = [Item(path.name, path) for path in files]
+    items = [VideoItem(path.name, path) for path in files]
     for name, use_decord in (("decord where it is right", True), ("PyAV alone", False)):
-        prepared(items[0], sampler, frames, size, use_decord)  # imports
+        decode_item(items[0], sampler, frames, size, use_decord)  # imports
         start, cpu = time.perf_counter(), time.process_time()
         for item in items:
-            prepared(item, sampler, frames, size, use_decord)
+            decode_item(item, sampler, frames, size, use_decord)
         wall, cpu = time.perf_counter() - start, time.process_time() - cpu
         print(f"one process, {name}: {len(items) / wall:.1f} videos/s, {1000 * cpu / len(items):.1f} CPU ms a video")
     with tempfile.TemporaryDirectory() as folder:
         for workers in sorted({1, 2, os.cpu_count() or 1}):
             out = Path(folder) / str(workers)
-            report = build(items, out, sampler=sampler, frames=frames, size=size, workers=workers, progress=False)
+            report = build_store(items, out, sampler=sampler, frames=frames, size=size, workers=workers, progress=False)
             print(f"store, {workers} processes and their start: {len(items) / report.seconds:.1f} videos/s")
         reading(FrameStore(out))
 

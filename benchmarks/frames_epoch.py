@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from petvr.data.frames.build import settings_of
-from petvr.data.frames.index import Stamp, checksum
-from petvr.data.frames.partial import Partial
+from petvr.data.frames.build import store_settings
+from petvr.data.frames.index import SourceFingerprint, checksum
 from petvr.data.frames.store import FrameStore
+from petvr.data.frames.store_writer import StoreWriter
 
 SAMPLER, FRAMES, SIZE = "c4c_1fps_int", 12, 224
 CAPTIONS = 20  # MSR-VTT: each video is a sample so many times an epoch
@@ -68,16 +68,16 @@ def main() -> None:
 
 def decoding(files: list[Path], folder: Path, rounds: int) -> dict[str, float]:
     """One pass over the clips: CLIP4Clip's loader, and the store's first pass (decoding, checking, writing)."""
-    from petvr.data.frames.build import Item, prepared
+    from petvr.data.frames.build import VideoItem, decode_item
 
-    items = [Item(file.name, file) for file in files]
+    items = [VideoItem(file.name, file) for file in files]
     seek_every_second(files[0])
-    prepared(items[0], SAMPLER, FRAMES, SIZE, True)  # imports
+    decode_item(items[0], SAMPLER, FRAMES, SIZE, True)  # imports
 
     def build(number: int) -> None:
-        with Partial(folder / f"first{number}", settings_of(SAMPLER, FRAMES, SIZE)) as store:
+        with StoreWriter(folder / f"first{number}", store_settings(SAMPLER, FRAMES, SIZE)) as store:
             for item in items:
-                facts, pictures = prepared(item, SAMPLER, FRAMES, SIZE, True)
+                facts, pictures = decode_item(item, SAMPLER, FRAMES, SIZE, True)
                 store.add(item.video, pictures, **facts)
             store.finish()
 
@@ -214,10 +214,17 @@ def reading(folder: Path, gib: float, rounds: int) -> dict[str, float]:
 def fill(out: Path, count: int) -> None:
     """A sound store of `count` videos of noise."""
     generator = np.random.default_rng(0)
-    with Partial(out, settings_of(SAMPLER, FRAMES, SIZE)) as store:
+    with StoreWriter(out, store_settings(SAMPLER, FRAMES, SIZE)) as store:
         for number in range(count):
             pictures = generator.integers(0, 256, (FRAMES, 3, SIZE, SIZE), np.uint8)
-            facts = {"n_frames": 300, "fps": 25.0, "decoder": "none", "note": "", "source": Stamp(), "window": None}
+            facts = {
+                "n_frames": 300,
+                "fps": 25.0,
+                "decoder": "none",
+                "note": "",
+                "source": SourceFingerprint(),
+                "window": None,
+            }
             store.add(f"video{number}", pictures, indices=tuple(range(FRAMES)), checksum=checksum(pictures), **facts)
         store.finish()
 

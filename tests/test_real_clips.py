@@ -44,9 +44,9 @@ def test_from_clips_to_ranks(root, real_files, tmp_path):
     here = [video for video in test.videos if dataset.video_file(video).exists()]
     assert len(here) == 8
 
-    items = [store.Item(video, dataset.video_file(video), dataset.window(video)) for video in test.videos[:40]]
-    items += [store.Item(video, dataset.video_file(video)) for video in here if video not in test.videos[:40]]
-    report = store.build(
+    items = [store.VideoItem(video, dataset.video_file(video), dataset.window(video)) for video in test.videos[:40]]
+    items += [store.VideoItem(video, dataset.video_file(video)) for video in here if video not in test.videos[:40]]
+    report = store.build_store(
         items, tmp_path / "frames", sampler="c4c_1fps_int", frames=FRAMES, size=224, workers=1, progress=False
     )
     assert report.decoded == 8 and len(report.problems) == len(items) - 8  # absent files are problems, not zeros

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from petvr.data.frames import decode as decode_module
-from petvr.data.frames.decode import decode, read
+from petvr.data.frames.decode import decode_frames, read_frames
 from petvr.data.frames.probe import Unreadable, probe
 from petvr.errors import PetvrError
 
@@ -63,19 +63,19 @@ def test_the_frame_asked_for_is_the_frame_that_comes(make, name):
     path = make(name)
     for seed, count in ((0, 12), (1, 40)):
         indices = np.sort(np.random.default_rng(seed).choice(FRAMES, count, replace=False))
-        found = read(path, lambda n, fps, indices=indices: indices)
-        assert numbers(found.pictures) == indices.tolist()
+        found = read_frames(path, lambda n, fps, indices=indices: indices)
+        assert numbers(found.pixels) == indices.tolist()
         assert found.n_frames == FRAMES
         assert found.decoder.startswith("decord" if name in DECORD else "pyav"), found.note
-    assert numbers(decode(path, [99, 0, 50, 50])) == [99, 0, 50, 50]
+    assert numbers(decode_frames(path, [99, 0, 50, 50])) == [99, 0, 50, 50]
 
 
 @pytest.mark.parametrize("name", sorted(DECORD))
 def test_decord_and_pyav_give_the_same_pixels(make, name):
     indices = [0, 11, 12, 13, 57, 98, 99]
-    pictures = decode(make(name), indices)
+    pictures = decode_frames(make(name), indices)
     assert pictures.dtype == np.uint8 and pictures.shape == (7, 64, 96, 3)
-    assert np.array_equal(pictures, decode(make(name), indices, use_decord=False))
+    assert np.array_equal(pictures, decode_frames(make(name), indices, use_decord=False))
 
 
 @pytest.mark.parametrize("name", ["mpeg4_b.avi", "h265.mp4", "mpeg1.mpg", "h264.ts"])
@@ -83,8 +83,8 @@ def test_a_wrong_frame_from_decord_is_noticed(make, name, monkeypatch):
     """These are kept from decord; were one of them let through, the comparison with PyAV has to catch it."""
     monkeypatch.setattr("petvr.data.frames.probe.Probe.against_decord", lambda self: None)
     indices = np.sort(np.random.default_rng(3).choice(FRAMES, 30, replace=False))
-    found = read(make(name), lambda n, fps: indices)
-    assert numbers(found.pictures) == indices.tolist()
+    found = read_frames(make(name), lambda n, fps: indices)
+    assert numbers(found.pixels) == indices.tolist()
     assert found.decoder.startswith("pyav") and "decord" in found.note
 
 
@@ -93,21 +93,21 @@ def test_decord_reads_the_last_frames_of_sound_files(tmp_path):
     options = {"preset": "veryfast", "threads": "1"}
     path = zoo.write(tmp_path / "a.mp4", codec="libx264", frames=381, fps=10, gop=48, options=options)
     for _ in range(5):
-        found = read(path, lambda n, fps: [0, n // 2, n - 1])
+        found = read_frames(path, lambda n, fps: [0, n // 2, n - 1])
         assert found.decoder.startswith("decord"), found.note
-        assert numbers(found.pictures) == [0, 190, 380]
+        assert numbers(found.pixels) == [0, 190, 380]
 
 
 def test_without_decord_pyav_does_it(make, monkeypatch):
     monkeypatch.setattr(decode_module.importlib.util, "find_spec", lambda name: None)
-    found = read(make("h264.mp4"), lambda n, fps: np.array([3, 4]))
-    assert numbers(found.pictures) == [3, 4] and "not installed" in found.note
+    found = read_frames(make("h264.mp4"), lambda n, fps: np.array([3, 4]))
+    assert numbers(found.pixels) == [3, 4] and "not installed" in found.note
 
 
 def test_facts(make):
     assert probe(make("h264_ntsc.mp4")).fps == pytest.approx(29.97, abs=0.01)
     assert probe(make("h264_variable.mp4")).n_frames == FRAMES
-    assert read(make("wmv2.wmv"), lambda n, fps: [n - 1]).n_frames == FRAMES
+    assert read_frames(make("wmv2.wmv"), lambda n, fps: [n - 1]).n_frames == FRAMES
 
 
 @pytest.mark.parametrize("source, start", [("h264.mp4", 1.5), ("h264_one_keyframe.mp4", 2.2)])
@@ -115,23 +115,23 @@ def test_cut_without_reencoding_shows_only_what_is_presented(make, tmp_path, sou
     """decord counts the frames before the cut too, repeats others, or never comes back."""
     path = zoo.cut(make(source), tmp_path / "cut.mp4", start)
     first = round(start * 25)
-    found = read(path, lambda n, fps: np.arange(n))
+    found = read_frames(path, lambda n, fps: np.arange(n))
     assert abs(found.n_frames - (FRAMES - first)) <= 1
-    shown = numbers(found.pictures)
+    shown = numbers(found.pixels)
     assert shown == list(range(FRAMES - found.n_frames, FRAMES))
     assert found.decoder.startswith("pyav") and "never shown" in found.note
-    assert numbers(decode(path, [found.n_frames - 1])) == [99]
+    assert numbers(decode_frames(path, [found.n_frames - 1])) == [99]
     with pytest.raises(Unreadable, match=f"frame {found.n_frames} was asked for, it has {found.n_frames}"):
-        decode(path, [found.n_frames])
+        decode_frames(path, [found.n_frames])
 
 
 @pytest.mark.parametrize("degrees, turns", [(90, -1), (180, 2), (270, 1)])
 def test_rotation_is_respected_by_both_decoders(make, tmp_path, degrees, turns):
     """`degrees` clockwise in the file; numpy turns counter-clockwise."""
     path = zoo.rotate(make("h264.mp4"), tmp_path / "turned.mp4", degrees)
-    upright = np.rot90(decode(make("h264.mp4"), [0, 5, 40]), turns, axes=(1, 2))
+    upright = np.rot90(decode_frames(make("h264.mp4"), [0, 5, 40]), turns, axes=(1, 2))
     for use_decord in (True, False):
-        pictures = decode(path, [0, 5, 40], use_decord=use_decord)
+        pictures = decode_frames(path, [0, 5, 40], use_decord=use_decord)
         assert np.array_equal(pictures, upright)
         assert numbers(np.rot90(pictures, -turns, axes=(1, 2))) == [0, 5, 40]
 
@@ -145,7 +145,7 @@ def damaged(path, source, keep):
 def test_half_a_file_is_truncated(make, tmp_path, name):
     path = damaged(tmp_path / name, make(name), 0.5)
     with pytest.raises(Unreadable, match=r"truncated: \d+ of (99|100|101) frames|truncated: \d+ of \d+ bytes"):
-        decode(path, [0, 1])
+        decode_frames(path, [0, 1])
 
 
 @pytest.fixture(scope="module")
@@ -170,14 +170,14 @@ def write_faststart(path):
 
 def test_half_a_faststart_mp4_is_truncated(faststart, tmp_path):
     with pytest.raises(Unreadable, match=r"truncated: \d\d of 100 frames"):
-        decode(damaged(tmp_path / "half.mp4", faststart, 0.5), [0])
+        decode_frames(damaged(tmp_path / "half.mp4", faststart, 0.5), [0])
 
 
 def test_a_few_missing_frames_at_the_end_are_no_reason_to_lose_the_video(faststart, tmp_path):
     path = damaged(tmp_path / "most.mp4", faststart, 0.98)
-    found = read(path, lambda n, fps: np.arange(n))
+    found = read_frames(path, lambda n, fps: np.arange(n))
     assert 90 <= found.n_frames < FRAMES
-    assert numbers(found.pictures) == list(range(found.n_frames))
+    assert numbers(found.pixels) == list(range(found.n_frames))
 
 
 def test_garbage_in_the_middle_never_becomes_a_frame(faststart, tmp_path):
@@ -187,9 +187,9 @@ def test_garbage_in_the_middle_never_becomes_a_frame(faststart, tmp_path):
     path = tmp_path / "garbage.mp4"
     path.write_bytes(data)
     with pytest.raises(Unreadable, match="damaged"):
-        decode(path, np.arange(FRAMES))
+        decode_frames(path, np.arange(FRAMES))
     # what lies before the damage is sound and stays usable, with its right numbers
-    assert numbers(decode(path, [0, 10, 20])) == [0, 10, 20]
+    assert numbers(decode_frames(path, [0, 10, 20])) == [0, 10, 20]
 
 
 @pytest.mark.parametrize(
@@ -206,25 +206,25 @@ def test_what_is_no_video_is_told_apart(tmp_path, name, content, reason):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(Unreadable, match=reason) as caught:
-        decode(tmp_path / name, [0])
+        decode_frames(tmp_path / name, [0])
     assert str(tmp_path / name) in str(caught.value) and isinstance(caught.value, PetvrError)
     assert "\n" not in str(caught.value)
 
 
 def test_no_moov(make, tmp_path):
     with pytest.raises(Unreadable, match="no moov box"):
-        decode(damaged(tmp_path / "a.mp4", make("h264.mp4"), 0.5), [0])
+        decode_frames(damaged(tmp_path / "a.mp4", make("h264.mp4"), 0.5), [0])
 
 
 def test_audio_only(tmp_path):
     with pytest.raises(Unreadable, match=r"no video stream \(only audio\)"):
-        decode(zoo.write_audio(tmp_path / "a.mp4"), [0])
+        decode_frames(zoo.write_audio(tmp_path / "a.mp4"), [0])
 
 
 def test_indices_out_of_range(make):
     with pytest.raises(Unreadable, match="frame 100 was asked for, it has 100"):
-        decode(make("h264.mp4"), [5, 100])
+        decode_frames(make("h264.mp4"), [5, 100])
     with pytest.raises(Unreadable, match="no frame was asked for"):
-        decode(make("h264.mp4"), [])
+        decode_frames(make("h264.mp4"), [])
     with pytest.raises(Unreadable, match="frame -1 was asked for"):
-        decode(make("h264.mp4"), [-1])
+        decode_frames(make("h264.mp4"), [-1])

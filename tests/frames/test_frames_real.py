@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from petvr.data.datasets import load
-from petvr.data.frames.check import check
-from petvr.data.frames.decode import decode, read
+from petvr.data.frames.check import check_video
+from petvr.data.frames.decode import decode_frames, read_frames
 from petvr.data.frames.samplers import SAMPLERS, pick
-from petvr.data.frames.store import FrameStore, Item, build
+from petvr.data.frames.store import FrameStore, VideoItem, build_store
 from petvr.data.frames.transcode import transcode
 
 
@@ -26,11 +26,11 @@ def test_decord_and_pyav_agree_on_every_sampled_frame(clips):
     used = set()
     for clip in clips:
         for sampler in SAMPLERS:
-            found = read(clip, lambda n, fps, s=sampler: pick(s, n_frames=n, fps=fps, frames=12))
+            found = read_frames(clip, lambda n, fps, s=sampler: pick(s, n_frames=n, fps=fps, frames=12))
             used.add(found.decoder.split()[0])
-            same = decode(clip, found.indices, use_decord=False)
-            assert np.array_equal(found.pictures, same), (clip.name, sampler)
-            assert min(found.pictures.shape[1:3]) >= 224 and found.pictures.std() > 5
+            same = decode_frames(clip, found.indices, use_decord=False)
+            assert np.array_equal(found.pixels, same), (clip.name, sampler)
+            assert min(found.pixels.shape[1:3]) >= 224 and found.pixels.std() > 5
     assert used == {"decord" if importlib.util.find_spec("decord") else "pyav"}
 
 
@@ -38,8 +38,8 @@ def test_the_clips_in_a_store(clips, real_files, tmp_path):
     dataset = load("msrvtt-9k", real_files / "msrvtt")
     videos = [video for video in dataset.split("test").videos if dataset.video_file(video).exists()]
     assert len(videos) == len(clips)
-    items = [Item(video, dataset.video_file(video), dataset.window(video)) for video in videos]
-    report = build(items, tmp_path / "s", sampler="c4c_1fps_int", frames=12, size=224, workers=2, progress=False)
+    items = [VideoItem(video, dataset.video_file(video), dataset.window(video)) for video in videos]
+    report = build_store(items, tmp_path / "s", sampler="c4c_1fps_int", frames=12, size=224, workers=2, progress=False)
     assert report.problems == {} and report.decoded == 8
     store = FrameStore(tmp_path / "s")
     pixels, mask = store.get(videos)
@@ -55,19 +55,19 @@ def test_random_access_is_reading_in_order(clips):
         with av.open(str(clip)) as container:
             every = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         wanted = np.random.default_rng(0).integers(0, len(every), 28)
-        found = read(clip, lambda n, fps, wanted=wanted: wanted)
+        found = read_frames(clip, lambda n, fps, wanted=wanted: wanted)
         assert found.n_frames == len(every) and found.note == ""
-        for index, picture in zip(wanted, found.pictures, strict=True):
+        for index, picture in zip(wanted, found.pixels, strict=True):
             assert np.array_equal(picture, every[index]), (clip.name, index)
-        cut = read(clip, lambda n, fps: np.arange(n), window=(5.0, 8.0))
+        cut = read_frames(clip, lambda n, fps: np.arange(n), window=(5.0, 8.0))
         assert cut.indices.tolist() == [i for i in range(len(every)) if 5 <= i / found.fps <= 8]
-        for index, picture in zip(cut.indices, cut.pictures, strict=True):
+        for index, picture in zip(cut.indices, cut.pixels, strict=True):
             assert np.array_equal(picture, every[index]), (clip.name, index)
 
 
 def test_the_clips_pass_the_check_and_survive_transcoding(clips, tmp_path):
     for clip in clips:
-        found = check(clip)
+        found = check_video(clip)
         assert (found.container, found.codec, found.note) == ("mov,mp4,m4a,3gp,3g2,mj2", "h264", "")
         assert 10 <= found.seconds <= 32  # as all clips of MSR-VTT (DATASETS §1.1)
-    assert transcode(clips[0], tmp_path / "clean.mp4") == check(clips[0]).n_frames
+    assert transcode(clips[0], tmp_path / "clean.mp4") == check_video(clips[0]).n_frames

@@ -13,7 +13,7 @@ import pytest
 
 from petvr.data.frames import shards
 from petvr.data.frames.index import INDEX, KEPT, PIXELS
-from petvr.data.frames.store import FrameStore, Item, build
+from petvr.data.frames.store import FrameStore, VideoItem, build_store
 from petvr.errors import PetvrError
 
 SIZE = 32
@@ -29,13 +29,13 @@ def items(tmp_path_factory):
         path = folder / f"v{n:02d}.mp4"
         zoo.write(path, codec="libx264", frames=10 + 10 * (n % 3), fps=10, size=(48, 48), first=100 * n)
     (folder / "page.mp4").write_text("<html>quota</html>")
-    return [Item(path.stem, path) for path in sorted(folder.iterdir())]
+    return [VideoItem(path.stem, path) for path in sorted(folder.iterdir())]
 
 
 @pytest.fixture(scope="module")
 def whole(items, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "s"
-    build(items, out, **SETTINGS)
+    build_store(items, out, **SETTINGS)
     return FrameStore(out)
 
 
@@ -44,7 +44,7 @@ def built(items, tmp_path_factory):
     out = tmp_path_factory.mktemp("cut") / "s"
     for number in range(1, CUT + 1):
         one(items, out, number)
-    shards.join(out, CUT, [item.video for item in items])
+    shards.join_shards(out, CUT, [item.video for item in items])
     return out
 
 
@@ -55,7 +55,7 @@ def cut(built, tmp_path):
 
 def one(items, out, number, of=CUT):
     mine = [item for item in items if shards.shard_of(item.video, of) == number]
-    return build(mine, shards.folder(out, number, of), **SETTINGS)
+    return build_store(mine, shards.shard_folder(out, number, of), **SETTINGS)
 
 
 def same(store, whole):
@@ -94,51 +94,51 @@ def test_joined_shards_are_the_store(cut, whole):
 
 
 def test_a_missing_shard_is_named_and_an_old_one_too(cut, items):
-    shutil.rmtree(shards.folder(cut, 2, CUT))
+    shutil.rmtree(shards.shard_folder(cut, 2, CUT))
     with pytest.raises(PetvrError, match=r"shard 2 of 3 is not there yet: .*shard-2-of-3"):
-        shards.join(cut, CUT)
+        shards.join_shards(cut, CUT)
     one(items[1:], cut, 2)
     one(items[1:], cut, shards.shard_of(items[0].video, CUT))
     with pytest.raises(PetvrError, match=r"shard-\d-of-3: out of date: video 'page' is not in it"):
-        shards.join(cut, CUT, [item.video for item in items])
+        shards.join_shards(cut, CUT, [item.video for item in items])
     with pytest.raises(PetvrError, match="no such frame store"):
         FrameStore(cut)  # the old index is gone with the old pictures
 
 
 def test_shards_of_other_settings_do_not_join(cut, items):
     mine = [item for item in items if shards.shard_of(item.video, CUT) == 2]
-    build(mine, shards.folder(cut, 2, CUT), **{**SETTINGS, "frames": 2})
+    build_store(mine, shards.shard_folder(cut, 2, CUT), **{**SETTINGS, "frames": 2})
     with pytest.raises(PetvrError, match="shard-2-of-3: built with other settings"):
-        shards.join(cut, CUT)
+        shards.join_shards(cut, CUT)
 
 
 def test_a_truncated_shard_is_found_when_joined_and_when_opened(cut):
-    path = shards.folder(cut, 3, CUT) / PIXELS
+    path = shards.shard_folder(cut, 3, CUT) / PIXELS
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(PetvrError, match=r"shard-3-of-3.frames\.bin: truncated: 1000 of"):
         FrameStore(cut)
     with pytest.raises(PetvrError, match="truncated"):
-        shards.join(cut, CUT)
+        shards.join_shards(cut, CUT)
 
 
 def test_nothing_is_decoded_again_when_nothing_changed(cut, items, whole):
     (cut / INDEX).unlink()  # as Snakemake does before it runs a job again
     for number in range(1, CUT + 1):
-        place = shards.folder(cut, number, CUT)
+        place = shards.shard_folder(cut, number, CUT)
         (place / INDEX).unlink()
         before = (place / PIXELS).stat().st_ino
         assert one(items, cut, number).decoded == 0 and (place / PIXELS).stat().st_ino == before
-    shards.join(cut, CUT)
+    shards.join_shards(cut, CUT)
     assert same(FrameStore(cut), whole)
 
 
 def test_a_changed_video_is_decoded_in_its_shard_alone(cut, items, tmp_path):
     path = tmp_path / "v05.mp4"
     zoo.write(path, codec="libx264", frames=20, fps=10, size=(48, 48), first=2000)
-    changed = [Item("v05", path) if item.video == "v05" else item for item in items]
+    changed = [VideoItem("v05", path) if item.video == "v05" else item for item in items]
     decoded = [one(changed, cut, number).decoded for number in range(1, CUT + 1)]
     assert sum(decoded) == 1 and decoded[shards.shard_of("v05", CUT) - 1] == 1
-    shards.join(cut, CUT)
+    shards.join_shards(cut, CUT)
     store = FrameStore(cut)
     pixels, _ = store.get(["v05", "v06"])
     assert [zoo.read(video[0].transpose(1, 2, 0)) for video in pixels] == [2000, 600] and store.verify() == {}
@@ -149,51 +149,51 @@ def test_cut_anew_and_put_together_nothing_is_decoded(items, whole, tmp_path):
     out = shutil.copytree(whole.path, tmp_path / "s")
     for of in (3, 2):
         assert [one(items, out, number, of).decoded for number in range(1, of + 1)] == [0] * of
-        shards.join(out, of)
+        shards.join_shards(out, of)
         folders = {f"shard-{n}-of-{of}" for n in range(1, of + 1)}
         assert {path.name for path in out.iterdir()} == {*folders, INDEX, KEPT} and same(FrameStore(out), whole)
-    assert build(items, out, **SETTINGS).decoded == 0  # a sound store is left as it is, however it is cut
-    report = build(items[:-1], out, **SETTINGS)
+    assert build_store(items, out, **SETTINGS).decoded == 0  # a sound store is left as it is, however it is cut
+    report = build_store(items[:-1], out, **SETTINGS)
     assert report.decoded == 0 and {path.name for path in out.iterdir()} == {PIXELS, INDEX, KEPT}
     assert FrameStore(out).ids == whole.ids[:-1] and FrameStore(out).verify() == {}
 
 
 def test_all_bad_in_one_shard_is_no_error_but_in_all_it_is(items, tmp_path):
-    bad = [Item(f"gone{n}", tmp_path / f"gone{n}.mp4") for n in range(4)]
+    bad = [VideoItem(f"gone{n}", tmp_path / f"gone{n}.mp4") for n in range(4)]
     for number in (1, 2):
         one(bad, tmp_path / "s", number, 2)
     with pytest.raises(PetvrError, match=r"none of 4 videos can be read; the first: gone\d: no such file"):
-        shards.join(tmp_path / "s", 2)
+        shards.join_shards(tmp_path / "s", 2)
     for number in (1, 2):
         one([*bad, items[0], items[1]], tmp_path / "s", number, 2)
-    shards.join(tmp_path / "s", 2)
+    shards.join_shards(tmp_path / "s", 2)
     assert len(FrameStore(tmp_path / "s").problems) == 4 + 1  # page.mp4 is items[0]
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3"])
 def test_a_shard_is_written_i_of_n(text):
     with pytest.raises(PetvrError, match="allowed: 1/N to N/N"):
-        shards.parse(text)
-    assert shards.parse("3/10") == (3, 10)
+        shards.parse_shard(text)
+    assert shards.parse_shard("3/10") == (3, 10)
 
 
 KILLED = """
 import sys, time
 from pathlib import Path
 from petvr.data.frames import shards
-from petvr.data.frames.partial import Partial
-from petvr.data.frames.store import Item, build
+from petvr.data.frames.store_writer import StoreWriter
+from petvr.data.frames.store import VideoItem, build_store
 
-def slow(self, *arguments, add=Partial.add, **facts):
+def slow(self, *arguments, add=StoreWriter.add, **facts):
     add(self, *arguments, **facts)
     time.sleep(0.2)  # so that the test can kill this process between two videos
 
-Partial.add = slow
+StoreWriter.add = slow
 if __name__ == "__main__":
-    items = [Item(path.stem, path) for path in sorted(Path(sys.argv[1]).iterdir())]
+    items = [VideoItem(path.stem, path) for path in sorted(Path(sys.argv[1]).iterdir())]
     items = [item for item in items if shards.shard_of(item.video, 2) == 1]
-    out = shards.folder(Path(sys.argv[2]), 1, 2)
-    build(items, out, sampler="c4c_1fps_int", frames=4, size=32, workers=1, progress=False)
+    out = shards.shard_folder(Path(sys.argv[2]), 1, 2)
+    build_store(items, out, sampler="c4c_1fps_int", frames=4, size=32, workers=1, progress=False)
 """
 
 
@@ -201,7 +201,7 @@ def test_killed_in_the_middle_of_a_shard(items, whole, tmp_path):
     """SIGKILL: the other shard is untouched, this one continues, and the whole is the same."""
     out = tmp_path / "s"
     one(items, out, 2, 2)
-    other = (shards.folder(out, 2, 2) / PIXELS).stat()
+    other = (shards.shard_folder(out, 2, 2) / PIXELS).stat()
     (tmp_path / "build.py").write_text(KILLED)
     process = subprocess.Popen([sys.executable, str(tmp_path / "build.py"), str(items[0].path.parent), str(out)])
     journal = out / "shard-1-of-2.partial" / "journal.jsonl"
@@ -211,11 +211,11 @@ def test_killed_in_the_middle_of_a_shard(items, whole, tmp_path):
     process.wait()
     had = journal.read_text().count("\n") - 1
     with pytest.raises(PetvrError, match="shard 1 of 2 is not there yet"):
-        shards.join(out, 2)
+        shards.join_shards(out, 2)
     report = one(items, out, 1, 2)
     mine = [item for item in items if shards.shard_of(item.video, 2) == 1 and item.video != "page"]
     assert 2 <= had < len(mine) and (report.decoded, report.reused) == (len(mine) - had, had)
-    shards.join(out, 2)
-    now = (shards.folder(out, 2, 2) / PIXELS).stat()
+    shards.join_shards(out, 2)
+    now = (shards.shard_folder(out, 2, 2) / PIXELS).stat()
     assert (other.st_ino, other.st_mtime_ns) == (now.st_ino, now.st_mtime_ns)
     assert same(FrameStore(out), whole)

@@ -16,8 +16,8 @@ import pytest
 
 from petvr.data.frames import build as build_module
 from petvr.data.frames.index import INDEX, PIXELS
-from petvr.data.frames.pool import Outcome
-from petvr.data.frames.store import FrameStore, Item, build
+from petvr.data.frames.pool import TaskOutcome
+from petvr.data.frames.store import FrameStore, VideoItem, build_store
 from petvr.errors import PetvrError
 
 SIZE = 32
@@ -35,7 +35,7 @@ def videos(tmp_path_factory):
 
 @pytest.fixture
 def items(videos):
-    return [Item(name, videos / f"{name}.mp4") for name in LENGTHS]
+    return [VideoItem(name, videos / f"{name}.mp4") for name in LENGTHS]
 
 
 def shown(store, video):
@@ -51,7 +51,7 @@ def expected(length, frames=8):
 
 
 def test_frames_by_id_padded_and_masked(items, tmp_path):
-    report = build(items, tmp_path / "s", **SETTINGS)
+    report = build_store(items, tmp_path / "s", **SETTINGS)
     assert (report.decoded, report.reused, report.problems) == (3, 0, {})
     store = FrameStore(tmp_path / "s")
     assert store.ids == ["long", "short", "third"] and store.digest == report.digest
@@ -71,7 +71,7 @@ def test_frames_by_id_padded_and_masked(items, tmp_path):
 
 
 def test_a_buffer_is_filled_anew_each_time(items, tmp_path):
-    build(items, tmp_path / "s", **SETTINGS)
+    build_store(items, tmp_path / "s", **SETTINGS)
     store = pickle.loads(pickle.dumps(FrameStore(tmp_path / "s")))
     buffer = np.full((2, 8, 3, SIZE, SIZE), 255, np.uint8), np.ones((2, 8), bool)
     rows = store.rows(["long", "short"])
@@ -85,8 +85,8 @@ def test_a_buffer_is_filled_anew_each_time(items, tmp_path):
 
 def test_a_broken_video_is_listed_and_has_no_frames(items, tmp_path):
     (tmp_path / "page.mp4").write_text("<html>quota</html>")
-    more = [*items, Item("page", tmp_path / "page.mp4"), Item("gone", tmp_path / "gone.mp4")]
-    report = build(more, tmp_path / "s", **SETTINGS)
+    more = [*items, VideoItem("page", tmp_path / "page.mp4"), VideoItem("gone", tmp_path / "gone.mp4")]
+    report = build_store(more, tmp_path / "s", **SETTINGS)
     assert set(report.problems) == {"page", "gone"} and report.decoded == 3
     store = FrameStore(tmp_path / "s")
     assert store.problems["gone"] == "no such file" and "HTML" in store.problems["page"]
@@ -97,7 +97,7 @@ def test_a_broken_video_is_listed_and_has_no_frames(items, tmp_path):
         store.get(["other"])
     # the file comes back, sound: it alone is decoded
     (tmp_path / "gone.mp4").write_bytes(items[0].path.read_bytes())
-    report = build(more, tmp_path / "s", **SETTINGS)
+    report = build_store(more, tmp_path / "s", **SETTINGS)
     assert (report.decoded, report.reused, list(report.problems)) == (1, 3, ["page"])
     assert shown(FrameStore(tmp_path / "s"), "gone") == expected(200)
     assert FrameStore(tmp_path / "s").verify() == {}
@@ -105,47 +105,47 @@ def test_a_broken_video_is_listed_and_has_no_frames(items, tmp_path):
 
 def test_nothing_readable_is_an_error(tmp_path):
     with pytest.raises(PetvrError, match=r"none of 1 videos can be read; the first: gone: no such file"):
-        build([Item("gone", tmp_path / "gone.mp4")], tmp_path / "s", **SETTINGS)
+        build_store([VideoItem("gone", tmp_path / "gone.mp4")], tmp_path / "s", **SETTINGS)
     with pytest.raises(PetvrError, match="no such frame store"):
         FrameStore(tmp_path / "s")
 
 
 def test_a_second_build_decodes_nothing_and_a_change_only_what_changed(items, tmp_path):
-    first = build(items, tmp_path / "s", **SETTINGS)
+    first = build_store(items, tmp_path / "s", **SETTINGS)
     inode = (tmp_path / "s" / PIXELS).stat().st_ino
-    again = build(items, tmp_path / "s", **SETTINGS)
+    again = build_store(items, tmp_path / "s", **SETTINGS)
     assert (again.decoded, again.reused, again.digest) == (0, 3, first.digest)
     assert (tmp_path / "s" / PIXELS).stat().st_ino == inode
     (tmp_path / "s" / INDEX).unlink()  # as Snakemake does with an output before it runs the job again
-    again = build(items, tmp_path / "s", **SETTINGS)
+    again = build_store(items, tmp_path / "s", **SETTINGS)
     assert (again.decoded, again.reused, FrameStore(tmp_path / "s").digest) == (0, 3, first.digest)
-    windowed = [Item(items[0].video, items[0].path, (5, 9)), *items[1:]]
-    third = build(windowed, tmp_path / "s", **SETTINGS)
+    windowed = [VideoItem(items[0].video, items[0].path, (5, 9)), *items[1:]]
+    third = build_store(windowed, tmp_path / "s", **SETTINGS)
     assert (third.decoded, third.reused) == (1, 2) and third.digest != first.digest
     assert shown(FrameStore(tmp_path / "s"), "long") == [50, 60, 70, 80, 90]
     assert shown(FrameStore(tmp_path / "s"), "third") == expected(130)
-    fewer = build(items[1:], tmp_path / "s", **SETTINGS)
+    fewer = build_store(items[1:], tmp_path / "s", **SETTINGS)
     assert (fewer.decoded, fewer.reused) == (0, 2) and FrameStore(tmp_path / "s").ids == ["short", "third"]
 
 
 def test_digest_is_of_the_content_not_of_the_order_or_the_place(items, tmp_path):
-    one = build(items, tmp_path / "a", **SETTINGS)
-    other = build(items[::-1], tmp_path / "b", **{**SETTINGS, "workers": 1})
+    one = build_store(items, tmp_path / "a", **SETTINGS)
+    other = build_store(items[::-1], tmp_path / "b", **{**SETTINGS, "workers": 1})
     assert one.digest == other.digest
-    assert build(items, tmp_path / "c", **{**SETTINGS, "sampler": "uniform_mid"}).digest != one.digest
-    assert build(items, tmp_path / "d", **{**SETTINGS, "frames": 4}).digest != one.digest
-    assert build(items[:2], tmp_path / "e", **SETTINGS).digest != one.digest
+    assert build_store(items, tmp_path / "c", **{**SETTINGS, "sampler": "uniform_mid"}).digest != one.digest
+    assert build_store(items, tmp_path / "d", **{**SETTINGS, "frames": 4}).digest != one.digest
+    assert build_store(items[:2], tmp_path / "e", **SETTINGS).digest != one.digest
 
 
 def test_repeating_samplers_are_not_masked(items, tmp_path):
-    build(items, tmp_path / "s", **{**SETTINGS, "sampler": "linspace_all", "frames": 70})
+    build_store(items, tmp_path / "s", **{**SETTINGS, "sampler": "linspace_all", "frames": 70})
     store = FrameStore(tmp_path / "s")
     numbers = shown(store, "short")
     assert len(numbers) == 70 and sorted(set(numbers)) == list(range(60))
 
 
 def test_verify_finds_changed_bytes(items, tmp_path):
-    build(items, tmp_path / "s", **SETTINGS)
+    build_store(items, tmp_path / "s", **SETTINGS)
     place = FrameStore(tmp_path / "s").records["short"].offset * 3 * SIZE**2 + 17
     with open(tmp_path / "s" / PIXELS, "r+b") as stream:
         stream.seek(place)
@@ -158,28 +158,28 @@ def test_verify_finds_changed_bytes(items, tmp_path):
         stream.truncate(1000)
     with pytest.raises(PetvrError, match="truncated: 1000 of"):
         FrameStore(tmp_path / "s")
-    assert build(items, tmp_path / "s", **SETTINGS).decoded == 3
+    assert build_store(items, tmp_path / "s", **SETTINGS).decoded == 3
 
 
 BUILD = """
 import resource, sys, time
 from pathlib import Path
 from petvr.errors import PetvrError
-from petvr.data.frames.partial import Partial
-from petvr.data.frames.store import Item, build
+from petvr.data.frames.store_writer import StoreWriter
+from petvr.data.frames.store import VideoItem, build_store
 
-def slow(self, *arguments, add=Partial.add, **facts):
+def slow(self, *arguments, add=StoreWriter.add, **facts):
     add(self, *arguments, **facts)
     time.sleep(0.05)  # so that the test can kill this process between two videos
 
-Partial.add = slow
+StoreWriter.add = slow
 if __name__ == "__main__":
     folder, out, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    items = [Item(f"v{n:02d}", folder / f"v{n:02d}.mp4") for n in range(24)]
+    items = [VideoItem(f"v{n:02d}", folder / f"v{n:02d}.mp4") for n in range(24)]
     try:
-        build(items, out, sampler="c4c_1fps_int", frames=8, size=32, workers=1, progress=False)
+        build_store(items, out, sampler="c4c_1fps_int", frames=8, size=32, workers=1, progress=False)
     except PetvrError as error:
         sys.exit(f"error: {error}")
 """
@@ -191,12 +191,12 @@ def many(videos, tmp_path_factory):
     for number in range(24):
         name = list(LENGTHS)[number % 3]
         (folder / f"v{number:02d}.mp4").write_bytes((videos / f"{name}.mp4").read_bytes())
-    return folder, [Item(f"v{n:02d}", folder / f"v{n:02d}.mp4") for n in range(24)]
+    return folder, [VideoItem(f"v{n:02d}", folder / f"v{n:02d}.mp4") for n in range(24)]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(many, tmp_path_factory):
-    return build(many[1], tmp_path_factory.mktemp("whole") / "s", **SETTINGS).digest
+    return build_store(many[1], tmp_path_factory.mktemp("whole") / "s", **SETTINGS).digest
 
 
 def journal(out):
@@ -226,7 +226,7 @@ def test_killed_and_started_again(many, undisturbed, tmp_path, after):
         stream.write(b"half a picture")
     with open(out.with_name("s.partial") / "journal.jsonl", "a") as stream:
         stream.write('["v23", {"offset"')
-    report = build(items, out, **SETTINGS)
+    report = build_store(items, out, **SETTINGS)
     assert (report.decoded, report.reused) == (24 - had, had)
     assert report.digest == undisturbed
     assert FrameStore(out).verify() == {} and not out.with_name("s.partial").exists()
@@ -241,10 +241,10 @@ def test_killed_between_the_last_two_renames(many, undisturbed, tmp_path, monkey
         path.write_text(text)
 
     with monkeypatch.context() as patch:
-        patch.setattr("petvr.data.frames.partial.atomic.write_text", die)
+        patch.setattr("petvr.data.frames.store_writer.atomic.write_text", die)
         with pytest.raises(KeyboardInterrupt):
-            build(many[1], tmp_path / "s", **SETTINGS)
-    report = build(many[1], tmp_path / "s", **SETTINGS)
+            build_store(many[1], tmp_path / "s", **SETTINGS)
+    report = build_store(many[1], tmp_path / "s", **SETTINGS)
     assert (report.decoded, report.reused, report.digest) == (0, 24, undisturbed)
 
 
@@ -256,24 +256,24 @@ def test_full_disk_is_one_message_and_keeps_what_is_there(many, undisturbed, tmp
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "frames.bin: cannot be written" in done.stderr and "what is decoded is kept" in done.stderr
     assert journal(out) >= 10
-    report = build(items, out, **SETTINGS)
+    report = build_store(items, out, **SETTINGS)
     assert report.reused >= 10 and report.digest == undisturbed
 
 
 def test_one_builder_at_a_time(items, tmp_path):
-    from petvr.data.frames.build import settings_of
-    from petvr.data.frames.partial import Partial
+    from petvr.data.frames.build import store_settings
+    from petvr.data.frames.store_writer import StoreWriter
 
     with (
-        Partial(tmp_path / "s", settings_of("uniform_mid", 4, 8)),
+        StoreWriter(tmp_path / "s", store_settings("uniform_mid", 4, 8)),
         pytest.raises(PetvrError, match="another process is building this store"),
     ):
-        build(items, tmp_path / "s", **SETTINGS)
+        build_store(items, tmp_path / "s", **SETTINGS)
 
 
 def test_other_settings_do_not_mix(items, tmp_path):
-    build(items, tmp_path / "s", **SETTINGS)
-    report = build(items, tmp_path / "s", **{**SETTINGS, "frames": 4})
+    build_store(items, tmp_path / "s", **SETTINGS)
+    report = build_store(items, tmp_path / "s", **{**SETTINGS, "frames": 4})
     assert report.decoded == 3 and FrameStore(tmp_path / "s").get(["long"])[0].shape == (1, 4, 3, SIZE, SIZE)
 
 
@@ -286,16 +286,16 @@ def test_a_hung_decoder_is_tried_again_without_decord(items, tmp_path, monkeypat
             item, use_decord = key
             tried.append(use_decord)
             if use_decord:
-                yield Outcome(key, error="decoding did not end within 300 s", lost=True)
+                yield TaskOutcome(key, error="decoding did not end within 300 s", lost=True)
             elif item.video == "short":
-                yield Outcome(key, error="the decoding process died (SIGSEGV)", lost=True)
+                yield TaskOutcome(key, error="the decoding process died (SIGSEGV)", lost=True)
             else:
-                yield Outcome(key, function(*arguments))
+                yield TaskOutcome(key, function(*arguments))
             if len(tried) == 6:
                 return
 
-    monkeypatch.setattr(build_module.pool, "run", run)
-    report = build(items, tmp_path / "s", **SETTINGS)
+    monkeypatch.setattr(build_module.pool, "run_tasks", run)
+    report = build_store(items, tmp_path / "s", **SETTINGS)
     assert sorted(tried) == [False] * 3 + [True] * 3
     assert report.problems == {"short": "the decoding process died (SIGSEGV)"} and report.decoded == 2
     store = FrameStore(tmp_path / "s")
@@ -314,7 +314,7 @@ def test_a_hung_decoder_is_tried_again_without_decord(items, tmp_path, monkeypat
 def test_bad_settings(items, tmp_path, change, message):
     items = items * change.pop("items", 1)
     with pytest.raises(PetvrError, match=message):
-        build(items, tmp_path / "s", **{**SETTINGS, **change})
+        build_store(items, tmp_path / "s", **{**SETTINGS, **change})
 
 
 def test_a_foreign_index_is_named(tmp_path):
@@ -330,8 +330,8 @@ def test_a_foreign_index_is_named(tmp_path):
 
 
 def test_plain_lines_where_nobody_watches(items, tmp_path, capsys):
-    more = [*items, Item("gone", Path("gone.mp4"))]
-    build(more, tmp_path / "s", **{**SETTINGS, "progress": True})
+    more = [*items, VideoItem("gone", Path("gone.mp4"))]
+    build_store(more, tmp_path / "s", **{**SETTINGS, "progress": True})
     lines = capsys.readouterr().err.splitlines()
     assert "frames s: left out: gone: no such file" in lines
     assert lines[-1].startswith("frames s: 4/4 videos, 1 left out")

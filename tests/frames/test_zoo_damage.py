@@ -4,10 +4,10 @@ import frames_zoo as zoo
 import numpy as np
 import pytest
 
-from petvr.data.frames.decode import read
-from petvr.data.frames.ends import Packet, affected, fills, secure
+from petvr.data.frames.decode import read_frames
 from petvr.data.frames.probe import Unreadable, probe
 from petvr.data.frames.samplers import SAMPLERS, pick
+from petvr.data.frames.truncation import Packet, damaged_pts, last_secure_pts, reaches_end
 
 FRAMES = 100
 B3 = {"codec": "libx264", "b_frames": 3, "options": {"x264-params": "b-adapt=0:log-level=none"}}
@@ -40,7 +40,7 @@ def all_of(n_frames, fps):
 
 
 def numbers(found):
-    return [zoo.read(picture) for picture in found.pictures]
+    return [zoo.read(picture) for picture in found.pixels]
 
 
 def cut_off(path, source, keep, unit=1):
@@ -59,7 +59,7 @@ def test_half_a_file_is_truncated_whichever_frames_are_wanted(make, tmp_path, na
     path = cut_off(tmp_path / name, make(name), 0.7)
     for sampler in SAMPLERS:
         with pytest.raises(Unreadable, match="truncated"):
-            read(path, lambda n, fps, s=sampler: pick(s, n_frames=n, fps=fps, frames=4))
+            read_frames(path, lambda n, fps, s=sampler: pick(s, n_frames=n, fps=fps, frames=4))
 
 
 @pytest.mark.parametrize("keep", [0.91, 0.93, 0.95, 0.97, 0.99])
@@ -68,7 +68,7 @@ def test_a_little_missing_at_the_end_moves_no_frame(make, tmp_path, name, keep):
     """Pictures are stored out of order: the last ones of a cut-off file may lack those before them."""
     path = cut_off(tmp_path / name, make(name), keep)
     try:
-        found = read(path, all_of)
+        found = read_frames(path, all_of)
     except Unreadable as error:
         assert "truncated" in str(error) or "damaged" in str(error)
         return
@@ -80,16 +80,16 @@ def test_a_stream_without_container_that_ends_in_a_damaged_picture(make, tmp_pat
     """Whichever frames are wanted: a file that seems to be half as long would have them in other places."""
     path = cut_off(tmp_path / "raw.m1v", make("raw.m1v"), 0.5)
     with pytest.raises(Unreadable, match="truncated: damaged from frame"):
-        read(path, lambda n, fps: np.array([0, 10]))
+        read_frames(path, lambda n, fps: np.array([0, 10]))
 
 
 def test_a_transport_stream_cut_between_packets_or_filled_up_with_zeros(make, tmp_path):
     whole = make("h264.ts").read_bytes()
     (tmp_path / "sparse.ts").write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
     with pytest.raises(Unreadable, match="does not end in a packet"):
-        read(tmp_path / "sparse.ts", all_of)
+        read_frames(tmp_path / "sparse.ts", all_of)
     # nothing in such a stream says how long it should be: what there is has its right numbers
-    found = read(cut_off(tmp_path / "even.ts", make("h264.ts"), 0.5, unit=188), all_of)
+    found = read_frames(cut_off(tmp_path / "even.ts", make("h264.ts"), 0.5, unit=188), all_of)
     assert numbers(found) == list(range(found.n_frames)) and found.n_frames < FRAMES
 
 
@@ -100,7 +100,7 @@ def test_a_stream_joined_while_it_ran_begins_with_its_first_whole_picture(make, 
     data = make(name).read_bytes()
     path = tmp_path / name
     path.write_bytes(data[int(len(data) * 0.4) // unit * unit :])
-    found = read(path, all_of)
+    found = read_frames(path, all_of)
     assert numbers(found) == list(range(FRAMES - found.n_frames, FRAMES)) and 0 < FRAMES - found.n_frames < 70
 
 
@@ -110,9 +110,9 @@ def test_cut_without_reencoding(make, tmp_path, name, to):
     """What is shown begins where decoding can begin; pictures that refer to what was cut away are never counted."""
     source = make(name)
     path = zoo.cut(source, tmp_path / f"cut.{to}", 1.5)
-    found = read(path, all_of)
+    found = read_frames(path, all_of)
     assert numbers(found) == list(range(FRAMES - found.n_frames, FRAMES)) and found.n_frames >= 50, found.note
-    later = read(path, lambda n, fps: np.array([n - 20, n - 1]))
+    later = read_frames(path, lambda n, fps: np.array([n - 20, n - 1]))
     assert numbers(later) == [FRAMES - 20, FRAMES - 1] and later.n_frames == found.n_frames
 
 
@@ -126,7 +126,7 @@ def test_packets_lost_in_the_middle_are_refused_or_noted(make, tmp_path, name):
             path = tmp_path / name
             path.write_bytes(data[:at] + (bytes(length) if zeros else b"") + data[at + length :])
             try:
-                found = read(path, lambda n, fps: np.arange(0, n, 9))
+                found = read_frames(path, lambda n, fps: np.arange(0, n, 9))
             except Unreadable as error:
                 assert "damaged" in error.reason or "truncated" in error.reason or "not a readable" in error.reason
                 continue
@@ -148,8 +148,8 @@ def test_what_follows_damage_up_to_the_next_keyframe_is_refused(make, tmp_path, 
     path.write_bytes(data[:place] + bytes(len(packets[key]) // 3) + data[place + len(packets[key]) // 3 :])
     behind = key + 8  # in the same group of pictures
     with pytest.raises(Unreadable, match="damaged"):
-        read(path, lambda n, fps: np.array([behind]), use_decord=False)
-    assert numbers(read(path, lambda n, fps: np.array([0, 9]), use_decord=False)) == [0, 9]
+        read_frames(path, lambda n, fps: np.array([behind]), use_decord=False)
+    assert numbers(read_frames(path, lambda n, fps: np.array([0, 9]), use_decord=False)) == [0, 9]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_what_else_is_found_in_a_videos_place(tmp_path, content, reason):
     path = tmp_path / "a.mp4"
     path.write_bytes(content)
     with pytest.raises(Unreadable, match=reason):
-        read(path, all_of)
+        read_frames(path, all_of)
 
 
 def test_a_real_picture_and_a_playlist_are_no_videos(make, tmp_path):
@@ -181,7 +181,7 @@ def test_a_real_picture_and_a_playlist_are_no_videos(make, tmp_path):
     (tmp_path / "a.m3u8").write_text(f"\n\n#EXTM3U\n#EXTINF:4,\n{make('h264.ts')}\n#EXT-X-ENDLIST\n")
     for name in ("a.tif", "a.m3u8"):
         with pytest.raises(Unreadable, match="not a video"):
-            read(tmp_path / name, all_of)
+            read_frames(tmp_path / name, all_of)
 
 
 def packets(*rows):
@@ -191,22 +191,24 @@ def packets(*rows):
 def test_secure_end_by_hand():
     # I0 P3 B1 B2 P6 B4 and then the cut: 5 is missing, so 6 would pass for 5
     rows = [(0, -1, True), (3, 0, False), (1, 1, False), (2, 2, False), (6, 3, False), (4, 4, False)]
-    assert secure(packets(*rows)) == 4
-    assert secure(packets(*rows, (5, 5, False))) is None
-    assert secure(packets((0, 0, True), (1, 1, False), (2, 2, False), (30, 30, False))) is None  # a pause, no cut
+    assert last_secure_pts(packets(*rows)) == 4
+    assert last_secure_pts(packets(*rows, (5, 5, False))) is None
+    assert (
+        last_secure_pts(packets((0, 0, True), (1, 1, False), (2, 2, False), (30, 30, False))) is None
+    )  # a pause, no cut
 
 
 def test_how_far_damage_spreads_by_hand():
     order = [(0, True), (3, False), (1, False), (2, False), (6, True), (4, False), (5, False), (8, False), (7, False)]
-    assert affected(order, {3}) == {3, 1, 2, 4, 5}  # 4 and 5 follow keyframe 6 in the file, but look back at 3 too
-    assert affected(order, {6}) == {6, 4, 5, 8, 7}
-    assert affected(order, set()) == set()
+    assert damaged_pts(order, {3}) == {3, 1, 2, 4, 5}  # 4 and 5 follow keyframe 6 in the file, but look back at 3 too
+    assert damaged_pts(order, {6}) == {6, 4, 5, 8, 7}
+    assert damaged_pts(order, set()) == set()
 
 
 def test_filling_the_announced_time_by_hand():
     even = [i / 10 for i in range(100)]
-    assert fills(even, 10, 10.0) and fills(even[:92], 10, 10.0) and not fills(even[:88], 10, 10.0)
-    assert not fills(even[:30] + even[45:], 10, 10.0)  # a hole of 1.6 s
-    assert fills(even[::3], 10, 10.0)  # a third of the rate, evenly
-    assert fills([time + 0.9 for time in even], 10, 10.9) and not fills([t + 5 for t in even], 10, 15.0)
-    assert fills([0.0], 25, 0.04)
+    assert reaches_end(even, 10, 10.0) and reaches_end(even[:92], 10, 10.0) and not reaches_end(even[:88], 10, 10.0)
+    assert not reaches_end(even[:30] + even[45:], 10, 10.0)  # a hole of 1.6 s
+    assert reaches_end(even[::3], 10, 10.0)  # a third of the rate, evenly
+    assert reaches_end([time + 0.9 for time in even], 10, 10.9) and not reaches_end([t + 5 for t in even], 10, 15.0)
+    assert reaches_end([0.0], 25, 0.04)

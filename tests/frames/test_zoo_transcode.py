@@ -9,8 +9,8 @@ import pytest
 from petvr import cli
 from petvr.commands import videos
 from petvr.data.frames import check as check_module
-from petvr.data.frames.check import check
-from petvr.data.frames.decode import decode, read
+from petvr.data.frames.check import check_video
+from petvr.data.frames.decode import decode_frames, read_frames
 from petvr.data.frames.probe import Unreadable, probe
 from petvr.data.frames.transcode import transcode
 
@@ -55,16 +55,16 @@ def test_times_and_the_picture_survive(make, tmp_path):
     for name in ("variable.mp4", "left_out.avi", "mpeg2.mpg"):
         transcode(make(name), target)
         window = (1.0, 2.2)
-        before, after = (read(path, lambda n, fps: np.arange(n), window=window) for path in (make(name), target))
-        assert [zoo.read(p) for p in after.pictures] == [zoo.read(p) for p in before.pictures]
-        assert np.abs(before.pictures.astype(int) - after.pictures).mean() < 12
+        before, after = (read_frames(path, lambda n, fps: np.arange(n), window=window) for path in (make(name), target))
+        assert [zoo.read(p) for p in after.pixels] == [zoo.read(p) for p in before.pixels]
+        assert np.abs(before.pixels.astype(int) - after.pixels).mean() < 12
 
 
 def test_a_turned_video_is_written_upright(make, tmp_path):
     turned = zoo.rotate(make("h264.mp4", size=(96, 64)), tmp_path / "turned.mp4", 90)
     transcode(turned, tmp_path / "clean.mp4")
-    upright = decode(tmp_path / "clean.mp4", [5, 40])
-    assert upright.shape[1:3] == decode(turned, [5, 40]).shape[1:3]
+    upright = decode_frames(tmp_path / "clean.mp4", [5, 40])
+    assert upright.shape[1:3] == decode_frames(turned, [5, 40]).shape[1:3]
     assert [zoo.read(p) for p in np.rot90(upright, 1, axes=(1, 2))] == [5, 40]
 
 
@@ -91,29 +91,29 @@ def test_a_result_that_does_not_agree_is_thrown_away(make, tmp_path, monkeypatch
 
 
 def test_what_a_check_says(make):
-    found = check(make("xvid_b.avi"))
+    found = check_video(make("xvid_b.avi"))
     assert (found.container, found.codec, found.width, found.height) == ("avi", "mpeg4", 64, 64)
     assert (found.fps, found.n_frames, found.seconds) == (25, FRAMES, 3.2)
     assert found.against_decord == "avi container" and found.decoder.startswith("pyav") and found.note == ""
-    found = check(make("h264.mp4"), window=(1.0, 2.0), seconds=1.0)
+    found = check_video(make("h264.mp4"), window=(1.0, 2.0), seconds=1.0)
     assert found.n_frames == 26 and found.against_decord == ""
     with pytest.raises(Unreadable, match=r"lasts 3.20 s, should last 10.00 s"):
-        check(make("h264.mp4"), seconds=10)
+        check_video(make("h264.mp4"), seconds=10)
     with pytest.raises(Unreadable, match="no frame between 9 s and 19 s"):
-        check(make("h264.mp4"), window=(9, 19))
+        check_video(make("h264.mp4"), window=(9, 19))
 
 
 def test_random_access_that_differs_is_refused(make, monkeypatch):
     """Should a decoder slip through all that keeps it from a file, the check still compares with reading in order."""
     pytest.importorskip("decord")
-    honest = check_module.decode.read
+    honest = check_module.decode.read_frames
 
     def drifting(path, pick, *, use_decord=True, **more):
         return honest(path, (lambda n, fps: np.maximum(pick(n, fps) - use_decord, 0)), use_decord=use_decord, **more)
 
-    monkeypatch.setattr(check_module.decode, "read", drifting)
+    monkeypatch.setattr(check_module.decode, "read_frames", drifting)
     with pytest.raises(Unreadable, match="random access and reading in order differ at frame"):
-        check(make("h264.mp4"))
+        check_video(make("h264.mp4"))
 
 
 def test_the_command(make, tmp_path, capsys, monkeypatch):

@@ -6,10 +6,10 @@ import frames_zoo as zoo
 import numpy as np
 import pytest
 
-from petvr.data.frames.decode import read
+from petvr.data.frames.decode import read_frames
 from petvr.data.frames.samplers import SAMPLERS, pick
-from petvr.data.frames.store import FrameStore, Item, build
-from petvr.data.frames.timeline import part
+from petvr.data.frames.store import FrameStore, VideoItem, build_store
+from petvr.data.frames.timeline import frame_range
 from petvr.errors import PetvrError
 
 NTSC, FILM = Fraction(30000, 1001), Fraction(24000, 1001)
@@ -73,8 +73,8 @@ def everything(n_frames, fps):
 def test_exactly_the_frames_shown_in_the_window(folder, name, window):
     shown = times(VIDEOS[name])
     expected = [i for i, time in enumerate(shown) if window[0] - 1e-3 <= time <= window[1] + 1e-3]
-    found = read(file(folder, name), everything, window=window)
-    assert [zoo.read(picture) for picture in found.pictures] == expected == found.indices.tolist(), found.note
+    found = read_frames(file(folder, name), everything, window=window)
+    assert [zoo.read(picture) for picture in found.pixels] == expected == found.indices.tolist(), found.note
     assert found.n_frames == FRAMES
     assert ("its window at 100 s" in found.note) == (window[1] == 100)
 
@@ -87,9 +87,9 @@ def test_ten_seconds_of_a_long_video(tmp_path, fps):
     path = zoo.write(tmp_path / "a.mp4", codec="libx264", frames=frames, fps=fps, size=(32, 32), options=options)
     rate = float(Fraction(fps))
     start = next(i for i in range(frames) if i / rate >= 40)
-    items = [Item("clip", path, (40.0, 50.0)), Item("all", path)]
+    items = [VideoItem("clip", path, (40.0, 50.0)), VideoItem("all", path)]
     for sampler, step in (("c4c_1fps_int", int(rate)), ("round_1fps", round(rate))):
-        build(items, tmp_path / sampler, sampler=sampler, frames=12, size=32, workers=1, progress=False)
+        build_store(items, tmp_path / sampler, sampler=sampler, frames=12, size=32, workers=1, progress=False)
         store = FrameStore(tmp_path / sampler)
         pixels, mask = store.get(["clip"])
         numbers = [zoo.read(picture.transpose(1, 2, 0)) for picture in pixels[0][mask[0]]]
@@ -101,8 +101,10 @@ def test_ten_seconds_of_a_long_video(tmp_path, fps):
 def test_didemo_is_the_loop_of_clip4clip(tmp_path):
     """Its window begins at 0, where the loop's frame `second * int(fps)`, second 0 to 31, is what it always was."""
     path = zoo.write(tmp_path / "a.avi", codec="mpeg4", b_frames=2, frames=34 * 30, fps=NTSC, size=(32, 32))
-    found = read(path, lambda n, fps: pick("c4c_1fps_int", n_frames=n, fps=fps, frames=64, seconds=31), window=(0, 31))
-    assert [zoo.read(picture) for picture in found.pictures] == [second * 29 for second in range(32)]
+    found = read_frames(
+        path, lambda n, fps: pick("c4c_1fps_int", n_frames=n, fps=fps, frames=64, seconds=31), window=(0, 31)
+    )
+    assert [zoo.read(picture) for picture in found.pixels] == [second * 29 for second in range(32)]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -113,32 +115,35 @@ def test_a_window_is_sampled_as_the_same_frames_in_a_file_of_their_own(folder, s
     def named(n, fps):
         return pick(sampler, n_frames=n, fps=fps, frames=5)
 
-    window = read(file(folder, "25.mp4"), named, window=(1.0, 3.0))
-    whole = read(alone, named)
-    assert [zoo.read(p) for p in window.pictures] == [zoo.read(p) for p in whole.pictures] == window.indices.tolist()
+    window = read_frames(file(folder, "25.mp4"), named, window=(1.0, 3.0))
+    whole = read_frames(alone, named)
+    assert [zoo.read(p) for p in window.pixels] == [zoo.read(p) for p in whole.pixels] == window.indices.tolist()
 
 
 @pytest.mark.parametrize("to", ["mp4", "mkv"])
 def test_second_0_of_a_cut_file_is_its_first_picture_shown(folder, tmp_path, to):
     """An edit list hides the pictures from the keyframe to the cut; Matroska has none and shows them."""
     path = zoo.cut(file(folder, "25.mp4"), tmp_path / f"cut.{to}", 1.5)
-    whole = read(path, everything)
-    first = zoo.read(whole.pictures[0])
+    whole = read_frames(path, everything)
+    first = zoo.read(whole.pixels[0])
     assert first == FRAMES - whole.n_frames and (first == 38 if to == "mp4" else first <= 38)
-    found = read(path, everything, window=(1.0, 2.0))
-    assert [zoo.read(picture) for picture in found.pictures] == [first + index for index in range(25, 51)]
+    found = read_frames(path, everything, window=(1.0, 2.0))
+    assert [zoo.read(picture) for picture in found.pixels] == [first + index for index in range(25, 51)]
 
 
 def test_a_window_in_which_nothing_is_shown_is_a_problem(folder, tmp_path):
-    items = [Item("in", file(folder, "25.mp4"), (1.0, 3.0)), Item("after", file(folder, "25.mp4"), (60.0, 90.0))]
-    report = build(items, tmp_path / "s", sampler="uniform_mid", frames=4, size=32, workers=1, progress=False)
+    items = [
+        VideoItem("in", file(folder, "25.mp4"), (1.0, 3.0)),
+        VideoItem("after", file(folder, "25.mp4"), (60.0, 90.0)),
+    ]
+    report = build_store(items, tmp_path / "s", sampler="uniform_mid", frames=4, size=32, workers=1, progress=False)
     assert report.problems == {"after": "no frame between 60 s and 90 s; it shows 0.00 s to 4.76 s"}
     with pytest.raises(PetvrError, match="must be 0 <= start <= end"):
-        read(file(folder, "25.mp4"), everything, window=(5.0, 2.0))
+        read_frames(file(folder, "25.mp4"), everything, window=(5.0, 2.0))
 
 
 def test_times_are_rounded_by_containers_and_windows_forgive_it():
     times = [0.0, 0.5, 0.9995, 1.5, 2.0004, 2.002]
-    assert part("a", times, (1.0, 2.0)) == (2, 5)
-    assert part("a", times, (0.4, 0.5)) == (1, 2)
-    assert part("a", times, None) == (0, 6)
+    assert frame_range("a", times, (1.0, 2.0)) == (2, 5)
+    assert frame_range("a", times, (0.4, 0.5)) == (1, 2)
+    assert frame_range("a", times, None) == (0, 6)

@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from petvr import cli
 from petvr.data.datasets import load
-from petvr.data.frames.index import Index, Problem, Record, Settings, Stamp
+from petvr.data.frames.index import FrameIndex, FrameRecord, Problem, SourceFingerprint, StoreSettings
 from petvr.data.manifest import files, identity, lock
 from petvr.layout import Layout
 
@@ -61,16 +61,16 @@ def store(project, problems=(), name="uniform_mid-12f-224px"):
     """A frame store as `petvr frames` leaves it, of the videos that are there."""
     folder = project / "results" / "frames" / "msvd" / name
     folder.mkdir(parents=True, exist_ok=True)
-    settings = Settings("uniform_mid", 12, 224, {"sampler": 1, "decode": 1, "preprocess": 1, "format": 1})
+    settings = StoreSettings("uniform_mid", 12, 224, {"sampler": 1, "decode": 1, "preprocess": 1, "format": 1})
     videos, bad = {}, {}
     for split in ("train", "test"):
         for one in SPLITS[split]:
-            stamp = Stamp.of(video(project, one))
+            stamp = SourceFingerprint.of(video(project, one))
             if one in problems:
                 bad[one] = Problem("holds no picture", stamp)
             else:
-                videos[one] = Record(0, (0, 10), 250, 25.0, "decord", "", stamp, None, "0" * 32)
-    (folder / "index.json").write_text(json.dumps(Index(settings, videos, bad).to_json()))
+                videos[one] = FrameRecord(0, (0, 10), 250, 25.0, "decord", "", stamp, None, "0" * 32)
+    (folder / "index.json").write_text(json.dumps(FrameIndex(settings, videos, bad).to_json()))
 
 
 def test_one_row_per_official_video_with_what_is_known(project, data):

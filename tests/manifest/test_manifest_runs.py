@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from petvr.data.frames.index import Problem, Stamp
+from petvr.data.frames.index import Problem, SourceFingerprint
 from petvr.data.manifest import identity
 from petvr.errors import PetvrError
 from petvr.training.data import DatasetCheck
@@ -65,7 +65,7 @@ def test_other_data_than_checked_or_frozen_are_refused(bench, change, parts):
 
 def test_a_store_without_a_frozen_video_is_refused_under_either_policy(bench, tmp_path):
     videos = [video for video in bench["dataset"].split("test").videos if video != "test3"]
-    problems = {"test3": Problem("holds no picture", Stamp())}
+    problems = {"test3": Problem("holds no picture", SourceFingerprint())}
     videos += bench["dataset"].split("train").videos
     bench["store"] = training_bench.write_store(tmp_path / "other", videos, problems)
     known = checked(bench, lock=identity.identity("p0", []), usable=usable(bench))

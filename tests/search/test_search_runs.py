@@ -13,7 +13,7 @@ from petvr.clip import tokenizer
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.data.frames import single
-from petvr.data.frames.store import FrameStore, Item, build
+from petvr.data.frames.store import FrameStore, VideoItem, build_store
 from petvr.errors import PetvrError
 from petvr.search import features, opened, rank
 from petvr.training import evaluate, model
@@ -164,10 +164,10 @@ def test_what_is_too_large_is_not_kept_and_said(bench, tmp_path, monkeypatch):
 def test_a_file_is_read_as_the_store_reads_it(tmp_path):
     path = zoo.write(tmp_path / "own.mp4", codec="libx264", frames=50, fps=10, size=(64, 48))
     settings = {"sampler": "c4c_1fps_int", "frames": 8, "size": 32}
-    build([Item("own", path)], tmp_path / "s", progress=False, workers=1, **settings)
+    build_store([VideoItem("own", path)], tmp_path / "s", progress=False, workers=1, **settings)
     pixels, mask = FrameStore(tmp_path / "s").get(["own"])
-    assert np.array_equal(single.read(path, **settings), pixels[0][mask[0]]) and mask.sum() == 5
-    part = single.read(path, window=(2, 3), **settings)
+    assert np.array_equal(single.read_video(path, **settings), pixels[0][mask[0]]) and mask.sum() == 5
+    part = single.read_video(path, window=(2, 3), **settings)
     assert len(part) == 2 and [zoo.read(picture.transpose(1, 2, 0)) for picture in part] == [20, 30]
 
 
@@ -177,7 +177,8 @@ def test_a_file_of_ones_own_is_ranked_by_its_pictures(bench, tmp_path):
     run = opening(bench)
     split = run.split("test")
     distinct, hits = rank.best_captions(run, str(path), split, top=5, keep=tmp_path / "k", progress=False)
-    pictures = torch.from_numpy(single.read(path, sampler="uniform_mid", frames=tiny.FRAMES, size=tiny.SIZE))[None]
+    pixels = single.read_video(path, sampler="uniform_mid", frames=tiny.FRAMES, size=tiny.SIZE)
+    pictures = torch.from_numpy(pixels)[None]
     again = model.build_model(spec("x_clip"), bench["weights"], torch.device("cpu"))
     again.restore(load_file(bench["out"] / "adapter.safetensors"))
     again.set_training(False)

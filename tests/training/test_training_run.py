@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from petvr import atomic
 from petvr.clip import tokenizer, weights
-from petvr.data.frames.index import Problem, Stamp
-from petvr.data.frames.store import FrameStore, Item, build
+from petvr.data.frames.index import Problem, SourceFingerprint
+from petvr.data.frames.store import FrameStore, VideoItem, build_store
 from petvr.errors import PetvrError
 from petvr.result import Result
 from petvr.retrieval import metrics
@@ -166,7 +166,7 @@ def test_bf16_runs_and_says_so(bench):
 def missing_some(bench, gone):
     store = bench["store"].parent / "holes"
     left = [video for video in tiny.videos() if video not in gone]
-    problem = Problem("truncated: moov atom not found", Stamp(10, 0))
+    problem = Problem("truncated: moov atom not found", SourceFingerprint(10, 0))
     tiny.write_store(store, left, {gone[0]: problem})
     return bench | {"store": store}
 
@@ -386,9 +386,9 @@ def test_from_video_files_to_a_result(tmp_path):
                     picture = np.full((32, 32, 3), 20 * tiny.facts(video)[0] + number, np.uint8)
                     file.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
                 file.mux(stream.encode())
-            items.append(Item(video, path))
+            items.append(VideoItem(video, path))
     items[-1].path.write_bytes(b"<html>not a video</html>")
-    report = build(items, tmp_path / "store", sampler="uniform_mid", frames=3, size=16, workers=1, progress=False)
+    report = build_store(items, tmp_path / "store", sampler="uniform_mid", frames=3, size=16, workers=1, progress=False)
     assert list(report.problems) == ["test2"]
     tiny.write_weights(tmp_path / "weights")
     options = tiny.arguments(tmp_path) | {"dataset": dataset}

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from petvr.clip import tokenizer, weights
 from petvr.clip.config import ClipConfig, Tower
 from petvr.data.datasets.base import Dataset, Split, from_lists
-from petvr.data.frames.index import Index, Record, Settings, Stamp, checksum
+from petvr.data.frames.index import FrameIndex, FrameRecord, SourceFingerprint, StoreSettings, checksum
 from petvr.result import Result
 from petvr.spec import Recipe, RunSpec
 from petvr.training import run
@@ -77,17 +77,17 @@ def pictures(video: str) -> np.ndarray:
 def write_store(folder: Path, videos: list[str], problems: dict | None = None) -> Path:
     """A frame store as petvr.data.frames writes it, without decoding anything."""
     folder.mkdir(parents=True)
-    settings = Settings("uniform_mid", FRAMES, SIZE, {"sampler": 1, "decode": 1, "preprocess": 1, "format": 1})
+    settings = StoreSettings("uniform_mid", FRAMES, SIZE, {"sampler": 1, "decode": 1, "preprocess": 1, "format": 1})
     records, offset = {}, 0
     with open(folder / "frames.bin", "wb") as stream:
         for video in videos:
             data = pictures(video)
             stream.write(data.tobytes())
-            records[video] = Record(
-                offset, tuple(range(len(data))), len(data), 3.0, "none", "", Stamp(), None, checksum(data)
+            records[video] = FrameRecord(
+                offset, tuple(range(len(data))), len(data), 3.0, "none", "", SourceFingerprint(), None, checksum(data)
             )
             offset += len(data)
-    index = Index(settings, records, problems or {})
+    index = FrameIndex(settings, records, problems or {})
     (folder / "index.json").write_text(json.dumps(index.to_json()))
     return folder
 

@@ -72,7 +72,7 @@ def frame_shards(wildcards):
     w = wildcards
     count = catalogue.frame_shards(CONFIG, w.folder)
     store = LAYOUT.frames(w.folder, w.sampler, w.frames, w.size)
-    places = [shards.folder(store, n, count) for n in range(1, count + 1)]
+    places = [shards.shard_folder(store, n, count) for n in range(1, count + 1)]
     return [place / "index.json" for place in places if count > 1]
 
 

@@ -97,7 +97,7 @@ rule frames_shard:
     input:
         lambda w: [LAYOUT.manifest(name) for name in sharing(w.folder)],
     output:
-        shards.folder(
+        shards.shard_folder(
             LAYOUT.frames("{folder}", "{sampler}", "{frames}", "{size}"),
             "{shard}",
             "{shards}",

@@ -28,15 +28,15 @@ def run(args: argparse.Namespace, config: Config) -> None:
     items = _items(args.folder, config)
     out = Layout(config.results).frames(args.folder, args.sampler, args.frames, args.size)
 
-    shard, count = shards.parse(args.shard) if args.shard else (None, catalogue.frame_shards(config, args.folder))
+    shard, count = shards.parse_shard(args.shard) if args.shard else (None, catalogue.frame_shards(config, args.folder))
     parts: dict[int, list] = {number: [] for number in range(1, count + 1)}
     for item in items:
         parts[shards.shard_of(item.video, count)].append(item)
 
     def build(shard: int, of: int) -> dict[str, str]:
-        report = store.build(
+        report = store.build_store(
             parts[shard],
-            shards.folder(out, shard, of) if of > 1 else out,
+            shards.shard_folder(out, shard, of) if of > 1 else out,
             sampler=args.sampler,
             frames=args.frames,
             size=args.size,
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     else:
         problems = {video: why for shard in range(1, count + 1) for video, why in build(shard, count).items()}
         if count > 1:
-            joined = shards.join(out, count, {item.video for item in items})
+            joined = shards.join_shards(out, count, {item.video for item in items})
             print(f"{args.folder}: {len(joined.videos)} videos in {count} shards, digest {joined.digest()}")
     for video, reason in sorted(problems.items()):
         print(f"  cannot be read: {video}: {reason}")
@@ -62,15 +62,15 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
 def _items(folder: str, config: Config) -> list:
     """The videos of all data sets that lie in one folder, each once."""
-    from petvr.data.frames.store import Item
+    from petvr.data.frames.store import VideoItem
 
     names = catalogue.datasets_in(config, folder)
     if not names:
         raise unknown("folder", folder, {catalogue.folder_of(config, name) for name in catalogue.dataset_names(config)})
-    items: dict[str, Item] = {}
+    items: dict[str, VideoItem] = {}
     for name in names:
         dataset = catalogue.open_dataset(config, name)
         for split in ("train", "test"):
             for video in dataset.split(split).videos:
-                items[video] = Item(video, dataset.video_file(video), dataset.window(video))
+                items[video] = VideoItem(video, dataset.video_file(video), dataset.window(video))
     return list(items.values())

@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> int:
     """Exit code 1 where a file cannot be used."""
     from petvr.data.frames import pool
-    from petvr.data.frames.progress import watching
+    from petvr.data.frames.progress import video_progress
 
     files = list(_files(args.path))
     if not files:
@@ -52,8 +52,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
                 yield None
 
     seconds, bad = SECONDS_TO_WRITE if args.transcode else SECONDS, 0
-    with watching(sys.stderr.isatty(), "videos")(len(files)) as step:
-        for outcome in pool.run(look, tasks(), workers=workers, seconds=seconds):
+    with video_progress(sys.stderr.isatty(), "videos")(len(files)) as step:
+        for outcome in pool.run_tasks(look, tasks(), workers=workers, seconds=seconds):
             file, use_decord = outcome.key
             if outcome.lost and use_decord:
                 again.append(file)
@@ -69,10 +69,10 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 def look(file: Path, target: Path | None, use_decord: bool = True) -> tuple[str, bool]:
     """One line about a file, and whether it says anything out of the ordinary; writes or links it below `target`."""
-    from petvr.data.frames.check import check
+    from petvr.data.frames.check import check_video
     from petvr.data.frames.transcode import transcode
 
-    found = check(file, use_decord=use_decord)
+    found = check_video(file, use_decord=use_decord)
     words = [f"{found.container.split(',')[0]} {found.codec} {found.width}x{found.height}", f"{found.n_frames} frames"]
     words += [f"{found.fps:.3f} fps", f"{found.seconds:.2f} s", f"by {found.decoder.split()[0]}"]
     misread = found.against_decord or (not found.decoder.startswith("decord") and found.note)

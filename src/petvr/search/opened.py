@@ -14,7 +14,7 @@ import torch
 from petvr.clip import tokenizer
 from petvr.clip import weights as clip_weights
 from petvr.data.datasets import Dataset, Split
-from petvr.data.frames.index import Stamp
+from petvr.data.frames.index import SourceFingerprint
 from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
 from petvr.result import Result
@@ -103,7 +103,7 @@ def open_run(
     model.set_training(False)
     identity = {
         "spec": result.provenance.spec_digest,
-        "adapter": repr(Stamp.of(folder / ADAPTER)),
+        "adapter": repr(SourceFingerprint.of(folder / ADAPTER)),
         "weights": digest,
         "frames": frames.digest,
         "device": on.type,

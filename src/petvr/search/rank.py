@@ -66,11 +66,11 @@ def _pixels(run: OpenedRun, video: str, window: tuple[float, float] | None) -> t
     if not Path(video).exists() and video in store:
         stored, present = store.get([video])
         return torch.from_numpy(stored), torch.from_numpy(present)
-    pictures = single.read(Path(video), sampler=store.sampler, frames=store.frames, size=store.size, window=window)
-    pixels = torch.zeros((1, store.frames, *pictures.shape[1:]), dtype=torch.uint8)
+    decoded = single.read_video(Path(video), sampler=store.sampler, frames=store.frames, size=store.size, window=window)
+    pixels = torch.zeros((1, store.frames, *decoded.shape[1:]), dtype=torch.uint8)
     mask = torch.zeros((1, store.frames), dtype=torch.bool)
-    pixels[0, : len(pictures)] = torch.from_numpy(pictures)
-    mask[0, : len(pictures)] = True
+    pixels[0, : len(decoded)] = torch.from_numpy(decoded)
+    mask[0, : len(decoded)] = True
     return pixels, mask
 
 

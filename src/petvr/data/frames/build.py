@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial as bind
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from petvr.data.frames import decode, index, pool, preprocess, samplers, shards
-from petvr.data.frames.index import Index, Problem, Record, Settings, Stamp
-from petvr.data.frames.partial import Partial, write_index
-from petvr.data.frames.pictures import Pictures
-from petvr.data.frames.progress import watching
+from petvr.data.frames.index import FrameIndex, FrameRecord, Problem, SourceFingerprint, StoreSettings
+from petvr.data.frames.progress import Step, video_progress
+from petvr.data.frames.store_writer import StoreWriter, write_index
+from petvr.data.frames.stored_frames import StoredFrames
 from petvr.errors import PetvrError
 
+Sources = dict[str, SourceFingerprint]  # by video
 SECONDS = 300.0  # for one video; a sound one of some minutes takes a second
 
 
 @dataclass(frozen=True)
-class Item:
+class VideoItem:
     """One video to be stored; `window` is the part to use in seconds (start, end), None for all of it."""
 
     video: str
@@ -32,7 +35,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Report:
+class BuildReport:
     decoded: int  # videos decoded by this call
     reused: int  # videos that were there already
     problems: dict[str, str] = field(default_factory=dict)  # video -> reason, one line each
@@ -40,17 +43,17 @@ class Report:
     digest: str = ""
 
 
-def settings_of(sampler: str, frames: int, size: int) -> Settings:
+def store_settings(sampler: str, frames: int, size: int) -> StoreSettings:
     if sampler not in samplers.SAMPLERS:
         raise samplers.unknown("sampler", sampler, samplers.SAMPLERS)
     if frames < 1 or size < 1:
         raise PetvrError(f"frames and size must be at least 1, got {frames} and {size}")
     versions = {"sampler": samplers.VERSION, "decode": decode.VERSION, "preprocess": preprocess.VERSION}
-    return Settings(sampler, frames, size, {**versions, "format": index.FORMAT})
+    return StoreSettings(sampler, frames, size, {**versions, "format": index.FORMAT})
 
 
-def build(
-    items: Sequence[Item],
+def build_store(
+    items: Sequence[VideoItem],
     out: Path | str,
     *,
     sampler: str,
@@ -59,7 +62,7 @@ def build(
     workers: int | None = None,
     progress: bool = True,
     seconds: float = SECONDS,
-) -> Report:
+) -> BuildReport:
     """Write the store `out` (petvr.data.frames.index says of what) with the frames of all items.
 
     workers: processes, None for one per core. progress: a bar on a terminal, plain lines elsewhere, on stderr.
@@ -71,25 +74,26 @@ def build(
     written, and for a repeated video.
     """
     started = time.monotonic()
-    out, settings = Path(out), settings_of(sampler, frames, size)
-    stamps = {item.video: Stamp.of(Path(item.path)) for item in items}
-    if len(stamps) != len(items):
+    out, settings = Path(out), store_settings(sampler, frames, size)
+    sources = {item.video: SourceFingerprint.of(Path(item.path)) for item in items}
+    if len(sources) != len(items):
         raise PetvrError(f"{out}: a video is given twice: {_repeated(items)}")
-    found = _complete(out, settings)
-    if found is not None and _covers(found, items, stamps):
+    finished = _complete(out, settings)
+    if finished is not None and _covers(finished, items, sources):
         if not (out / index.INDEX).exists():
-            write_index(out, found)
-        return _report(found, 0, started)
-    with Partial(out, settings) as store:
-        _forget(store, items, stamps)
-        for place in shards.related(out):
-            _take_over(store, place, items, stamps)
+            write_index(out, finished)
+        return _report(finished, 0, started)
+    with StoreWriter(out, settings) as store:
+        _forget(store, items, sources)
+        for other in shards.related_stores(out):
+            _take_over(store, other, items, sources)
         todo = [item for item in items if item.video not in store.index.videos]
-        _decode_all(store, todo, stamps, workers or cores(), seconds, watching(progress, shards.label(out)))
-        if items and not shards.is_one(out):
-            store.index.insist(out)
+        watch = video_progress(progress, shards.progress_label(out))
+        _decode_all(store, todo, sources, workers or cores(), seconds, watch)
+        if items and not shards.is_shard(out):
+            store.index.require_frames(out)
         store.finish(before=lambda: shards.forget_joined(out))
-        shards.tidy(out)
+        shards.remove_other_shards(out)
         return _report(store.index, len(todo) - len(store.index.problems), started)
 
 
@@ -98,11 +102,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def prepared(item: Item, sampler: str, frames: int, size: int, use_decord: bool) -> tuple[dict, np.ndarray]:
+def decode_item(item: VideoItem, sampler: str, frames: int, size: int, use_decord: bool) -> tuple[dict, np.ndarray]:
     """Decode one video: facts for its record, and uint8 [n, 3, size, size]. Runs in a worker process."""
-    source = Stamp.of(Path(item.path))
+    source = SourceFingerprint.of(Path(item.path))
     length = item.window[1] - item.window[0] if item.window else None
-    found = decode.read(
+    decoded = decode.read_frames(
         item.path,
         lambda n, fps: samplers.pick(sampler, n_frames=n, fps=fps, frames=frames, seconds=length),
         transform=bind(preprocess.prepare, size=size),
@@ -110,106 +114,111 @@ def prepared(item: Item, sampler: str, frames: int, size: int, use_decord: bool)
         window=item.window,
     )
     facts = {
-        "indices": tuple(found.indices.tolist()),
-        "n_frames": found.n_frames,
-        "fps": found.fps,
-        "decoder": found.decoder,
-        "note": found.note,
+        "indices": tuple(decoded.indices.tolist()),
+        "n_frames": decoded.n_frames,
+        "fps": decoded.fps,
+        "decoder": decoded.decoder,
+        "note": decoded.note,
         "source": source,
         "window": item.window,
-        "checksum": index.checksum(found.pictures),
+        "checksum": index.checksum(decoded.pixels),
     }
-    return facts, found.pictures
+    return facts, decoded.pixels
 
 
 def _decode_all(
-    store: Partial, todo: list[Item], stamps: dict[str, Stamp], workers: int, seconds: float, watch
+    store: StoreWriter,
+    todo: list[VideoItem],
+    sources: Sources,
+    workers: int,
+    seconds: float,
+    watch: Callable[[int], AbstractContextManager[Step]],
 ) -> None:
-    again: deque[Item] = deque()
+    again: deque[VideoItem] = deque()
     settings = store.settings
 
-    def tasks() -> Iterator[tuple | None]:
+    def task(item: VideoItem, use_decord: bool) -> tuple[Any, tuple]:
+        return (item, use_decord), (item, settings.sampler, settings.frames, settings.size, use_decord)
+
+    def tasks() -> Iterator[tuple[Any, tuple] | None]:
         fresh = iter(todo)
         while True:
             if again:
-                item, use_decord = again.popleft(), False
+                yield task(again.popleft(), use_decord=False)
             elif (item := next(fresh, None)) is not None:
-                use_decord = True
+                yield task(item, use_decord=True)
             else:
                 yield None  # perhaps there is one to try again later
-                continue
-            yield (item, use_decord), (item, settings.sampler, settings.frames, settings.size, use_decord)
 
     if not todo:
         return
     with watch(len(todo)) as step:
-        for outcome in pool.run(prepared, tasks(), workers=min(workers, len(todo)), seconds=seconds):
+        for outcome in pool.run_tasks(decode_item, tasks(), workers=min(workers, len(todo)), seconds=seconds):
             item, use_decord = outcome.key
             if outcome.lost and use_decord:
                 again.append(item)
                 continue
             if outcome.error:
-                store.fail(item.video, Problem(outcome.error, stamps[item.video]))
+                store.fail(item.video, Problem(outcome.error, sources[item.video]))
             else:
-                facts, pictures = outcome.value
-                store.add(item.video, pictures, **facts)
+                facts, pixels = outcome.value
+                store.add(item.video, pixels, **facts)
             step(problem=f"{item.video}: {outcome.error}" if outcome.error else "")
 
 
-def _complete(out: Path, settings: Settings) -> Index | None:
+def _complete(out: Path, settings: StoreSettings) -> FrameIndex | None:
     """The finished store at `out`, if there is a sound one with these settings."""
     try:
-        found = Index.read(out, index.KEPT)
-        Pictures(out, found)
+        finished = FrameIndex.read(out, index.KEPT)
+        StoredFrames(out, finished)
     except PetvrError:
         return None
-    return found if found.settings == settings else None
+    return finished if finished.settings == settings else None
 
 
-def _covers(found: Index, items: Sequence[Item], stamps: dict[str, Stamp]) -> bool:
-    if found.videos.keys() | found.problems.keys() != stamps.keys():
+def _covers(finished: FrameIndex, items: Sequence[VideoItem], sources: Sources) -> bool:
+    if finished.videos.keys() | finished.problems.keys() != sources.keys():
         return False
     return all(
-        found.problems[item.video].source == stamps[item.video]
-        if item.video in found.problems
-        else _valid(found.videos[item.video], item, stamps)
+        finished.problems[item.video].source == sources[item.video]
+        if item.video in finished.problems
+        else _valid(finished.videos[item.video], item, sources)
         for item in items
     )
 
 
-def _valid(entry: Record | None, item: Item, stamps: dict[str, Stamp]) -> bool:
+def _valid(entry: FrameRecord, item: VideoItem, sources: Sources) -> bool:
     """Whether a record still stands for the item: same source file, same window."""
-    return entry is not None and entry.source == stamps[item.video] and entry.window == item.window
+    return entry.source == sources[item.video] and entry.window == item.window
 
 
-def _forget(store: Partial, items: Sequence[Item], stamps: dict[str, Stamp]) -> None:
+def _forget(store: StoreWriter, items: Sequence[VideoItem], sources: Sources) -> None:
     wanted = {item.video: item for item in items}
     for video, entry in list(store.index.videos.items()):
-        if video not in wanted or not _valid(entry, wanted[video], stamps):
+        if video not in wanted or not _valid(entry, wanted[video], sources):
             store.drop(video)
 
 
-def _take_over(store: Partial, place: Path, items: Sequence[Item], stamps: dict[str, Stamp]) -> None:
+def _take_over(store: StoreWriter, folder: Path, items: Sequence[VideoItem], sources: Sources) -> None:
     """Copy what a finished store already has, so that adding videos decodes only those."""
-    old = _complete(place, store.settings)
+    old = _complete(folder, store.settings)
     if old is None:
         return
-    pictures = Pictures(place, old)
+    pixels = StoredFrames(folder, old)
     for item in items:
         entry = old.videos.get(item.video)
-        if item.video in store.index.videos or not _valid(entry, item, stamps):
+        if entry is None or item.video in store.index.videos or not _valid(entry, item, sources):
             continue
-        taken = pictures[entry.offset : entry.end]
+        taken = pixels[entry.offset : entry.end]
         if index.checksum(taken) == entry.checksum:
             facts = {name: getattr(entry, name) for name in entry.__dataclass_fields__ if name != "offset"}
             store.add(item.video, taken, **facts)
 
 
-def _repeated(items: Sequence[Item]) -> str:
-    seen: set[str] = set()
-    return next(item.video for item in items if item.video in seen or seen.add(item.video))
+def _repeated(items: Sequence[VideoItem]) -> str:
+    return Counter(item.video for item in items).most_common(1)[0][0]
 
 
-def _report(found: Index, decoded: int, started: float) -> Report:
-    problems = {video: problem.reason for video, problem in found.problems.items()}
-    return Report(decoded, len(found.videos) - decoded, problems, time.monotonic() - started, found.digest())
+def _report(index: FrameIndex, decoded: int, started: float) -> BuildReport:
+    problems = {video: problem.reason for video, problem in index.problems.items()}
+    return BuildReport(decoded, len(index.videos) - decoded, problems, time.monotonic() - started, index.digest())

@@ -14,7 +14,7 @@ POSITIONS = 8  # frames compared between random access and reading in order, the
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedVideo:
     container: str  # FFmpeg's name, e.g. "matroska"
     codec: str
     width: int
@@ -27,43 +27,43 @@ class Checked:
     note: str  # what is damaged, missing or odd, and is no reason not to use the file
 
 
-def check(
+def check_video(
     path: Path | str, *, window: timeline.Window | None = None, seconds: float | None = None, use_decord: bool = True
-) -> Checked:
+) -> CheckedVideo:
     """Decode `POSITIONS` frames of the file (or of its window, in seconds) twice. Raises Unreadable with the reason.
 
     seconds: how long the clip should be by its annotation; more than one second of difference is a reason, as are
-    random access and reading in order that differ in any pixel, and all that `petvr.data.frames.decode.read` refuses.
+    random access and reading in order that differ in any pixel, and all that `decode.read_frames` refuses.
     """
     facts = probe(path)
     against = facts.against_decord() or ""
-    counted = []
+    counts: list[int] = []
 
     def spread(n_frames: int, fps: float) -> np.ndarray:
-        counted.append(n_frames)
+        counts.append(n_frames)
         return np.linspace(0, n_frames - 1, min(POSITIONS, n_frames), dtype=np.int64)
 
-    found = decode.read(path, spread, window=window, use_decord=use_decord)
-    length = counted[-1]
-    if found.decoder.startswith("decord"):
-        again = decode.read(path, spread, window=window, use_decord=False)
-        if again.n_frames != found.n_frames:
-            raise Unreadable(path, f"decord counts {found.n_frames} frames, PyAV {again.n_frames}")
-        for index, one, other in zip(found.indices, found.pictures, again.pictures, strict=True):
+    decoded = decode.read_frames(path, spread, window=window, use_decord=use_decord)
+    length = counts[-1]
+    if decoded.decoder.startswith("decord"):
+        again = decode.read_frames(path, spread, window=window, use_decord=False)
+        if again.n_frames != decoded.n_frames:
+            raise Unreadable(path, f"decord counts {decoded.n_frames} frames, PyAV {again.n_frames}")
+        for index, one, other in zip(decoded.indices, decoded.pixels, again.pixels, strict=True):
             if not np.array_equal(one, other):
                 raise Unreadable(path, f"random access and reading in order differ at frame {index}")
-    lasts = length / found.fps
+    lasts = length / decoded.fps
     if seconds is not None and abs(lasts - seconds) > timeline.SHORT:
         raise Unreadable(path, f"lasts {lasts:.2f} s, should last {seconds:.2f} s")
-    return Checked(
+    return CheckedVideo(
         container=facts.container,
         codec=facts.codec,
         width=facts.width,
         height=facts.height,
-        fps=found.fps,
+        fps=decoded.fps,
         n_frames=length,
         seconds=lasts,
-        decoder=found.decoder,
+        decoder=decoded.decoder,
         against_decord=against,
-        note=found.note.removeprefix(against).removeprefix("; "),
+        note=decoded.note.removeprefix(against).removeprefix("; "),
     )

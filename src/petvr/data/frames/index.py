@@ -1,10 +1,10 @@
 """The store's index: what lies where in frames.bin, from which decoder, with which checksum.
 
-<store>/frames.bin   uint8 pictures [3, size, size], one after the other, unpadded
+<store>/frames.bin   uint8 frames [3, size, size], one after the other, unpadded
 <store>/index.json   settings, digest, one record per video, the problems; written last: it makes a store complete
 <store>/.kept.json   the same once more: Snakemake deletes index.json, its declared output, before it asks again
 
-A store built in shards (shards.py) has no pictures of its own: its index names each shard's frames.bin, and
+A store built in shards (shards.py) has no frames of its own: its index names each shard's frames.bin, and
 counts offsets through all of them in that order.
 """
 
@@ -25,14 +25,14 @@ PIXELS, INDEX, KEPT = "frames.bin", "index.json", ".kept.json"
 
 
 @dataclass(frozen=True)
-class Stamp:
+class SourceFingerprint:
     """How a source file is recognised without reading it: its size in bytes and its time of change."""
 
     bytes: int | None = None  # None: there is no such file
     mtime_ns: int | None = None
 
     @classmethod
-    def of(cls, path: Path) -> Stamp:
+    def of(cls, path: Path) -> SourceFingerprint:
         try:
             facts = path.stat()
         except OSError:
@@ -41,18 +41,18 @@ class Stamp:
 
 
 @dataclass(frozen=True)
-class Record:
+class FrameRecord:
     """One video in the store."""
 
-    offset: int  # pictures before it in frames.bin
+    offset: int  # frames before it in frames.bin
     indices: tuple[int, ...]  # frames of the video, in order
     n_frames: int  # frames the video has
     fps: float
     decoder: str
     note: str
-    source: Stamp
+    source: SourceFingerprint
     window: tuple[float, float] | None
-    checksum: str  # of its pictures
+    checksum: str  # of its frames
 
     @property
     def count(self) -> int:
@@ -60,12 +60,12 @@ class Record:
 
     @property
     def end(self) -> int:
-        """Pictures up to its last one."""
+        """Frames up to its last one."""
         return self.offset + self.count
 
-    def moved(self, pictures: int) -> Record:
-        """The same, behind so many other pictures."""
-        return replace(self, offset=self.offset + pictures)
+    def shifted(self, frames: int) -> FrameRecord:
+        """The same, behind so many other frames."""
+        return replace(self, offset=self.offset + frames)
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class Problem:
     """One video that could not be read, and why."""
 
     reason: str
-    source: Stamp
+    source: SourceFingerprint
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a store's pictures depend on beside the videos."""
+class StoreSettings:
+    """What a store's frames depend on beside the videos."""
 
     sampler: str
     frames: int
@@ -87,29 +87,29 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Shard:
-    """One file of pictures, below the store's folder, and how many of them the index uses."""
+class StoreShard:
+    """One file of frames, below the store's folder, and how many of them the index uses."""
 
     file: str
-    pictures: int
+    pictures: int  # the key in index.json
 
 
 @dataclass
-class Index:
-    settings: Settings
-    videos: dict[str, Record]
+class FrameIndex:
+    settings: StoreSettings
+    videos: dict[str, FrameRecord]
     problems: dict[str, Problem]
-    shards: tuple[Shard, ...] = ()  # none: all pictures lie in the store's own frames.bin
+    shards: tuple[StoreShard, ...] = ()  # none: all frames lie in the store's own frames.bin
 
     @property
-    def files(self) -> tuple[Shard, ...]:
-        """Where the pictures lie, in the order in which offsets count them."""
-        return self.shards or (Shard(PIXELS, max((entry.end for entry in self.videos.values()), default=0)),)
+    def files(self) -> tuple[StoreShard, ...]:
+        """Where the frames lie, in the order in which offsets count them."""
+        return self.shards or (StoreShard(PIXELS, max((entry.end for entry in self.videos.values()), default=0)),)
 
     def digest(self) -> str:
-        """Equal exactly when the settings, the pictures of every video and the list of unreadable videos are equal.
+        """Equal exactly when the settings, the frames of every video and the list of unreadable videos are equal.
 
-        Where the pictures lie, and in how many shards, does not count.
+        Where the frames lie, and in how many shards, does not count.
         """
         content = {
             "settings": asdict(self.settings),
@@ -118,7 +118,7 @@ class Index:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
-    def insist(self, where: Path) -> None:
+    def require_frames(self, where: Path) -> None:
         """Raises PetvrError where there are videos and not one can be read."""
         if self.problems and not self.videos:
             video, problem = next(iter(self.problems.items()))
@@ -132,7 +132,7 @@ class Index:
         return {"format": FORMAT, "digest": self.digest(), **data}
 
     @classmethod
-    def read(cls, store: Path, name: str = INDEX) -> Index:
+    def read(cls, store: Path, name: str = INDEX) -> FrameIndex:
         """Raises PetvrError where there is no complete store, or one of another format."""
         path = store / name
         try:
@@ -147,24 +147,24 @@ class Index:
             if data["format"] != FORMAT:
                 raise PetvrError(f"{path}: format {data['format']}, this version of petvr reads {FORMAT}")
             return cls(
-                Settings(**data["settings"]),
-                {video: record(value) for video, value in data["videos"].items()},
-                {video: problem(value) for video, value in data["problems"].items()},
-                tuple(Shard(**shard) for shard in data.get("shards", ())),
+                StoreSettings(**data["settings"]),
+                {video: parse_record(value) for video, value in data["videos"].items()},
+                {video: parse_problem(value) for video, value in data["problems"].items()},
+                tuple(StoreShard(**shard) for shard in data.get("shards", ())),
             )
         except (KeyError, TypeError) as error:
             raise PetvrError(f"{path}: not a frame store's index ({type(error).__name__}: {error})") from error
 
 
-def record(data: dict[str, Any]) -> Record:
+def parse_record(data: dict[str, Any]) -> FrameRecord:
     window = None if data["window"] is None else tuple(data["window"])
-    source, indices = Stamp(**data["source"]), tuple(data["indices"])
-    return Record(**{**data, "window": window, "source": source, "indices": indices})
+    source, indices = SourceFingerprint(**data["source"]), tuple(data["indices"])
+    return FrameRecord(**{**data, "window": window, "source": source, "indices": indices})
 
 
-def problem(data: dict[str, Any]) -> Problem:
-    return Problem(data["reason"], Stamp(**data["source"]))
+def parse_problem(data: dict[str, Any]) -> Problem:
+    return Problem(data["reason"], SourceFingerprint(**data["source"]))
 
 
-def checksum(pictures: np.ndarray) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(pictures).data, digest_size=16).hexdigest()
+def checksum(pixels: np.ndarray) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).hexdigest()

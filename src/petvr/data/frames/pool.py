@@ -1,6 +1,6 @@
 """Processes that work through tasks with a time limit each; one that hangs or crashes is replaced, the rest goes on.
 
-decord can loop for ever inside native code while it holds the GIL, so no thread can end it (STACK §4); and a foreign
+decord can loop for ever inside native code while it holds the GIL, so no thread can end it; and a foreign
 file may crash any decoder. Only a process can be ended from outside.
 """
 
@@ -22,7 +22,7 @@ START_SECONDS = 300  # importing the decoders on a loaded machine
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskOutcome:
     key: Any
     value: Any = None
     error: str = ""  # one line; empty when the task succeeded
@@ -55,39 +55,39 @@ def _outcome(function: Callable[..., Any], arguments: tuple) -> tuple[str, Any]:
     except PetvrError as error:
         return "error", getattr(error, "reason", str(error))
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return "error", f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
+        raised = traceback.extract_tb(error.__traceback__)[-1]
+        return "error", f"{type(error).__name__}: {error} ({os.path.basename(raised.filename)}:{raised.lineno})"
 
 
-def run(
-    function: Callable[..., Any], tasks: Iterator[tuple[Any, tuple]], *, workers: int, seconds: float
-) -> Iterator[Outcome]:
+def run_tasks(
+    function: Callable[..., Any], tasks: Iterator[tuple[Any, tuple] | None], *, workers: int, seconds: float
+) -> Iterator[TaskOutcome]:
     """Yield an Outcome for each (key, arguments) of `tasks`, as they finish; `function` must be importable by name.
 
     `tasks` may be fed while outcomes are read: it is asked for the next one whenever a process is free, and once more
-    after each outcome. Raises PetvrError when processes cannot be started at all.
+    after each outcome; None means that there is none at the moment. Raises PetvrError when no process can be started.
     """
     context = multiprocessing.get_context("spawn")
     crew = [_start(context, function) for _ in range(max(1, workers))]
     try:
         while True:
-            for place, worker in enumerate(crew):
+            for index, worker in enumerate(crew):
                 if not worker.ready or worker.busy or (task := next(tasks, None)) is None:
                     continue
                 worker.key, worker.busy, worker.deadline = task[0], True, time.monotonic() + seconds
                 try:
                     worker.pipe.send(task[1])
                 except OSError:  # died while it waited for work
-                    yield Outcome(task[0], error="the decoding process died while idle", lost=True)
+                    yield TaskOutcome(task[0], error="the decoding process died while idle", lost=True)
                     _end(worker)
-                    crew[place] = _start(context, function)
+                    crew[index] = _start(context, function)
             if not any(worker.busy or not worker.ready for worker in crew):
                 return
-            for place, worker in _reports(crew):
+            for index, worker in _reports(crew):
                 outcome, gone = _take(worker, seconds)
                 if gone:
                     _end(worker)
-                    crew[place] = _start(context, function)
+                    crew[index] = _start(context, function)
                 if outcome is not None:
                     yield outcome
     finally:
@@ -96,25 +96,25 @@ def run(
 
 
 def _start(context: Any, function: Callable[..., Any]) -> _Worker:
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, function), daemon=True)
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, function), daemon=True)
     process.start()
-    there.close()
-    return _Worker(process, here, deadline=time.monotonic() + START_SECONDS)
+    theirs.close()
+    return _Worker(process, ours, deadline=time.monotonic() + START_SECONDS)
 
 
 def _reports(crew: list[_Worker]) -> list[tuple[int, _Worker]]:
     """The workers that sent something, died, or ran over their time; waits until there is one."""
-    active = [(place, worker) for place, worker in enumerate(crew) if worker.busy or not worker.ready]
+    active = [(index, worker) for index, worker in enumerate(crew) if worker.busy or not worker.ready]
     now = time.monotonic()
     patience = max(0.0, min(worker.deadline for _, worker in active) - now)
     sources = {worker.pipe: None for _, worker in active} | {worker.process.sentinel: None for _, worker in active}
-    told = set(connection.wait(list(sources), timeout=min(patience, 3600)))
+    ready = set(connection.wait(list(sources), timeout=min(patience, 3600)))
     now = time.monotonic()
-    return [(p, w) for p, w in active if w.pipe in told or w.process.sentinel in told or w.deadline <= now]
+    return [(p, w) for p, w in active if w.pipe in ready or w.process.sentinel in ready or w.deadline <= now]
 
 
-def _take(worker: _Worker, seconds: float) -> tuple[Outcome | None, bool]:
+def _take(worker: _Worker, seconds: float) -> tuple[TaskOutcome | None, bool]:
     """What a worker has to say, and whether it has to be replaced."""
     try:
         if worker.pipe.poll():
@@ -123,7 +123,7 @@ def _take(worker: _Worker, seconds: float) -> tuple[Outcome | None, bool]:
             if state == "ready":
                 worker.ready = True
                 return None, False
-            return (Outcome(key, value) if state == "ok" else Outcome(key, error=value)), False
+            return (TaskOutcome(key, value) if state == "ok" else TaskOutcome(key, error=value)), False
     except (EOFError, OSError):
         worker.process.join(10)
     if not worker.ready:
@@ -131,10 +131,10 @@ def _take(worker: _Worker, seconds: float) -> tuple[Outcome | None, bool]:
     if time.monotonic() < worker.deadline:
         worker.process.join(10)  # a dying process closes its files a moment before it can be reaped
     if worker.process.is_alive():
-        return Outcome(worker.key, error=f"decoding did not end within {seconds:g} s", lost=True), True
+        return TaskOutcome(worker.key, error=f"decoding did not end within {seconds:g} s", lost=True), True
     code = worker.process.exitcode
     how = signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
-    return Outcome(worker.key, error=f"the decoding process died ({how})", lost=True), True
+    return TaskOutcome(worker.key, error=f"the decoding process died ({how})", lost=True), True
 
 
 def _end(worker: _Worker) -> None:

@@ -1,4 +1,4 @@
-"""CLIP's picture preparation up to the uint8 crop; division by 255 and normalisation happen on the device.
+"""CLIP's image preparation up to the uint8 crop; division by 255 and normalisation happen on the device.
 
 Shorter side to `size` by PIL's bicubic filter on uint8, longer side rounded down, centre crop of `size` x `size`:
 torchvision's Resize and CenterCrop on PIL images, as openai/CLIP and CLIP4Clip use them. Where an odd number of columns
@@ -26,11 +26,11 @@ def crop_box(width: int, height: int, size: int) -> tuple[int, int, int, int]:
     return left, top, left + size, top + size
 
 
-def prepare(picture: np.ndarray, size: int) -> np.ndarray:
+def prepare(pixels: np.ndarray, size: int) -> np.ndarray:
     """uint8 [H, W, 3] -> uint8 [3, size, size]."""
     from PIL import Image
 
-    image = Image.fromarray(picture)
+    image = Image.fromarray(pixels)
     target = scaled(*image.size, size)
     if target != image.size:
         image = image.resize(target, Image.Resampling.BICUBIC)

@@ -1,7 +1,7 @@
 """What a video file really holds, from its packets alone, without decoding: a few milliseconds for a short clip.
 
 Headers cannot be trusted: a clip cut without re-encoding announces frames that are never shown, and a truncated file
-announces frames that are not there. The packets say so (STACK §4).
+announces frames that are not there. The packets say so (docs/decoding.md).
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from petvr.data.frames import announced, ends, sniff
-from petvr.data.frames.ends import Packet
-from petvr.data.frames.sniff import ENOUGH, Unreadable
+from petvr.data.frames import declared_length, file_type, truncation
+from petvr.data.frames.file_type import ENOUGH, Unreadable
+from petvr.data.frames.truncation import Packet
 
 __all__ = ["Probe", "Unreadable", "container_error", "is_cover", "open_video", "probe"]
 
-LATE = 0.25  # seconds; a picture that begins less late does so for a muxer's reasons: its clock is zero there (guess)
+LATE = 0.25  # seconds; a frame that begins less late does so for a muxer's reasons: its clock is zero there (guess)
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,14 @@ class Probe:
     torn: int  # damaged at the very end, where the file was cut off
     stamps: tuple[int, ...] | None  # sorted pts of what is shown; None where some are missing or equal
     keys: tuple[int, ...]  # sorted pts from which decoding can start
-    leading: bool  # pictures shown before the keyframe they follow in the file (open GOP)
+    leading: bool  # frames shown before the keyframe they follow in the file (open GOP)
     order: tuple[tuple[int | None, bool], ...] = field(repr=False)  # (pts, keyframe) of each packet as they lie
     tick: float = 1.0  # seconds of one unit of pts
     start: float = 0.0  # seconds on the stream's clock at which the file begins to play
-    secure: int | None = None  # pictures after this pts are not used: the file was cut off, others lie before them
+    secure: int | None = None  # frames after this pts are not used: the file was cut off, others lie before them
     loose: int = 0  # how many those are
     announced: int = 0  # frames by the file's own count; 0 where it has none
-    lacking: float = 0.0  # seconds by which the pictures end before the announced end, where that is worth a word
+    lacking: float = 0.0  # seconds by which the frames end before the announced end, where that is worth a word
     shown: int | None = None  # how many frames decoding gave, where that is known and another number than the packets'
 
     @property
@@ -75,7 +76,7 @@ class Probe:
     @property
     def one_frame_a_packet(self) -> bool:
         """Whether packet counts and time stamps say exactly which frame is which (not in AVI, MPEG, WMV, VP8,
-        nor for MPEG-4 part 2, where DivX packed two pictures into one packet)."""
+        nor for MPEG-4 part 2, where DivX packed two frames into one packet)."""
         known = {"h264", "hevc", "vp9", "av1", "mjpeg", "flv1", "h263"}
         return self.family in ("mov", "matroska", "flv") and self.codec in known and self.stamps is not None
 
@@ -90,15 +91,16 @@ class Probe:
         stamps: pts of the frames as they were decoded, better known than the packets' where only decoding counts.
         """
         stamps = self.stamps if stamps is None or self.family == "avi" else stamps
-        if stamps is None or len(stamps) != self.n_frames or None in stamps or list(stamps) != sorted(stamps):
+        known = [stamp for stamp in stamps or () if stamp is not None]
+        if not known or len(known) != self.n_frames or len(known) != len(stamps or ()) or known != sorted(known):
             return np.arange(self.n_frames) / self.fps
-        times = np.array(stamps, np.float64) * self.tick - self.start
+        times = np.array(known, np.float64) * self.tick - self.start
         return times - times[0] if 0 < abs(times[0]) < LATE else times
 
     def against_decord(self) -> str | None:
-        """Why decord's random access is not trusted with this file; None where it is right (measured, DATASETS §0.3).
+        """Why decord's random access is not trusted with this file (docs/decoding.md); None where it is right.
 
-        Measured here beyond those notes: HEVC and H.264 with open GOPs give wrong frames too, hence `leading`.
+        HEVC and H.264 with open GOPs give wrong frames too, hence `leading`.
         """
         if self.family not in ("mov", "matroska", "flv"):
             return f"{self.family} container"
@@ -121,23 +123,23 @@ def probe(path: Path | str) -> Probe:
     import av
 
     path = Path(path)
-    sniff.sniff(path)
+    file_type.require_video_file(path)
     try:
         with open_video(path) as container:
             return _probe(path, container)
     except av.error.FFmpegError as error:
-        raise Unreadable(path, f"not a readable video ({_words(error)}){sniff.no_moov(path)}") from error
+        raise Unreadable(path, f"not a readable video ({_message(error)}){file_type.missing_moov(path)}") from error
 
 
-def open_video(path: Path):
+def open_video(path: Path) -> Any:
     """PyAV's container; only formats of videos, and titles in any encoding (they are not looked at)."""
     import av
 
-    allowed = {"format_whitelist": ",".join(sniff.CONTAINERS)}
+    allowed = {"format_whitelist": ",".join(file_type.CONTAINERS)}
     return av.open(str(path), container_options=allowed, metadata_errors="replace")
 
 
-def _probe(path: Path, container) -> Probe:
+def _probe(path: Path, container: Any) -> Probe:
     streams = [s for s in container.streams.video if not is_cover(s)]
     if not streams:
         kinds = sorted({s.type for s in container.streams})
@@ -145,42 +147,43 @@ def _probe(path: Path, container) -> Probe:
     stream = streams[0]
     if stream.codec_context is None:
         raise Unreadable(path, "unknown video codec")
-    found, reason = _packets(container, stream)
+    packets, reason = _packets(container, stream)
     torn = 0
-    while found and found[-1].corrupt:
-        found.pop()
+    while packets and packets[-1].corrupt:
+        packets.pop()
         torn += 1
-    discarded = sum(packet.discard for packet in found)
-    expected, lacking = announced.announced(stream, container, found)
-    if expected is not None and len(found) < ENOUGH * expected:
-        raise Unreadable(path, f"truncated: {len(found)} of {round(expected)} frames{reason}")
+    discarded = sum(packet.discard for packet in packets)
+    expected, lacking = declared_length.declared_length(stream, container, packets)
+    if expected is not None and len(packets) < ENOUGH * expected:
+        raise Unreadable(path, f"truncated: {len(packets)} of {round(expected)} frames{reason}")
     if container.format.name == "asf":
-        sniff.asf_size(path)
-    if len(found) == discarded:
+        file_type.require_asf_size(path)
+    if len(packets) == discarded:
         raise Unreadable(path, f"no frame in the video stream{reason}")
     if torn and expected is None:
-        raise Unreadable(path, f"truncated: cut off after {len(found)} frames, and nothing says how many are missing")
+        raise Unreadable(path, f"truncated: cut off after {len(packets)} frames, and nothing says how many are missing")
     avi = container.format.name == "avi"  # knows no pts; FFmpeg makes some up that are neither in order nor complete
-    secure = None if avi or (stream.frames and len(found) >= stream.frames) else ends.secure(found)
-    shown = [packet.dts if avi else packet.pts for packet in found if not packet.discard]
-    complete = None not in shown and len(set(shown)) == len(shown)
+    secure = None if avi or (stream.frames and len(packets) >= stream.frames) else truncation.last_secure_pts(packets)
+    shown = [packet.dts if avi else packet.pts for packet in packets if not packet.discard]
     kept = [stamp for stamp in shown if secure is None or stamp is None or stamp <= secure]
+    known = [stamp for stamp in kept if stamp is not None]
+    complete = None not in shown and len(set(shown)) == len(shown)
     return Probe(
         path=path,
         container=container.format.name,
         codec=stream.codec_context.codec.canonical_name,
         width=stream.codec_context.width,
         height=stream.codec_context.height,
-        fps=announced.rate(stream, len(found)),
+        fps=declared_length.frame_rate(stream, len(packets)),
         expected=expected,
-        packets=len(found),
+        packets=len(packets),
         discarded=discarded,
-        corrupt=sum(packet.corrupt for packet in found),
+        corrupt=sum(packet.corrupt for packet in packets),
         torn=torn,
-        stamps=tuple(sorted(kept)) if complete else None,
-        keys=tuple(sorted(packet.pts for packet in found if packet.key and packet.pts is not None)),
-        leading=_leading([(packet.key, packet.pts) for packet in found]),
-        order=tuple((packet.pts, packet.key) for packet in found),
+        stamps=tuple(sorted(known)) if complete else None,
+        keys=tuple(sorted(packet.pts for packet in packets if packet.key and packet.pts is not None)),
+        leading=_leading([(packet.key, packet.pts) for packet in packets]),
+        order=tuple((packet.pts, packet.key) for packet in packets),
         tick=float(stream.time_base or 0) or 1.0,
         start=(container.start_time or 0) / 1e6,
         secure=secure,
@@ -190,16 +193,16 @@ def _probe(path: Path, container) -> Probe:
     )
 
 
-def _packets(container, stream) -> tuple[list[Packet], str]:
+def _packets(container: Any, stream: Any) -> tuple[list[Packet], str]:
     """What the file holds of the stream, and why reading ended early; what was read before may still be enough."""
-    found: list[Packet] = []
+    packets: list[Packet] = []
     try:
         for packet in container.demux(stream):
             if packet.size:
-                found.append(Packet(packet.is_keyframe, packet.is_discard, packet.is_corrupt, packet.pts, packet.dts))
+                packets.append(Packet(packet.is_keyframe, packet.is_discard, packet.is_corrupt, packet.pts, packet.dts))
     except container_error() as error:
-        return found, f" ({_words(error)})"
-    return found, ""
+        return packets, f" ({_message(error)})"
+    return packets, ""
 
 
 def container_error() -> type[Exception]:
@@ -208,8 +211,8 @@ def container_error() -> type[Exception]:
     return av.error.FFmpegError
 
 
-def is_cover(stream) -> bool:
-    """A picture attached to a sound file is no video."""
+def is_cover(stream: Any) -> bool:
+    """An image attached to a sound file is no video."""
     import av
 
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
@@ -227,5 +230,5 @@ def _leading(keys: list[tuple[bool, int | None]]) -> bool:
     return False
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

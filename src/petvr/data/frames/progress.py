@@ -12,7 +12,7 @@ Step = Callable[..., None]
 EVERY_SECONDS = 15.0
 
 
-def watching(progress: bool, name: str) -> Callable[[int], AbstractContextManager[Step]]:
+def video_progress(progress: bool, name: str) -> Callable[[int], AbstractContextManager[Step]]:
     """A context manager for a number of videos, whose value is called after each: `step(problem="id: reason")`."""
     if not progress:
         return lambda total: _silent()
@@ -43,18 +43,18 @@ def _bar(total: int, name: str) -> Iterator[Step]:
 
 @contextlib.contextmanager
 def _lines(total: int, name: str) -> Iterator[Step]:
-    started = told = time.monotonic()
+    started = printed = time.monotonic()
     done = bad = 0
 
     def step(problem: str = "") -> None:
-        nonlocal done, bad, told
+        nonlocal done, bad, printed
         done += 1
         if problem:
             bad += 1
             print(f"frames {name}: left out: {problem}", file=sys.stderr, flush=True)
         now = time.monotonic()
-        if done == total or now - told >= EVERY_SECONDS:
-            told = now
+        if done == total or now - printed >= EVERY_SECONDS:
+            printed = now
             rate = done / max(now - started, 1e-9)
             print(f"frames {name}: {done}/{total} videos, {bad} left out, {rate:.1f}/s", file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""Which frames of a video are looked at: the five named rules of the papers (DATASETS §0.3, METHODS A.0, A.1, A.3).
+"""Which frames of a video are looked at: the five named rules of the papers (docs/protocols.md).
 
 Each rule is a function of the number of frames, the frame rate and the wanted count, and returns sorted indices.
 The one-frame-per-second rules return fewer than `frames` for a short video, and the rest is masked later;
@@ -45,7 +45,7 @@ def _thin(candidates: np.ndarray, frames: int) -> np.ndarray:
 
 
 def c4c_1fps_int(n_frames: int, fps: float, frames: int, seconds: Seconds = None) -> np.ndarray:
-    """CLIP4Clip (A.0): every int(fps)-th frame (29.97 -> 29), thinned by linspace."""
+    """CLIP4Clip: every int(fps)-th frame (29.97 -> 29), thinned by linspace."""
     return _thin(_candidates(int(fps), n_frames, seconds), frames)
 
 
@@ -58,7 +58,7 @@ def round_1fps(n_frames: int, fps: float, frames: int, seconds: Seconds = None) 
 
 
 def floor_uniform(n_frames: int, fps: float, frames: int, seconds: Seconds = None) -> np.ndarray:
-    """MV-Adapter (A.3): of n frames at 1 fps take floor(i*n/frames): the last one is never shown.
+    """MV-Adapter: of n frames at 1 fps take floor(i*n/frames): the last one is never shown.
 
     How its frames at 1 fps were extracted is not published; CLIP4Clip's rule stands in for it (guess).
     """
@@ -70,7 +70,7 @@ def floor_uniform(n_frames: int, fps: float, frames: int, seconds: Seconds = Non
 
 
 def uniform_mid(n_frames: int, fps: float, frames: int, seconds: Seconds = None) -> np.ndarray:
-    """xpool, hence VoP (A.1): the middle frame of each of `frames` equal intervals; no look at the frame rate.
+    """xpool, hence VoP: the middle frame of each of `frames` equal intervals; no look at the frame rate.
 
     A video shorter than `frames` gives all its frames and then its last one again. Under a window the intervals divide
     the window (guess: neither code base knows windows).

@@ -11,7 +11,7 @@ from petvr.data.frames import build, pool
 from petvr.errors import PetvrError
 
 
-def read(
+def read_video(
     path: Path,
     *,
     sampler: str,
@@ -25,11 +25,11 @@ def read(
     It is decoded in a process of its own, because a foreign file may hang or crash a decoder; after that it is tried
     once more without decord. window and seconds as in petvr.data.frames.build. Raises PetvrError with the file and why.
     """
-    build.settings_of(sampler, frames, size)
-    item = build.Item(path.name, path, window)
+    build.store_settings(sampler, frames, size)
+    item = build.VideoItem(path.name, path, window)
     for use_decord in (True, False):
         outcome = next(
-            pool.run(build.prepared, _one(item, sampler, frames, size, use_decord), workers=1, seconds=seconds)
+            pool.run_tasks(build.decode_item, _one(item, sampler, frames, size, use_decord), workers=1, seconds=seconds)
         )
         if not outcome.lost:
             break

@@ -1,4 +1,4 @@
-"""The frame store as training and evaluation read it: memory-mapped uint8 pictures by video id."""
+"""The frame store as training and evaluation read it: memory-mapped uint8 frames by video id."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from pathlib import Path
 
 import numpy as np
 
-from petvr.data.frames.build import Item, Report, build
-from petvr.data.frames.index import Index, checksum
-from petvr.data.frames.pictures import Pictures
+from petvr.data.frames.build import BuildReport, VideoItem, build_store
+from petvr.data.frames.index import FrameIndex, checksum
+from petvr.data.frames.stored_frames import StoredFrames
 from petvr.errors import PetvrError
 
-__all__ = ["FrameStore", "Item", "Report", "build"]
+__all__ = ["BuildReport", "FrameStore", "VideoItem", "build_store"]
 
 
 class FrameStore:
     """A complete store, in one piece or in shards. It may be pickled: another process maps the files for itself.
 
     ids: videos that have frames, in alphabetical order. problems: video -> why it has none. digest: changes with the
-    settings, any picture, and the list of unreadable videos. sampler, frames, size: as it was built.
+    settings, any frame, and the list of unreadable videos. sampler, frames, size: as it was built.
     Raises PetvrError where there is no complete store.
     """
 
     def __init__(self, out: Path | str):
         self.path = Path(out)
-        index = Index.read(self.path)
+        index = FrameIndex.read(self.path)
         self.sampler, self.frames, self.size = index.settings.sampler, index.settings.frames, index.settings.size
         self.problems = {video: problem.reason for video, problem in sorted(index.problems.items())}
         self.digest = index.digest()
@@ -34,8 +34,8 @@ class FrameStore:
         self._row = {video: row for row, video in enumerate(self.ids)}
         self._offset = np.array([index.videos[video].offset for video in self.ids], np.int64)
         self._count = np.array([index.videos[video].count for video in self.ids], np.int64)
-        self._pictures = Pictures(self.path, index)
-        self._file, self._first = self._pictures.places(self._offset)
+        self._stored = StoredFrames(self.path, index)
+        self._file, self._first = self._stored.locate(self._offset)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,7 +59,7 @@ class FrameStore:
     def get(
         self, ids: Sequence[str], out: tuple[np.ndarray, np.ndarray] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures uint8 [B, F, 3, H, W], zeros after a video's last frame, and mask bool [B, F], True at its frames.
+        """Frames uint8 [B, F, 3, H, W], zeros after a video's last frame, and mask bool [B, F], True at its frames.
 
         F is the store's `frames` whatever the videos are. Raises PetvrError for a video without frames.
         """
@@ -76,22 +76,22 @@ class FrameStore:
         pixels, mask = out if out is not None else (np.empty(shape, np.uint8), np.empty(shape[:2], bool))
         if pixels.shape != shape or mask.shape != shape[:2]:
             raise ValueError(f"buffers of shapes {pixels.shape} and {mask.shape} for {shape} and {shape[:2]}")
-        places = self._file[rows].tolist(), self._first[rows].tolist(), self._count[rows].tolist()
-        for place, (file, first, count) in enumerate(zip(*places, strict=True)):
-            pixels[place, :count] = self._pictures.files[file][first : first + count]
+        located = self._file[rows].tolist(), self._first[rows].tolist(), self._count[rows].tolist()
+        for row, (file, first, count) in enumerate(zip(*located, strict=True)):
+            pixels[row, :count] = self._stored.files[file][first : first + count]
             if count < self.frames:
-                pixels[place, count:] = 0
+                pixels[row, count:] = 0
         mask[:] = self.masks(rows)
         return pixels, mask
 
     def masks(self, rows: np.ndarray) -> np.ndarray:
-        """The mask that `get_rows` gives, bool [B, F], without the pictures."""
+        """The mask that `get_rows` gives, bool [B, F], without the frames."""
         return np.arange(self.frames) < self._count[rows][:, None]
 
     def verify(self) -> dict[str, str]:
-        """Read everything again: videos whose pictures do not fit their checksum, with a reason; empty if sound."""
+        """Read everything again: videos whose frames do not fit their checksum, with a reason; empty if sound."""
         bad = {}
         for video, entry in self.records.items():
-            if checksum(self._pictures[entry.offset : entry.end]) != entry.checksum:
+            if checksum(self._stored[entry.offset : entry.end]) != entry.checksum:
                 bad[video] = f"pictures {entry.offset} to {entry.end - 1} of the store differ from their checksum"
         return bad

@@ -1,24 +1,25 @@
 """Which frames of a video lie in a window of seconds, by the time stamps of the frames and not by frame rate.
 
 Second 0 is where the file begins to play, as for `ffmpeg -ss` and for the players in which windows were annotated: the
-earliest time stamp of any of its streams. Frame rate alone would be wrong for variable frame rates, for a first picture
+earliest time stamp of any of its streams. Frame rate alone would be wrong for variable frame rates, for a first frame
 that comes late, and, at 29.97 frames a second, by one frame for every 33 seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from petvr.data.frames.sniff import Unreadable
+from petvr.data.frames.file_type import Unreadable
 
 Window = tuple[float, float]
 ROUNDING = 0.001  # seconds; Matroska and FLV keep times in milliseconds
-SHORT = 1.0  # seconds a video may end before its window does and nothing is said (DATASETS §8 rule 8)
+SHORT = 1.0  # seconds a video may end before its window does and nothing is said
 
 
-def part(path, times: Sequence[float] | np.ndarray, window: Window | None) -> tuple[int, int]:
+def frame_range(path: Path | str, times: Sequence[float] | np.ndarray, window: Window | None) -> tuple[int, int]:
     """First index, and the one behind the last, of the frames shown within the window, both ends included.
 
     times: seconds at which each frame is shown, ascending. Raises Unreadable where there is none.
@@ -36,13 +37,13 @@ def part(path, times: Sequence[float] | np.ndarray, window: Window | None) -> tu
     return first, last
 
 
-def short_of(times: Sequence[float] | np.ndarray, fps: float, window: Window | None) -> str:
+def short_note(times: Sequence[float] | np.ndarray, fps: float, window: Window | None) -> str:
     """A note where the video ends well before its window does; empty otherwise."""
     end = float(times[-1]) + 1 / fps
     return f"ends at {end:.2f} s, its window at {window[1]:g} s" if window and end < window[1] - SHORT else ""
 
 
-def holes(times: Sequence[float] | np.ndarray) -> str:
+def gap_note(times: Sequence[float] | np.ndarray) -> str:
     """A note where frames seem lost in the middle, by which all later ones have moved up; empty otherwise.
 
     A few gaps in an even row are such holes; many are a variable frame rate.

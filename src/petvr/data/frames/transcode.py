@@ -1,4 +1,4 @@
-"""Write a video anew so that any decoder's random access is right: H.264 in MP4, no B pictures, a keyframe a second.
+"""Write a video anew so that any decoder's random access is right: H.264 in MP4, no B frames, a keyframe a second.
 
 The pipeline itself does not need it, it reads in order what decord misreads and so keeps the original's pixels. It is
 for whoever goes on with the clips in other programs (the papers' own code reads with decord or OpenCV), and for reading
@@ -14,20 +14,20 @@ import numpy as np
 
 from petvr import atomic
 from petvr.data.frames import decode
-from petvr.data.frames.inorder import in_order
 from petvr.data.frames.probe import Probe, Unreadable, probe
+from petvr.data.frames.sequential_decode import decode_sequentially
 
-QUALITY = 18  # x264's constant rate factor (DATASETS §0.3)
+QUALITY = 18  # x264's constant rate factor
 EVERY = 25  # frames from one keyframe to the next
 CLOCK = 90_000  # ticks of a second where the frame rate is variable
 NEAR = 0.002  # seconds by which a frame's time may move
-LIKE = 16.0  # mean difference in grey levels (0 to 255) up to which a picture counts as the same one
+LIKE = 16.0  # mean difference in grey levels (0 to 255) up to which a frame counts as the same one
 
 
 def transcode(source: Path | str, target: Path | str) -> int:
     """Write `target` with the frames of `source`, at the same times, upright; the number of frames. Sound is left out.
 
-    What is written is read back through decord: the number of frames, the rate, the times and five pictures must agree.
+    What is written is read back through decord: the number of frames, the rate, the times and five frames must agree.
     Raises Unreadable for a source that cannot be decoded completely or a result that does not agree.
     """
     source, target = Path(source), Path(target)
@@ -42,11 +42,11 @@ def _whole(source: Path) -> tuple[Probe, np.ndarray]:
     """The facts about the source as decoding shows them, and the seconds of its frames from the first one on."""
     facts = probe(source)
     for _ in range(2):
-        found = in_order(facts, np.array([facts.n_frames - 1]), lambda picture: picture[:0])
-        if found.facts == facts:
-            times = facts.times(found.stamps)
+        decoded = decode_sequentially(facts, np.array([facts.n_frames - 1]), lambda image: image[:0])
+        if decoded.facts == facts:
+            times = facts.times(decoded.stamps)
             return facts, times - times[0]
-        facts = found.facts
+        facts = decoded.facts
     raise Unreadable(source, "gives another number of frames each time it is read")
 
 
@@ -65,20 +65,20 @@ def _write(facts: Probe, times: np.ndarray, part: Path) -> None:
         stream.codec_context.time_base = base
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"crf": str(QUALITY), "preset": "veryfast", "sc_threshold": "0"}
-        place = iter(stamps)
+        next_stamp = iter(stamps)
 
-        def push(picture: np.ndarray) -> np.ndarray:
-            """Encode the next picture; called in the order of showing."""
+        def push(image: np.ndarray) -> np.ndarray:
+            """Encode the next frame; called in the order of showing."""
             if not stream.codec_context.is_open:
-                stream.height, stream.width = picture.shape[:2]
+                stream.height, stream.width = image.shape[:2]
                 odd = stream.width % 2 or stream.height % 2  # halved colour planes need even sides
                 stream.pix_fmt = "yuv444p" if odd else "yuv420p"
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = next(place), base
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = next(next_stamp), base
             container.mux(stream.encode(frame))
-            return picture[:0]
+            return image[:0]
 
-        in_order(facts, np.arange(facts.n_frames), push)
+        decode_sequentially(facts, np.arange(facts.n_frames), push)
         container.mux(stream.encode(None))
 
 
@@ -92,6 +92,8 @@ def _agree(source: Path, facts: Probe, times: np.ndarray, part: Path) -> None:
     if (moved := np.abs(written.times() - times).max()) > NEAR:
         raise Unreadable(source, f"transcoding failed: a frame moved by {moved:.3f} s")
     wanted = np.unique(np.linspace(0, facts.n_frames - 1, 5, dtype=np.int64))
-    for index, one, other in zip(wanted, decode.decode(source, wanted), decode.decode(part, wanted), strict=True):
+    for index, one, other in zip(
+        wanted, decode.decode_frames(source, wanted), decode.decode_frames(part, wanted), strict=True
+    ):
         if one.shape != other.shape or (apart := np.abs(one.astype(np.int16) - other).mean()) > LIKE:
             raise Unreadable(source, f"transcoding failed: another picture at frame {index}, or {apart:.0f} levels off")

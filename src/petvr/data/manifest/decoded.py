@@ -7,26 +7,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from petvr.data.datasets.video_state import VideoState
-from petvr.data.frames.index import INDEX, Index, Problem, Record
+from petvr.data.frames.index import INDEX, FrameIndex, FrameRecord, Problem
 from petvr.data.manifest.rows import Row
 from petvr.errors import PetvrError
 
 
 @dataclass
-class Decoded:
+class StoreFindings:
     """All stores of one folder of videos, joined: a video that one of them could not read is a problem."""
 
     stores: dict[str, str] = field(default_factory=dict)  # name of the store -> its digest
-    records: dict[str, Record] = field(default_factory=dict)
+    records: dict[str, FrameRecord] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
 
 
-def read(folder: Path) -> Decoded:
+def read(folder: Path) -> StoreFindings:
     """The finished stores below results/frames/<folder>. A store that is broken or of an old format says nothing."""
-    found = Decoded()
+    found = StoreFindings()
     for path in sorted(folder.glob(f"*/{INDEX}")):
         try:
-            index = Index.read(path.parent)
+            index = FrameIndex.read(path.parent)
         except PetvrError:
             continue  # `petvr frames` will build it anew
         found.stores[path.parent.name] = index.digest()
@@ -35,12 +35,12 @@ def read(folder: Path) -> Decoded:
     return found
 
 
-def joined(rows: Iterable[Row], found: Decoded) -> list[Row]:
+def joined(rows: Iterable[Row], found: StoreFindings) -> list[Row]:
     """The rows with frames, duration and unreadable videos, where a store read the very file that is there now."""
     return [_joined(row, found.records.get(row.video), found.problems.get(row.video)) for row in rows]
 
 
-def _joined(row: Row, record: Record | None, problem: Problem | None) -> Row:
+def _joined(row: Row, record: FrameRecord | None, problem: Problem | None) -> Row:
     here = (row.bytes, row.mtime_ns)
     if row.bytes is None:
         return row

@@ -12,7 +12,7 @@ from pathlib import Path
 from petvr.data.datasets.base import Dataset, Split
 from petvr.data.datasets.fingerprint import fingerprint, shown_by
 from petvr.data.datasets.video_state import VideoState
-from petvr.data.frames.sniff import Unreadable, sniff
+from petvr.data.frames.file_type import Unreadable, require_video_file
 from petvr.errors import PetvrError
 
 THREADS = 16  # reads of a few kilobytes: the file system's answer time is what one waits for
@@ -129,7 +129,7 @@ def _look(
             with open(path, "rb") as stream:
                 row = replace(row, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
         if not (same and old is not None and old.ok):
-            sniff(path)
+            require_video_file(path)
     except Unreadable as error:
         return replace(row, status=VideoState.UNDECODABLE, reason=error.reason)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The pictures of a store, memory-mapped: one file, or one per shard, counted through."""
+"""The frames of a store, memory-mapped: one file, or one per shard, counted through."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from petvr.data.frames.index import INDEX, Index
+from petvr.data.frames.index import INDEX, FrameIndex
 from petvr.errors import PetvrError
 
 
-class Pictures:
-    """`pictures[a:b]`, uint8 [b - a, 3, size, size], where a video begins at offset a: no copy is made.
+class StoredFrames:
+    """`frames[a:b]`, uint8 [b - a, 3, size, size], where a video begins at offset a: no copy is made.
 
     Raises PetvrError where a file is missing or shorter than the index says.
     """
 
-    def __init__(self, store: Path, index: Index):
+    def __init__(self, store: Path, index: FrameIndex):
         self.store, self.shards, self.size = store, index.files, index.settings.size
         self.starts = np.cumsum([0, *(shard.pictures for shard in self.shards)], dtype=np.int64)
         self._open()
@@ -33,8 +33,8 @@ class Pictures:
         self.__dict__.update(state)
         self._open()
 
-    def places(self, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Counted through -> (which of `files`, picture within it), both int64."""
+    def locate(self, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Counted through -> (which of `files`, frame within it), both int64."""
         which = np.searchsorted(self.starts[1:-1], offsets, side="right")
         return which, offsets - self.starts[which]
 
@@ -43,8 +43,8 @@ class Pictures:
         return self.files[which][span.start - self.starts[which] : span.stop - self.starts[which]]
 
 
-def _map(store: Path, name: str, pictures: int, size: int) -> np.ndarray:
-    path, needed = store / name, pictures * 3 * size**2
+def _map(store: Path, name: str, count: int, size: int) -> np.ndarray:
+    path, needed = store / name, count * 3 * size**2
     try:
         present = path.stat().st_size
     except OSError as error:
@@ -53,4 +53,4 @@ def _map(store: Path, name: str, pictures: int, size: int) -> np.ndarray:
         raise PetvrError(f"{path}: truncated: {present} of {needed} bytes; delete {INDEX} beside it and build it again")
     if not needed:
         return np.empty((0, 3, size, size), np.uint8)
-    return np.asarray(np.memmap(path, np.uint8, "r", shape=(pictures, 3, size, size)))
+    return np.asarray(np.memmap(path, np.uint8, "r", shape=(count, 3, size, size)))

@@ -1,4 +1,4 @@
-"""A store that is being built: pictures are appended, then a line in a journal says so. A kill loses one video.
+"""A store that is being built: frames are appended, then a line in a journal says so. A kill loses one video.
 
 It lies beside the store (`<store>.partial`), because Snakemake deletes the outputs of a job that failed.
 """
@@ -17,22 +17,22 @@ from typing import Any
 import numpy as np
 
 from petvr import atomic
-from petvr.data.frames.index import INDEX, KEPT, PIXELS, Index, Problem, Record, Settings, record
+from petvr.data.frames.index import INDEX, KEPT, PIXELS, FrameIndex, FrameRecord, Problem, StoreSettings, parse_record
 from petvr.errors import PetvrError
 
 JOURNAL = "journal.jsonl"
 
 
-class Partial:
+class StoreWriter:
     """Open with `with`; only one process at a time may."""
 
-    def __init__(self, store: Path, settings: Settings):
+    def __init__(self, store: Path, settings: StoreSettings):
         self.store, self.settings = store, settings
         self.folder = store.with_name(store.name + ".partial")
-        self.index = Index(settings, {}, {})
-        self._picture = 3 * settings.size**2
+        self.index = FrameIndex(settings, {}, {})
+        self._frame_bytes = 3 * settings.size**2
 
-    def __enter__(self) -> Partial:
+    def __enter__(self) -> StoreWriter:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.folder / "lock", "w")
@@ -65,10 +65,10 @@ class Partial:
             for line in lines[1:]:
                 try:
                     video, data = json.loads(line)
-                    entry = record(data)
+                    entry = parse_record(data)
                 except (ValueError, KeyError, TypeError):
                     break  # torn by a full disk; everything after it is decoded again
-                end = entry.end * self._picture
+                end = entry.end * self._frame_bytes
                 if end > size:
                     break
                 self.index.videos[video], self._end = entry, end
@@ -79,10 +79,10 @@ class Partial:
         self._pixels.seek(self._end)
         self._journal = open(journal, "a", encoding="utf-8")  # noqa: SIM115
 
-    def add(self, video: str, pictures: np.ndarray, **facts: Any) -> None:
+    def add(self, video: str, pixels: np.ndarray, **facts: Any) -> None:
         """Append uint8 [n, 3, size, size]. Raises PetvrError when it cannot be written; what was added before stays."""
-        entry = Record(offset=self._end // self._picture, **facts)
-        data = memoryview(np.ascontiguousarray(pictures)).cast("B")
+        entry = FrameRecord(offset=self._end // self._frame_bytes, **facts)
+        data = memoryview(np.ascontiguousarray(pixels).data).cast("B")
         try:
             written = 0
             while written < len(data):
@@ -120,7 +120,7 @@ class Partial:
             raise _failed(self.store, error) from error
 
 
-def write_index(store: Path, index: Index) -> None:
+def write_index(store: Path, index: FrameIndex) -> None:
     for name in (KEPT, INDEX):
         atomic.write_text(store / name, json.dumps(index.to_json()) + "\n")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from petvr.errors import PetvrError
 
-ENOUGH = 0.9  # share of the announced frames that must be there (DATASETS §8 rule 8)
+ENOUGH = 0.9  # share of the announced frames that must be there
 
 # Containers of videos, by FFmpeg's names; an allow list, because FFmpeg also takes a JPEG for a video of one frame, and
 # playlists, which make it open other files and addresses.
@@ -14,7 +14,7 @@ CONTAINERS = (
     "mov", "matroska", "webm", "avi", "flv", "live_flv", "asf", "mpeg", "mpegts", "mpegvideo", "m4v", "h264", "hevc",
     "ogg", "rm", "mxf", "wtv", "dv", "nut", "ivf", "obu", "gif", "swf", "amv", "vc1",
 )  # fmt: skip
-OTHER = {  # how files begin that are often saved in a video's place
+NO_VIDEO = {  # how files begin that are often saved in a video's place
     b"\xff\xd8\xff": "a JPEG picture",
     b"\x89PNG": "a PNG picture",
     b"BM": "a BMP picture",
@@ -39,11 +39,15 @@ class Unreadable(PetvrError):
         super().__init__(f"{path}: {reason}")
         self.path, self.reason = Path(path), reason
 
-    def __reduce__(self):  # crosses process borders, where exceptions are rebuilt from their arguments
+    def __reduce__(
+        self,
+    ) -> tuple[
+        type[Unreadable], tuple[Path, str]
+    ]:  # crosses process borders, where exceptions are rebuilt from their arguments
         return Unreadable, (self.path, self.reason)
 
 
-def sniff(path: Path) -> None:
+def require_video_file(path: Path) -> None:
     """Tell missing, empty and text files by name before a demuxer guesses at them."""
     try:
         with open(path, "rb") as stream:
@@ -57,7 +61,7 @@ def sniff(path: Path) -> None:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")):
         raise Unreadable(path, "an HTML page saved as a video (quota or login page?)")
-    for magic, what in OTHER.items():
+    for magic, what in NO_VIDEO.items():
         if head.startswith(magic) or start.startswith(magic.lower()):
             raise Unreadable(path, f"{what}, not a video")
     if head[8:12] == b"WEBP":
@@ -69,11 +73,11 @@ def sniff(path: Path) -> None:
 
 def _whole_packets(path: Path, head: bytes) -> None:
     """MPEG transport streams announce no length; that one was cut off shows only where a packet is torn."""
-    for size, place in ((188, 0), (192, 4)):
-        if [head[place + size * i : place + size * i + 1] for i in range(2)] != [b"G", b"G"]:
+    for size, offset in ((188, 0), (192, 4)):
+        if [head[offset + size * i : offset + size * i + 1] for i in range(2)] != [b"G", b"G"]:
             continue
         rest = path.stat().st_size % size
-        last = _tail(path, rest + size)[place : place + 1]
+        last = _tail(path, rest + size)[offset : offset + 1]
         if rest or last != b"G":
             what = "ends within a packet" if rest else "does not end in a packet"
             raise Unreadable(path, f"truncated: the transport stream {what}; how much is missing is not known")
@@ -85,34 +89,35 @@ def _tail(path: Path, size: int) -> bytes:
         return stream.read()
 
 
-def no_moov(path: Path) -> str:
+def missing_moov(path: Path) -> str:
     """For an MP4 that lacks its table of contents: say so. Walks the top-level boxes."""
     size = path.stat().st_size
-    found, place = [], 0
+    boxes: list[bytes] = []
+    offset = 0
     with open(path, "rb") as stream:
-        while place + 8 <= size and len(found) < 100:
-            stream.seek(place)
+        while offset + 8 <= size and len(boxes) < 100:
+            stream.seek(offset)
             head = stream.read(16)
             length, kind = int.from_bytes(head[:4], "big"), head[4:8]
             if length == 1:
                 length = int.from_bytes(head[8:16], "big")
-            found.append(kind)
+            boxes.append(kind)
             if length < 8:
                 break
-            place += length
-    if found[:1] == [b"ftyp"] and b"moov" not in found:
+            offset += length
+    if boxes[:1] == [b"ftyp"] and b"moov" not in boxes:
         return ": no moov box, the file was cut off"
     return ""
 
 
-def asf_size(path: Path) -> None:
+def require_asf_size(path: Path) -> None:
     """WMV: FFmpeg takes back the announced duration of a cut-off file, but the header also holds the file's size."""
     with open(path, "rb") as stream:
         head = stream.read(65536)
-    place = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))  # the file properties object
-    if place < 0:
+    offset = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))  # the file properties object
+    if offset < 0:
         return
-    announced = int.from_bytes(head[place + 40 : place + 48], "little")
-    live = head[place + 88] & 1  # then the size is not valid
+    announced = int.from_bytes(head[offset + 40 : offset + 48], "little")
+    live = head[offset + 88] & 1  # then the size is not valid
     if not live and path.stat().st_size < ENOUGH * announced:
         raise Unreadable(path, f"truncated: {path.stat().st_size} of {announced} bytes")

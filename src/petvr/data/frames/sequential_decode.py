@@ -9,37 +9,39 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from petvr.data.frames import ends
+from petvr.data.frames import truncation
+from petvr.data.frames.file_type import ENOUGH
 from petvr.data.frames.probe import Probe, Unreadable, container_error, is_cover, open_video
-from petvr.data.frames.sniff import ENOUGH
 
 Transform = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class InOrder:
-    pictures: dict[int, np.ndarray]  # by index
+class SequentialFrames:
+    pixels: dict[int, np.ndarray]  # by index
     facts: Probe  # as decoding has shown them
     stamps: tuple[int | None, ...] | None  # pts of all frames where they were counted, else None
     note: str
 
 
-def in_order(facts: Probe, indices: np.ndarray, transform: Transform | None) -> InOrder:
-    """The pictures at `indices`. Raises Unreadable for damage at one of them.
+def decode_sequentially(facts: Probe, indices: np.ndarray, transform: Transform | None) -> SequentialFrames:
+    """The pixels of the frames at `indices`. Raises Unreadable for damage at one of them.
 
     Where decoding shows that there are more or fewer frames than `facts` said, `facts` of the result is another one,
-    the pictures may be those of other frames than were meant, and one has to ask again.
+    the pixels may be those of other frames than were meant, and one has to ask again.
     """
     return _by_stamp(facts, indices, transform) if facts.one_frame_a_packet else _by_count(facts, indices, transform)
 
 
-def _by_stamp(facts: Probe, indices: np.ndarray, transform: Transform | None) -> InOrder:
+def _by_stamp(facts: Probe, indices: np.ndarray, transform: Transform | None) -> SequentialFrames:
     wanted = set(indices.tolist())
-    pictures: dict[int, np.ndarray] = {}
-    first, bad = None, set()
+    pixels: dict[int, np.ndarray] = {}
+    first: int | None = None
+    bad: set[int | None] = set()
     with open_video(facts.path) as container:
         for packet, frames in _decoded(container, facts):
             if frames is None:
@@ -49,35 +51,35 @@ def _by_stamp(facts: Probe, indices: np.ndarray, transform: Transform | None) ->
                 first = frame.pts if first is None else first
                 if frame.is_corrupt:
                     bad.add(frame.pts)
-                index = facts.rank.get(frame.pts)
-                if index in wanted and index not in pictures:
-                    picture = rgb(frame, facts)
-                    pictures[index] = transform(picture) if transform else picture
-            if len(pictures) == len(wanted):
+                index = facts.rank.get(frame.pts, -1)
+                if index in wanted and index not in pixels:
+                    image = to_rgb(frame, facts)
+                    pixels[index] = transform(image) if transform else image
+            if len(pixels) == len(wanted):
                 break
     assert facts.stamps is not None
     if not bad and first in facts.rank and first != facts.stamps[0]:
-        # pictures before the first keyframe, which refer to what was cut away: no decoder can show them
+        # frames before the first keyframe, which refer to what was cut away: no decoder can show them
         unseen = facts.rank[first]
         kept = replace(facts, stamps=facts.stamps[unseen:], discarded=facts.discarded + unseen)
-        return InOrder({}, kept, None, f"{unseen} frames before the first keyframe cannot be shown")
-    hurt = ends.affected(facts.order, bad)
+        return SequentialFrames({}, kept, None, f"{unseen} frames before the first keyframe cannot be shown")
+    hurt = truncation.damaged_pts(facts.order, bad)
     for index in sorted(wanted):
         if facts.stamps[index] in hurt:
             raise Unreadable(facts.path, f"damaged at frame {index} of {facts.n_frames}")
-        if index not in pictures:
+        if index not in pixels:
             raise Unreadable(facts.path, f"damaged: frame {index} of {facts.n_frames} cannot be decoded")
-    return InOrder(pictures, facts, None, f"{len(bad)} damaged packets" if bad else "")
+    return SequentialFrames(pixels, facts, None, f"{len(bad)} damaged packets" if bad else "")
 
 
-def _by_count(facts: Probe, indices: np.ndarray, transform: Transform | None) -> InOrder:
+def _by_count(facts: Probe, indices: np.ndarray, transform: Transform | None) -> SequentialFrames:
     if facts.corrupt:
         raise Unreadable(facts.path, f"damaged: {facts.corrupt} torn packets with others behind them")
     wanted = set(indices.tolist())
-    pictures: dict[int, np.ndarray] = {}
+    pixels: dict[int, np.ndarray] = {}
     stamps: list[int | None] = []
     hurt: set[int] = set()
-    spoilt = False  # by a damaged picture since the last keyframe
+    spoilt = False  # by a damaged frame since the last keyframe
     with open_video(facts.path) as container:
         for _, frames in _decoded(container, facts):
             if frames is None and stamps:
@@ -91,8 +93,8 @@ def _by_count(facts: Probe, indices: np.ndarray, transform: Transform | None) ->
                 if spoilt:
                     hurt.add(index)
                 if index in wanted:
-                    picture = rgb(frame, facts)
-                    pictures[index] = transform(picture) if transform else picture
+                    image = to_rgb(frame, facts)
+                    pixels[index] = transform(image) if transform else image
     count = len(stamps)
     if spoilt and facts.expected is None:
         what = f"truncated: damaged from frame {min(hurt)} to the end; how many are missing is not known"
@@ -102,7 +104,7 @@ def _by_count(facts: Probe, indices: np.ndarray, transform: Transform | None) ->
     if count == facts.n_frames and (damaged := sorted(hurt & wanted)):
         raise Unreadable(facts.path, f"damaged at frame {damaged[0]} of {count}")
     known = facts if count == facts.n_frames else replace(facts, shown=count)
-    return InOrder(pictures, known, tuple(stamps), _disorder(facts, stamps))
+    return SequentialFrames(pixels, known, tuple(stamps), _disorder(facts, stamps))
 
 
 def _disorder(facts: Probe, stamps: list[int | None]) -> str:
@@ -114,10 +116,10 @@ def _disorder(facts: Probe, stamps: list[int | None]) -> str:
     return ""
 
 
-def _decoded(container, facts: Probe) -> Iterator[tuple[int | None, list | None]]:
+def _decoded(container: Any, facts: Probe) -> Iterator[tuple[int | None, list[Any] | None]]:
     """The pts of each packet the probe counted and what it decodes to, None where it is damaged; last, what the
     decoder held back."""
-    stream = video(container)
+    stream = video_stream(container)
     packets = container.demux(stream)
     left = facts.packets
     while left:
@@ -131,22 +133,22 @@ def _decoded(container, facts: Probe) -> Iterator[tuple[int | None, list | None]
     yield None, _try(lambda: stream.codec_context.decode(None))
 
 
-def _try(decode: Callable[[], list]) -> list | None:
+def _try(decode: Callable[[], list[Any]]) -> list[Any] | None:
     try:
         return decode()
     except container_error():
         return None
 
 
-def video(container):
+def video_stream(container: Any) -> Any:
     """The stream the probe looked at, decoded by one thread: videos are decoded in parallel, not frames."""
     stream = next(s for s in container.streams.video if not is_cover(s))
     stream.codec_context.thread_count = 1
     return stream
 
 
-def rgb(frame, facts: Probe) -> np.ndarray:
+def to_rgb(frame: Any, facts: Probe) -> np.ndarray:
     """uint8 [H, W, 3], all of one size even if the stream changes it, turned upright as the file says."""
-    picture = frame.to_ndarray(format="rgb24", width=facts.width, height=facts.height)
+    image = frame.to_ndarray(format="rgb24", width=facts.width, height=facts.height)
     turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

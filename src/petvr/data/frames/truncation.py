@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from petvr.data.frames.sniff import ENOUGH
+from petvr.data.frames.file_type import ENOUGH
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Packet:
     dts: int | None
 
 
-def secure(packets: Sequence[Packet]) -> int | None:
-    """The last pts before which no picture is missing, where the end of the file lacks some; None where it does not.
+def last_secure_pts(packets: Sequence[Packet]) -> int | None:
+    """The last pts before which no frame is missing, where the end of the file lacks some; None where it does not.
 
-    Pictures are not stored in the order of showing. A file that was cut off may hold picture 38 but not 37: by its
-    place, 38 would pass for 37. What comes behind the end has a pts of at least the last dts, so only pictures later
+    Frames are not stored in the order of showing. A file that was cut off may hold frame 38 but not 37: by its
+    place, 38 would pass for 37. What comes behind the end has a pts of at least the last dts, so only frames later
     than that can be such, and they are where a gap in time lies before them.
     """
     shown = sorted(packet.pts for packet in packets if packet.pts is not None and not packet.discard)
@@ -39,19 +39,19 @@ def secure(packets: Sequence[Packet]) -> int | None:
     return None
 
 
-def fills(times: Sequence[float], rate: float, end: float) -> bool:
-    """Whether pictures at these seconds (ascending) reach the announced end of the file without a great hole between.
+def reaches_end(times: Sequence[float], rate: float, end: float) -> bool:
+    """Whether frames at these seconds (ascending) reach the announced end of the file without a great hole between.
 
-    Fewer pictures than duration times rate are no sign of a cut where the rate is variable, nor where the picture
-    begins later than the sound; a tenth may be missing, as with counts.
+    Fewer frames than duration times rate are no sign of a cut where the rate is variable, nor where the images
+    begin later than the sound; a tenth may be missing, as with counts.
     """
     spare = (1 - ENOUGH) * end
     late, hole = times[0] > max(spare, 1.0), _widest(times) > max(spare, 2.5 / rate)
     return times[-1] + 1 / rate >= ENOUGH * end and not late and not hole
 
 
-def lacking(times: Sequence[float], rate: float, end: float) -> float:
-    """Seconds between the end of the last picture and the announced end; 0.0 where a still picture may fill them."""
+def seconds_missing(times: Sequence[float], rate: float, end: float) -> float:
+    """Seconds between the end of the last frame and the announced end; 0.0 where a still frame may fill them."""
     missing = end - times[-1] - 1 / rate
     return missing if missing > 1.5 * max(_widest(times), 1 / rate) else 0.0
 
@@ -60,13 +60,14 @@ def _widest(times: Sequence[float]) -> float:
     return max((after - before for before, after in itertools.pairwise(times)), default=0.0)
 
 
-def affected(order: Sequence[tuple[int | None, bool]], bad: set[int]) -> set[int]:
-    """Which pts may show damage when the packets (or pictures) at the pts `bad` are damaged.
+def damaged_pts(order: Sequence[tuple[int | None, bool]], bad: Set[int | None]) -> set[int]:
+    """Which pts may show damage when the packets (or frames) at the pts `bad` are damaged.
 
     order: (pts, is it a keyframe) of all packets as they lie in the file. Damage spreads to all that is decoded later,
-    up to the next keyframe, and to the pictures shown before that keyframe which follow it in the file (open GOP).
+    up to the next keyframe, and to the frames shown before that keyframe which follow it in the file (open GOP).
     """
-    spread, hurt, key = set(), False, None
+    spread: set[int] = set()
+    hurt, key = False, None
     for stamp, is_key in order:
         if stamp is None:
             continue
