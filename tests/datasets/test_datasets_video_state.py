@@ -31,12 +31,12 @@ def test_a_status_of_another_version_is_missing_in_a_download_and_an_error_in_a_
     text = '{"format": 1, "dataset": "d", "hash": "h", "annotations": {}, "splits": {"test": {"digest": "x", "videos": '
     (tmp_path / "lock.json").write_text(text + '{"a": ["eaten", 1, "", ""]}}}}')
     with pytest.raises(PetvrError, match=r"not a data lock .*eaten"):
-        lock.read(tmp_path / "lock.json")
+        lock.read_lock(tmp_path / "lock.json")
 
 
 @pytest.mark.parametrize("status", STORED)
 def test_a_manifest_written_with_plain_words_is_read(tmp_path, status):
-    layout, names = Layout(tmp_path), files.Row.__dataclass_fields__
+    layout, names = Layout(tmp_path), files.VideoRow.__dataclass_fields__
     path = layout.manifest_rows("d", "test")
     path.parent.mkdir(parents=True)
     from pyarrow import parquet
@@ -44,5 +44,6 @@ def test_a_manifest_written_with_plain_words_is_read(tmp_path, status):
     parquet.write_table(pyarrow.table({name: [status if name == "status" else "x"] for name in names}), path)
     (row,) = files.read_rows(layout, "d", ["test"])
     assert row.status is VideoState(status) and row.ok == STORED[status][0]
-    files.write_rows(layout, "d", [files.Row(**{**dict.fromkeys(names, None), "split": "test", "status": row.status})])
+    known = dict.fromkeys(names) | {"split": "test", "status": row.status}
+    files.write_rows(layout, "d", [files.VideoRow(**known)])
     assert parquet.read_table(path).to_pydict()["status"] == [status]

@@ -117,10 +117,10 @@ def test_the_summary_does_not_change_when_nothing_did(project, data):
 def test_freezing_gives_the_hash_that_runs_carried_before(project, data):
     store(project, problems=["t1"])
     data("msvd")
-    carried = identity.identity(files.read(Layout(project / "results"), "msvd").presence, ["t1"])
+    carried = identity.identity(files.read_summary(Layout(project / "results"), "msvd").presence, ["t1"])
     code, out, _ = data("freeze", "msvd")
     assert code == 0 and carried in out
-    frozen = lock.read(project / "locks" / "msvd.json")
+    frozen = lock.read_lock(project / "locks" / "msvd.json")
     assert frozen.hash == carried == lock.hash_of(project / "locks" / "msvd.json")
     assert frozen.usable("test") == {"t2"} and frozen.usable("train") == set(SPLITS["train"])
 
@@ -198,7 +198,7 @@ def test_what_differs_from_the_lock_is_named_and_stops(project, data, change):
     code, out, _ = data("freeze", "msvd", "--accept")
     assert code == 0 and "frozen as" in out
     assert data("check", "msvd")[0] == 0
-    assert lock.read(project / "locks" / "msvd.json").hash != json.loads(frozen)["hash"]
+    assert lock.read_lock(project / "locks" / "msvd.json").hash != json.loads(frozen)["hash"]
 
 
 def test_a_lock_remembers_the_unreadable_when_the_frames_are_deleted(project, data):

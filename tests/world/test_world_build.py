@@ -12,7 +12,7 @@ import pytest
 
 from petvr import world
 from petvr.data import datasets
-from petvr.data.manifest import check
+from petvr.data.manifest import check_dataset
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.world import build, video
@@ -187,7 +187,9 @@ def test_the_datas_hash_is_of_what_was_rendered_and_of_the_bytes_where_a_file_wa
     """Two systems encode one scene into different bytes."""
 
     def data_hash(folder):
-        return check(datasets.load("msvd", folder), Layout(tmp_path / "results"), tmp_path / "lock.json").now.hash
+        return check_dataset(
+            datasets.load("msvd", folder), Layout(tmp_path / "results"), tmp_path / "lock.json"
+        ).now.hash
 
     def generate(folder):
         world.generate("msvd", tmp_path / folder, sizes={"train": 1, "val": 1, "test": 2}, seed=4, progress=False)

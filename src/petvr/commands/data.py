@@ -14,7 +14,7 @@ from petvr.layout import Layout
 from petvr.papers.plan import Plan
 
 if TYPE_CHECKING:
-    from petvr.data.manifest.state import Asked
+    from petvr.data.manifest.state import StatusRequest
 
 ACTIONS = {
     "check": "count videos and captions, look at every file, compare with the lock, write the manifest",
@@ -66,34 +66,36 @@ def _check(name: str, config: Config, *, freeze: bool, accept: bool, checksum: b
     layout, path = Layout(config.results), catalogue.lock_file(config, name)
     dataset = catalogue.open_dataset(config, name)
     _present(dataset)
-    with manifest.watching(name) as step:
-        told = available.read_missing(catalogue.download_folder(config, name))
-        found = manifest.check(dataset, layout, path, told=told, checksum=checksum, step=step)
-    for split, counts in found.summary.splits.items():
-        print(f"{name} {split}: {manifest.line(split, counts, found.rows)}")
-    if found.changes and not accept:
-        shown = found.changes if every else found.changes[:SHOWN]
+    with manifest.check_progress(name) as step:
+        download_states = available.read_missing(catalogue.download_folder(config, name))
+        checked = manifest.check_dataset(
+            dataset, layout, path, download_states=download_states, checksum=checksum, step=step
+        )
+    for split, counts in checked.summary.splits.items():
+        print(f"{name} {split}: {manifest.split_summary(split, counts, checked.rows)}")
+    if checked.changes and not accept:
+        shown = checked.changes if every else checked.changes[:SHOWN]
         print(f"{name}: not as it was frozen in {path}:", file=sys.stderr)
         for change in shown:
             print(f"  {change}", file=sys.stderr)
-        if len(found.changes) > len(shown):
-            print(f"  and {len(found.changes) - len(shown):,} more (--all prints them)", file=sys.stderr)
+        if len(checked.changes) > len(shown):
+            print(f"  and {len(checked.changes) - len(shown):,} more (--all prints them)", file=sys.stderr)
         raise PetvrError(
-            f"{path}: {len(found.changes):,} difference(s) between the frozen data and the disk, listed above; put the "
-            f"files back, or accept them: petvr data freeze {name} --accept"
+            f"{path}: {len(checked.changes):,} difference(s) between the frozen data and the disk, listed above; put "
+            f"the files back, or accept them: petvr data freeze {name} --accept"
         )
-    left = [row for row in found.rows if not row.ok]
+    left = [row for row in checked.rows if not row.ok]
     if left and config.missing == "strict":
         raise PetvrError(
             f"{dataset.videos}: {len(left):,} videos cannot be used ({left[0].video}: {left[0].status}, "
             f"{left[0].reason}), and missing is strict"
         )
-    files.write(layout, name, found.rows, found.summary)
-    if freeze or (accept and found.changes):
-        lock.write(path, found.now)
-        print(f"{name}: frozen as {found.now.hash} in {path}; commit this file")
-    elif found.frozen:
-        print(f"{name}: as frozen, {found.frozen.hash}")
+    files.write_manifest(layout, name, checked.rows, checked.summary)
+    if freeze or (accept and checked.changes):
+        lock.write_lock(path, checked.now)
+        print(f"{name}: frozen as {checked.now.hash} in {path}; commit this file")
+    elif checked.frozen:
+        print(f"{name}: as frozen, {checked.frozen.hash}")
 
 
 def _present(dataset: datasets.Dataset) -> None:
@@ -108,24 +110,24 @@ def _present(dataset: datasets.Dataset) -> None:
 
 
 def _status(names: list[str], config: Config) -> None:
-    from petvr.data.manifest import report, watching
-    from petvr.data.manifest.state import state
+    from petvr.data.manifest import check_progress, report
+    from petvr.data.manifest.state import dataset_status
 
     plan = planning.plan(config)
     states = []
     for name in names or catalogue.chosen_datasets(config):
-        with watching(name) as step:
-            states.append(state(_asked(name, config, plan), step))
+        with check_progress(name) as step:
+            states.append(dataset_status(_asked(name, config, plan), step))
     report.show(states)
     for name in names:
         report.sources(catalogue.open_dataset(config, name))
 
 
-def _asked(name: str, config: Config, plan: Plan) -> Asked:
-    from petvr.data.manifest.state import Asked
+def _asked(name: str, config: Config, plan: Plan) -> StatusRequest:
+    from petvr.data.manifest.state import StatusRequest
 
     stores = {catalogue.frame_store(config, run) for run in plan.runs.values() if run.dataset == name}
-    return Asked(
+    return StatusRequest(
         dataset=catalogue.open_dataset(config, name),
         layout=Layout(config.results),
         lock=catalogue.lock_file(config, name),
@@ -138,7 +140,7 @@ def _asked(name: str, config: Config, plan: Plan) -> Asked:
 
 
 def _there(config: Config) -> list[str]:
-    found = [name for name in catalogue.chosen_datasets(config) if catalogue.is_present(config, name)]
-    if not found:
+    present = [name for name in catalogue.chosen_datasets(config) if catalogue.is_present(config, name)]
+    if not present:
         raise PetvrError(f"{config.data}: none of the data sets is there; see petvr data status")
-    return found
+    return present

@@ -28,8 +28,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
     lacking = {} if args.everything else planning.unavailable(config, plan)
     states = Counter(status_of(layout, run).state for run in plan.runs.values())
     if args.json:
-        found = {"status": dict(states), "unavailable": {name: one.reason for name, one in lacking.items()}}
-        print(json.dumps(asdict(estimate) | found, indent=1, default=str))
+        more = {"status": dict(states), "unavailable": {name: one.reason for name, one in lacking.items()}}
+        print(json.dumps(asdict(estimate) | more, indent=1, default=str))
         return
     print(budget.render_text(estimate))
     print("\nstatus of the runs: " + ", ".join(f"{count} {name}" for name, count in sorted(states.items())))

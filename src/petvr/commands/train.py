@@ -68,7 +68,7 @@ def _dataset_check(config: Config, layout: Layout, name: str) -> DatasetCheck:
     from petvr.training.data import DatasetCheck
 
     path = catalogue.lock_file(config, name)
-    manifest, frozen = files.read(layout, name), lock.read(path)
+    manifest, frozen = files.read_summary(layout, name), lock.read_lock(path)
     if frozen is not None and manifest is None:
         raise PetvrError(f"{path}: {name} is frozen, but was not compared with it here: petvr data check {name}")
     if manifest is None:

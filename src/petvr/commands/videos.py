@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if not files:
         raise PetvrError(f"{args.path[0]}: holds no file")
     if args.transcode:
-        _distinct(files, args.transcode)
+        _require_own_targets(files, args.transcode)
         args.transcode.mkdir(parents=True, exist_ok=True)
     workers = min(args.workers or os.cpu_count() or 1, len(files))
     again: list[Path] = []  # decord can hang and abort within its own code; as for a store, PyAV has a second try
@@ -72,22 +72,22 @@ def look(file: Path, target: Path | None, use_decord: bool = True) -> tuple[str,
     from petvr.data.frames.check import check_video
     from petvr.data.frames.transcode import transcode
 
-    found = check_video(file, use_decord=use_decord)
-    words = [f"{found.container.split(',')[0]} {found.codec} {found.width}x{found.height}", f"{found.n_frames} frames"]
-    words += [f"{found.fps:.3f} fps", f"{found.seconds:.2f} s", f"by {found.decoder.split()[0]}"]
-    misread = found.against_decord or (not found.decoder.startswith("decord") and found.note)
+    video = check_video(file, use_decord=use_decord)
+    facts = [f"{video.container.split(',')[0]} {video.codec} {video.width}x{video.height}", f"{video.n_frames} frames"]
+    facts += [f"{video.fps:.3f} fps", f"{video.seconds:.2f} s", f"by {video.decoder.split()[0]}"]
+    misread = video.against_decord or (not video.decoder.startswith("decord") and video.note)
     if misread:
-        words.append(f"not by decord ({found.against_decord})" if found.against_decord else "not by decord")
-    if found.note:
-        words.append(found.note)
+        facts.append(f"not by decord ({video.against_decord})" if video.against_decord else "not by decord")
+    if video.note:
+        facts.append(video.note)
     if target is not None and misread:
         transcode(file, target / f"{file.stem}.mp4")
-        words.append("transcoded")
+        facts.append("transcoded")
     elif target is not None:
         link = target / file.name
         link.unlink(missing_ok=True)
         link.symlink_to(file.resolve())
-    return ", ".join(words), bool(misread or found.note)
+    return ", ".join(facts), bool(misread or video.note)
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:
@@ -98,7 +98,7 @@ def _files(paths: list[Path]) -> Iterator[Path]:
             yield path
 
 
-def _distinct(files: list[Path], target: Path) -> None:
+def _require_own_targets(files: list[Path], target: Path) -> None:
     """Two sources of one name would overwrite each other, and a target among its sources would be read half written."""
     seen: dict[str, Path] = {}
     for file in files:

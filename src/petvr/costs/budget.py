@@ -48,17 +48,19 @@ class Assumptions:
 
 
 @dataclass(frozen=True)
-class Cost:
+class PlannedCost:
     runs: int = 0
     training_runs: int = 0
     gpu_hours: float = 0.0
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.runs + other.runs, self.training_runs + other.training_runs, self.gpu_hours + other.gpu_hours)
+    def __add__(self, other: PlannedCost) -> PlannedCost:
+        return PlannedCost(
+            self.runs + other.runs, self.training_runs + other.training_runs, self.gpu_hours + other.gpu_hours
+        )
 
 
 @dataclass(frozen=True)
-class Store:
+class StoreSize:
     """One folder of decoded frames that several runs share."""
 
     folder: str
@@ -72,10 +74,10 @@ class Budget:
     """`papers` holds the runs under each paper's recipe; runs that tables share count in each of `tables`, in `total`
     once."""
 
-    total: Cost
-    papers: dict[str, Cost]
-    tables: dict[str, Cost]
-    stores: tuple[Store, ...]
+    total: PlannedCost
+    papers: dict[str, PlannedCost]
+    tables: dict[str, PlannedCost]
+    stores: tuple[StoreSize, ...]
     frames_gb: float
     videos_gb: float  # the sources of the chosen data sets
     weights_gb: float  # what full tuning leaves behind
@@ -91,18 +93,18 @@ class Budget:
 def estimate(plan: Plan, assumptions: Assumptions | None = None) -> Budget:
     """GPU hours and disk of a plan. Runs of unknown backbones (the demo's tiny) are listed, not guessed."""
     assumed = assumptions or Assumptions()
-    costs = {id: Cost(1, int(run.train), _hours(run, assumed)) for id, run in plan.runs.items()}
-    papers: dict[str, Cost] = {}
+    costs = {id: PlannedCost(1, int(run.train), _hours(run, assumed)) for id, run in plan.runs.items()}
+    papers: dict[str, PlannedCost] = {}
     for id, run in plan.runs.items():
-        papers[run.paper] = papers.get(run.paper, Cost()) + costs[id]
-    tables = {name: sum((costs[id] for id in view.runs), Cost()) for name, view in plan.tables.items()}
+        papers[run.paper] = papers.get(run.paper, PlannedCost()) + costs[id]
+    tables = {name: sum((costs[id] for id in view.runs), PlannedCost()) for name, view in plan.tables.items()}
     runs = list(plan.runs.values())
     stores = _stores(runs)
     real = [datasets.dataset_class(run.dataset) for run in runs if _has_figures(run)]
     folders = {dataset.folder: dataset.video_bytes() / GB for dataset in real}
     reasons = [cell.unavailable for cell in plan.cells.values() if cell.unavailable]
     return Budget(
-        total=sum(costs.values(), Cost()),
+        total=sum(costs.values(), PlannedCost()),
         papers=papers,
         tables=tables,
         stores=stores,
@@ -153,7 +155,7 @@ def _step(run: RunSpec, assumed: Assumptions) -> float:
     return assumed.step_frozen_towers if frozen else assumed.step_peft
 
 
-def _stores(runs: list[RunSpec]) -> tuple[Store, ...]:
+def _stores(runs: list[RunSpec]) -> tuple[StoreSize, ...]:
     sizes: dict[tuple[str, str, int], float | None] = {}
     for run in runs:
         official = run.dataset in datasets.available()
@@ -162,7 +164,7 @@ def _stores(runs: list[RunSpec]) -> tuple[Store, ...]:
         if _has_figures(run):
             frame_bytes = 3 * GEOMETRIES[run.backbone].image ** 2
             sizes[key] = datasets.dataset_class(run.dataset).number_of_clips() * run.recipe.frames * frame_bytes / GB
-    return tuple(Store(*key, gb) for key, gb in sorted(sizes.items()))
+    return tuple(StoreSize(*key, gb) for key, gb in sorted(sizes.items()))
 
 
 def _unknown(runs: list[RunSpec]) -> tuple[str, ...]:

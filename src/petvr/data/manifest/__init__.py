@@ -14,8 +14,8 @@ Whether a video can be decoded only `petvr frames` finds out; it is recorded in 
 manifest's summary, on which the store depends. Everything that asks later (a run, the lock, the status) joins the two.
 """
 
-from petvr.data.manifest.check import Found, check
-from petvr.data.manifest.progress import watching
-from petvr.data.manifest.words import line
+from petvr.data.manifest.check import CheckedDataset, check_dataset
+from petvr.data.manifest.progress import check_progress
+from petvr.data.manifest.summary_text import split_summary
 
-__all__ = ["Found", "check", "line", "watching"]
+__all__ = ["CheckedDataset", "check_dataset", "check_progress", "split_summary"]

@@ -39,7 +39,7 @@ def verdict(dataset: Dataset, given: tuple[bool, bool], state: Path) -> Verdict:
     there = present(dataset)
     annotations, videos = halves(dataset)
     lacking = [gives for gives, has in (("annotations", annotations), ("videos", videos)) if not has]
-    lacking = [gives for gives, told in zip(lacking, _given(lacking, given), strict=True) if not told]
+    lacking = [gives for gives, named in zip(lacking, _given(lacking, given), strict=True) if not named]
     if there or not lacking:
         return Verdict(there)
     marks, later, why = read_mark(state), "", ""
@@ -89,7 +89,7 @@ def _wall(source: Source) -> tuple[str, str]:
     """Every mirror asks for a login that is not there, or there is none at all."""
     if not source.mirrors:
         return "only by hand", source.by_hand
-    told = ""
+    why = ""
     for mirror in source.mirrors:
         if mirror.login is None:
             return "", ""
@@ -97,8 +97,8 @@ def _wall(source: Source) -> tuple[str, str]:
             logins.find_credentials(mirror.login)
             return "", ""
         except LoginRequired as error:
-            told = str(error)
-    return "needs a login", "; ".join(part for part in (told, source.by_hand) if part)
+            why = str(error)
+    return "needs a login", "; ".join(part for part in (why, source.by_hand) if part)
 
 
 def _login(source: Source) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.frames.index import INDEX, FrameIndex, FrameRecord, Problem
-from petvr.data.manifest.rows import Row
+from petvr.data.manifest.rows import VideoRow
 from petvr.errors import PetvrError
 
 
@@ -21,26 +21,26 @@ class StoreFindings:
     problems: dict[str, Problem] = field(default_factory=dict)
 
 
-def read(folder: Path) -> StoreFindings:
+def read_stores(folder: Path) -> StoreFindings:
     """The finished stores below results/frames/<folder>. A store that is broken or of an old format says nothing."""
-    found = StoreFindings()
+    findings = StoreFindings()
     for path in sorted(folder.glob(f"*/{INDEX}")):
         try:
             index = FrameIndex.read(path.parent)
         except PetvrError:
             continue  # `petvr frames` will build it anew
-        found.stores[path.parent.name] = index.digest()
-        found.records.update(index.videos)
-        found.problems.update(index.problems)
-    return found
+        findings.stores[path.parent.name] = index.digest()
+        findings.records.update(index.videos)
+        findings.problems.update(index.problems)
+    return findings
 
 
-def joined(rows: Iterable[Row], found: StoreFindings) -> list[Row]:
+def join_findings(rows: Iterable[VideoRow], findings: StoreFindings) -> list[VideoRow]:
     """The rows with frames, duration and unreadable videos, where a store read the very file that is there now."""
-    return [_joined(row, found.records.get(row.video), found.problems.get(row.video)) for row in rows]
+    return [_joined(row, findings.records.get(row.video), findings.problems.get(row.video)) for row in rows]
 
 
-def _joined(row: Row, record: FrameRecord | None, problem: Problem | None) -> Row:
+def _joined(row: VideoRow, record: FrameRecord | None, problem: Problem | None) -> VideoRow:
     here = (row.bytes, row.mtime_ns)
     if row.bytes is None:
         return row

@@ -15,7 +15,7 @@ from typing import Any
 from petvr import atomic
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.manifest import identity
-from petvr.data.manifest.rows import Row, table
+from petvr.data.manifest.rows import VideoRow, table
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 
@@ -32,7 +32,9 @@ class Summary:
     left_out: dict[str, dict[str, str]]  # split -> video -> status, of those that are absent or plainly no video
 
 
-def summary(name: str, splits: Mapping[str, str], official: Mapping[str, tuple[int, int]], rows: list[Row]) -> Summary:
+def summary(
+    name: str, splits: Mapping[str, str], official: Mapping[str, tuple[int, int]], rows: list[VideoRow]
+) -> Summary:
     """splits: name -> `Split.digest()`; official: name -> (videos, captions), what is listed where it is silent."""
     counts: dict[str, dict[str, Any]] = {}
     left_out: dict[str, dict[str, str]] = {}
@@ -53,16 +55,16 @@ def _sorted(counts: Counter[VideoState]) -> dict[str, int]:
     return {str(state): counts[state] for state in VideoState if counts[state] or state is VideoState.OK}
 
 
-def write(layout: Layout, name: str, rows: list[Row], told: Summary) -> None:
+def write_manifest(layout: Layout, name: str, rows: list[VideoRow], summary: Summary) -> None:
     """All parquet files, then the summary."""
     write_rows(layout, name, rows)
-    content = {"format": FORMAT, **vars(told)}
+    content = {"format": FORMAT, **vars(summary)}
     path = layout.manifest(name)
     if _json(path) != content:  # else its time stays too, and no run has a reason to start
         atomic.write_json(path, content)
 
 
-def write_rows(layout: Layout, name: str, rows: list[Row]) -> None:
+def write_rows(layout: Layout, name: str, rows: list[VideoRow]) -> None:
     import pyarrow
     from pyarrow import parquet
 
@@ -76,25 +78,25 @@ def _schema() -> Any:
 
     whole, real = ("bytes", "mtime_ns", "frames", "captions"), ("start", "end", "fps", "duration")
     kinds = dict.fromkeys(whole, pyarrow.int64()) | dict.fromkeys(real, pyarrow.float64())
-    return pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in Row.__dataclass_fields__])
+    return pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in VideoRow.__dataclass_fields__])
 
 
-def read_rows(layout: Layout, name: str, splits: Iterable[str]) -> list[Row]:
+def read_rows(layout: Layout, name: str, splits: Iterable[str]) -> list[VideoRow]:
     """Rows of an earlier manifest; none where it was never written or cannot be read."""
     from pyarrow import ArrowException, parquet
 
-    rows: list[Row] = []
+    rows: list[VideoRow] = []
     for split in splits:
         try:
             data = parquet.read_table(layout.manifest_rows(name, split)).to_pydict()
             data["status"] = [VideoState(status) for status in data["status"]]
-            rows += [Row(**dict(zip(data, values, strict=True))) for values in zip(*data.values(), strict=True)]
+            rows += [VideoRow(**dict(zip(data, values, strict=True))) for values in zip(*data.values(), strict=True)]
         except (OSError, ArrowException, TypeError, KeyError, ValueError):
             continue  # it only saves reading files again
     return rows
 
 
-def read(layout: Layout, name: str) -> Summary | None:
+def read_summary(layout: Layout, name: str) -> Summary | None:
     """The summary; None where the data set was never checked or was checked by an older petvr."""
     data = _json(layout.manifest(name))
     if not isinstance(data, dict) or data.get("format") != FORMAT:

@@ -11,12 +11,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
-from petvr.data.manifest.rows import Row
+from petvr.data.manifest.rows import VideoRow
 
 USED = ("train", "test")  # the splits runs read; a validation video is never decoded, so nobody knows if it could be
 
 
-def presence(name: str, splits: Mapping[str, str], rows: Iterable[Row]) -> str:
+def presence(name: str, splits: Mapping[str, str], rows: Iterable[VideoRow]) -> str:
     """splits: name -> `Split.digest()`, which covers the order of videos and captions."""
     content = [[row.split, row.video, row.fingerprint, row.captions_sha256] for row in rows]
     return _hash([name, sorted(splits.items()), sorted(content)])
@@ -26,7 +26,7 @@ def identity(presence: str, left_out: Iterable[str]) -> str:
     return _hash([presence, sorted(set(left_out))])
 
 
-def of_rows(name: str, splits: Mapping[str, str], rows: list[Row]) -> str:
+def of_rows(name: str, splits: Mapping[str, str], rows: list[VideoRow]) -> str:
     return identity(presence(name, splits, rows), (row.video for row in rows if row.split in USED and not row.ok))
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from petvr import atomic
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.manifest import identity
-from petvr.data.manifest.rows import Row
+from petvr.data.manifest.rows import VideoRow
 from petvr.errors import PetvrError
 
 FORMAT = 1
@@ -31,7 +31,7 @@ class Frozen(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Lock:
+class DataLock:
     dataset: str
     hash: str
     annotations: dict[str, str]  # file name -> sha256
@@ -52,18 +52,18 @@ class Change:
         return f"{self.split} {self.video}: {self.what}" if self.video else f"{self.split}: {self.what}"
 
 
-def freeze(name: str, annotations: list[Path], splits: Mapping[str, str], rows: list[Row]) -> Lock:
+def freeze(name: str, annotations: list[Path], splits: Mapping[str, str], rows: list[VideoRow]) -> DataLock:
     """The lock of these rows, which should be joined with the frame stores' findings."""
     videos: dict[str, dict[str, Frozen]] = {split: {} for split in splits}
     for row in sorted(rows, key=lambda row: row.video):
         videos[row.split][row.video] = Frozen(row.status, row.bytes, row.fingerprint, row.captions_sha256[:32])
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(annotations)}
-    return Lock(name, identity.of_rows(name, splits, rows), hashes, dict(splits), videos)
+    return DataLock(name, identity.of_rows(name, splits, rows), hashes, dict(splits), videos)
 
 
-def differences(frozen: Lock, now: Lock) -> list[Change]:
+def differences(frozen: DataLock, now: DataLock) -> list[Change]:
     """What is not as it was frozen. Statuses that mean the same for a run (missing, removed) do not differ."""
-    found = []
+    changes: list[Change] = []
     for split in dict.fromkeys([*frozen.videos, *now.videos]):
         old, new = frozen.videos.get(split, {}), now.videos.get(split, {})
         changed = [
@@ -73,8 +73,8 @@ def differences(frozen: Lock, now: Lock) -> list[Change]:
         ]
         if not changed and frozen.splits.get(split) != now.splits.get(split):
             changed = [Change(split, "", "the order of its videos or captions changed")]
-        found += changed
-    return found
+        changes += changed
+    return changes
 
 
 def _change(old: Frozen | None, new: Frozen | None) -> str:
@@ -98,11 +98,11 @@ def _change(old: Frozen | None, new: Frozen | None) -> str:
     return ", ".join(said)
 
 
-def write(path: Path, lock: Lock) -> None:
-    atomic.write_text(path, render(lock))
+def write_lock(path: Path, lock: DataLock) -> None:
+    atomic.write_text(path, render_lock(lock))
 
 
-def render(lock: Lock) -> str:
+def render_lock(lock: DataLock) -> str:
     head = {"format": FORMAT, "dataset": lock.dataset, "hash": lock.hash, "annotations": lock.annotations}
     parts = [json.dumps(head, indent=1, ensure_ascii=False)[:-2], ',\n "splits": {']
     blocks = []
@@ -116,7 +116,7 @@ def render(lock: Lock) -> str:
     return "".join([*parts, ",".join(blocks), "\n }\n}\n"])
 
 
-def read(path: Path) -> Lock | None:
+def read_lock(path: Path) -> DataLock | None:
     """None where nothing is frozen. Raises PetvrError for a file that is no lock, or was edited by hand."""
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -132,7 +132,7 @@ def read(path: Path) -> Lock | None:
             name: {video: Frozen(VideoState(state[0]), *state[1:]) for video, state in split["videos"].items()}
             for name, split in data["splits"].items()
         }
-        return Lock(data["dataset"], data["hash"], data["annotations"], splits, videos)
+        return DataLock(data["dataset"], data["hash"], data["annotations"], splits, videos)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise PetvrError(f"{path}: not a data lock ({type(error).__name__}: {error})") from error
 

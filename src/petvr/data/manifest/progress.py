@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def watching(name: str) -> Iterator[Callable[[int, int], None]]:
+def check_progress(name: str) -> Iterator[Callable[[int, int], None]]:
     """A function to be called with the number of videos done and the number of all."""
     if not sys.stderr.isatty():
         yield lambda done, total: None

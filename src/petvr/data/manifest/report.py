@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from petvr.data.datasets.base import Dataset
-from petvr.data.manifest.state import State
-from petvr.data.manifest.words import lacking
+from petvr.data.manifest.state import DatasetStatus
+from petvr.data.manifest.summary_text import unusable_lines
 
 SPLITS = ("train", "val", "test")
 KINDS = {"A": "green", "B": "green", "C": "yellow", "D": "red"}
 
 
-def show(states: Sequence[State], console: Any = None) -> None:
+def show(states: Sequence[DatasetStatus], console: Any = None) -> None:
     from rich.console import Console
 
     console = console or Console()
     console.print(_grid(states))
     for state in states:
-        for line in lacking(state.left):
+        for line in unusable_lines(state.left):
             console.print(f"{state.name}: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         if state.problem:
             console.print(f"{state.name}: {state.problem}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -29,7 +29,7 @@ def show(states: Sequence[State], console: Any = None) -> None:
         console.print(f"  {state.name:<{width}}  {state.next}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _grid(states: Sequence[State]) -> Any:
+def _grid(states: Sequence[DatasetStatus]) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -61,8 +61,8 @@ def sources(dataset: Dataset, console: Any = None) -> None:
         console.print(f"\nsources of {dataset.name} (petvr download --list {dataset.name} says more)", style="bold")
     said: dict[str, None] = {}
     for source in dataset.sources:
-        told = [mirror.url or f"one {mirror.kind} address per video" for mirror in source.mirrors]
-        where = ", else ".join(told) or "by hand"
+        addresses = [mirror.url or f"one {mirror.kind} address per video" for mirror in source.mirrors]
+        where = ", else ".join(addresses) or "by hand"
         console.print(f"  {source.key}: {where}", markup=False, highlight=False, soft_wrap=True)
         said |= dict.fromkeys([*source.pages, *([source.by_hand] if source.by_hand else [])])
     for line in said:

@@ -19,7 +19,7 @@ THREADS = 16  # reads of a few kilobytes: the file system's answer time is what 
 
 
 @dataclass(frozen=True)
-class Row:
+class VideoRow:
     """One video of one split. Empty text and None: not known."""
 
     dataset: str
@@ -49,26 +49,26 @@ def collect(
     dataset: Dataset,
     splits: Mapping[str, Split],
     *,
-    before: Collection[Row] = (),
-    told: Mapping[str, tuple[VideoState, str]] | None = None,
+    before: Collection[VideoRow] = (),
+    download_states: Mapping[str, tuple[VideoState, str]] | None = None,
     checksum: bool = False,
     step: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Row]:
+) -> list[VideoRow]:
     """Rows of all splits, in the splits' order of videos.
 
-    before: rows of an earlier call; a file of unchanged size and time is not read again. told: video -> (status,
-    reason) that a download recorded for what it could not bring. checksum: hash whole files. step: called with the
-    number of videos done and of all. A video of two splits is looked at twice and read once.
+    before: rows of an earlier call; a file of unchanged size and time is not read again. download_states: video ->
+    (status, reason) that a download recorded for what it could not bring. checksum: hash whole files. step: called with
+    the number of videos done and of all. A video of two splits is looked at twice and read once.
     """
-    told = told or {}
+    download_states = download_states or {}
     known = {row.file: row for row in before if row.fingerprint}
     places = {video: dataset.video_file(video) for split in splits.values() for video in split.videos}
     rendered = shown_by(dataset.mark)
 
-    def look(video: str) -> Row:
-        return _look(dataset, video, places[video], told.get(video), known, rendered, checksum)
+    def look(video: str) -> VideoRow:
+        return _look(dataset, video, places[video], download_states.get(video), known, rendered, checksum)
 
-    facts: dict[str, Row] = {}
+    facts: dict[str, VideoRow] = {}
     with ThreadPoolExecutor(THREADS) as pool:
         for done, row in enumerate(pool.map(look, places), start=1):
             facts[row.video] = row
@@ -85,13 +85,13 @@ def _look(
     dataset: Dataset,
     video: str,
     path: Path,
-    told: tuple[VideoState, str] | None,
-    known: Mapping[str, Row],
+    download_states: tuple[VideoState, str] | None,
+    known: Mapping[str, VideoRow],
     rendered: Mapping[tuple[str, str], str],
     checksum: bool,
-) -> Row:
+) -> VideoRow:
     window = dataset.window(video) or (None, None)
-    row = Row(
+    row = VideoRow(
         dataset=dataset.name,
         split="",
         video=video,
@@ -113,7 +113,7 @@ def _look(
     try:
         stat = path.stat()
     except OSError:
-        status, reason = told or (VideoState.MISSING, "no such file")
+        status, reason = download_states or (VideoState.MISSING, "no such file")
         return replace(row, status=status if status.absent else VideoState.MISSING, reason=reason)
     row = replace(row, bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
     old = known.get(row.file)
@@ -146,10 +146,10 @@ def _captions(split: Split) -> Iterator[tuple[str, int, str]]:
         yield video, len(captions), hashlib.sha256("\0".join(captions).encode()).hexdigest()
 
 
-def table(rows: list[Row]) -> dict[str, list]:
+def table(rows: list[VideoRow]) -> dict[str, list]:
     """Column -> values, for the parquet file."""
-    return {name: [getattr(row, name) for row in rows] for name in Row.__dataclass_fields__}
+    return {name: [getattr(row, name) for row in rows] for name in VideoRow.__dataclass_fields__}
 
 
-def as_dict(row: Row) -> dict:
+def as_dict(row: VideoRow) -> dict:
     return asdict(row)

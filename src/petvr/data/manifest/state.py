@@ -10,19 +10,19 @@ from petvr.data.datasets.base import Dataset
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.manifest import files
 from petvr.data.manifest.available import Verdict, halves, read_missing
-from petvr.data.manifest.check import Found, check
-from petvr.data.manifest.rows import Row
+from petvr.data.manifest.check import CheckedDataset, check_dataset
+from petvr.data.manifest.rows import VideoRow
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import data_class
 
 
 @dataclass(frozen=True)
-class State:
+class DatasetStatus:
     name: str
     annotations: tuple[int, int]  # files that are there, files that are needed
     videos: Mapping[str, tuple[int, int]]  # split -> (usable, official)
-    left: Sequence[Row]  # videos that cannot be used
+    left: Sequence[VideoRow]  # videos that cannot be used
     stores: tuple[int, int]  # frame stores that are built, that the configuration's runs read
     kind: str  # data class, "" where it cannot be told
     lock: str
@@ -31,7 +31,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Asked:
+class StatusRequest:
     """What the configuration says of a data set."""
 
     dataset: Dataset
@@ -44,53 +44,55 @@ class Asked:
     make: str = ""  # the command that generates it, in a synthetic world
 
 
-def state(asked: Asked, step: Callable[[int, int], None] = lambda done, total: None) -> State:
+def dataset_status(asked: StatusRequest, step: Callable[[int, int], None] = lambda done, total: None) -> DatasetStatus:
     """Look at everything, as `petvr data check` does, and write nothing."""
     dataset = asked.dataset
     needed = dataset.annotation_files()
     annotations = (sum(path.exists() for path in needed), len(needed))
     built = (sum((store / "index.json").exists() for store in asked.stores), len(asked.stores))
     if not all(halves(dataset)):
-        return State(dataset.name, annotations, _expected(asked), (), built, "", _locked(asked), _bring(asked))
+        return DatasetStatus(dataset.name, annotations, _expected(asked), (), built, "", _locked(asked), _bring(asked))
     try:
-        told = read_missing(asked.download)
-        found = check(dataset, asked.layout, asked.lock, told=told, step=step)
+        download_states = read_missing(asked.download)
+        checked = check_dataset(dataset, asked.layout, asked.lock, download_states=download_states, step=step)
     except PetvrError as error:
         said = f"correct what stands above, then petvr data check {dataset.name}"
-        return State(dataset.name, annotations, _expected(asked), (), built, "", _locked(asked), said, str(error))
+        return DatasetStatus(
+            dataset.name, annotations, _expected(asked), (), built, "", _locked(asked), said, str(error)
+        )
     videos = {
-        split: (sum(row.ok for row in found.rows if row.split == split), counts["official"])
-        for split, counts in found.summary.splits.items()
+        split: (sum(row.ok for row in checked.rows if row.split == split), counts["official"])
+        for split, counts in checked.summary.splits.items()
     }
-    return State(
+    return DatasetStatus(
         dataset.name,
         annotations,
         videos,
-        [row for row in found.rows if not row.ok],
+        [row for row in checked.rows if not row.ok],
         built,
         data_class(videos["test"], videos.get("train", (0, 0))),
-        _compared(found),
-        _next(asked, found, built),
+        _compared(checked),
+        _next(asked, checked, built),
     )
 
 
-def _expected(asked: Asked) -> dict[str, tuple[int, int]]:
+def _expected(asked: StatusRequest) -> dict[str, tuple[int, int]]:
     """The official numbers, which a generated data set does not have."""
     official = {} if asked.make else asked.dataset.official or {}
     return {split: (0, videos) for split, (videos, _) in official.items()}
 
 
-def _locked(asked: Asked) -> str:
+def _locked(asked: StatusRequest) -> str:
     return "frozen" if asked.lock.exists() else "–"
 
 
-def _compared(found: Found) -> str:
-    if found.frozen is None:
+def _compared(checked: CheckedDataset) -> str:
+    if checked.frozen is None:
         return "not frozen"
-    return f"{len(found.changes):,} differ" if found.changes else found.frozen.hash[:8]
+    return f"{len(checked.changes):,} differ" if checked.changes else checked.frozen.hash[:8]
 
 
-def _bring(asked: Asked) -> str:
+def _bring(asked: StatusRequest) -> str:
     """What makes a data set that is not there, or not whole, be there."""
     dataset, (annotations, videos) = asked.dataset, halves(asked.dataset)
     if asked.make:
@@ -106,18 +108,18 @@ def _bring(asked: Asked) -> str:
     return "; ".join([f"petvr download {dataset.name}", *by_hand])
 
 
-def _next(asked: Asked, found: Found, built: tuple[int, int]) -> str:
+def _next(asked: StatusRequest, checked: CheckedDataset, built: tuple[int, int]) -> str:
     name = asked.dataset.name
-    if found.changes:
+    if checked.changes:
         return f"petvr data check {name} names what differs from {asked.lock}; --accept takes it"
-    known = files.read(asked.layout, name)
-    if known is not None and known != found.summary:
+    known = files.read_summary(asked.layout, name)
+    if known is not None and known != checked.summary:
         return f"petvr data check {name}: files changed since its manifest was written"
-    again = sum(row.status is VideoState.RETRY_LATER for row in found.rows)
+    again = sum(row.status is VideoState.RETRY_LATER for row in checked.rows)
     if again:
         return f"petvr download {name} tries {again:,} videos again"
     if built[0] < built[1]:
         return f"{asked.make or f'snakemake data_{name}'} decodes the videos"
-    if found.frozen is None and not asked.make:
+    if checked.frozen is None and not asked.make:
         return f"petvr data freeze {name}, and commit {asked.lock}"
     return "ready"

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from petvr.data.datasets.video_state import VideoState
-from petvr.data.manifest.rows import Row
+from petvr.data.manifest.rows import VideoRow
 
 
-def line(split: str, counts: Mapping[str, Any], rows: Sequence[Row]) -> str:
+def split_summary(split: str, counts: Mapping[str, Any], rows: Sequence[VideoRow]) -> str:
     """`669 of 670 videos (1 undecodable: vid12), 27,740 captions`."""
     mine = [row for row in rows if row.split == split]
     usable = sum(row.ok for row in mine)
     said = f"{usable:,} of {counts['official']:,} videos"
     if left := [row for row in mine if not row.ok]:
-        said += f" ({', '.join(lacking(left))})"
+        said += f" ({', '.join(unusable_lines(left))})"
     return f"{said}, {counts['captions']:,} captions listed"
 
 
-def lacking(left: Sequence[Row]) -> list[str]:
+def unusable_lines(left: Sequence[VideoRow]) -> list[str]:
     """`38 removed: a, b, c, ...` per status."""
     said = []
     for status in VideoState:
