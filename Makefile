@@ -16,7 +16,7 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(STAMP): pyproject.toml envs/constraints.txt envs/install.sh
-	VENV=$(VENV) envs/install.sh
+	@VENV=$(VENV) envs/install.sh
 	@touch $@
 
 install: $(STAMP) ## create .venv with the pinned packages

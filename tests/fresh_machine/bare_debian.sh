@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # On a bare Debian 12 with its own Python 3.11.2, git, make and python3-venv: from a clone of this revision through
 # `make install` to tests and tables.
-#   bare_debian.sh [MINUTES]    no step begins later than this (15); what was left out is said; BARE_ROOT=folder keeps it
+#   bare_debian.sh [MINUTES]    no step begins later than this (15), none takes longer; what is left out is said
 # Needs root, debootstrap, room, and a kernel that allows a mount namespace of its own; says in one line what is missing and
 # ends well without it. apt's mirror, pip's settings and the certificates are those of the machine it runs on.
 set -euo pipefail
+source "$(dirname "$0")/tests.sh"
 here=$(cd "$(dirname "$0")/../.." && pwd)
 minutes=${1:-15}
 
 if [ "${BARE_INSIDE:-}" ]; then # in the namespaces: all mounts and processes end with this script, whatever ends it
-  root=$BARE_INSIDE
+  root=$BARE_INSIDE SECONDS=$BARE_GONE
   mount -t proc proc "$root/proc"
   for folder in /dev /dev/shm /dev/pts $BARE_FOLDERS; do
     [ -d "$folder" ] || continue
@@ -18,49 +19,49 @@ if [ "${BARE_INSIDE:-}" ]; then # in the namespaces: all mounts and processes en
   done
   mapfile -t keep < <(env | grep -E '^(PIP_|SSL_|REQUESTS_|https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY)' || true)
   inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 "${keep[@]}" bash -c "cd /root/petvr 2>/dev/null; $1"; }
-  step() { # name, seconds at most, command
+  quietly() { "$@" >"$root/tmp/log" 2>&1 || { cat "$root/tmp/log" >&2; exit 1; }; }
+  step() { # name, command
     if [ $((SECONDS / 60)) -ge "$minutes" ]; then
       echo "bare Debian 12: left out after $((SECONDS / 60)) minutes: $1"
       return
     fi
     local began=$SECONDS code=0
-    inside "timeout --kill-after=20 $2 $3" || code=$?
+    inside "timeout --kill-after=20 ${minutes}m $2" || code=$?
     case $code in
       0) echo "bare Debian 12: $1: $((SECONDS - began)) s" ;;
-      124 | 137) echo "bare Debian 12: cut after $(($2 / 60)) minutes: $1" ;;
+      124 | 137) echo "bare Debian 12: cut after $minutes minutes: $1" ;;
       *) echo "bare Debian 12: FAILED: $1" >&2; exit 1 ;;
     esac
   }
-  inside "export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends git make python3-venv >/dev/null"
+  quietly inside "export DEBIAN_FRONTEND=noninteractive; apt-get update && apt-get install -y --no-install-recommends git make python3-venv"
   inside "git clone -q /root/petvr.git /root/petvr"
-  step "make install ($(inside 'python3 -V'))" 900 "make install"
+  step "make install ($(inside 'python3 -V'))" "make install"
   inside "test -x .venv/bin/petvr" || exit 0 # it was cut
-  # what leans most on the standard library; Slurm's tests and whole workflows are for the machine itself
-  step "tests" 900 ".venv/bin/python -m pytest -q -n $(nproc) -m 'not slow and not slurm' $BARE_TESTS"
-  step "the smallest table of the demo" 900 ".venv/bin/petvr warm .venv/bin/snakemake --profile demo --cores $(nproc) results/demo/tables/$BARE_TABLE"
+  step "tests" ".venv/bin/python -m pytest -q -n $(nproc) -m 'not slow and not slurm' $TESTS"
+  step "the smallest table of the demo" ".venv/bin/petvr warm .venv/bin/snakemake --profile demo --cores $(nproc) results/demo/tables/rap/table_4.md"
   inside "test ! -d results/demo/tables || ls results/demo/tables/*/*.md"
   exit 0
 fi
 
 skip() { echo "bare Debian 12: skipped, $1"; exit 0; }
+[ "$minutes" -gt 0 ] || skip "no time is left for it"
 [ "$(id -u)" = 0 ] || skip "it needs root"
 [ "$(uname -sm)" = "Linux x86_64" ] || skip "it needs Linux on x86_64"
 unshare --mount --pid --fork true 2>/dev/null || skip "no namespaces of its own are allowed here"
 command -v debootstrap >/dev/null || { apt-get update -qq && apt-get install -y -qq debootstrap; } >/dev/null 2>&1 ||
   skip "there is no debootstrap and apt-get does not bring it"
-free=$(df -Pk "${BARE_ROOT:-${TMPDIR:-/tmp}}" | awk 'NR == 2 {print int($4 / 1000000)}')
-[ "$free" -ge 8 ] || skip "$free GB free in ${TMPDIR:-/tmp}, it takes 8"
+free=$(df -Pk "${TMPDIR:-/tmp}" | awk 'NR == 2 {print int($4 / 1000000)}')
+[ "$free" -ge 8 ] || skip "${TMPDIR:-/tmp} has $free GB free, it takes 8"
 
-root=${BARE_ROOT:-$(mktemp -d "${TMPDIR:-/tmp}/bare-debian.XXXXXX")}
+root=$(mktemp -d "${TMPDIR:-/tmp}/bare-debian.XXXXXX")
 child=
 tidy() {
-  [ -z "$child" ] || { kill -TERM "$child" && wait "$child"; } 2>/dev/null || true
-  [ "${BARE_ROOT:-}" ] || rm -rf --one-file-system "$root"
+  [ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true # takes everything in the namespaces along
+  rm -rf --one-file-system "$root" || { sleep 2 && rm -rf --one-file-system "$root"; }
 }
 trap tidy EXIT
 trap 'exit 143' TERM INT HUP
 
-began=$SECONDS
 mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -vE '^ *#' | grep -oE '(https?|file)://[^ ]+/debian/?( |$)' | head -n 1 || true)
 log=$(mktemp)
 debootstrap --variant=minbase --include=ca-certificates bookworm "$root" ${mirror:+"$mirror"} >"$log" 2>&1 ||
@@ -81,11 +82,9 @@ BARE_FOLDERS=$(for name in $named; do [ ! -d "$name" ] || echo "/$(cut -d/ -f2 <
 git clone -q --bare "$here" "$root/root/petvr.git"
 git -C "$root/root/petvr.git" update-ref refs/heads/main "$(git -C "$here" rev-parse HEAD)"
 git -C "$root/root/petvr.git" symbolic-ref HEAD refs/heads/main
-echo "bare Debian 12: system made in $((SECONDS - began)) s"
+echo "bare Debian 12: system made in $SECONDS s"
 
-export BARE_INSIDE=$root BARE_FOLDERS
-export BARE_TESTS=${BARE_TESTS:-tests/download tests/datasets tests/manifest tests/frames tests/cluster tests/test_config.py tests/test_fork_server.py}
-export BARE_TABLE=${BARE_TABLE:-rap/table_4.md}
+export BARE_INSIDE=$root BARE_FOLDERS BARE_GONE=$SECONDS
 unshare --mount --pid --fork --kill-child --propagation private "$0" "$minutes" </dev/null &
 child=$!
 wait "$child"
