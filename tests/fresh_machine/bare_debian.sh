@@ -8,11 +8,33 @@ set -euo pipefail
 source "$(dirname "$0")/tests.sh"
 here=$(cd "$(dirname "$0")/../.." && pwd)
 minutes=${1:-15}
+skip() { echo "bare Debian 12: skipped, $1"; exit 0; }
 
 if [ "${BARE_INSIDE:-}" ]; then # in the namespaces: all mounts and processes end with this script, whatever ends it
-  root=$BARE_INSIDE SECONDS=$BARE_GONE
+  root=$BARE_INSIDE
+  mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -vE '^ *#' | grep -oE '(https?|file)://[^ ]+/debian/?( |$)' | head -n 1 || true)
+  log=$root.log
+  debootstrap --variant=minbase --include=ca-certificates bookworm "$root" ${mirror:+"$mirror"} >"$log" 2>&1 ||
+    { tail -n 3 "$log"; skip "debootstrap got no packages"; }
+  cp /etc/resolv.conf /etc/hosts "$root/etc/" 2>/dev/null || true
+  apt-config dump | grep -E '^Acquire::(http|https|Check|Retries)' >"$root/etc/apt/apt.conf.d/90machine" || true
+  cp -r /etc/ssl/certs/. "$root/etc/ssl/certs/"
+  settings=$(python3 -m pip config debug 2>/dev/null | sed -n 's/^ *\(\/.*\), exists: True$/\1/p' || true)
+  named=$(python3 -m pip config list 2>/dev/null | grep -oE "(file://)?/[^' ]+" | sed 's#^file://##' || true)
+  for file in $settings $named; do # settings of a home go to root's
+    [ -f "$file" ] || continue
+    copy="$root${file/#$HOME\//\/root\/}"
+    mkdir -p "$(dirname "$copy")"
+    cp "$file" "$copy"
+  done
+  folders=$(for name in $named; do [ ! -d "$name" ] || echo "/$(cut -d/ -f2 <<<"$name")"; done | sort -u | grep -vE '^/(etc|usr|tmp|root|home)$' | tr '\n' ' ' || true)
+  git clone -q --bare "$here" "$root/root/petvr.git"
+  git -C "$root/root/petvr.git" update-ref refs/heads/main "$(git -C "$here" rev-parse HEAD)"
+  git -C "$root/root/petvr.git" symbolic-ref HEAD refs/heads/main
+  echo "bare Debian 12: system made in $SECONDS s"
+
   mount -t proc proc "$root/proc"
-  for folder in /dev /dev/shm /dev/pts $BARE_FOLDERS; do
+  for folder in /dev /dev/shm /dev/pts $folders; do
     [ -d "$folder" ] || continue
     mkdir -p "$root$folder"
     mount --bind "$folder" "$root$folder"
@@ -43,7 +65,6 @@ if [ "${BARE_INSIDE:-}" ]; then # in the namespaces: all mounts and processes en
   exit 0
 fi
 
-skip() { echo "bare Debian 12: skipped, $1"; exit 0; }
 [ "$minutes" -gt 0 ] || skip "no time is left for it"
 [ "$(id -u)" = 0 ] || skip "it needs root"
 [ "$(uname -sm)" = "Linux x86_64" ] || skip "it needs Linux on x86_64"
@@ -57,34 +78,12 @@ root=$(mktemp -d "${TMPDIR:-/tmp}/bare-debian.XXXXXX")
 child=
 tidy() {
   [ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true # takes everything in the namespaces along
-  rm -rf --one-file-system "$root" || { sleep 2 && rm -rf --one-file-system "$root"; }
+  rm -rf --one-file-system "$root" "$root.log" || { sleep 2 && rm -rf --one-file-system "$root"; }
 }
 trap tidy EXIT
 trap 'exit 143' TERM INT HUP
 
-mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -vE '^ *#' | grep -oE '(https?|file)://[^ ]+/debian/?( |$)' | head -n 1 || true)
-log=$(mktemp)
-debootstrap --variant=minbase --include=ca-certificates bookworm "$root" ${mirror:+"$mirror"} >"$log" 2>&1 ||
-  { tail -n 3 "$log"; rm -f "$log"; skip "debootstrap got no packages"; }
-rm -f "$log"
-cp /etc/resolv.conf /etc/hosts "$root/etc/" 2>/dev/null || true
-apt-config dump | grep -E '^Acquire::(http|https|Check|Retries)' >"$root/etc/apt/apt.conf.d/90machine" || true
-cp -r /etc/ssl/certs/. "$root/etc/ssl/certs/"
-settings=$(python3 -m pip config debug 2>/dev/null | sed -n 's/^ *\(\/.*\), exists: True$/\1/p' || true)
-named=$(python3 -m pip config list 2>/dev/null | grep -oE "(file://)?/[^' ]+" | sed 's#^file://##' || true)
-for file in $settings $named; do # settings of a home go to root's
-  [ -f "$file" ] || continue
-  copy="$root${file/#$HOME\//\/root\/}"
-  mkdir -p "$(dirname "$copy")"
-  cp "$file" "$copy"
-done
-BARE_FOLDERS=$(for name in $named; do [ ! -d "$name" ] || echo "/$(cut -d/ -f2 <<<"$name")"; done | sort -u | grep -vE '^/(etc|usr|tmp|root|home)$' | tr '\n' ' ' || true)
-git clone -q --bare "$here" "$root/root/petvr.git"
-git -C "$root/root/petvr.git" update-ref refs/heads/main "$(git -C "$here" rev-parse HEAD)"
-git -C "$root/root/petvr.git" symbolic-ref HEAD refs/heads/main
-echo "bare Debian 12: system made in $SECONDS s"
-
-export BARE_INSIDE=$root BARE_FOLDERS BARE_GONE=$SECONDS
+export BARE_INSIDE=$root
 unshare --mount --pid --fork --kill-child --propagation private "$0" "$minutes" </dev/null &
 child=$!
 wait "$child"
