@@ -1,4 +1,4 @@
-# make demo   the synthetic world, from mp4 files to tables, in minutes on two CPU cores; make demo-all: all 33 tables
+# make demo   the synthetic world, from mp4 files to tables, says at its start how long; make demo-all: all 33 tables
 # make test   everything the tests check (make quick: the part that takes under two minutes)
 # make mlflow browse the runs;  make check  lint and format;  make clean-demo  forget the demo's results
 

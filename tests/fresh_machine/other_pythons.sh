@@ -38,5 +38,6 @@ for version in "$@"; do
   "${pip[@]}" >"$folder/log" 2>&1 || { echo "Python $version: skipped, pip: $(grep -m 1 ERROR "$folder/log" || tail -n 1 "$folder/log")"; continue; }
   echo "$("$venv/bin/python" -V): installed in $((SECONDS - began)) s"
   # shellcheck disable=SC2086
-  PYTHONPATH=src "$venv/bin/python" -m pytest -q -p no:cacheprovider -n "$(nproc)" -m "not slow and not slurm" $TESTS
+  PYTHONPATH=$PWD/src "$venv/bin/python" -m pytest -q -p no:cacheprovider -n "$(nproc)" -m "not slow and not slurm" \
+    --ignore tests/manifest/test_manifest_runs.py $TESTS # that one trains
 done
