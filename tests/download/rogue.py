@@ -139,6 +139,22 @@ def drop(after: int) -> Callable[[Handler], None]:
     return lambda handler: handler.serve(handler.server.files[handler.path], cut=after)
 
 
+def hold(after: int, release: threading.Event) -> Callable[[Handler], None]:
+    """So many bytes of the body, and the rest once the test says so."""
+
+    def act(handler: Handler) -> None:
+        body = handler.server.files[handler.path].body
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.send_header("ETag", str(handler.server.files[handler.path].tag))
+        handler.end_headers()
+        handler.wfile.write(body[:after])
+        release.wait()
+        handler.wfile.write(body[after:])
+
+    return act
+
+
 def page(text: bytes = b"<!DOCTYPE html><html>Quota exceeded</html>", kind: str = "text/html") -> Callable:
     return lambda handler: handler.plain(200, text, Content_Type=kind)
 

@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
-from rogue import drip, drop, status
+from rogue import drop, hold, status
 from small_set import CLIPS, LIST, NAMES, small
 from test_download_archives import tarred, zipped
 
@@ -354,36 +355,39 @@ def child(server, tmp_path):
     return start
 
 
-def wait_for(path, size):
-    end = time.monotonic() + 60
-    while not (path.exists() and path.stat().st_size > size):
-        assert time.monotonic() < end
+def wait_for(path, size, process):
+    """Until so much of the file is written, which the process that writes it has to live to see."""
+    while not (path.exists() and path.stat().st_size >= size):
+        assert process.poll() is None, process.communicate()
         time.sleep(0.01)
 
 
 def test_a_killed_process_leaves_nothing_half_and_the_next_one_resumes(server, child):
-    data = tarred({name: os.urandom(200_000) for name in CLIPS})
-    server.put("/v.tar", data, drip(0.02))
+    data, release = tarred({name: os.urandom(200_000) for name in CLIPS}), threading.Event()
+    server.put("/v.tar", data, hold(300_000, release))
     first = child()
-    wait_for(child.part, 100_000)
+    wait_for(child.part, 100_000, first)
     first.send_signal(signal.SIGKILL)
     first.wait()
+    release.set()
     saved = child.part.stat().st_size
     assert saved < len(data) and sorted(os.listdir(child.root / "videos")) == [".download"]
     assert not (child.root / "download.json").exists()
-    out, error = child().communicate(timeout=60)
+    out, error = child().communicate()
     assert out.strip() == "['brought', 'brought']", error
     assert server.asked("/v.tar")[1].range == f"bytes={saved}-"
     assert sorted(os.listdir(child.root / "videos")) == list(CLIPS)
 
 
 def test_two_calls_do_not_work_on_one_folder(server, child, call, annotations):
-    server.put("/v.tar", tarred(CLIPS), drip(0.05))
+    release = threading.Event()
+    server.put("/v.tar", tarred(CLIPS), hold(20_000, release))
     first = child()
-    wait_for(child.part, 1)
+    wait_for(child.part, 1, first)
     with pytest.raises(PetvrError, match="another `petvr download` is at work"):
         call(annotations)
-    assert first.communicate(timeout=60)[0].strip() == "['brought', 'brought']"
+    release.set()
+    assert first.communicate()[0].strip() == "['brought', 'brought']"
     assert call(annotations)["list.txt"].status == "brought"
 
 

