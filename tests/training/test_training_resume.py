@@ -16,7 +16,6 @@ from petvr import training
 from petvr.errors import PetvrError
 from petvr.result import Result
 from petvr.training import checkpoint, run
-from petvr.training.device import lock_state
 from petvr.training.signals import StopRequested, StopSignal
 
 HERE = Path(__file__).parent
@@ -185,7 +184,7 @@ def test_resume_false_starts_again(bench, uninterrupted):
 
 
 def test_two_processes_cannot_do_one_run(bench):
-    with lock_state(bench["state"]), pytest.raises(PetvrError, match="another process is at this run"):
+    with checkpoint.lock_state(bench["state"]), pytest.raises(PetvrError, match="another process is at this run"):
         tiny.train(tiny.resumable(), **bench)
 
 

@@ -148,7 +148,8 @@ def _show(answer: dict[str, Any], result: Result) -> None:
         if text:
             rest = len(row["captions"]) - SHOWN
             shown = "\n".join([*row["captions"][:SHOWN], *([f"... {rest} more"] if rest > 0 else [])])
-            window, parts = row["seconds"], [(row["video"], "bold")]
+            window = row["seconds"]
+            parts: list[str | tuple[str, str]] = [(row["video"], "bold")]
             if row["file"] != row["video"]:  # of videos of one's own the path is the name
                 parts.append(f"\n{row['file']}")
             if window:

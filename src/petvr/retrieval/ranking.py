@@ -19,7 +19,7 @@ ELEMENTS = 1 << 20  # scores in one block: 4 MiB in float32, about ten times tha
 
 
 @dataclass(frozen=True)
-class Block:
+class CaptionBlock:
     captions: Tensor  # int64 [R], ordered by video
     owner: Tensor  # int64 [R]: the captions' videos
     videos: Tensor  # int64 [G]: the distinct ones among them
@@ -39,7 +39,7 @@ class Block:
         return best
 
 
-def plan_blocks(owner: np.ndarray, videos: int, elements: int = ELEMENTS) -> list[Block]:
+def plan_blocks(owner: np.ndarray, videos: int, elements: int = ELEMENTS) -> list[CaptionBlock]:
     """Captions ordered by video and cut between videos, at most `elements` scores a block (one video at least)."""
     if owner.ndim != 1 or not len(owner):
         raise PetvrError("no captions to rank")
@@ -54,7 +54,7 @@ def plan_blocks(owner: np.ndarray, videos: int, elements: int = ELEMENTS) -> lis
         last = max(last, first + 1)
         low, high = starts[first], starts[last - 1] + sizes[last - 1]
         parts = (order[low:high], owner[order[low:high]], ids[first:last], starts[first:last] - low, sizes[first:last])
-        blocks.append(Block(*(torch.from_numpy(np.ascontiguousarray(part, dtype=np.int64)) for part in parts)))
+        blocks.append(CaptionBlock(*(torch.from_numpy(np.ascontiguousarray(part, dtype=np.int64)) for part in parts)))
         first = last
     return blocks
 
@@ -81,7 +81,7 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class Report:
+class Rankings:
     plain: Ranking
     dsl: Ranking | None
 
@@ -104,7 +104,7 @@ def evaluate(
     temperature: float = 1.0,
     scale: float = 1.0,
     elements: int = ELEMENTS,
-) -> Report:
+) -> Rankings:
     """Rank captions against videos and videos against captions.
 
     `scores` is [C captions, V videos], or a function from caption indices (int64 [R]) to their rows [R, V]; a
@@ -131,13 +131,13 @@ def evaluate(
         for each in work:
             each.second(block, part)
     rankings = [each.ranking() for each in work]
-    return Report(rankings[0], rankings[1] if len(rankings) > 1 else None)
+    return Rankings(rankings[0], rankings[1] if len(rankings) > 1 else None)
 
 
 class _Plain:
     """Counts of candidates above and beside the true one. First visit: t2v, and the true scores of v2t; second: v2t."""
 
-    def __init__(self, owner: np.ndarray, videos: int, blocks: list[Block]) -> None:
+    def __init__(self, owner: np.ndarray, videos: int, blocks: list[CaptionBlock]) -> None:
         self.owner, self.blocks = owner, blocks
         self.above = np.zeros(len(owner), np.int64)  # of each caption
         self.tied = np.zeros(len(owner), np.int64)
@@ -146,31 +146,31 @@ class _Plain:
         self.greater = torch.zeros(videos, dtype=torch.int64)
         self.equal = torch.zeros(videos, dtype=torch.int64)
 
-    def first(self, block: Block, scores: Tensor) -> None:
+    def first(self, block: CaptionBlock, scores: Tensor) -> None:
         own = self._count_rows(block, scores)
         self._note_truth(block, own.cpu().double())
 
     def between(self) -> None:
         """All blocks have been visited once."""
 
-    def second(self, block: Block, scores: Tensor) -> None:
+    def second(self, block: CaptionBlock, scores: Tensor) -> None:
         self._count_columns(block, scores)
 
     def ranking(self) -> Ranking:
         v2t = RankCounts(self.greater.numpy()[self.queries], self.equal.numpy()[self.queries])
         return Ranking({"t2v": RankCounts(self.above, self.tied), "v2t": v2t})
 
-    def _count_rows(self, block: Block, scores: Tensor) -> Tensor:
+    def _count_rows(self, block: CaptionBlock, scores: Tensor) -> Tensor:
         own = scores.gather(1, block.owner.to(scores.device)[:, None])
         captions = block.captions.numpy()
         self.above[captions] = (scores > own).sum(1).cpu().numpy()
         self.tied[captions] = (scores == own).sum(1).cpu().numpy() - 1
         return own.squeeze(1)
 
-    def _note_truth(self, block: Block, own: Tensor) -> None:
+    def _note_truth(self, block: CaptionBlock, own: Tensor) -> None:
         self.truth[block.videos] = block.best(own[:, None]).squeeze(1)
 
-    def _count_columns(self, block: Block, scores: Tensor) -> None:
+    def _count_columns(self, block: CaptionBlock, scores: Tensor) -> None:
         best = block.best(scores)
         truth = self.truth.to(best.device, best.dtype)
         greater, equal = (best > truth).sum(0).cpu(), (best == truth).sum(0).cpu()
@@ -187,7 +187,7 @@ class _Reweighed(_Plain):
     """The same with dual-softmax. First visit: the softmax's denominators; second: both directions."""
 
     def __init__(
-        self, owner: np.ndarray, videos: int, blocks: list[Block], name: str, temperature: float, scale: float
+        self, owner: np.ndarray, videos: int, blocks: list[CaptionBlock], name: str, temperature: float, scale: float
     ) -> None:
         super().__init__(owner, videos, blocks)
         self.form = forms.variant(name)
@@ -198,14 +198,14 @@ class _Reweighed(_Plain):
         self.own = torch.zeros(len(owner), dtype=torch.float64)  # true scores, scaled, before reweighing
         self.rows = torch.zeros(len(owner), dtype=torch.float64)
 
-    def first(self, block: Block, scores: Tensor) -> None:
+    def first(self, block: CaptionBlock, scores: Tensor) -> None:
         scores = scores.double() * self.scale
         sums = forms.log_sum(scores, self.temperature, axis=0).cpu()
         self.columns = forms.add_log_sums(self.columns, sums)
         self.rows[block.captions] = forms.log_sum(scores, self.temperature, axis=1).cpu()
         self.own[block.captions] = scores.gather(1, block.owner.to(scores.device)[:, None]).squeeze(1).cpu()
 
-    def second(self, block: Block, scores: Tensor) -> None:
+    def second(self, block: CaptionBlock, scores: Tensor) -> None:
         scores = scores.double() * self.scale
         columns = self.columns.to(scores.device)[None]
         rows = self.rows[block.captions].to(scores.device)[:, None]

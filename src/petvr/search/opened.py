@@ -20,7 +20,7 @@ from petvr.errors import PetvrError
 from petvr.result import Result
 from petvr.training.batches import FrameReader, TokenizedCaptions
 from petvr.training.candidate_texts import candidate_captions
-from petvr.training.device import prepare_device
+from petvr.training.determinism import prepare_device
 from petvr.training.model import Model, build_model
 
 ADAPTER = "adapter.safetensors"

@@ -15,7 +15,8 @@ from petvr.clip.tokenizer import Tokenizer
 from petvr.data.datasets import Split
 from petvr.errors import PetvrError, unknown
 from petvr.spec import RunSpec
-from petvr.training import augment, seeds
+from petvr.training import augment
+from petvr.training.determinism import numpy_generator, torch_generator
 from petvr.training.model import BatchTensors, Model
 
 POLICIES = ("all_pairs", "one_per_video")
@@ -73,11 +74,11 @@ class Batches:
                 samples = np.arange(len(self.owner))
             else:
                 sizes = np.array([len(captions) for captions in self.by_video])
-                drawn = seeds.numpy_generator(self.seed, "captions", epoch).integers(0, sizes)
+                drawn = numpy_generator(self.seed, "captions", epoch).integers(0, sizes)
                 samples = np.array([captions[i] for captions, i in zip(self.by_video, drawn, strict=True)])
-            shuffle = seeds.numpy_generator(self.seed, "order", epoch)
+            shuffle = numpy_generator(self.seed, "order", epoch)
             if self.order == "fixed":
-                shuffle = seeds.numpy_generator(0, "fixed order", epoch)
+                shuffle = numpy_generator(0, "fixed order", epoch)
             self._epoch = (epoch, samples[shuffle.permutation(len(samples))])
         return self._epoch[1]
 
@@ -194,7 +195,7 @@ class TrainingData:
                 pixels, mask = pixels[video_of_sample], mask[video_of_sample]
             video_of_sample = None
         if self.crop_flip:
-            pixels = augment.crop_flip(pixels, seeds.torch_generator(self.seed, "augment", step))
+            pixels = augment.crop_flip(pixels, torch_generator(self.seed, "augment", step))
             pixels = self.normalise(pixels)
         return BatchTensors(ids, pixels, mask, video_of_sample)
 

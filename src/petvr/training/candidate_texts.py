@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from petvr.errors import unknown
-from petvr.training import seeds
+from petvr.training.determinism import numpy_generator
 
 POOLS = ("gallery", "fixed")
 SIZE = 1000  # as many as the test split of MSR-VTT has
@@ -24,5 +24,5 @@ def candidate_captions(pool: str, training: Sequence[str]) -> list[str] | None:
     if pool == "gallery":
         return None
     distinct = list(dict.fromkeys(training))
-    order = seeds.numpy_generator(0, "candidate sentences").permutation(len(distinct))
+    order = numpy_generator(0, "candidate sentences").permutation(len(distinct))
     return [distinct[number] for number in order[:SIZE]]

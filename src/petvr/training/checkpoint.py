@@ -6,10 +6,12 @@ named in a warning and passed over, so that a run continues from the one before 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,6 +156,29 @@ class Checkpointer:
 
 def _mark(state: TrainState) -> tuple[int, int]:
     return state.step, len(state.evaluations)
+
+
+@contextlib.contextmanager
+def lock_state(state: Path) -> Iterator[None]:
+    """Two processes must not write one run's state. File systems without locks are let pass."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        handle = open(state / "lock", "w")  # noqa: SIM115
+    except OSError as error:
+        raise PetvrError(f"{state}: cannot be written: {error.strerror or error}") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PetvrError(f"{state}: another process is at this run") from error
+        except OSError:
+            pass
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                (state / "lock").unlink()
+                state.rmdir()  # nothing is left in it once the result is written
 
 
 def path_of(folder: Path, step: int, identity: dict[str, str]) -> Path:

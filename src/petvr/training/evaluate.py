@@ -33,10 +33,16 @@ class EvaluationData:
     caption_video: Sequence[int]
     reader: FrameReader
     candidates: TokenizedCaptions | None = None
+    frames_per_batch: int | None = None  # encoded at once; None: FRAMES_PER_BATCH
 
 
 def open_evaluation_data(
-    spec: RunSpec, splits: Splits, model: Model, frames: FrameSource, tokenize: Tokenizer
+    spec: RunSpec,
+    splits: Splits,
+    model: Model,
+    frames: FrameSource,
+    tokenize: Tokenizer,
+    frames_per_batch: int | None = None,
 ) -> EvaluationData:
     test, pool, max_tokens = splits.test.split, model.adapted.needs_texts, spec.recipe.words
     sentences = candidate_captions(pool, splits.train.split.captions) if pool else None
@@ -45,6 +51,7 @@ def open_evaluation_data(
         caption_video=test.caption_video,
         reader=FrameReader(frames, test.videos, model.device),
         candidates=TokenizedCaptions.of(sentences, tokenize, max_tokens) if sentences else None,
+        frames_per_batch=frames_per_batch,
     )
 
 
@@ -66,22 +73,17 @@ def evaluation_steps(per_epoch: int, epochs: int, evaluations: int) -> dict[int,
 
 @torch.inference_mode()
 def rank_test_split(
-    model: Model,
-    test: EvaluationData,
-    recipe: Recipe,
-    *,
-    frames_per_batch: int | None = None,
-    raise_if_stopped: Callable[[], None] = lambda: None,
-) -> ranking.Report:
+    model: Model, test: EvaluationData, recipe: Recipe, raise_if_stopped: Callable[[], None] = lambda: None
+) -> ranking.Rankings:
     """Rank every caption and every video of the test split, plain and with the recipe's dual-softmax.
 
     `raise_if_stopped` is called between batches.
     """
     model.set_training(False)
-    batch = frames_per_batch or FRAMES_PER_BATCH[model.device.type]
+    batch = test.frames_per_batch or FRAMES_PER_BATCH[model.device.type]
     text = encode_captions(model, test.captions, batch, raise_if_stopped)
     sentences = text if test.candidates is None else encode_captions(model, test.candidates, batch, raise_if_stopped)
-    videos = encode_videos(model, test.reader, frames_per_batch, raise_if_stopped, sentences["text"])
+    videos = encode_videos(model, test.reader, test.frames_per_batch, raise_if_stopped, sentences["text"])
     scores = Scores(model, text, videos, test.captions.distinct, raise_if_stopped)
     return ranking.evaluate(
         scores,

@@ -18,7 +18,8 @@ from petvr.errors import PetvrError
 from petvr.methods import adapt, similarity_of
 from petvr.similarity import build_similarity
 from petvr.spec import RunSpec
-from petvr.training import precision, seeds
+from petvr.training import precision
+from petvr.training.determinism import torch_generator
 
 if TYPE_CHECKING:
     from petvr.methods._adapted import Adapted
@@ -171,14 +172,14 @@ def build_model(spec: RunSpec, weights: Path, device: torch.device) -> Model:
         dict(spec.setting),
         frames=recipe.frames,
         words=recipe.words,
-        generator=seeds.torch_generator(spec.seed, "method"),
+        generator=torch_generator(spec.seed, "method"),
         train_logit_scale=spec.train and recipe.logit_scale == "train",
     )
     similarity = build_similarity(
         recipe.similarity,
         recipe.similarity_setting,
         adapted.embed_dim,
-        seeds.torch_generator(spec.seed, "similarity"),
+        torch_generator(spec.seed, "similarity"),
         clip=adapted.clip,
         frames=recipe.frames,
         words=recipe.words,

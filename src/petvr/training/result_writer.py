@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
@@ -60,7 +61,7 @@ def selected_tensors(spec: RunSpec, state: TrainState) -> dict[str, Tensor]:
     return state.model.state()
 
 
-def cost_of(spec: RunSpec, state: TrainState, peak_memory: int, cached_blocks: int | None) -> Cost:
+def cost_of(spec: RunSpec, state: TrainState, cached_blocks: int | None) -> Cost:
     by_part, total = state.model.counts()
     flops = compute(
         state.model.adapted.clip.config,
@@ -75,13 +76,20 @@ def cost_of(spec: RunSpec, state: TrainState, peak_memory: int, cached_blocks: i
         total=total,
         trainable_by_part=by_part,
         flops_per_pair=flops.step,
-        peak_memory_bytes=peak_memory,
+        peak_memory_bytes=peak_memory(state.model.device),
         train_seconds=state.train_seconds,
         eval_seconds=state.eval_seconds,
         pairs_per_second=state.pairs / state.train_seconds if state.pairs else None,
         resumed=state.resumed,
         prefix_blocks=cached_blocks,
     )
+
+
+def peak_memory(device: torch.device) -> int:
+    """Peak bytes: what torch allocated on a GPU, the process's resident memory on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def evaluation_line(evaluation: Evaluation) -> str:

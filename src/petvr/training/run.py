@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 
 from petvr.clip import tokenizer
 from petvr.clip import weights as clip_weights
@@ -13,18 +12,18 @@ from petvr.errors import PetvrError
 from petvr.result import Evaluation, Result, best_evaluation, check_selection_metric, selected_evaluations
 from petvr.retrieval import dsl
 from petvr.spec import RunSpec
-from petvr.training import evaluate, gradient_cache, result_writer, seeds
+from petvr.training import evaluate, gradient_cache, result_writer
 from petvr.training.batches import TrainingData, open_training_data
-from petvr.training.checkpoint import Checkpointer, TrainState
+from petvr.training.checkpoint import Checkpointer, TrainState, lock_state
 from petvr.training.data import open_splits
-from petvr.training.device import lock_state, peak_memory, prepare_device
+from petvr.training.determinism import prepare_device, seed_torch
 from petvr.training.evaluate import EvaluationData, evaluation_steps, open_evaluation_data
 from petvr.training.frozen_feature_cache import open_cache
 from petvr.training.log import RunLog
 from petvr.training.model import build_model, clamp_logit_scale
 from petvr.training.optimizer import build_optimizer, clip_all, parameter_groups
 from petvr.training.options import TrainOptions
-from petvr.training.signals import StopRequested, catch_signals
+from petvr.training.signals import StopRequested, StopSignal, catch_signals
 
 
 def train(spec: RunSpec, options: TrainOptions) -> Result:
@@ -64,7 +63,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             )  # fmt: skip
         frames = cache or store
         tokenize = tokenizer.load(options.weights)
-        test_data = open_evaluation_data(spec, splits, model, frames, tokenize)
+        test_data = open_evaluation_data(spec, splits, model, frames, tokenize, options.eval_frames_per_batch)
         state, training_data, total, epoch_at = TrainState(model, None), None, 0, {0: 0}
         if spec.train:
             training_data = open_training_data(spec, splits.train.split, model, frames, tokenize)
@@ -83,14 +82,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
         try:
             while True:
                 if state.step in epoch_at and not state.evaluated():
-                    evaluate_step(
-                        spec,
-                        state,
-                        test_data,
-                        epoch_at[state.step],
-                        options.eval_frames_per_batch,
-                        stop.raise_if_stopped,
-                    )
+                    evaluate_step(spec, state, test_data, epoch_at[state.step], stop)
                     log.line(result_writer.evaluation_line(state.evaluations[-1]))
                 elif state.step < total:
                     train_step(spec, state, training_data, options.micro_batch)
@@ -110,7 +102,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             spec=spec,
             evaluations=state.evaluations,
             selected=selected_evaluations(state.evaluations, recipe.select_by),
-            cost=result_writer.cost_of(spec, state, peak_memory(device), cache.blocks if cache else None),
+            cost=result_writer.cost_of(spec, state, cache.blocks if cache else None),
             data=splits.describe(options.world, store.digest),
             provenance=result_writer.provenance(
                 started=started, spec_digest=identity["spec"], weights_digest=weights_digest, device=device
@@ -130,7 +122,7 @@ def train_step(spec: RunSpec, state: TrainState, data: TrainingData, micro_batch
     """One batch: loss, gradients, clipping, update. The loss is summed on the device and waited for later."""
     start = time.perf_counter()
     model, optimizer, recipe = state.model, state.optimizer, spec.recipe
-    seeds.seed_torch(model.device, spec.seed, "step", state.step)
+    seed_torch(model.device, spec.seed, "step", state.step)
     model.set_training(True)
     batch = data.at(state.step, model.device)
     optimizer.zero_grad()
@@ -154,14 +146,7 @@ def train_step(spec: RunSpec, state: TrainState, data: TrainingData, micro_batch
     state.train_seconds += time.perf_counter() - start
 
 
-def evaluate_step(
-    spec: RunSpec,
-    state: TrainState,
-    data: EvaluationData,
-    epoch: int,
-    frames_per_batch: int | None,
-    raise_if_stopped: Callable[[], None],
-) -> None:
+def evaluate_step(spec: RunSpec, state: TrainState, data: EvaluationData, epoch: int, stop: StopSignal) -> None:
     """Rank the test split; note metrics, ranks and, where they are the best yet, the trained tensors."""
     start = time.perf_counter()
     mean_loss = state.mean_loss()  # waits for the steps that the device still works on
@@ -169,19 +154,17 @@ def evaluate_step(
     state.train_seconds += between - start
     if mean_loss is not None and not math.isfinite(mean_loss):
         raise PetvrError(f"{spec.id}: the loss is {mean_loss} at step {state.step}: nothing is recorded from here")
-    report = evaluate.rank_test_split(
-        state.model, data, spec.recipe, frames_per_batch=frames_per_batch, raise_if_stopped=raise_if_stopped
-    )
+    rankings = evaluate.rank_test_split(state.model, data, spec.recipe, stop.raise_if_stopped)
     state.evaluations.append(
         Evaluation(
             epoch=epoch,
             step=state.step,
             train_loss=mean_loss,
-            plain=report.plain.directions(),
-            dsl=report.dsl.directions() if report.dsl else None,
+            plain=rankings.plain.directions(),
+            dsl=rankings.dsl.directions() if rankings.dsl else None,
         )
     )
-    state.ranks.append(report.arrays())
+    state.ranks.append(rankings.arrays())
     state.loss_steps, state.loss_sum = 0, None
     newest = len(state.evaluations) - 1
     if spec.recipe.selection == "best_on_test" and best_evaluation(state.evaluations, spec.recipe.select_by) == newest:

@@ -1,14 +1,15 @@
-"""The device a run computes on, with its threads, determinism and memory, and the lock on the run's state."""
+"""What makes a run repeatable: its device and threads, torch's deterministic algorithms, and random numbers by name.
+
+Every draw of a run is decided by its seed and what it is for, and by no draw before it, so that a resumed run continues
+at any step without stored generator states.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
+import hashlib
 import os
-import resource
-from collections.abc import Iterator
-from pathlib import Path
 
+import numpy as np
 import torch
 
 from petvr.errors import PetvrError
@@ -36,31 +37,25 @@ def prepare_device(device: str | None, threads: int | None) -> torch.device:
     return chosen
 
 
-@contextlib.contextmanager
-def lock_state(state: Path) -> Iterator[None]:
-    """Two processes must not write one run's state. File systems without locks are let pass."""
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        handle = open(state / "lock", "w")  # noqa: SIM115
-    except OSError as error:
-        raise PetvrError(f"{state}: cannot be written: {error.strerror or error}") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise PetvrError(f"{state}: another process is at this run") from error
-        except OSError:
-            pass
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                (state / "lock").unlink()
-                state.rmdir()  # nothing is left in it once the result is written
+def seed_number(seed: int, *names: object) -> int:
+    """63 bits that belong to this seed and these names."""
+    text = "/".join(["petvr.training", str(int(seed)), *map(str, names)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
-def peak_memory(device: torch.device) -> int:
-    """Peak bytes: what torch allocated on a GPU, the process's resident memory on the CPU."""
+def numpy_generator(seed: int, *names: object) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed_number(seed, *names)))
+
+
+def torch_generator(seed: int, *names: object, device: str | torch.device = "cpu") -> torch.Generator:
+    return torch.Generator(device=device).manual_seed(seed_number(seed, *names))
+
+
+def seed_torch(device: torch.device, seed: int, *names: object) -> None:
+    """torch's own generators, which dropout draws from.
+
+    Not torch.manual_seed: on a machine without GPU it queues a call with a stack trace for each device, every time.
+    """
+    torch.default_generator.manual_seed(seed_number(seed, *names))
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        torch.cuda.manual_seed_all(seed_number(seed, *names))
