@@ -71,6 +71,16 @@ class Recipe(BaseModel):
     dsl: str = Field(description="variant of dual-softmax reported beside the plain scores; none leaves it out")
     dsl_temperature: float = Field(description="of dual-softmax")
 
+    def model_choices(self, train: bool) -> dict[str, Any]:
+        """Its part of what a model is built with; where nothing trains the logit scale does not either."""
+        return {
+            "similarity": self.similarity,
+            "similarity_setting": self.similarity_setting,
+            "frames": self.frames,
+            "words": self.words,
+            "train_logit_scale": train and self.logit_scale == "train",
+        }
+
 
 class SettingOverride(BaseModel):
     """The setting `key` of `method` is `used` wherever a table has `printed`, e.g. where a narrower CLIP needs it."""

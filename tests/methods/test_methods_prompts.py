@@ -229,7 +229,7 @@ def test_every_row_with_prompts_builds_and_its_printed_size_is_met_or_explained(
     assert len(cells) > 80
     for cell in cells.values():
         recipe, _ = papers.load(cell.paper).recipe(cell.dataset, cell.method, cell.setting, variant=cell.variant)
-        found = params.counts(cell.backbone, cell.method, cell.setting, **params.choices(recipe, cell.train))
+        found = params.counts(cell.backbone, cell.method, cell.setting, **recipe.model_choices(cell.train))
         assert found.by_part["new"] > 0, cell
     mine = [row for row in rows if any(word in row["row"] for word in ("VoP", "CoOp", "VPT", "Prompt", "MaPLe"))]
     assert len(mine) > 130

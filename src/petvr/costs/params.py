@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from petvr.papers.schema import Counting
 from petvr.papers.table import Cell
-from petvr.spec import Recipe, method_id
+from petvr.spec import method_id
 
 if TYPE_CHECKING:
     from petvr.papers.plan import Implemented
@@ -71,17 +71,6 @@ def clip_sizes(backbone: str) -> dict[str, int]:
 
     clip = weights.on_meta(config.geometry(backbone))
     return {f"clip.{name}": parameter.numel() for name, parameter in clip.named_parameters()}
-
-
-def choices(recipe: Recipe, train: bool) -> dict[str, Any]:
-    """A recipe's part of what a model is built with; where nothing trains the logit scale does not either."""
-    return {
-        "similarity": recipe.similarity,
-        "similarity_setting": recipe.similarity_setting,
-        "frames": recipe.frames,
-        "words": recipe.words,
-        "train_logit_scale": train and recipe.logit_scale == "train",
-    }
 
 
 # What OpenAI's CLIP holds outside of leaf modules: the attention's input projections and parameters of their own.
@@ -169,7 +158,7 @@ def _check_cell(counting: Counting, cell: Cell, metric: str, printed: str, imple
     unavailable = implemented.unavailable(cell.dataset, cell.method, recipe.similarity)
     if unavailable:
         return "", unavailable
-    trained = counts(cell.backbone, cell.method, cell.setting, **choices(recipe, cell.train))
+    trained = counts(cell.backbone, cell.method, cell.setting, **recipe.model_choices(cell.train))
     values = as_printed(counting, trained, cell.backbone)
     check = count_check(values[metric], printed)
     if check != "agrees" and metric == "params_percent" and counting.percent_of_rounded:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from petvr.clip.config import ClipConfig
-from petvr.costs import params
 from petvr.costs.compute import compute
 from petvr.spec import RunSpec, method_id
 
@@ -40,7 +39,7 @@ def distinct(runs: Iterable[RunSpec]) -> dict[tuple, list[RunSpec]]:
 
 def choices(run: RunSpec) -> dict[str, Any]:
     """A run's part of what `compute` and `measure` take by name."""
-    return params.choices(run.recipe, run.train) | {"train": run.train}
+    return run.recipe.model_choices(run.train) | {"train": run.train}
 
 
 def lines(runs: Iterable[RunSpec], geometry: Callable[[str], ClipConfig]) -> Iterator[tuple[dict[str, Any], RunSpec]]:

@@ -25,7 +25,6 @@ from torch import Tensor
 
 from petvr import __version__, atomic
 from petvr.costs.compute import compute
-from petvr.costs.params import choices
 from petvr.data.datasets import Split
 from petvr.result import Cost, Evaluation, Provenance, Result
 from petvr.spec import RunSpec
@@ -69,7 +68,7 @@ def cost_of(spec: RunSpec, state: TrainState, cached_blocks: int | None) -> Cost
         spec.setting,
         memory=False,
         train=spec.train,
-        **choices(spec.recipe, spec.train),
+        **spec.recipe.model_choices(spec.train),
     )
     return Cost(
         trainable=sum(by_part.values()),

@@ -141,7 +141,7 @@ def cells_with_methods() -> Iterator[tuple[str, str, str, papers.Cell]]:
 def count_trainable(method: str, cell: papers.Cell) -> int:
     """What the cell trains, with its paper's recipe and ViT-B/32."""
     recipe, _ = papers.load(cell.paper).recipe(cell.dataset, method, cell.setting, variant=cell.variant)
-    return params.counts(BACKBONE, method, cell.setting, **params.choices(recipe, cell.train)).trainable
+    return params.counts(BACKBONE, method, cell.setting, **recipe.model_choices(cell.train)).trainable
 
 
 @cache
