@@ -12,8 +12,8 @@ from scipy import stats
 
 from petvr import cli
 from petvr.errors import PetvrError
-from petvr.retrieval import intervals, metrics, ranking, ties
-from petvr.retrieval.ties import RankCounts
+from petvr.retrieval import intervals, metrics, ranking
+from petvr.retrieval.metrics import RankCounts
 
 COUNTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4)), min_size=1, max_size=6)
 
@@ -68,7 +68,7 @@ def test_without_ties_every_rule_gives_the_same():
     scores = np.random.default_rng(3).normal(size=(40, 40))
     found = ranking.evaluate(scores, np.arange(40)).plain.counts["t2v"]
     expected = found.summary("expected")
-    for rule in ties.RULES:
+    for rule in metrics.RULES:
         assert found.summary(rule) == pytest.approx(expected)
 
 
@@ -92,7 +92,7 @@ def test_a_smaller_gallery_is_the_mean_over_all_of_them(size, k):
         galleries = list(itertools.combinations(others, size - 1))
         one = [np.mean([r <= k for r in places(g.count("above"), g.count("tied"))]) for g in galleries]
         shares.append(np.mean(one))
-    assert ties.success_in_smaller_gallery(counts(pairs), 6, size, k) == pytest.approx(100 * np.mean(shares))
+    assert metrics.success_in_smaller_gallery(counts(pairs), 6, size, k) == pytest.approx(100 * np.mean(shares))
 
 
 def test_captions_of_one_video_are_one_unit():
@@ -181,7 +181,7 @@ def test_the_real_matrix_gives_the_known_figures(real_files):
     assert [round(v2t.summary("expected")[key], 3) for key in head] == [46.7, 74.9, 83.7, 9.785]
     assert [round(v2t.summary("released")[key], 2) for key in head] == [46.34, 74.41, 83.20, 9.97]
     assert round(v2t.summary("mean_place")["R@1"], 1) == 46.5
-    assert [round(ties.success_in_smaller_gallery(v2t, 1000, n, 1), 2) for n in (100, 250, 500)] == [
+    assert [round(metrics.success_in_smaller_gallery(v2t, 1000, n, 1), 2) for n in (100, 250, 500)] == [
         76.44,
         65.15,
         55.83,

@@ -109,7 +109,7 @@ def _captions(path: Path, shape: tuple[int, int]) -> Any:
 def _figures(placed: Any, caption_video: Any, shape: tuple[int, int], galleries: list[int]) -> dict[str, Any]:
     import numpy as np
 
-    from petvr.retrieval import intervals, ties
+    from petvr.retrieval import intervals, metrics
 
     figures: dict[str, Any] = {}
     for direction, counts in placed.counts.items():
@@ -117,10 +117,10 @@ def _figures(placed: Any, caption_video: Any, shape: tuple[int, int], galleries:
         figures[direction] = {
             "queries": len(counts.above),
             "tied queries": int((counts.tied > 0).sum()),
-            "metrics": {rule: counts.summary(rule) for rule in ties.RULES},
+            "metrics": {rule: counts.summary(rule) for rule in metrics.RULES},
             "interval 95 %": intervals.query_intervals(counts, cluster),
             "R@1 in galleries": {
-                size: ties.success_in_smaller_gallery(counts, shape[1], size, 1) for size in galleries
+                size: metrics.success_in_smaller_gallery(counts, shape[1], size, 1) for size in galleries
             },
         }
     return figures

@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from petvr.errors import PetvrError
-from petvr.retrieval.metrics import RECALLS
-from petvr.retrieval.ties import RankCounts
+from petvr.retrieval.metrics import RECALLS, RankCounts
 
 DRAWS = 10_000
 LEVEL = 0.95

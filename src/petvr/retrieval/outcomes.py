@@ -9,8 +9,8 @@ import numpy as np
 
 from petvr.errors import PetvrError
 from petvr.result import Result
+from petvr.retrieval.metrics import RECALLS
 
-RECALLS = (1, 5, 10)
 LESS_IS_BETTER = ("MnR", "MdR")
 
 

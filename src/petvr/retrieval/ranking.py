@@ -11,8 +11,7 @@ from torch import Tensor
 
 from petvr.errors import PetvrError
 from petvr.retrieval import dsl as forms
-from petvr.retrieval import metrics
-from petvr.retrieval.ties import RankCounts
+from petvr.retrieval.metrics import RankCounts, summary
 
 Scores = np.ndarray | Tensor | Callable[[Tensor], Tensor]
 ELEMENTS = 1 << 20  # scores in one block: 4 MiB in float32, about ten times that at the worst moment of dual-softmax
@@ -77,7 +76,7 @@ class Ranking:
         return self.counts["v2t"].mean_place
 
     def directions(self) -> dict[str, dict[str, float]]:
-        return {"t2v": metrics.summary(self.t2v), "v2t": metrics.summary(self.v2t)}
+        return {"t2v": summary(self.t2v), "v2t": summary(self.v2t)}
 
 
 @dataclass(frozen=True)
