@@ -162,7 +162,7 @@ def test_verify_finds_changed_bytes(items, tmp_path):
 
 
 BUILD = """
-import resource, sys, time
+import resource, signal, sys
 from pathlib import Path
 from petvr.errors import PetvrError
 from petvr.data.frames.store_writer import StoreWriter
@@ -170,9 +170,11 @@ from petvr.data.frames.store import VideoItem, build_store
 
 def slow(self, *arguments, add=StoreWriter.add, **facts):
     add(self, *arguments, **facts)
-    time.sleep(0.05)  # so that the test can kill this process between two videos
+    added.append(1)
+    if len(added) == int(sys.argv[4]):  # the test kills this process between two videos
+        signal.pause()
 
-StoreWriter.add = slow
+added, StoreWriter.add = [], slow
 if __name__ == "__main__":
     folder, out, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     if limit:
@@ -213,7 +215,7 @@ def script(tmp_path, *arguments):
 def test_killed_and_started_again(many, undisturbed, tmp_path, after):
     folder, items = many
     out = tmp_path / "s"
-    process = subprocess.Popen(script(tmp_path, folder, out, 0))
+    process = subprocess.Popen(script(tmp_path, folder, out, 0, after))
     while journal(out) < after and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
@@ -252,7 +254,7 @@ def test_full_disk_is_one_message_and_keeps_what_is_there(many, undisturbed, tmp
     folder, items = many
     out = tmp_path / "s"
     limit = 10 * 8 * 3 * SIZE**2  # ten videos of eight frames
-    done = subprocess.run(script(tmp_path, folder, out, limit), capture_output=True, text=True, check=False)
+    done = subprocess.run(script(tmp_path, folder, out, limit, 0), capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "frames.bin: cannot be written" in done.stderr and "what is decoded is kept" in done.stderr
     assert journal(out) >= 10
