@@ -1,17 +1,22 @@
-"""A private Slurm for these tests, one per session; everything that asks for it is skipped where Slurm is not there."""
+"""A private Slurm for these tests: at most one at a time, in one worker (tests/conftest.py puts them into one group).
+Everything that asks for it is skipped where Slurm is not installed.
+"""
 
 import contextlib
 import getpass
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 import slurm_cluster
-from desk_driver import wait
+from job_driver import wait
+
+# a node counts as dead after `node_timeout` seconds: only where a test takes one down may that be short
+KINDS = {"full": {"node_timeout": 300}, "bare": {"accounting": False, "nodes": 6, "user_signal": False}}
 
 
+@contextlib.contextmanager
 def _cluster(**kwargs):
     if absent := slurm_cluster.missing():
         pytest.skip(f"Slurm is not installed ({', '.join(absent)}); tests/cluster/install.sh brings it")
@@ -26,13 +31,19 @@ def _cluster(**kwargs):
 
 
 @pytest.fixture(scope="session")
-def _full():
-    yield from _cluster()
+def _lend():
+    """Gives the Slurm of a kind, after ending that of another."""
+    running = {}
+    with contextlib.ExitStack() as stack:
 
+        def lend(kind):
+            if kind not in running:
+                stack.close()
+                running.clear()
+                running[kind] = stack.enter_context(_cluster(**KINDS[kind]))
+            return running[kind]
 
-@pytest.fixture(scope="session")
-def _bare():
-    yield from _cluster(accounting=False, nodes=6, user_signal=False)
+        yield lend
 
 
 def _borrow(cluster, monkeypatch):
@@ -40,32 +51,32 @@ def _borrow(cluster, monkeypatch):
         if name not in cluster.daemons:
             start = cluster.start_controller if name == "slurmctld" else lambda name=name: cluster.start_node(name)
             start()
-    wait(lambda: cluster.idle() == len(cluster.nodes), 60)
+    wait(lambda: cluster.idle() == len(cluster.nodes))
     for name, value in cluster.env.items():
         monkeypatch.setenv(name, value)
     yield cluster
     mine = ("squeue", "-h", "-u", getpass.getuser(), "-t", "PENDING,RUNNING,SUSPENDED", "-o", "%i %T")
     with contextlib.suppress(AssertionError):  # the controller hears of a job's end a little after its result is there
-        wait(lambda: not cluster.run(*mine, check=False), 10)
+        wait(lambda: not cluster.run(*mine, check=False), 120)
     left = cluster.run(*mine, check=False)
     ids = cluster.run("squeue", "-h", "-o", "%A", check=False).split()
     if ids:
         cluster.run("scancel", *sorted(set(ids)), check=False)
-    wait(lambda: not cluster.run("squeue", "-h", check=False), 60)
-    deadline = time.monotonic() + 30
-    while (orphans := cluster.processes()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not orphans, [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in orphans]
+    wait(lambda: not cluster.run("squeue", "-h", check=False))
+    with contextlib.suppress(AssertionError):
+        wait(lambda: not cluster.processes(), 120)
+    orphans = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in cluster.processes()]
+    assert not orphans, orphans
     assert not left, f"jobs were left in the queue: {left}"
 
 
 @pytest.fixture
-def slurm(_full, monkeypatch):
+def slurm(_lend, monkeypatch):
     """Two nodes of four CPUs and two GPUs, with accounting. Afterwards no job and no process of one may be left."""
-    yield from _borrow(_full, monkeypatch)
+    yield from _borrow(_lend("full"), monkeypatch)
 
 
 @pytest.fixture
-def bare(_bare, monkeypatch):
+def bare(_lend, monkeypatch):
     """Six nodes, no accounting (no slurmdbd, no sacct), and no signal before preemption but SIGTERM."""
-    yield from _borrow(_bare, monkeypatch)
+    yield from _borrow(_lend("bare"), monkeypatch)

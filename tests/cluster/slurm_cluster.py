@@ -7,6 +7,7 @@ and removed. Works as root and as an ordinary user, without systemd and without 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 SBIN = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+LIBC, PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 NEEDED = ("munged", "slurmctld", "slurmd", "slurmdbd", "sbatch", "mariadbd", "mariadb-install-db")
 
 
@@ -47,13 +49,15 @@ class Cluster:
         nodes: int = 2,
         cpus: int = 4,
         gpus: int = 2,
-        grace: int = 3,
+        grace: int = 60,
         accounting=True,
         array_size: int = 11,
         user_signal: bool = True,
+        node_timeout: int = 30,
     ):
         self.root, self.cpus, self.gpus, self.grace = Path(root), cpus, gpus, grace
         self.accounting, self.array_size, self.user_signal = accounting, array_size, user_signal
+        self.node_timeout = node_timeout
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
         self.daemons: dict[str, subprocess.Popen] = {}
         self.ports = dict(zip(["ctld", "dbd", "sql", *self.nodes], free_ports(3 + nodes), strict=True))
@@ -70,7 +74,7 @@ class Cluster:
         return env | {"SLURM_CONF": str(self.conf), "PATH": f"{self.root}/bin:{SBIN}"}
 
     def run(self, *command: str, check: bool = True) -> str:
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=300)
         if check and done.returncode:
             raise RuntimeError(f"{command}: {done.stderr}")
         return done.stdout.strip()
@@ -124,7 +128,7 @@ class Cluster:
         """SIGTERM: it writes down its state and leaves."""
         process = self.daemons.pop(daemon)
         process.terminate()
-        process.wait(30)
+        process.wait(300)
 
     def kill(self, daemon: str) -> None:
         """SIGKILL, as a power cut would."""
@@ -191,10 +195,16 @@ class Cluster:
     def _launch(self, name: str, *command: str) -> None:
         with open(self.root / "log" / f"{name}.out", "ab") as out:
             self.daemons[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self.env, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=self.env,
+                start_new_session=True,
+                preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),  # it ends with this process
             )
 
-    def wait(self, ready: Callable[[], object], what: str, seconds: float = 60) -> None:
+    def wait(self, ready: Callable[[], object], what: str, seconds: float = 300) -> None:
         """Until `ready` raises no more."""
         deadline = time.monotonic() + seconds
         while True:
@@ -221,6 +231,9 @@ class Cluster:
             while not stop.wait(0.5):
                 with contextlib.suppress(Exception):
                     lines = self.run("squeue", "-h", "--array", "-o", "%i %T %r").splitlines()
+                    for line in lines:
+                        if "launch failed" in line:  # its node was slow to let it go
+                            self.run("scontrol", "release", line.split()[0], check=False)
                     waiting = [line.split()[0] for line in lines if line.endswith(" PENDING BeginTime")]
                     seen = {job: seen.get(job, time.monotonic()) for job in waiting}
                     for job, since in seen.items():
@@ -284,9 +297,9 @@ class Cluster:
             SchedulerParameters=bf_interval=1,bf_min_age_reserve=0,sched_interval=2,batch_sched_delay=0,sched_min_interval=0
             PriorityType=priority/basic
             SlurmctldTimeout=10
-            SlurmdTimeout=10
+            SlurmdTimeout={self.node_timeout}
             InactiveLimit=0
-            KillWait=3
+            KillWait=30
             MinJobAge=300
             CompleteWait=0
             MessageTimeout=20
