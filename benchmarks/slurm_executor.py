@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cluster"))
 from slurm_cluster import Cluster, missing
 
-from snakemake_executor_plugin_submitit import files
+from snakemake_executor_plugin_submitit.json_files import read_json
 from snakemake_executor_plugin_submitit.ledger import Ledger
 
 WORKFLOW = """
@@ -94,7 +94,7 @@ def failure(cluster: Cluster) -> None:
         base = Path(folder) / ".snakemake" / "submitit"
         failed = [one for one in Ledger(base / "ledger.jsonl").latest.values() if one.outcome == "failed"]
         for one in failed:
-            ended = files.read(base / "jobs" / one.folder / "result.json")["ended"]
+            ended = read_json(base / "jobs" / one.folder / "result.json")["ended"]
             print(f"a failed job was told {one.ended - ended:.1f} s after its end", flush=True)
 
 

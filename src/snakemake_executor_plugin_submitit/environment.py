@@ -28,15 +28,15 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for line in patterns for pattern in line.split())
 
 
-def clean(env: Mapping[str, str]) -> dict[str, str]:
+def without_foreign(env: Mapping[str, str]) -> dict[str, str]:
     """`env` without what an enclosing Slurm job or SBATCH_* defaults left in it."""
     return {name: value for name, value in env.items() if name in KEPT or not matches(name, FOREIGN)}
 
 
-def chosen(env: Mapping[str, str], more: str | None, declared: Mapping[str, str]) -> dict[str, str]:
+def job_environment(env: Mapping[str, str], more: str | None, declared: Mapping[str, str]) -> dict[str, str]:
     """The variables of a job: the usual ones, those of the setting `more`, and those the workflow declared."""
     wanted = [name.strip() for name in (more or "").split(",") if name.strip()]
-    passed = clean(env)
+    passed = without_foreign(env)
     if "all" not in wanted:
         passed = {name: value for name, value in passed.items() if name in KEPT or matches(name, (*USUAL, *wanted))}
     return {**passed, **declared}

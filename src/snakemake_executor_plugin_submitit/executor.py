@@ -1,4 +1,4 @@
-"""What Snakemake calls: jobs in, successes and failures out. Everything else happens at the desk."""
+"""What Snakemake calls: jobs in, successes and failures out. job_manager.JobManager does everything else."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 from collections.abc import AsyncGenerator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import CommonSettings
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
-from snakemake_executor_plugin_submitit import files, local, work
-from snakemake_executor_plugin_submitit.batches import SlurmBackend
-from snakemake_executor_plugin_submitit.desk import Desk, Item
-from snakemake_executor_plugin_submitit.environment import chosen
-from snakemake_executor_plugin_submitit.ledger import HeadLock, Taken
-from snakemake_executor_plugin_submitit.truth import Fate, Limits
+from snakemake_executor_plugin_submitit.environment import job_environment
+from snakemake_executor_plugin_submitit.job_manager import Backend, JobManager, TrackedJob
+from snakemake_executor_plugin_submitit.job_request import ResourceRequest, describe_job
+from snakemake_executor_plugin_submitit.job_state import JobOutcome, Timeouts
+from snakemake_executor_plugin_submitit.json_files import tail
+from snakemake_executor_plugin_submitit.ledger import AlreadyRunning, HeadLock, Ledger
+from snakemake_executor_plugin_submitit.local_backend import LocalBackend, LocalMachine, available_cores, available_gpus
+from snakemake_executor_plugin_submitit.slurm_backend import SlurmBackend
 
 common_settings = CommonSettings(
     non_local_exec=True,
@@ -38,41 +41,42 @@ def _members(job: Any) -> list[Any]:
     return list(job.jobs) if job.is_group() else [job]
 
 
-def _last_words(path: str) -> str:
-    words = files.tail(path, 10)
-    return f"Last lines of {path}:\n{words}\n" if words else ""
+def _last_lines(path: str) -> str:
+    lines = tail(path, 10)
+    return f"Last lines of {path}:\n{lines}\n" if lines else ""
 
 
 class Executor(RemoteExecutor):
-    desk: Desk | None = None  # the base class starts its status thread before __post_init__
+    ready = False  # the base class starts its status thread before __post_init__
 
     def __post_init__(self) -> None:
         settings = self.workflow.executor_settings
         base = Path(os.path.expandvars(settings.folder)).expanduser().absolute()
         self.head = HeadLock(base / "head.lock")
-        self._keep_out(base)
-        declared = self.envvars()
+        self._lock_folder(base)
+        declared, ledger = self.envvars(), Ledger(base / "ledger.jsonl")
         if settings.cluster == "local":
-            more = ",".join(filter(None, ("TMPDIR", settings.env)))
-            cores = settings.local_cores or local.cores()
-            env = chosen(os.environ, more, declared)
-            machine = local.Machine(base / "jobs", cores, local.gpus(settings.local_gpus, os.environ), env)
-            backend: Any = local.LocalBackend(machine)
+            env = job_environment(os.environ, ",".join(filter(None, ("TMPDIR", settings.env))), declared)
+            gpus = available_gpus(settings.local_gpus, os.environ)
+            machine = LocalMachine(base / "jobs", settings.local_cores or available_cores(), gpus, env)
+            backend: Backend = LocalBackend(machine, ledger)
         else:
-            backend = SlurmBackend(base, settings, chosen(os.environ, settings.env, declared), self.logger.info)
-        limits = Limits(
-            files=min(30.0, max(10.0, self.workflow.execution_settings.latency_wait)),
+            env = job_environment(os.environ, settings.env, declared)
+            backend = SlurmBackend(base, settings, env, self.logger.info, ledger)
+        timeouts = Timeouts(
+            result=min(30.0, max(10.0, self.workflow.execution_settings.latency_wait)),
             lost=settings.lost_seconds if settings.cluster == "slurm" else 5.0,
             away=settings.return_minutes * 60,
         )
-        self.items: dict[Any, Item] = {}  # by Snakemake's job
-        self.desk = Desk(base, settings, limits, os.getcwd(), backend, self.logger.info)
+        self.tracked: dict[Any, TrackedJob] = {}  # by Snakemake's job
+        self.manager = JobManager(base, settings, timeouts, os.getcwd(), backend, self.logger.info)
+        self.ready = True
 
-    def _keep_out(self, base: Path) -> None:
+    def _lock_folder(self, base: Path) -> None:
         """One head per folder. Its lock ends with the process, so nothing stale is ever left to be removed."""
         try:
             self.head.acquire()
-        except Taken as other:
+        except AlreadyRunning as other:
             self.wait = False
             raise WorkflowError(
                 f"Another Snakemake works in this folder ({other}; lock {self.head.path}). It will submit what is "
@@ -91,15 +95,13 @@ class Executor(RemoteExecutor):
         attached = 0
         for job in jobs:
             self.run_job_pre(job)
-            needs = work.Needs.of(job.resources, job.threads, self.workflow.executor_settings)
-            item = Item(
-                work.describe(job), needs.asdict(), lambda folder, job=job: self._command(job, folder), job.attempt
-            )
-            item.logs = [str(path) for member in _members(job) for path in member.log]
-            info = SubmittedJobInfo(job=job, aux={"item": item})
-            self.items[job] = item
-            attached += self.desk.take(item)
-            info.external_jobid = item.id
+            request = ResourceRequest.from_resources(job.resources, job.threads, self.workflow.executor_settings)
+            tracked = TrackedJob(describe_job(job), request.asdict(), partial(self._command, job), job.attempt)
+            tracked.logs = [str(path) for member in _members(job) for path in member.log]
+            info = SubmittedJobInfo(job=job, aux={"tracked": tracked})
+            self.tracked[job] = tracked
+            attached += self.manager.submit(tracked)
+            info.external_jobid = tracked.id
             self.report_job_submission(info)
         if attached:
             self.logger.info(f"Attached to {attached} jobs that were submitted earlier.")
@@ -136,23 +138,23 @@ class Executor(RemoteExecutor):
     # ---- out ----
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
-        if self.desk is not None:
-            await self.desk.step()
-            self.next_seconds_between_status_checks = self.desk.pace()
+        if self.ready:
+            await self.manager.step()
+            self.next_seconds_between_status_checks = self.manager.pace()
         for info in active_jobs:
-            item = info.aux["item"]
-            if item.fate is None:
+            tracked = info.aux["tracked"]
+            if tracked.outcome is None:
                 yield info
                 continue
-            fate, message = item.fate
-            info.external_jobid = item.id
-            if fate is Fate.DONE:
+            outcome, message = tracked.outcome
+            info.external_jobid = tracked.id
+            if outcome is JobOutcome.DONE:
                 self.report_job_success(info)
             else:
                 if Quietness.RULES in (self.workflow.output_settings.quiet or ()):
                     # `--quiet rules` keeps Snakemake's own report of a failed job to itself as well
-                    logs = "".join(_last_words(path) for path in item.logs)
-                    self.logger.error(f"Failed: {item.info['work']} (attempt {item.attempt})\n{message}{logs}")
+                    logs = "".join(_last_lines(path) for path in tracked.logs)
+                    self.logger.error(f"Failed: {tracked.info['work']} (attempt {tracked.attempt})\n{message}{logs}")
                 self.report_job_error(info, msg=message + "\n")
 
     def handle_job_success(self, job: Any) -> None:
@@ -164,20 +166,20 @@ class Executor(RemoteExecutor):
         self._acknowledge(job)
 
     def _acknowledge(self, job: Any) -> None:
-        if (item := self.items.pop(job, None)) is not None:
-            self.desk.acknowledge(item)
+        if (tracked := self.tracked.pop(job, None)) is not None:
+            self.manager.acknowledge(tracked)
 
     # ---- away ----
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         # not `active_jobs`: that list is empty while a round of checks is under way
         if self.workflow.executor_settings.keep_jobs:
-            self.desk.closing = True
+            self.manager.closing = True
             # on its way out Snakemake removes folders that are still empty, and with them the jobs' output folders
             self.workflow.dag.cleanup_workdir = lambda: None
             self.logger.info("Jobs stay in the queue; started again, Snakemake attaches to them.")
         else:
-            self.desk.cancel()
+            self.manager.cancel_all()
 
     def shutdown(self) -> None:
         super().shutdown()

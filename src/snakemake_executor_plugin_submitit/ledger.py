@@ -1,5 +1,7 @@
 """Which work is which Slurm job: one line per event in an append-only file, written before and after submission.
 
+The names of events and of their keys are a format: a head reads what an older version of this package wrote.
+
 A head that was killed left the file as it stood; the next one reads it, attaches to what is queued or running and
 submits only what was not. One head writes; a lock that the system drops with the process keeps a second one out.
 """
@@ -17,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_submitit import files
+from snakemake_executor_plugin_submitit.json_files import process_identity
 
 
 @dataclass
@@ -33,8 +35,6 @@ class Submission:
     size: int  # of the batch
     attempt: int = 1
     wildcards: dict[str, str] = field(default_factory=dict)
-    outputs: list[str] = field(default_factory=list)
-    needs: dict[str, Any] = field(default_factory=dict)
     prepared: float = 0.0  # seconds since the epoch
     id: str | None = None  # Slurm's name of the job, e.g. 123_4; none while sbatch has not answered
     ended: float | None = None
@@ -43,7 +43,7 @@ class Submission:
     acknowledged: bool = False  # Snakemake has taken note of the outcome
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """The next head must look after it: it may be queued, running, or done without Snakemake knowing."""
         return not self.acknowledged and self.outcome in (None, "success")
 
@@ -98,19 +98,18 @@ class Ledger:
     def _apply(self, event: dict[str, Any]) -> None:
         kind = event.get("event")
         if kind == "prepared":
-            known = {name: event[name] for name in Submission.__dataclass_fields__ if name in event}
-            one = Submission(**known)
+            one = Submission(**{name: event[name] for name in Submission.__dataclass_fields__ if name in event})
             one.prepared = event["time"]
             self.submissions[one.folder] = self.latest[one.work] = one
             self._batches.setdefault(one.batch, []).append(one)
         elif kind == "submitted":
             for one in self._batches.get(event["batch"], []):
                 one.id = f"{event['job']}_{one.index}" if one.size > 1 else str(event["job"])
-        elif (one := self.submissions.get(event.get("folder", ""))) is not None:
+        elif (known := self.submissions.get(event.get("folder", ""))) is not None:
             if kind == "ended":
-                one.ended, one.outcome, one.reason = event["time"], event["outcome"], event.get("reason", "")
+                known.ended, known.outcome, known.reason = event["time"], event["outcome"], event.get("reason", "")
             elif kind == "acknowledged":
-                one.acknowledged = True
+                known.acknowledged = True
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
@@ -125,7 +124,7 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
                 yield event
 
 
-class Taken(Exception):
+class AlreadyRunning(Exception):
     """Another head works in this folder."""
 
 
@@ -137,7 +136,7 @@ class HeadLock:
         self._handle: int | None = None
 
     def acquire(self) -> None:
-        """Raises `Taken`, with host, process and start time of the other head."""
+        """Raises `AlreadyRunning`, with host, process and start time of the other head."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -145,9 +144,9 @@ class HeadLock:
         except BlockingIOError:
             other = os.pread(handle, 4096, 0).decode(errors="replace").strip()
             os.close(handle)
-            raise Taken(other or "an unnamed process") from None
-        who = files.process()
-        text = f"process {who['pid']} on {who['host']}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+            raise AlreadyRunning(other or "an unnamed process") from None
+        me = process_identity()
+        text = f"process {me['pid']} on {me['host']}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
         os.ftruncate(handle, 0)
         os.pwrite(handle, text.encode(), 0)
         self._handle = handle

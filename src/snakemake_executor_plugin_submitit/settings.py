@@ -14,7 +14,7 @@ def _setting(default, text, **metadata):
 
 @dataclass
 class ExecutorSettings(ExecutorSettingsBase):
-    cluster: Optional[str] = _setting(
+    cluster: str = _setting(
         "slurm", "Where jobs run: slurm, or local for this machine without Slurm.", choices=["slurm", "local"]
     )
     partition: Optional[str] = _setting(None, "Partition, where a rule's resources name none (slurm_partition).")
@@ -28,24 +28,22 @@ class ExecutorSettings(ExecutorSettingsBase):
         "Variables to pass to jobs beside PATH, PYTHONPATH, the locale, conda, modules and proxies: names or patterns "
         "with commas (HF_HOME,WANDB_*), or all. Values travel in the environment, never in a file.",
     )
-    runtime: Optional[int] = _setting(60, "Minutes for a rule without the resource runtime.")
+    runtime: int = _setting(60, "Minutes for a rule without the resource runtime.")
     throttle: Optional[int] = _setting(None, "How many tasks of one array may run at a time (default: all).")
     max_array_size: Optional[int] = _setting(None, "Tasks in one array at most (default: the cluster's MaxArraySize).")
-    batch_seconds: Optional[float] = _setting(0.5, "How long a ready job waits for equal ones to share its array.")
-    poll_seconds: Optional[float] = _setting(1.0, "Between two looks for results; the queue is asked less often.")
-    signal: Optional[str] = _setting("USR2", "Signal that tells a job to write its checkpoint and leave.")
-    signal_seconds: Optional[int] = _setting(120, "How long before the time limit that signal comes.")
-    requeue_exit_codes: Optional[str] = _setting(
+    batch_seconds: float = _setting(0.5, "How long a ready job waits for equal ones to share its array.")
+    poll_seconds: float = _setting(1.0, "Between two looks for results; the queue is asked less often.")
+    signal: str = _setting("USR2", "Signal that tells a job to write its checkpoint and leave.")
+    signal_seconds: int = _setting(120, "How long before the time limit that signal comes.")
+    requeue_exit_codes: str = _setting(
         "75", "Exit codes, with commas, that mean: checkpoint written, run me again (75 is EX_TEMPFAIL)."
     )
-    max_requeues: Optional[int] = _setting(100, "A job that was told to leave more often than this has failed.")
-    return_minutes: Optional[int] = _setting(
+    max_requeues: int = _setting(100, "A job that was told to leave more often than this has failed.")
+    return_minutes: int = _setting(
         1440, "How long a held, suspended or preempted job may stay away before it counts as failed."
     )
-    lost_seconds: Optional[int] = _setting(
-        60, "How long a job may be unknown to squeue and sacct before it counts as lost."
-    )
-    folder: Optional[str] = _setting(
+    lost_seconds: int = _setting(60, "How long a job may be unknown to squeue and sacct before it counts as lost.")
+    folder: str = _setting(
         ".snakemake/submitit", "Ledger, logs and job files; must be seen by all nodes under the same path."
     )
     keep_jobs: bool = _setting(False, "Leave queued and running jobs alone when Snakemake is interrupted.")

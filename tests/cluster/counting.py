@@ -1,7 +1,9 @@
-"""A pretended training: `counting.py GOAL NAME` takes a step every half second and keeps a checkpoint.
+"""A pretended training: `counting.py GOAL NAME` takes steps and keeps a checkpoint every fourth one.
 
-Told to leave (SIGUSR2) it writes down where it is and exits with 75; started again it goes on from there, or from its
-last periodic checkpoint. `metric-NAME` depends on every step, so that a lost or a repeated one shows.
+Four steps before its goal it waits for the file `go`, so that whoever disturbs it is never too late. Asked to leave
+(SIGUSR2) it writes down where it is and exits with 75; started again it goes on from there, or from its last periodic
+checkpoint. `metric-NAME` depends on every step, so that a lost or a repeated one shows; `listens-NAME` has a line per
+start, written once the signal is heard.
 """
 
 import pathlib
@@ -18,16 +20,19 @@ def metric_after(goal: int, step: int = 0, metric: int = 0) -> int:
 
 
 def main(goal: int, name: str) -> None:
-    state, told = pathlib.Path(f"state-{name}"), []
-    signal.signal(signal.SIGUSR2, lambda *_: told.append(1))
+    state, signals = pathlib.Path(f"state-{name}"), []
+    signal.signal(signal.SIGUSR2, lambda *_: signals.append(1))
     step, metric = map(int, state.read_text().split()) if state.exists() else (0, 0)
+    with open(f"listens-{name}", "a") as listens:
+        listens.write("listens\n")
     while step < goal:
-        time.sleep(0.5)
-        step, metric = step + 1, metric_after(step + 1, step, metric)
-        if told or step % 4 == 0:
+        time.sleep(0.1)
+        if signals or step < goal - 4 or pathlib.Path("go").exists():
+            step, metric = step + 1, metric_after(step + 1, step, metric)
+        if signals or step % 4 == 0:
             state.with_suffix(".new").write_text(f"{step} {metric}")
             state.with_suffix(".new").replace(state)
-        if told:
+        if signals:
             sys.exit(75)
     pathlib.Path(f"metric-{name}").write_text(str(metric))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_submitit.ledger import HeadLock, Ledger, Taken
+from snakemake_executor_plugin_submitit.ledger import AlreadyRunning, HeadLock, Ledger
 
 WORKS = ["a", "b", "c"]
 
@@ -56,7 +56,7 @@ def test_a_kill_at_any_byte_leaves_a_readable_past(tmp_path_factory, script, cut
     ledger.prepared("after", [entry("a", 99)])
     ledger.submitted("after", "4711")
     again = Ledger(path)
-    assert again.latest["job/a"].id == "4711" and again.latest["job/a"].open
+    assert again.latest["job/a"].id == "4711" and again.latest["job/a"].is_open
     assert {name: one.id for name, one in again.submissions.items()} == {
         name: one.id for name, one in ledger.submissions.items()
     }
@@ -86,22 +86,22 @@ def test_only_what_snakemake_has_not_noted_is_open(tmp_path):
     done, failed, running = ledger.prepared("x", [entry("a", 1), entry("b", 1), entry("c", 1)])
     ledger.ended(done, "success")
     ledger.ended(failed, "failed")
-    assert (done.open, failed.open, running.open) == (True, False, True)
+    assert (done.is_open, failed.is_open, running.is_open) == (True, False, True)
     ledger.acknowledged(done)
-    assert not Ledger(tmp_path / "ledger.jsonl").latest["job/a"].open
+    assert not Ledger(tmp_path / "ledger.jsonl").latest["job/a"].is_open
 
 
 def test_a_second_head_is_refused_and_a_dead_one_is_not(tmp_path):
     lock = tmp_path / "head.lock"
     code = f"""
-import sys, time
+import signal
 from snakemake_executor_plugin_submitit.ledger import HeadLock
-HeadLock({str(lock)!r}).acquire(); print("held", flush=True); time.sleep(60)
+HeadLock({str(lock)!r}).acquire(); print("held", flush=True); signal.pause()
 """
     head = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert head.stdout.readline() == "held\n"
-        with pytest.raises(Taken, match=f"process {head.pid} on "):
+        with pytest.raises(AlreadyRunning, match=f"process {head.pid} on "):
             HeadLock(lock).acquire()
     finally:
         head.kill()

@@ -1,5 +1,6 @@
 """Local mode: the same jobs on this machine; and the profile where no Slurm is installed."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -7,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from desk_driver import Bench, done, wait, why
+from heads import hear_signals
+from job_driver import HANG_S, JobDriver, done, until, wait, why
 
 from petvr.commands import jobs as jobs_command
 from petvr.errors import PetvrError
@@ -16,59 +18,65 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def bench(tmp_path):
-    return Bench(tmp_path, cluster="local")
+def driver(tmp_path):
+    return JobDriver(tmp_path, cluster="local")
 
 
-def test_no_more_jobs_at_a_time_than_cores_and_each_gpu_has_one(bench):
-    body = "ls running | wc -l >> most; touch running/$$; echo $CUDA_VISIBLE_DEVICES >> gpu; sleep 0.4; rm running/$$"
-    (bench.folder / "running").mkdir()
-    jobs = bench.run(*(bench.item(f"j{i}", body, gpu=1) for i in range(5)), cores=3, gpus=2)
-    assert done(*jobs) and all(bench.starts(f"j{i}") == 1 for i in range(5))
-    assert max(map(int, (bench.folder / "most").read_text().split())) <= 1  # one other at most: two GPUs
-    assert set((bench.folder / "gpu").read_text().split()) == {"0", "1"}
+def test_no_more_jobs_at_a_time_than_cores_and_each_gpu_has_one(driver):
+    manager = driver.manager(cores=3, gpus=2)
+    body = f"echo $CUDA_VISIBLE_DEVICES >> gpu; {until('go')}"
+    jobs = driver.submit(manager, *(driver.job(f"j{i}", body, gpu=1) for i in range(5)))
+    gpus = driver.folder / "gpu"
+    driver.step_until(manager, lambda: gpus.exists() and len(gpus.read_text().split()) == 2)
+    asyncio.run(manager.step())
+    assert len(manager.backend.machine.running) == 2 and sorted(gpus.read_text().split()) == ["0", "1"]
+    driver.allow()
+    driver.finish(manager, jobs)
+    assert done(*jobs) and all(driver.starts(f"j{i}") == 1 for i in range(5))
+    assert set(gpus.read_text().split()) == {"0", "1"}
 
 
-def test_a_job_without_gpu_sees_none_and_one_with_too_many_is_refused(bench):
-    plain, greedy, wide = bench.run(
-        bench.item("plain", 'test -z "$CUDA_VISIBLE_DEVICES"'),
-        bench.item("greedy", "true", gpu=3),
-        bench.item("wide", "true", cpus_per_task=99),
+def test_a_job_without_gpu_sees_none_and_one_with_too_many_is_refused(driver):
+    plain, greedy, wide = driver.run(
+        driver.job("plain", 'test -z "$CUDA_VISIBLE_DEVICES"'),
+        driver.job("greedy", "true", gpu=3),
+        driver.job("wide", "true", cpus_per_task=99),
         gpus=2,
     )
-    assert done(plain, wide) and "3 GPUs" in why(greedy) and bench.starts("greedy") == 0
+    assert done(plain, wide) and "3 GPUs" in why(greedy) and driver.starts("greedy") == 0
 
 
-def test_a_new_head_attaches_to_what_runs_and_starts_what_waited(bench):
-    desk = bench.desk(cores=1)
-    first = bench.take(desk, bench.item("a", "sleep 2"), bench.item("b", "true"))
-    bench.rounds(desk, lambda: bench.starts("a"))
-    again = bench.desk(cores=1)  # the first is simply forgotten, as if it had been killed
-    jobs = [bench.item("a", "sleep 2"), bench.item("b", "true")]
-    assert [again.take(job) for job in jobs] == [True, True]
-    bench.finish(again, jobs)
-    assert done(*jobs) and not first[0].fate
-    assert [bench.starts(name) for name in "ab"] == [1, 1]
+def test_a_new_head_attaches_to_what_runs_and_starts_what_waited(driver):
+    manager = driver.manager(cores=1)
+    first = driver.submit(manager, driver.job("a", until("go")), driver.job("b", "true"))
+    driver.step_until(manager, lambda: driver.starts("a"))
+    again = driver.manager(cores=1)  # the first is simply forgotten, as if it had been killed
+    jobs = [driver.job("a", until("go")), driver.job("b", "true")]
+    assert [again.submit(job) for job in jobs] == [True, True]
+    driver.allow()
+    driver.finish(again, jobs)
+    assert done(*jobs) and not first[0].outcome
+    assert [driver.starts(name) for name in "ab"] == [1, 1]
 
 
-def test_cancel(bench):
-    desk = bench.desk(cores=1)
-    bench.take(desk, bench.item("a", "sleep 99"), bench.item("b", "true"))
-    bench.rounds(desk, lambda: bench.starts("a"))
-    pid = int((bench.folder / "starts" / "a").read_text())
-    desk.cancel()
-    wait(lambda: not Path(f"/proc/{pid}").exists(), 5)
-    assert bench.starts("b") == 0
+def test_cancel(driver):
+    manager = driver.manager(cores=1)
+    driver.submit(manager, driver.job("a", "sleep 1000"), driver.job("b", "true"))
+    driver.step_until(manager, lambda: driver.starts("a"))
+    pid = int((driver.folder / "starts" / "a").read_text())
+    manager.cancel_all(HANG_S)
+    wait(lambda: not Path(f"/proc/{pid}").exists())
+    assert driver.starts("b") == 0
 
 
-def test_a_finished_job_is_run_again_when_asked_for(bench):
+def test_a_finished_job_is_run_again_when_asked_for(driver):
     """An outcome that Snakemake has noted is no reason not to run: the number of the job may even be the same."""
     for count in (1, 2):
-        desk = bench.desk()
-        (job,) = bench.take(desk, bench.item("j", "true"))
-        bench.finish(desk, [job])
-        desk.acknowledge(job)
-        assert done(job) and bench.starts("j") == count
+        manager = driver.manager()
+        (job,) = driver.submit(manager, driver.job("j", "true"))
+        driver.finish(manager, [job])
+        manager.acknowledge(job)
+        assert done(job) and driver.starts("j") == count
 
 
 WORKFLOW = """
@@ -87,7 +95,7 @@ rule b:
 
 def snakemake(folder, *arguments):
     command = [sys.executable, "-m", "snakemake", "--nolock", "--scheduler", "greedy", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
 @pytest.mark.slow
@@ -97,12 +105,12 @@ def test_snakemake_and_petvr_jobs(tmp_path, monkeypatch, capsys):
     failed = snakemake(tmp_path, *local, "--config", "command=exit 3")
     assert failed.returncode == 1 and "exit code 3" in failed.stderr and "out of b" in failed.stderr
     monkeypatch.chdir(tmp_path)
-    rows = {row["job"]: row for row in jobs_command.listing(jobs_command.FOLDER)}
+    rows = {row["job"]: row for row in jobs_command.list_jobs(jobs_command.FOLDER)}
     assert {name: row["state"] for name, row in rows.items()} == {"a ds=16,r=8": "done", "b/_": "failed"}
     assert "out of b" in Path(rows["b/_"]["log"]).read_text() and rows["b/_"]["reason"] == "exit code 3"
     good = snakemake(tmp_path, *local, "--config", "command=true")
     assert good.returncode == 0, good.stderr
-    assert jobs_command.listing(jobs_command.FOLDER)[1]["state"] == "done"
+    assert jobs_command.list_jobs(jobs_command.FOLDER)[1]["state"] == "done"
     from petvr.cli import main
 
     monkeypatch.chdir(ROOT)
@@ -136,10 +144,11 @@ def test_a_dry_run_of_the_profile_needs_no_slurm(tmp_path):
 def test_ctrl_c_in_local_mode_leaves_nothing(tmp_path):
     (tmp_path / "Snakefile").write_text(WORKFLOW)
     command = [sys.executable, "-m", "snakemake", "--nolock", "--executor", "submitit", "--submitit-cluster", "local"]
-    command += ["--jobs", "9", "--config", "command=echo $$ > pid; sleep 99"]
-    head = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True)
-    wait(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 60)
+    command += ["--jobs", "9", "--config", "command=echo $$ > pid; sleep 1000"]
+    quiet = {"stderr": subprocess.DEVNULL, "start_new_session": True, "preexec_fn": hear_signals}
+    head = subprocess.Popen(command, cwd=tmp_path, **quiet)
+    wait(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     pid = int((tmp_path / "pid").read_text())
     os.killpg(head.pid, signal.SIGINT)
-    assert head.wait(30) == 1
-    wait(lambda: not Path(f"/proc/{pid}").exists(), 5)
+    assert head.wait(HANG_S) == 1
+    wait(lambda: not Path(f"/proc/{pid}").exists())

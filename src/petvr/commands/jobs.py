@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> None:
     if args.state and args.state not in STATES:
         raise unknown("state", args.state, STATES)
-    rows = [row for row in listing(args.folder) if args.state in (None, row["state"])]
+    rows = [row for row in list_jobs(args.folder) if args.state in (None, row["state"])]
     if args.format == "json":
         json.dump(rows, sys.stdout, indent=1)
         print()
@@ -52,47 +52,46 @@ def run(args: argparse.Namespace, config: Config) -> None:
         table.add_column(name, overflow="fold", justify="right" if name in ("starts", "time") else "left")
     table.add_column("log", overflow="fold")
     for row in rows:
-        words = [row["job"], row["state"], row["id"], row["node"], str(row["starts"] or ""), _span(row["seconds"])]
-        table.add_row(*words, row["log"])
+        starts, span = str(row["starts"] or ""), _span(row["seconds"])
+        table.add_row(row["job"], row["state"], row["id"], row["node"], starts, span, row["log"])
     console = Console() if sys.stdout.isatty() else Console(width=240)
     console.print(table, highlight=False)
     counts = {name: sum(row["state"] == name for row in rows) for name in STATES}
     console.print(", ".join(f"{count} {name}" for name, count in counts.items() if count), highlight=False)
 
 
-def listing(folder: Path) -> list[dict[str, Any]]:
+def list_jobs(folder: Path) -> list[dict[str, Any]]:
     """The newest submission of each piece of work, from the ledger and the files the jobs themselves wrote."""
-    from snakemake_executor_plugin_submitit import files
+    from snakemake_executor_plugin_submitit.json_files import read_json
     from snakemake_executor_plugin_submitit.ledger import Ledger
 
     rows = []
-    for work, one in sorted(Ledger(folder / "ledger.jsonl").latest.items()):
-        place = folder / "jobs" / one.folder
-        owner = files.read(place / "owner.json") or {}
-        result = files.read(place / "result.json") or {}
-        end = result.get("ended") or one.ended or owner.get("left")
-        if outcome := result.get("outcome") or one.outcome:
+    for work, submission in sorted(Ledger(folder / "ledger.jsonl").latest.items()):
+        files = folder / "jobs" / submission.folder
+        owner, result = read_json(files / "owner.json"), read_json(files / "result.json")
+        end = result.get("ended") or submission.ended or owner.get("left")
+        if outcome := result.get("outcome") or submission.outcome:
             state = {"success": "done", "resubmitted": "queued"}.get(outcome, outcome)
         else:
             state = "requeued" if owner.get("left") else "running" if owner else "queued"
         begin = owner.get("started")
         rows.append(
             {
-                "job": _name(work, one.wildcards, one.name),
+                "job": _job_name(work, submission.wildcards, submission.name),
                 "state": state,
-                "id": owner.get("job") or one.id or "",
+                "id": owner.get("job") or submission.id or "",
                 "node": owner.get("node") or owner.get("host") or "",
                 "starts": owner.get("starts", 0),
                 "seconds": round((end or time.time()) - begin, 1) if begin else None,
-                "attempt": one.attempt,
-                "reason": result.get("reason") or one.reason,
-                "log": str(place / "log.txt"),
+                "attempt": submission.attempt,
+                "reason": result.get("reason") or submission.reason,
+                "log": str(files / "log.txt"),
             }
         )
     return rows
 
 
-def _name(work: str, wildcards: dict[str, str], rule: str) -> str:
+def _job_name(work: str, wildcards: dict[str, str], rule: str) -> str:
     """A run by its id, as it is typed elsewhere; any other job by its rule and wildcards."""
     parts = ("paper", "dataset", "backbone", "method", "seed")
     if rule == "train" and all(part in wildcards for part in parts):

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_submitit import files, job
+from snakemake_executor_plugin_submitit import node_runner
+from snakemake_executor_plugin_submitit.json_files import process_identity, read_json, write_json
 
 # the controller is away, busy or full: the same request may be granted later
 LATER = re.compile(
@@ -23,48 +24,48 @@ LATER = re.compile(
 
 
 def main(folder: Path) -> None:
-    files.write(folder / "helper.json", files.process())
-    batch = files.read(folder / "batch.json")
-    if batch is None:
+    write_json(folder / "helper.json", process_identity())
+    batch = read_json(folder / "batch.json")
+    if not batch:
         raise FileNotFoundError(f"{folder}/batch.json")
     try:
-        answer: dict[str, Any] = {"ok": True, "job": submit(folder, batch)}
+        answer: dict[str, Any] = {"ok": True, "job": submit_batch(folder, batch)}
     except Exception as error:  # whatever goes wrong is the head's to judge and to report
-        text = reason(str(error))
+        text = sbatch_message(str(error))
         answer = {"ok": False, "later": bool(LATER.search(text)), "error": text}
-    files.write(folder / "submitted.json", answer)
+    write_json(folder / "submitted.json", answer)
 
 
-def submit(folder: Path, batch: dict[str, Any]) -> str:
+def submit_batch(folder: Path, batch: dict[str, Any]) -> str:
     """Slurm's number of the new job or array."""
     import submitit
 
     # submitit writes the script and speaks with sbatch. What it would start on the node looks for a pickle that is put
     # in place after sbatch has answered: a submission whose answer is lost would wait for it in vain, and fail.
     executor = submitit.SlurmExecutor(folder=folder)
-    executor.update_parameters(**parameters(batch))
+    executor.update_parameters(**submitit_parameters(batch))
     if len(batch["folders"]) > 1:
         executor.parameters["map_count"] = len(batch["folders"])
-    command = [executor.python, "-u", "-m", job.__name__, shlex.quote(str(folder))]
+    command = [executor.python, "-u", "-m", node_runner.__name__, shlex.quote(str(folder))]
     return executor._submit_command(" ".join(command)).job_id
 
 
-def parameters(batch: dict[str, Any]) -> dict[str, Any]:
-    """What submitit is told, from the batch's needs."""
-    needs = batch["needs"]
-    seconds = needs["runtime"] * 60
+def submitit_parameters(batch: dict[str, Any]) -> dict[str, Any]:
+    """What submitit is told, from the batch's resource request."""
+    request = batch["needs"]
+    seconds = request["runtime"] * 60
     more: dict[str, Any] = {"requeue": True, "ntasks": 1}
-    for option in shlex.split(needs["extra"] or ""):
+    for option in shlex.split(request["extra"] or ""):
         key, _, value = option.removeprefix("--").partition("=")
         more[key] = value or True
-    given: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "job_name": batch["name"],
-        "time": needs["runtime"],
-        "cpus_per_task": needs["threads"],
-        "partition": needs["partition"],
-        "account": needs["account"],
-        "qos": needs["qos"],
-        "constraint": needs["constraint"],
+        "time": request["runtime"],
+        "cpus_per_task": request["threads"],
+        "partition": request["partition"],
+        "account": request["account"],
+        "qos": request["qos"],
+        "constraint": request["constraint"],
         "array_parallelism": batch["throttle"] or len(batch["folders"]),
         # a signal two minutes before the end of a three-minute job would leave it no time to work
         "signal_delay_s": max(1, min(batch["signal_seconds"], seconds // 4)),
@@ -73,21 +74,21 @@ def parameters(batch: dict[str, Any]) -> dict[str, Any]:
         "setup": [batch["setup"]] if batch["setup"] else None,
         # sbatch's export settings and, since Slurm 22.05, the CPUs per task are not srun's unless it is told; told
         # these and no number of tasks, it starts as many as fit into what the job was given
-        "srun_args": ["--export=ALL", "--nodes=1", "--ntasks=1", f"--cpus-per-task={needs['threads']}"],
+        "srun_args": ["--export=ALL", "--nodes=1", "--ntasks=1", f"--cpus-per-task={request['threads']}"],
         "additional_parameters": more,
     }
-    if needs["mem_mb_per_cpu"]:
-        given["mem_per_cpu"] = f"{needs['mem_mb_per_cpu']}MB"
-    elif needs["mem_mb"]:
-        given["mem"] = f"{needs['mem_mb']}MB"
-    if needs["gpu"] and needs["gpu_model"]:
-        given["gres"] = f"gpu:{needs['gpu_model']}:{needs['gpu']}"
-    elif needs["gpu"]:
-        given["gpus_per_node"] = needs["gpu"]
-    return given
+    if request["mem_mb_per_cpu"]:
+        parameters["mem_per_cpu"] = f"{request['mem_mb_per_cpu']}MB"
+    elif request["mem_mb"]:
+        parameters["mem"] = f"{request['mem_mb']}MB"
+    if request["gpu"] and request["gpu_model"]:
+        parameters["gres"] = f"gpu:{request['gpu_model']}:{request['gpu']}"
+    elif request["gpu"]:
+        parameters["gpus_per_node"] = request["gpu"]
+    return parameters
 
 
-def reason(text: str) -> str:
+def sbatch_message(text: str) -> str:
     """sbatch's own words out of submitit's message."""
     lines = [line.strip() for line in text.splitlines() if "sbatch:" in line or "slurm" in line.lower()]
     return " ".join(dict.fromkeys(lines))[:600] or " ".join(text.split())[:600]

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from snakemake_executor_plugin_submitit.settings import ExecutorSettings
+
 
 @dataclass(frozen=True)
-class Needs:
-    """What a job asks of a cluster; jobs with equal needs share one array."""
+class ResourceRequest:
+    """What a job asks of a cluster; jobs with equal requests share one array."""
 
     threads: int = 1
     mem_mb: int | None = None
@@ -28,7 +30,7 @@ class Needs:
     extra: str | None = None
 
     @classmethod
-    def of(cls, resources: Mapping[str, Any], threads: int, settings: Any) -> Needs:
+    def from_resources(cls, resources: Mapping[str, Any], threads: int, settings: ExecutorSettings) -> ResourceRequest:
         def number(*names: str) -> int | None:
             for name in names:
                 value = resources.get(name)
@@ -63,20 +65,20 @@ class Needs:
         return asdict(self)
 
 
-def slug(wildcards: Mapping[str, str], identity: Iterable[str], most: int = 120) -> str:
+def folder_name(wildcards: Mapping[str, str], identity: Iterable[str], max_length: int = 120) -> str:
     """A folder name a person can read, made unique by a short hash where characters or length had to go."""
     plain = ",".join(f"{name}={value}" for name, value in wildcards.items()) or "_"
     safe = re.sub(r"[^A-Za-z0-9._,=+@-]", "_", plain).strip(".") or "_"
-    if safe == plain and len(safe) <= most:
+    if safe == plain and len(safe) <= max_length:
         return safe
     mark = hashlib.sha256("\0".join((plain, *identity)).encode()).hexdigest()[:8]
-    return f"{safe[: most - 9]}-{mark}"
+    return f"{safe[: max_length - 9]}-{mark}"
 
 
-def describe(job: Any) -> dict[str, Any]:
+def describe_job(job: Any) -> dict[str, Any]:
     """Name, folder (`rule/wildcards`), and digest of a job or group: what tells one piece of work from another.
 
-    The digest covers command, parameters and the state of the input files: a head that starts again adopts what an
+    The digest covers command, parameters and the state of the input files: a head that starts again attaches to what an
     earlier one submitted only where it would have submitted the same.
     """
     if job.is_group():
@@ -90,7 +92,7 @@ def describe(job: Any) -> dict[str, Any]:
     else:
         outputs = [str(file) for file in job.output]
         wildcards = dict(job.wildcards_dict)
-        name, folder = job.rule.name, f"{job.rule.name}/{slug(wildcards, outputs)}"
+        name, folder = job.rule.name, f"{job.rule.name}/{folder_name(wildcards, outputs)}"
         parts, inputs = [_content(job)], list(job.input)
     stamps = sorted(filter(None, (_stamp(file) for file in inputs)))
     text = json.dumps([parts, stamps], sort_keys=True, default=str)

@@ -1,4 +1,4 @@
-"""Small JSON files that several processes read while one writes: written beside their place and renamed."""
+"""Small JSON files that several processes read while one writes: written to a temporary name and renamed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import os
 import socket
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 
-def write(path: str | Path, value: Any) -> None:
+def write_json(path: str | Path, value: Any) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -22,44 +23,44 @@ def write(path: str | Path, value: Any) -> None:
     os.replace(temporary, path)
 
 
-def read(path: str | Path) -> dict | None:
-    """The file's value; None where it is not there (yet) or is no JSON object."""
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The file's object; an empty one where the file is not there (yet) or holds none."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
-def tail(path: str | Path, lines: int = 20, most: int = 20_000) -> str:
+def tail(path: str | Path, lines: int = 20, max_bytes: int = 20_000) -> str:
     """The last lines of a log, without reading a log of gigabytes."""
     try:
         with open(path, "rb") as stream:
             stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - most))
+            stream.seek(max(0, stream.tell() - max_bytes))
             text = stream.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
     return "\n".join(text.rstrip().splitlines()[-lines:])
 
 
-def process(pid: int | None = None) -> dict[str, Any]:
+def process_identity(pid: int | None = None) -> dict[str, Any]:
     """What identifies a process beyond its number, which the system reuses: host and kernel start time."""
     pid = pid or os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "born": _born(pid)}
+    return {"host": socket.gethostname(), "pid": pid, "born": _start_time(pid)}
 
 
-def alive(who: dict[str, Any] | None) -> bool | None:
+def is_alive(process: Mapping[str, Any]) -> bool | None:
     """Whether that process still runs; None where another host would have to be asked."""
-    if not who or "pid" not in who:
+    if "pid" not in process:
         return False
-    if who.get("host") != socket.gethostname():
+    if process.get("host") != socket.gethostname():
         return None
-    born = _born(who["pid"])
-    return born is not None and born == who.get("born")
+    born = _start_time(process["pid"])
+    return born is not None and born == process.get("born")
 
 
-def _born(pid: int) -> str | None:
+def _start_time(pid: int) -> str | None:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -7,30 +7,35 @@ import subprocess
 import sys
 
 import pytest
-from desk_driver import wait
+from job_driver import until, wait
 
-from snakemake_executor_plugin_submitit import files
+from snakemake_executor_plugin_submitit.json_files import is_alive, process_identity, read_json, write_json
 
-PROGRAM = (
-    "import signal, sys, time; "
-    "signal.signal(signal.SIGUSR2, lambda *a: (open('{out}', 'a').write('checkpoint\\n'), sys.exit(75))); "
-    "open('{out}', 'w').write('ready\\n'); time.sleep(60)"
-)
+LISTENER = """
+import pathlib, signal, sys
+out = pathlib.Path(sys.argv[1])
+signal.signal(signal.SIGUSR2, lambda *_: (out.write_text("checkpoint"), sys.exit(75)))
+out.write_text("ready")
+while True:
+    signal.pause()
+"""
 
 
 @pytest.fixture
 def start(tmp_path):
     started = []
+    (tmp_path / "listener.py").write_text(LISTENER)
 
     def start(command, number="1", env=None, **spec):
         folder = tmp_path / "rule" / "x=1" / number
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "command.sh").write_text(command)
         base = {"cwd": str(tmp_path), "signal": "USR2", "requeue_codes": [75], "max_requeues": 3}
-        files.write(folder / "spec.json", {**base, **spec})
+        write_json(folder / "spec.json", {**base, **spec})
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "snakemake_executor_plugin_submitit.job", str(folder)], env={**clean, **(env or {})}
+            [sys.executable, "-m", "snakemake_executor_plugin_submitit.node_runner", str(folder)],
+            env={**clean, **(env or {})},
         )
         started.append(process)
         return folder, process
@@ -60,25 +65,28 @@ def test_the_rules_own_exit_code_is_read_through_the_inner_snakemake(start):
     assert process.wait() == 1 and result(folder)["code"] == 4
     folder, process = start(f'echo "{words.format(code=75)}"; exit 1', "2")
     assert process.wait() == 75  # checkpoint written: no failure
-    assert not (folder / "result.json").exists() and files.read(folder / "stopped.json")["code"] == 75
+    assert not (folder / "result.json").exists() and read_json(folder / "stopped.json")["code"] == 75
 
 
 def test_the_signal_reaches_a_grandchild_that_listens_and_kills_nobody_else(start, tmp_path):
     out = tmp_path / "out"
-    program = PROGRAM.format(out=out)
-    folder, process = start(f'sleep 0.2; sh -c "exec {sys.executable} -c \\"{program}\\""')
-    wait(lambda: out.exists() and out.read_text() == "ready\n")
+    folder, process = start(f'sh -c "exec {sys.executable} listener.py {out}"')
+    wait(lambda: out.exists() and out.read_text() == "ready")
     process.send_signal(signal.SIGUSR2)
     assert process.wait() == 75
-    assert out.read_text() == "ready\ncheckpoint\n"
-    assert not (folder / "result.json").exists() and files.read(folder / "owner.json")["left"]
+    assert out.read_text() == "checkpoint"
+    assert not (folder / "result.json").exists() and read_json(folder / "owner.json")["left"]
 
 
-def test_who_does_not_listen_is_not_disturbed(start):
-    folder, process = start("sleep 1; echo finished")
-    wait(lambda: (folder / "owner.json").exists() and (folder / "log.txt").exists())
+def test_who_does_not_listen_is_not_disturbed(start, tmp_path):
+    out = tmp_path / "out"
+    folder, process = start(f"{sys.executable} listener.py {out} & {until(tmp_path / 'go')}; echo finished")
+    wait(lambda: out.exists() and out.read_text() == "ready")
     process.send_signal(signal.SIGUSR2)
+    wait(lambda: out.read_text() == "checkpoint")  # it went to the whole group: to the shell and its sleep as well
+    (tmp_path / "go").touch()
     assert process.wait() == 0 and result(folder)["outcome"] == "success"
+    assert (folder / "log.txt").read_text().endswith("finished\n")
 
 
 def test_told_to_leave_too_often_is_a_failure(start):
@@ -90,29 +98,29 @@ def test_told_to_leave_too_often_is_a_failure(start):
 
 
 def test_cancel_ends_the_whole_process_group(start, tmp_path):
-    folder, process = start(f"trap '' TERM; sleep 100 & echo $! > {tmp_path}/child; wait")
+    folder, process = start(f"trap '' TERM; sleep 1000 & echo $! > {tmp_path}/child; wait")
     wait(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text())
     child = int((tmp_path / "child").read_text())
     (folder / "cancel").touch()
     process.terminate()
     process.wait()
     assert result(folder)["outcome"] == "cancelled"
-    wait(lambda: not files.alive(files.process(child)), 5)
+    wait(lambda: not is_alive(process_identity(child)))
 
 
 def test_no_orphan_where_the_process_itself_is_killed(start, tmp_path):
-    _, process = start(f"sleep 100 & echo $! > {tmp_path}/child; wait")
+    _, process = start(f"sleep 1000 & echo $! > {tmp_path}/child; wait")
     wait(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text())
     child = int((tmp_path / "child").read_text())
     process.kill()
     process.wait()
-    wait(lambda: not files.alive(files.process(child)), 10)
+    wait(lambda: not is_alive(process_identity(child)))
 
 
 def test_a_process_left_behind_by_the_command_is_ended(start, tmp_path):
-    _, process = start(f"nohup sleep 100 > /dev/null 2>&1 & echo $! > {tmp_path}/child")
+    _, process = start(f"nohup sleep 1000 > /dev/null 2>&1 & echo $! > {tmp_path}/child")
     assert process.wait() == 0
-    assert not files.alive(files.process(int((tmp_path / "child").read_text())))
+    wait(lambda: not is_alive(process_identity(int((tmp_path / "child").read_text()))))
 
 
 def test_what_has_ended_or_was_replaced_is_not_run_again(start, tmp_path):
@@ -121,18 +129,19 @@ def test_what_has_ended_or_was_replaced_is_not_run_again(start, tmp_path):
     _, process = start(f"echo once >> {tmp_path}/count")  # Slurm starts it again: its node looked dead
     process.wait()
     assert (tmp_path / "count").read_text() == "once\n"
-    files.write(folder.parent / "latest.json", {"folder": "3"})
+    write_json(folder.parent / "latest.json", {"folder": "3"})
     _, process = start(f"echo once >> {tmp_path}/count", "2")  # a newer submission has taken its place
     process.wait()
     assert (tmp_path / "count").read_text() == "once\n"
 
 
-def test_a_second_start_elsewhere_ends_the_first(start, tmp_path, monkeypatch):
-    command = f"echo start >> {tmp_path}/count; sleep 4; echo end >> {tmp_path}/count"
+def test_a_second_start_elsewhere_ends_the_first(start, tmp_path):
+    command = f"echo start >> {tmp_path}/count; {until(tmp_path / 'go')}; echo end >> {tmp_path}/count"
     _, first = start(command, env={"SUBMITIT_JOB_TICK": "0.5"})
     wait(lambda: (tmp_path / "count").exists())
     folder, second = start(command, env={"SUBMITIT_JOB_TICK": "0.5"})
-    assert second.wait() == 0
     first.wait()
+    (tmp_path / "go").touch()
+    assert second.wait() == 0
     assert (tmp_path / "count").read_text().split() == ["start", "start", "end"]
     assert result(folder)["starts"] == 2
