@@ -7,8 +7,9 @@ from petvr.world import duration
 onstart:
     jobs = Counter(job.rule.name for job in workflow.dag.needrun_jobs())
     seconds = dict.fromkeys(jobs, duration.OTHER) | duration.SECONDS
+    cores = workflow.resource_settings.cores  # none where a cluster runs the jobs, as fast as it may be
     logger.info(
-        duration.announcement(jobs, workflow.cores),
+        duration.announcement(jobs, cores) if cores else f"petvr: {sum(jobs.values())} jobs",
         extra={"progress": {"rule": "train", "noun": "runs", "seconds": seconds}},
     )
 
