@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
 import os
 from collections.abc import Iterable
 
@@ -58,7 +57,7 @@ class SlurmQueue:
     """The user's jobs as squeue shows them, with sacct for those squeue has forgotten."""
 
     def __init__(self) -> None:
-        self.user = getpass.getuser()
+        self.user = str(os.getuid())  # a name would come from LOGNAME, which may be anybody's
         self.accounting = True
 
     async def entries(self) -> dict[str, tuple[str, QueueEntry]]:

@@ -130,6 +130,18 @@ def test_the_callers_slurm_variables_do_not_leak_and_secrets_are_in_no_file(slur
     assert len(texts) > 8 and not any(b"s3cret-value" in text for text in texts)
 
 
+def test_a_user_is_known_by_number_not_by_name(slurm, tmp_path, monkeypatch):
+    """Where LOGNAME is somebody else's, a running job is not gone from the queue."""
+    monkeypatch.setenv("LOGNAME", "daemon")
+    driver = JobDriver(tmp_path, Timeouts(lost=0))
+    manager = driver.manager()
+    (job,) = driver.submit(manager, driver.job("j", until("go")))
+    driver.step_until(manager, lambda: job.outcome or (job.queue_entry and job.queue_entry.state == "RUNNING"))
+    driver.allow()
+    driver.finish(manager, [job])
+    assert done(job) and driver.starts("j") == 1
+
+
 @pytest.mark.skipif(getpass.getuser() != "root", reason="only root can submit as another user")
 def test_another_users_jobs_are_nothing_to_us(slurm, driver):
     theirs = slurm.run(
