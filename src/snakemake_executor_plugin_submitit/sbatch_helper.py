@@ -21,6 +21,8 @@ LATER = re.compile(
     r"|zero bytes|communication|MaxSubmit|submit limit|maximum.*job|controller.*(down|standby|backup)|nodename nor",
     re.IGNORECASE,
 )
+# the job by itself breaks a limit of its QOS or account, such as QOSMaxWallDurationPerJobLimit
+NEVER = re.compile(r"\b(QOS|Assoc)(?!\w*Submit)\w+(Limit|NotSatisfied)\b")
 
 
 def main(folder: Path) -> None:
@@ -32,7 +34,7 @@ def main(folder: Path) -> None:
         answer: dict[str, Any] = {"ok": True, "job": submit_batch(folder, batch)}
     except Exception as error:  # whatever goes wrong is the head's to judge and to report
         text = sbatch_message(str(error))
-        answer = {"ok": False, "later": bool(LATER.search(text)), "error": text}
+        answer = {"ok": False, "later": may_work_later(text), "error": text}
     write_json(folder / "submitted.json", answer)
 
 
@@ -86,6 +88,11 @@ def submitit_parameters(batch: dict[str, Any]) -> dict[str, Any]:
     elif request["gpu"]:
         parameters["gpus_per_node"] = request["gpu"]
     return parameters
+
+
+def may_work_later(message: str) -> bool:
+    """Whether the same request may be granted when it is made again."""
+    return bool(LATER.search(message)) and not NEVER.search(message)
 
 
 def sbatch_message(text: str) -> str:

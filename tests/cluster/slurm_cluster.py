@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import getpass
 import os
 import shutil
 import signal
@@ -97,6 +98,7 @@ class Cluster:
         if self.accounting:
             self._database()
             self.start_dbd()
+            self._accounts()
         self.start_controller()
         for node in self.nodes:
             self.start_node(node)
@@ -106,6 +108,18 @@ class Cluster:
     def start_controller(self) -> None:
         self._launch("slurmctld", "slurmctld", "-D", "-f", str(self.conf))
         self.wait(lambda: self.run("scontrol", "ping"), "slurmctld")
+
+    def _accounts(self) -> None:
+        """The QOS `short` refuses jobs of more than one minute at submission."""
+        users = ",".join({getpass.getuser(), "nobody"})
+        for command in (
+            "add cluster test",
+            "add account test",
+            f"add user {users} account=test",
+            "add qos short MaxWall=1 Flags=DenyOnLimit",
+            f"modify user {users} set qos+=short",
+        ):
+            self.run("sacctmgr", "-i", *command.split())
 
     def start_node(self, node: str) -> None:
         (self.root / "spool" / node).mkdir(parents=True, exist_ok=True)
@@ -316,6 +330,7 @@ class Cluster:
             AccountingStoragePort={self.ports["dbd"]}
             AccountingStoragePass={root}/run/munge.s
             AccountingStorageTRES=gres/gpu
+            AccountingStorageEnforce=limits,qos
             """
         else:
             lines += "\nAccountingStorageType=accounting_storage/none\n"

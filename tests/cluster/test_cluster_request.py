@@ -2,13 +2,14 @@
 
 import string
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from snakemake_executor_plugin_submitit.environment import job_environment
 from snakemake_executor_plugin_submitit.job_request import ResourceRequest, folder_name
 from snakemake_executor_plugin_submitit.job_state import QueueEntry
-from snakemake_executor_plugin_submitit.sbatch_helper import sbatch_message, submitit_parameters
+from snakemake_executor_plugin_submitit.sbatch_helper import may_work_later, sbatch_message, submitit_parameters
 from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 from snakemake_executor_plugin_submitit.slurm_backend import group_into_arrays
 from snakemake_executor_plugin_submitit.slurm_queue import parse_queue
@@ -86,6 +87,24 @@ def test_lines_of_squeue_and_sacct_are_read():
         "12_3": ("job.ab", QueueEntry("CANCELLED", "0:0", "n1")),
         "13": ("x", QueueEntry("PENDING", "Priority", "")),
     }
+
+
+POLICY = (
+    "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+)
+
+
+@pytest.mark.parametrize(
+    "message, later",
+    [
+        ("Batch job submission failed: Unable to contact slurm controller (connect failure)", True),
+        (f"QOSMaxSubmitJobPerUserLimit sbatch: error: {POLICY}", True),
+        (f"QOSMaxCpuPerJobLimit sbatch: error: {POLICY}", False),
+        ("invalid partition specified: nope", False),
+    ],
+)
+def test_what_can_never_be_granted_is_not_asked_for_again(message, later):
+    assert may_work_later(message) is later
 
 
 def test_sbatchs_own_words_are_what_the_user_reads():

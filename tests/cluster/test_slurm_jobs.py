@@ -65,7 +65,9 @@ def test_a_failure_says_where_and_why(slurm, driver):
 
 def test_what_slurm_refuses_fails_at_once_with_its_words(slurm, driver):
     jobs = [driver.job("nowhere", "true", slurm_partition="nowhere"), driver.job("huge", "true", gpu=99)]
+    jobs.append(driver.job("long", "true", slurm_qos="short"))  # its words also name the submit limit, which passes
     driver.run(*jobs, driver.job("good", "true"))
+    assert "QOSMaxWallDurationPerJobLimit" in why(jobs[2]) and not any("trying again" in one for one in driver.logged)
     assert "invalid partition" in why(jobs[0]).lower() and "sbatch" in why(jobs[0])
     assert "sbatch" in why(jobs[1])
     assert driver.starts("nowhere") == driver.starts("huge") == 0 and driver.ends("good") == 1
