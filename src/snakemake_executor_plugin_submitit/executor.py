@@ -55,6 +55,8 @@ class Executor(RemoteExecutor):
         self.head = HeadLock(base / "head.lock")
         self._lock_folder(base)
         declared, ledger = self.envvars(), Ledger(base / "ledger.jsonl")
+        if ledger.damaged:
+            self.logger.warning(f"{ledger.path}: {ledger.damaged} damaged lines are left out.")
         if settings.cluster == "local":
             env = job_environment(os.environ, ",".join(filter(None, ("TMPDIR", settings.env))), declared)
             gpus = available_gpus(settings.local_gpus, os.environ)

@@ -57,8 +57,12 @@ class Ledger:
         self.latest: dict[str, Submission] = {}
         self._batches: dict[str, list[Submission]] = {}
         self._lock = threading.Lock()  # the thread that looks after jobs and the one that schedules both write
+        self.damaged = 0  # lines that are JSON and yet no event: somebody edited the file
         for event in _events(self.path):
-            self._apply(event)
+            try:
+                self._apply(event)
+            except (KeyError, TypeError):
+                self.damaged += 1
 
     def add(self, *events: dict[str, Any]) -> None:
         """Append events and force them to disk before anything else happens."""

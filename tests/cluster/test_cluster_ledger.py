@@ -72,6 +72,20 @@ def json_lines(data):
     return events
 
 
+@pytest.mark.parametrize("key", ["folder", "work", "name", "digest", "batch", "index", "size"])
+def test_a_line_without_one_of_its_keys_is_left_out_and_counted(tmp_path, key):
+    path = tmp_path / "ledger.jsonl"
+    ledger = Ledger(path)
+    ledger.prepared("x", [entry("a", 1)])
+    damaged = {name: value for name, value in json.loads(path.read_text()).items() if name != key}
+    with open(path, "a") as stream:
+        stream.write(json.dumps(damaged) + "\n" + json.dumps({"time": 1, "event": "submitted"}) + "\n")
+    ledger.prepared("y", [entry("b", 1)])
+    ledger.submitted("y", "70")
+    again = Ledger(path)
+    assert again.damaged == 2 and [one.id for one in again.latest.values()] == [None, "70"]
+
+
 def test_tasks_of_an_array_and_single_jobs_have_slurms_names(tmp_path):
     ledger = Ledger(tmp_path / "ledger.jsonl")
     pair = ledger.prepared("two", [entry("a", 1), entry("b", 1)])
