@@ -52,6 +52,9 @@ class Executor(RemoteExecutor):
     def __post_init__(self) -> None:
         settings = self.workflow.executor_settings
         base = Path(os.path.expandvars(settings.folder)).expanduser().absolute()
+        if settings.cluster == "slurm" and "%" in str(base):
+            self.wait = False
+            raise WorkflowError(f"{base}: Slurm would replace the % in the names of logs; set another submitit-folder.")
         self.head = HeadLock(base / "head.lock")
         self._lock_folder(base)
         declared, ledger = self.envvars(), Ledger(base / "ledger.jsonl")

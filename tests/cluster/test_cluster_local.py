@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from heads import hear_signals
+from heads import WorkflowFolder, hear_signals
 from job_driver import HANG_S, JobDriver, done, until, wait, why
 
 from petvr.commands import jobs as jobs_command
@@ -96,6 +96,14 @@ rule b:
 def snakemake(folder, *arguments):
     command = [sys.executable, "-m", "snakemake", "--nolock", "--scheduler", "greedy", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_a_folder_whose_name_slurm_would_change_is_refused_before_anything_is_sent(tmp_path):
+    (tmp_path / "50%j").mkdir()
+    folder = WorkflowFolder(tmp_path / "50%j", WORKFLOW)
+    assert "set another submitit-folder" in folder.run(code=1, command="true")
+    assert not (folder.path / ".snakemake" / "submitit").exists()
 
 
 @pytest.mark.slow
