@@ -75,8 +75,9 @@ def test_what_slurm_refuses_fails_at_once_with_its_words(slurm, driver):
 
 def test_over_its_memory(slurm, driver):
     hog = driver.job("hog", "exec python3 -c 'import time; x = b\"x\" * (900 << 20); time.sleep(1000)'", mem_mb=300)
-    driver.run(hog)
-    assert "memory" in why(hog)
+    twin = driver.job("twin", "true", mem_mb=300)
+    driver.run(hog, twin)
+    assert "memory" in why(hog) and done(twin) and hog.id.endswith("_0")  # a task of an array
 
 
 @pytest.mark.slow
