@@ -7,9 +7,15 @@ from petvr.world import duration
 onstart:
     jobs = Counter(job.rule.name for job in workflow.dag.needrun_jobs())
     seconds = dict.fromkeys(jobs, duration.OTHER) | duration.SECONDS
-    cores = workflow.resource_settings.cores  # none where a cluster runs the jobs, as fast as it may be
+    # none where a cluster runs the jobs, as fast as it may be
+    cores = workflow.resource_settings.cores
+    text = (
+        duration.announcement(jobs, cores)
+        if cores
+        else f"{sum(jobs.values())} jobs"
+    )
     logger.info(
-        duration.announcement(jobs, cores) if cores else f"petvr: {sum(jobs.values())} jobs",
+        text,
         extra={"progress": {"rule": "train", "noun": "runs", "seconds": seconds}},
     )
 
