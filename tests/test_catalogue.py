@@ -126,3 +126,46 @@ def test_a_wrong_own_data_set_is_named(own, message):
     with pytest.raises(PetvrError, match=message) as caught:
         planning.plan(configured(custom_datasets=own))
     assert "\n" not in str(caught.value)
+
+
+X_POOL = "rap/msvd/vit-b-32/x_pool/seed-0"
+
+
+def test_a_method_brings_its_similarity_whatever_the_paper_says_of_others():
+    recipe = planning.spec(configured(), X_POOL).recipe
+    assert (recipe.similarity, recipe.similarity_setting) == ("x_pool", {})
+    assert planning.spec(configured(), X_POOL).sources["recipe.similarity"].where == "method 'x_pool' needs it"
+    assert planning.spec(configured(), X_POOL.replace("x_pool", "vop+x_pool")).recipe.similarity == "x_pool"
+    assert planning.spec(configured(), X_POOL.replace("x_pool", "full")).recipe.similarity == "mean_pool"
+    by_rule = planning.spec(configured(), X_POOL.replace("rap/", "cross_modal_adapter/"))
+    assert by_rule.recipe.similarity_setting == {"dropout": 0.4}, "a paper's rule for the method adds to it"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"default": {"similarity": "mean_pool"}}, r"recipe\.default\.similarity: 'mean_pool' given.*allowed: "),
+        (
+            {"methods": {"x_pool": {"similarity": "x_clip"}}},
+            r"recipe\.methods\.x_pool\.similarity: 'x_clip'.*: x_pool$",
+        ),
+    ],
+)
+def test_another_similarity_than_the_methods_own_is_refused_before_anything_runs(recipe, message):
+    with pytest.raises(PetvrError, match=message) as caught:
+        planning.plan(configured(recipe=recipe))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_typed_with_another_similarity_is_refused():
+    with pytest.raises(PetvrError, match=r"the run's id: recipe\.similarity: 'mean_pool'.*: x_pool$"):
+        planning.spec(configured(), X_POOL.replace("x_pool", "x_pool@similarity=mean_pool"))
+    with pytest.raises(PetvrError, match="different similarities: seq_transf, x_pool"):
+        planning.spec(configured(), X_POOL.replace("x_pool", "x_pool+seq_transf"))
+
+
+def test_a_papers_rule_that_contradicts_a_method_is_refused_with_its_file_and_rule():
+    from petvr import papers
+
+    with pytest.raises(PetvrError, match=r"cross_modal_adapter/recipe\.yaml: rules\.\d+\.set\.similarity: 'x_pool'"):
+        papers.load("cross_modal_adapter").recipe("msvd", "x_pool", needed_similarity="x_clip")

@@ -35,9 +35,18 @@ def implemented(config: Config) -> Implemented:
         datasets=catalogue.dataset_names(config),
         method_version=methods.version,
         similarity_version=similarity.version,
+        similarity_of=needed_similarity,
         parts={"training": training.VERSION, **catalogue.frame_versions()},
         options=catalogue.all_options(config),
     )
+
+
+def needed_similarity(method: str) -> str | None:
+    """The similarity that a method or a composition cannot do without. Raises PetvrError where parts need several."""
+    needed = {name for part in methods.split(method) if (name := methods.similarity(part))}
+    if len(needed) > 1:
+        raise PetvrError(f"method '{method}': its parts need different similarities: {', '.join(sorted(needed))}")
+    return next(iter(needed), None)
 
 
 def plan(config: Config, everything: bool = False) -> Plan:
@@ -103,7 +112,13 @@ def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
     setting = {key: value for key, value in given.items() if key not in variant}
     methods.settings(parts.method, setting)
     recipe, sources = papers.load(parts.paper).recipe(
-        parts.dataset, parts.method, setting, config.recipe.model_dump(), variant, "the run's id"
+        parts.dataset,
+        parts.method,
+        setting,
+        config.recipe.model_dump(),
+        variant,
+        "the run's id",
+        needed_similarity(parts.method),
     )
     options = catalogue.chosen_options(config, parts.dataset)
     return RunSpec(

@@ -129,13 +129,15 @@ class Paper:
         overrides: Mapping[str, Any] | None = None,
         variant: Mapping[str, Value] | None = None,
         variant_source: str = "",
+        needed_similarity: str | None = None,
     ) -> tuple[Recipe, dict[str, Source]]:
         """How this paper trains `method` on `dataset`, and the source of every value.
 
-        Order, later wins: base and rules of recipe.yaml, `overrides` of the configuration ({default, papers,
-        datasets, methods}: {field: value}), `variant` of the cell. A similarity named by the last two starts from its
-        own defaults. Sources are keyed "recipe.<field>" and "setting.<key>".
-        Raises PetvrError for unknown fields and values that do not fit.
+        Order, later wins: base of recipe.yaml, the similarity that the method cannot do without, rules of recipe.yaml,
+        `overrides` of the configuration ({default, papers, datasets, methods}: {field: value}), `variant` of the cell.
+        A similarity named by the last two, or by the method, starts from its own defaults. Sources are keyed
+        "recipe.<field>" and "setting.<key>". Raises PetvrError for unknown fields, for values that do not fit, and for
+        another similarity than the needed one.
         """
         return recipe.resolve_recipe(
             self.name,
@@ -147,4 +149,5 @@ class Paper:
             overrides or {},
             variant or {},
             variant_source or f"{self.name}/tables.yaml",
+            needed_similarity,
         )

@@ -22,6 +22,7 @@ class Implemented:
     datasets: Collection[str] | None = None
     method_version: Callable[[str], int] = lambda name: 1
     similarity_version: Callable[[str], int] = lambda name: 1
+    similarity_of: Callable[[str], str | None] = lambda method: None  # what a method or composition cannot do without
     parts: Mapping[str, int] = field(default_factory=dict)  # e.g. {"training": 2}: versions every run depends on
     # data set -> option -> (chosen value, who chose it)
     options: Mapping[str, Mapping[str, tuple[str, Source]]] = field(default_factory=dict)
@@ -36,6 +37,10 @@ class Implemented:
         if self.datasets is not None and dataset not in self.datasets:
             return f"no data set: {dataset}"
         return ""
+
+    def needed_similarity(self, method: str) -> str | None:
+        exists = self.methods is None or all(name in self.methods for name in method.split("+"))
+        return self.similarity_of(method) if exists else None
 
     def versions(self, method: str, similarity: str) -> dict[str, int]:
         versions = {f"methods/{name}": self.method_version(name) for name in method.split("+")}
@@ -141,7 +146,13 @@ class _Planner:
         backbone = self.backbones.get(cell.backbone, cell.backbone)
         method, cell = cell.method, cell.model_copy(update={"setting": cell.setting | used, "backbone": backbone})
         recipe, sources = load(cell.paper).recipe(
-            cell.dataset, method, cell.setting, self.overrides, cell.variant, table or cell.used_in
+            cell.dataset,
+            method,
+            cell.setting,
+            self.overrides,
+            cell.variant,
+            table or cell.used_in,
+            self.implemented.needed_similarity(method),
         )
         sources |= {f"setting.{key}": Source(origin="config", where="setting_overrides") for key in used}
         unavailable = self.implemented.unavailable(cell.dataset, method, recipe.similarity)

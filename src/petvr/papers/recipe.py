@@ -28,20 +28,34 @@ def resolve_recipe(
     overrides: Mapping[str, Any],
     variant: Mapping[str, Value],
     variant_source: str,
+    needed_similarity: str | None,
 ) -> tuple[Recipe, dict[str, Source]]:
     """See Paper.recipe."""
     leaves: Leaves = {key: (leaf.value, _source(leaf)) for key, leaf in file.base.items()}
+    if needed_similarity is not None:
+        _replace(leaves, {"similarity": needed_similarity}, Source(origin="code", where=f"method '{method}' needs it"))
+
+    def refuse_other(similarity: Any, where: str) -> None:
+        if needed_similarity not in (None, similarity):
+            raise PetvrError(
+                f"{where}.similarity: '{similarity}' given, but method '{method}' of {paper}/{dataset} needs another; "
+                f"allowed: {needed_similarity}"
+            )
+
     parts = {method, *method.split("+")}
-    for rule in file.rules:
+    for number, rule in enumerate(file.rules):
         if _applies(rule.when, dataset, parts, setting):
             leaves.update((key, (leaf.value, _source(leaf))) for key, leaf in rule.set.items())
+            refuse_other(leaves["similarity"][0], f"{path}: rules.{number}.set")
     for where, fields in _config_overrides(overrides, paper, dataset, method):
         for key in fields:
             require_field(key, where)
         _replace(leaves, fields, Source(origin="config", where=where))
+        refuse_other(leaves["similarity"][0], f"configuration: {where}")
     for key in variant:
         require_field(key, variant_source)
     _replace(leaves, variant, Source(origin="paper", where=variant_source))
+    refuse_other(leaves["similarity"][0], f"{variant_source}: recipe")
     sources = {f"recipe.{key}": source for key, (_, source) in leaves.items()}
     sources |= {f"setting.{key}": setting_source(paper, file, method, key) for key in setting}
     return _validated(leaves, path), sources
