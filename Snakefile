@@ -21,7 +21,7 @@ rule all_tables:
     """Every table of the configuration, the page that links them, the papers' claims, and MLflow brought up to date."""
     default_target: True
     input:
-        lambda w: [LAYOUT.result(run) for run in awaited(PLAN.runs)],
+        lambda w: awaited(PLAN.runs),
         [table_files(table) for table in PLAN.tables],
         LAYOUT.tables / "index.html",
         [LAYOUT.claims / f"{paper}.html" for paper in CLAIMING],
@@ -42,7 +42,7 @@ rule all_figures:
 rule all_runs:
     """Every run, and no table."""
     input:
-        lambda w: [LAYOUT.result(run) for run in awaited(PLAN.runs)],
+        lambda w: awaited(PLAN.runs),
 
 
 if CONFIG.world is not None:
@@ -56,13 +56,15 @@ include: "workflow/rules/tables.smk"
 
 
 onsuccess:
-    if lacking.cache_info().currsize:  # nothing is left out where nothing was asked
-        announce(lacking())
+    if (
+        left_out.cache_info().currsize
+    ):  # nothing is left out where nothing was asked
+        say(rules_ask.left_out_lines(PLAN, left_out()))
 
 
 onerror:
     if not workflow.output_settings.log_handler_settings:  # else they were shown
-        tell_failures(log)
+        say(rules_ask.failure_lines(map(Path, log)))
     if unfinished():
         shell(
             f"python -m petvr table {shlex.join(unfinished())}; python -m petvr index"

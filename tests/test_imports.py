@@ -88,7 +88,7 @@ def test_no_import_circle():
 def test_planning_and_light_packages_load_without_heavy_ones():
     """The Snakefile is parsed once per job: no torch, no transformers, no MLflow, no pandas, no matplotlib."""
     light = (
-        "planning, config, cli, status, methods, similarity, training, world, costs.budget, data.catalogue, "
+        "planning, workflow, config, cli, status, methods, similarity, training, world, costs.budget, data.catalogue, "
         "data.frames, data.manifest, data.download, report.tables, report.tracking, report.figures"
     )
     imports = "; ".join(f"import petvr.{name}" for name in light.split(", "))

@@ -40,7 +40,10 @@ def disturbed(clip):
     return clip
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module",
+    params=["tiny", *(pytest.param(name, marks=pytest.mark.real_geometry) for name in CASES if name != "tiny")],
+)
 def pair(request):
     clip = disturbed(weights.random(CASES[request.param], 0))
     return clip, theirs(clip)

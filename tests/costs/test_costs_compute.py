@@ -35,6 +35,7 @@ def cost(method, setting=None, config=TINY, **choices):
     return compute.compute(config, method, given, **{**SIZES, **choices})
 
 
+@pytest.mark.real_geometry
 @pytest.mark.parametrize("backbone", ["vit-b-32", "vit-b-16"])
 def test_the_counter_agrees_with_the_closed_form_at_real_size(backbone):
     config = with_layers(geometry(backbone), 2)

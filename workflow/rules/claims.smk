@@ -22,15 +22,14 @@ rule all_claims:
 rule claims:
     """One paper's claims as a page: verdict, difference with its interval, the runs behind it."""
     input:
-        lambda w: [
-            LAYOUT.result(run)
-            for run in dict.fromkeys(
+        lambda w: awaited(
+            dict.fromkeys(
                 run
                 for table in PLAN.tables.values()
                 if table.paper == w.paper
-                for run in awaited(table.runs)
+                for run in table.runs
             )
-        ],
+        ),
     output:
         md=LAYOUT.claims / "{paper}.md",
         html=report(

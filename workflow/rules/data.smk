@@ -53,7 +53,7 @@ rule download:
 rule data:
     """Check a data set's annotation files and videos; the manifest says what is there."""
     input:
-        annotations,
+        lambda w: catalogue.manifest_inputs(CONFIG, w.dataset),
     output:
         LAYOUT.manifest("{dataset}"),
     log:
@@ -73,8 +73,8 @@ rule frames:
     A large folder is decoded in shards, one job each; what is left to do here is then one index over them.
     """
     input:
-        lambda w: [LAYOUT.manifest(name) for name in sharing(w.folder)],
-        lambda w: frame_shards(w),
+        manifests,
+        frame_shards,
     output:
         LAYOUT.frames("{folder}", "{sampler}", "{frames}", "{size}") / "index.json",
     log:
@@ -95,7 +95,7 @@ rule frames:
 rule frames_shard:
     """Decode one shard of a folder's videos, next to the others; a killed one continues where it stopped."""
     input:
-        lambda w: [LAYOUT.manifest(name) for name in sharing(w.folder)],
+        manifests,
     output:
         shards.shard_folder(
             LAYOUT.frames("{folder}", "{sampler}", "{frames}", "{size}"),
@@ -130,8 +130,8 @@ rule data_all:
         lambda w: [
             file
             for name in catalogue.chosen_datasets(CONFIG)
-            if name not in lacking()
-            for file in needed(name)
+            if name not in left_out()
+            for file in rules_ask.dataset_files(CONFIG, PLAN, name)
         ],
 
 
@@ -142,5 +142,5 @@ for name in catalogue.dataset_names(CONFIG):
         name:
             f"data_{name}"
         input:
-            needed(name),
+            rules_ask.dataset_files(CONFIG, PLAN, name),
         localrule: True

@@ -16,7 +16,7 @@ localrules:
 rule table:
     """One table as Markdown, LaTeX, CSV and HTML."""
     input:
-        results_of,
+        table_inputs,
     output:
         md=LAYOUT.table("{paper}/{table}", "md"),
         tex=LAYOUT.table("{paper}/{table}", "tex"),
@@ -36,7 +36,7 @@ rule table:
         content=lambda w: planning.table_digest(
             planning.table(PLAN, f"{w.paper}/{w.table}"), CONFIG.rule
         ),
-        standing=standing_of,
+        standing=table_data,
     shell:
         "python -m petvr table {wildcards.paper:q}/{wildcards.table:q} > {log:q} 2>&1"
 
@@ -69,7 +69,7 @@ rule tables_now:
 rule figure:
     """Trainable parameters against R@1, and the training curves."""
     input:
-        results_of,
+        table_inputs,
     output:
         scatter=report(
             LAYOUT.figures / "{paper}" / "{table}.scatter.svg",
@@ -96,7 +96,7 @@ rule figure:
 rule figure_costs:
     """R@1 against time and memory, for the tables whose `figures` name it."""
     input:
-        results_of,
+        table_inputs,
     output:
         report(
             LAYOUT.figures / "{paper}" / "{table}.costs.svg",
@@ -116,7 +116,7 @@ rule figure_costs:
 rule track:
     """Bring a table's runs into MLflow; what is there and unchanged is left alone."""
     input:
-        results_of,
+        table_inputs,
     output:
         LAYOUT.mlflow / "{paper}" / "{table}.synced",
     log:

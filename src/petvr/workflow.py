@@ -1,0 +1,91 @@
+"""What the workflow's rules take in and say, from the configuration, the plan and the files that exist.
+
+The rules only declare; what they ask is answered here, where it can be tested. Nothing here writes or keeps anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from petvr import planning
+from petvr.config import Config
+from petvr.data import catalogue
+from petvr.data.frames import shards
+from petvr.data.manifest import lock
+from petvr.data.manifest.available import Verdict
+from petvr.layout import Layout
+from petvr.papers.plan import Plan
+
+
+def shard_indexes(config: Config, folder: str, sampler: str, frames: int | str, size: int | str) -> list[Path]:
+    """The indexes a folder's frame store is joined from; none where one job decodes all of it."""
+    count = catalogue.frame_shards(config, folder)
+    store = Layout(config.results).frames(folder, sampler, frames, size)
+    return [shards.shard_folder(store, number, count) / "index.json" for number in range(1, count + 1) if count > 1]
+
+
+def dataset_files(config: Config, plan: Plan, name: str) -> list[Path]:
+    """Manifest and frames of a data set: the stores its runs in this configuration read."""
+    stores = {catalogue.frame_store(config, run) / "index.json" for run in plan.runs.values() if run.dataset == name}
+    return [Layout(config.results).manifest(name), *sorted(stores)]
+
+
+def left_out(config: Config, plan: Plan, dry_run: bool) -> dict[str, Verdict]:
+    """The data sets that no table waits for. On a machine without any data a dry-run shows the whole plan."""
+    if dry_run and not any(catalogue.availability(config, name).there for name in catalogue.chosen_datasets(config)):
+        return {}
+    return planning.unavailable(config, plan)
+
+
+def left_out_lines(plan: Plan, left_out: Mapping[str, Verdict]) -> list[str]:
+    lines = []
+    for name, verdict in left_out.items():
+        runs = {run for run in plan.runs if plan.runs[run].dataset == name}
+        tables = [table for table in plan.tables.values() if runs & set(table.runs)]
+        lines.append(
+            f"petvr: {name} cannot be had: {verdict.reason}. Left out: {len(runs)} runs; their rows in {len(tables)}"
+            f" table(s) say `not run`. What to do: petvr data status {name}"
+        )
+    return lines
+
+
+def table_inputs(config: Config, plan: Plan, table: str, not_run: Collection[str]) -> list[Path]:
+    """The results a table is made of. Where one is missing, also the folder it went missing from: Snakemake leaves
+    a finished table alone although an input of it was deleted, but not when a folder it reads is newer.
+    """
+    layout = Layout(config.results)
+    results = [layout.result(run) for run in planning.table(plan, table).runs if run not in not_run]
+    folders = {_nearest_folder(path, layout.results) for path in results if not path.exists()}
+    return results + sorted(folder for folder in folders if folder.exists())
+
+
+def _nearest_folder(path: Path, top: Path) -> Path:
+    """The nearest folder above a path that exists, at most `top`: all there is where a table came before any run."""
+    return next(folder for folder in path.parents if folder.exists() or folder == top)
+
+
+def table_data(config: Config, plan: Plan, table: str, not_run: Mapping[str, str]) -> list[str]:
+    """What a table says of its data beside the results: why rows are not run, and what is frozen."""
+    names = sorted({plan.runs[run].dataset for run in planning.table(plan, table).runs})
+    reasons = {plan.runs[run].dataset: reason for run, reason in not_run.items()}
+    locks = {name: lock.hash_of(catalogue.lock_file(config, name)) for name in names}
+    return [f"{name} {reasons.get(name, '')} {locks[name]}" for name in names]
+
+
+def unfinished_tables(config: Config, plan: Plan, asked: Collection[str], not_run: Collection[str]) -> list[str]:
+    """Of the tables that were asked for, those that still wait for a result."""
+    layout = Layout(config.results)
+    waited_for = {run for run in plan.runs if run not in not_run and not layout.result(run).exists()}
+    return [name for name, table in plan.tables.items() if name in asked and waited_for & set(table.runs)]
+
+
+def failure_lines(workflow_logs: Iterable[Path]) -> list[str]:
+    """Why rules failed, from their own logs: under `quiet: [rules]` Snakemake shows no more than their commands."""
+    text = "".join(path.read_text() for path in workflow_logs)
+    lines = []
+    for path in map(Path, dict.fromkeys(re.findall(r"> (\S+) 2>&1' returned non-zero", text))):
+        end = path.read_text().splitlines()[-5:] if path.exists() else []
+        lines.append("\n    ".join([f"petvr: failed, {path}:", *end]))
+    return lines
