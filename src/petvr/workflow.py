@@ -6,6 +6,7 @@ The rules only declare; what they ask is answered here, where it can be tested. 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def failure_lines(workflow_logs: Iterable[Path]) -> list[str]:
     """Why rules failed, from their own logs: under `quiet: [rules]` Snakemake shows no more than their commands."""
     text = "".join(path.read_text() for path in workflow_logs)
     lines = []
-    for path in map(Path, dict.fromkeys(re.findall(r"> (\S+) 2>&1' returned non-zero", text))):
+    for quoted in dict.fromkeys(re.findall(r"> (.+) 2>&1' returned non-zero", text)):
+        path = Path(shlex.split(quoted)[0])
         end = path.read_text().splitlines()[-5:] if path.exists() else []
         lines.append("\n    ".join([f"petvr: failed, {path}:", *end]))
     return lines

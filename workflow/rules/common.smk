@@ -10,6 +10,7 @@
 # exit code 1: with --keep-going all else goes on, and tables that waited for it are built of what there is (onerror).
 # A dry-run on a machine without any data set lists every job of the configuration: that is how one plans.
 import functools
+import shlex
 import sys
 from pathlib import Path
 
