@@ -43,7 +43,7 @@ def implemented(config: Config) -> Implemented:
 
 def needed_similarity(method: str) -> str | None:
     """The similarity that a method or a composition cannot do without. Raises PetvrError where parts need several."""
-    needed = {name for part in methods.split(method) if (name := methods.similarity(part))}
+    needed = {name for part in methods.split(method) if (name := methods.similarity_of(part))}
     if len(needed) > 1:
         raise PetvrError(f"method '{method}': its parts need different similarities: {', '.join(sorted(needed))}")
     return next(iter(needed), None)
