@@ -97,7 +97,7 @@ def decoding(files: list[Path], folder: Path, rounds: int) -> dict[str, float]:
 
 
 def seek_every_second(path: Path) -> np.ndarray:
-    """What CLIP4Clip's loader does for one sample (PERF §1): float64 [FRAMES, 3, SIZE, SIZE]."""
+    """What CLIP4Clip's loader does for one sample: float64 [FRAMES, 3, SIZE, SIZE]."""
     import cv2
 
     cv2.setNumThreads(1)

@@ -69,5 +69,5 @@ def test_the_clips_pass_the_check_and_survive_transcoding(clips, tmp_path):
     for clip in clips:
         found = check_video(clip)
         assert (found.container, found.codec, found.note) == ("mov,mp4,m4a,3gp,3g2,mj2", "h264", "")
-        assert 10 <= found.seconds <= 32  # as all clips of MSR-VTT (DATASETS §1.1)
+        assert 10 <= found.seconds <= 32  # as all clips of MSR-VTT
     assert transcode(clips[0], tmp_path / "clean.mp4") == check_video(clips[0]).n_frames

@@ -35,7 +35,7 @@ def clip4clip(n_frames, fps, frames, seconds=None):
 
 
 def test_int_and_round_see_15_and_14_candidates_of_a_14_second_ntsc_clip():
-    # DATASETS §0.3: 14 s at 29.97 fps are 420 frames
+    # 14 s at 29.97 fps are 420 frames
     assert picked("c4c_1fps_int", n_frames=420, fps=FPS_2997, frames=64) == list(range(0, 420, 29))
     assert len(picked("c4c_1fps_int", n_frames=420, fps=FPS_2997, frames=64)) == 15
     assert picked("round_1fps", n_frames=420, fps=FPS_2997, frames=64) == list(range(0, 420, 30))
