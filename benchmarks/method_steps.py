@@ -42,7 +42,7 @@ from rich.table import Table
 
 from petvr import methods
 from petvr.clip import config, weights
-from petvr.costs.compute import build, compute, inputs
+from petvr.costs.compute import build_model, compute, inputs
 from petvr.costs.measure import Step
 from petvr.errors import PetvrError
 from petvr.spec import method_id
@@ -213,7 +213,7 @@ def timed(line: Line, clip: config.ClipConfig, base: dict[str, torch.Tensor], ar
     model = weights.on_meta(clip)
     model.load_state_dict(base, assign=True)
     model.logit_scale.data = model.logit_scale.data.clone()  # a method may set it
-    adapted, head = build(model, line.method, line.setting, **choices(line.method, args))
+    adapted, head = build_model(model, line.method, line.setting, **choices(line.method, args))
     for parameter in adapted.clip.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.clone()

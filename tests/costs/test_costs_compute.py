@@ -133,7 +133,7 @@ def test_frozen_parameters_get_no_gradient_buffer(method):
     model = methods.adapt(
         weights.random(TINY, 0), method, SMALL.get(method, {}), frames=3, words=10, generator=generator
     )
-    head = compute.build(weights.random(TINY, 0), "zero_shot", **SIZES)[1]
+    head = compute.build_model(weights.random(TINY, 0), "zero_shot", **SIZES)[1]
     compute.scores(model, head, *compute.inputs(TINY, 3, 10)).sum().backward()
     for name, parameter in model.named_parameters():
         assert (parameter.grad is None) or name in model.trainable(), name
@@ -142,7 +142,7 @@ def test_frozen_parameters_get_no_gradient_buffer(method):
 def test_what_is_kept_by_hand():
     """Two Linear projections on frozen towers: their inputs, the features on the way to the score, nothing else."""
     kept = []
-    adapted, head = compute.build(weights.random(TINY, 0), "proj", **SIZES)
+    adapted, head = compute.build_model(weights.random(TINY, 0), "proj", **SIZES)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t), compute.Products():
         compute.scores(adapted, head, *compute.inputs(TINY, 3, 10))
     own = {p.untyped_storage().data_ptr() for p in adapted.parameters()}

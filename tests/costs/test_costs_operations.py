@@ -51,7 +51,9 @@ def called(method, setting=None, videos=2, frames=FRAMES):
     """The calls of one forward pass with scores."""
     setting = SETTINGS.get(method, {}) if setting is None else setting
     needed = methods.similarity_of(method) or "mean_pool"
-    adapted, head = compute.build(weights.random(TINY, 0), method, setting, similarity=needed, frames=MOST, words=WORDS)
+    adapted, head = compute.build_model(
+        weights.random(TINY, 0), method, setting, similarity=needed, frames=MOST, words=WORDS
+    )
     given = compute.inputs(TINY, frames, WORDS, videos)
     with Calls() as calls:
         compute.scores(adapted, head, *given)
@@ -104,7 +106,7 @@ def test_raps_selection_gathers_k_keys_and_values_and_writes_k():
 def test_what_is_frozen_has_no_state_in_the_optimiser(method):
     needed = methods.similarity_of(method) or "mean_pool"
     made = {"similarity": needed, "frames": FRAMES, "words": WORDS}
-    model = Model(*compute.build(weights.random(TINY, 0), method, SETTINGS.get(method, {}), **made))
+    model = Model(*compute.build_model(weights.random(TINY, 0), method, SETTINGS.get(method, {}), **made))
     rates = SimpleNamespace(lr_clip=1e-7, lr_new=1e-4, lr_head=1e-5, weight_decay=0.2, no_decay="none")
     state = BertAdam(parameter_groups(model.trained, rates), betas=(0.9, 0.98), eps=1e-6, factor=lambda k: 1.0)
     tensors = [part for module in (model.adapted, model.similarity) for part in module.parameters()]

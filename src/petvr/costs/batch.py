@@ -42,10 +42,10 @@ class Kept:
 
 
 def kept(config: ClipConfig, method: str, setting: Mapping[str, Any] | None = None, **choices: Any) -> Kept:
-    """`choices` as `compute.build` takes them. All 0 where nothing trains. PetvrError for unknown names."""
+    """`choices` as `compute.build_model` takes them. All 0 where nothing trains. PetvrError for unknown names."""
     frames, words = choices.get("frames", 12), choices.get("words", 32)
     with SkipMetaInit():
-        adapted, head = compute.build(weights.on_meta(config), method, setting, **choices)
+        adapted, head = compute.build_model(weights.on_meta(config), method, setting, **choices)
     if not any(part.requires_grad for module in (adapted, head) for part in module.parameters()):
         return Kept(0.0, 0.0, 0.0, 0.0, len(head.LEVELS))
     with compute.uncast():

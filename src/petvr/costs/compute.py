@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,6 +25,8 @@ from petvr.clip import weights
 from petvr.clip.config import ClipConfig
 from petvr.clip.skip_init import SkipMetaInit
 from petvr.clip.towers import Clip
+from petvr.methods._adapted import Adapted
+from petvr.similarity._head import Features, Similarity
 
 BATCH = 2
 
@@ -54,13 +56,13 @@ def compute(
     batch: int = BATCH,
     **choices: Any,
 ) -> Compute:
-    """What a step of these choices costs; `choices` as `build` takes them. PetvrError for unknown names.
+    """What a step of these choices costs; `choices` as `build_model` takes them. PetvrError for unknown names.
 
     memory: False leaves `saved` at 0, in half the time. batch: B, where scores among B x B pairs are to count.
     """
     frames, words = choices.get("frames", 12), choices.get("words", 32)
     with SkipMetaInit():
-        adapted, head = build(weights.on_meta(config), method, setting, **choices)
+        adapted, head = build_model(weights.on_meta(config), method, setting, **choices)
     pixels, ids = inputs(config, frames, words, batch, device="meta")
     mapping = {torch.ops.aten.convolution_backward: convolution_backward}
     with uncast(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
@@ -77,7 +79,7 @@ def compute(
     return Compute(trained, sum(part.numel() for part in parts), forward / batch, step / batch, kept / batch)
 
 
-def build(
+def build_model(
     clip: Clip,
     method: str,
     setting: Mapping[str, Any] | None = None,
@@ -87,16 +89,22 @@ def build(
     words: int = 32,
     train: bool = True,
     train_logit_scale: bool | None = None,
-) -> tuple[nn.Module, nn.Module]:
+) -> tuple[Adapted, Similarity]:
     """CLIP under the method, and the similarity; in training, or with nothing trained."""
-    drawn, made = torch.Generator().manual_seed(0), {"frames": frames, "words": words}
+    generator = torch.Generator().manual_seed(0)
     clip.crop_texts = False  # the texts of the count are as long as they may be
     adapted = methods.adapt(
-        clip, method, dict(setting or {}), generator=drawn, train_logit_scale=train_logit_scale, **made
+        clip,
+        method,
+        setting or {},
+        frames=frames,
+        words=words,
+        generator=generator,
+        train_logit_scale=train_logit_scale,
     )
     with clip.logit_scale.device:
         head = similarities.build_similarity(
-            similarity, dict(similarity_setting or {}), clip.embed_dim, drawn, clip=clip, **made
+            similarity, similarity_setting or {}, clip.embed_dim, generator, clip=clip, frames=frames, words=words
         )
     for part in (adapted, head):
         part.train(train)
@@ -118,40 +126,42 @@ def convolution_backward(grad: Any, x: Any, weight: Any, *args: Any, **kwargs: A
 @contextlib.contextmanager
 def uncast() -> Iterator[None]:
     """torch.autocast knows no meta device: while it counts, nothing is cast."""
-    before = torch.autocast
-    torch.autocast = lambda *args, **kwargs: contextlib.nullcontext()
+    replaced, names = torch.autocast, vars(torch)
+    names["autocast"] = lambda *args, **kwargs: contextlib.nullcontext()
     try:
         yield
     finally:
-        torch.autocast = before
+        names["autocast"] = replaced
 
 
-def inputs(config: ClipConfig, frames: int, words: int, batch: int = BATCH, device: str = "cpu") -> tuple:
+def inputs(
+    config: ClipConfig, frames: int, words: int, batch: int = BATCH, device: str = "cpu"
+) -> tuple[Tensor, Tensor]:
     """Pixels [B, F, 3, H, W] and ids [B, W]."""
     pixels = torch.zeros(batch, frames, 3, config.image, config.image, device=device)
     return pixels, torch.full((batch, words), config.eot, dtype=torch.int64, device=device)
 
 
-def scores(adapted: nn.Module, head: nn.Module, pixels: Tensor, ids: Tensor) -> Tensor:
+def scores(adapted: Adapted, head: Similarity, pixels: Tensor, ids: Tensor) -> Tensor:
     """Both towers and the similarity: [B, B] times the logit scale."""
     return head.score(*sides(adapted, head, pixels, ids)) * adapted.logit_scale.exp()
 
 
-def sides(adapted: nn.Module, head: nn.Module, pixels: Tensor, ids: Tensor) -> tuple[dict, dict]:
+def sides(adapted: Adapted, head: Similarity, pixels: Tensor, ids: Tensor) -> tuple[Features, Features]:
     """Both towers and the similarity's text side and video side, B rows each."""
     if "words" in head.NEEDS:
         texts = dict(zip(("text", "words", "word_mask"), adapted.encode_all_words(ids), strict=True))
     else:
         texts = {"text": adapted.encode_texts(ids)}
-    given = texts["text"].detach() if adapted.needs_texts else None
+    sentences = texts["text"].detach() if adapted.needs_texts else None
     if "patches" in head.NEEDS:
-        videos = dict(zip(("frames", "patches"), adapted.encode_patches(pixels, None, given), strict=True))
+        videos = dict(zip(("frames", "patches"), adapted.encode_patches(pixels, None, sentences), strict=True))
     else:
-        videos = {"frames": adapted.encode_frames(pixels, None, given)}
+        videos = {"frames": adapted.encode_frames(pixels, None, sentences)}
     return head.texts(texts), head.videos(videos)
 
 
-def saved_bytes(adapted: nn.Module, head: nn.Module, pixels: Tensor, ids: Tensor) -> int:
+def saved_bytes(adapted: Adapted, head: Similarity, pixels: Tensor, ids: Tensor) -> int:
     """Bytes of distinct storages kept for the backward pass, without parameters and inputs."""
     own = [*adapted.parameters(), *head.parameters(), pixels, ids]
     known = {tensor.untyped_storage()._cdata for tensor in own}

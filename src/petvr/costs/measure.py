@@ -12,10 +12,16 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from petvr.clip.config import ClipConfig
 from petvr.errors import PetvrError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from petvr.methods._adapted import Adapted
+    from petvr.similarity._head import Similarity
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ def measure(
     threads: int | None = None,
     **choices: Any,
 ) -> Measured:
-    """`choices` as petvr.costs.compute.build takes them. PetvrError where a step does not fit or cannot run."""
+    """`choices` as petvr.costs.compute.build_model takes them. PetvrError where a step does not fit or cannot run."""
     job = (config, method, dict(setting or {}), batch, steps, device, bf16, threads, choices)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
@@ -54,13 +60,13 @@ def measure(
 def _measure(
     config: ClipConfig,
     method: str,
-    setting: dict,
+    setting: dict[str, Any],
     batch: int,
     steps: int,
     device: str,
     bf16: bool,
     threads: int | None,
-    choices: dict,
+    choices: dict[str, Any],
 ) -> Measured:
     import torch
 
@@ -69,9 +75,10 @@ def _measure(
 
     if threads:
         torch.set_num_threads(threads)
-    adapted, head = compute.build(weights.random(config, 0), method, setting, **choices)
+    adapted, head = compute.build_model(weights.random(config, 0), method, setting, **choices)
     sizes = (choices.get("frames", 12), choices.get("words", 32), batch, device)
-    step = Step(adapted.to(device), head.to(device), *compute.inputs(config, *sizes), bf16)
+    pixels, ids = compute.inputs(config, *sizes)
+    step = Step(adapted.to(device), head.to(device), pixels, ids, bf16)
     times = []
     for _ in range(1 + steps):
         start = time.perf_counter()
@@ -87,7 +94,7 @@ class Step:
     Returns when the device has finished. Where nothing trains it is the forward pass alone.
     """
 
-    def __init__(self, adapted: Any, head: Any, pixels: Any, ids: Any, bf16: bool = False):
+    def __init__(self, adapted: Adapted, head: Similarity, pixels: Tensor, ids: Tensor, bf16: bool = False):
         import torch
 
         self.adapted, self.head, self.pixels, self.ids, self.bf16 = adapted, head, pixels.normal_(), ids, bf16

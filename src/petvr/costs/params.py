@@ -37,7 +37,7 @@ class Counts:
 
 
 def counts(backbone: str, method: str, setting: Mapping[str, Any] | None = None, **choices: Any) -> Counts:
-    """What a run with these choices trains; `choices` as petvr.costs.compute.build takes them.
+    """What a run with these choices trains; `choices` as petvr.costs.compute.build_model takes them.
 
     PetvrError for unknown names and settings.
     """
@@ -53,7 +53,7 @@ def _counts(backbone: str, method: str, setting: str, choices: str) -> Counts:
 
     with SkipMetaInit():
         clip = weights.on_meta(config.geometry(backbone))
-        model, head = compute.build(clip, method, json.loads(setting), **json.loads(choices))
+        model, head = compute.build_model(clip, method, json.loads(setting), **json.loads(choices))
     names = {name: parameter.numel() for name, parameter in model.trainable().items()}
     names |= {f"head.{name}": part.numel() for name, part in head.named_parameters() if part.requires_grad}
     by_part = {"clip": 0, "new": 0, "head": 0}
@@ -113,13 +113,14 @@ def count_check(computed: float, printed: str) -> str:
         figure = Decimal(printed.strip().rstrip("%M").strip())
     except InvalidOperation:
         return f"no number is printed ('{printed}'), computed {computed:.4g}"
-    digits = Decimal(1).scaleb(figure.as_tuple().exponent)
+    exponent = int(figure.as_tuple().exponent)
+    digits = Decimal(1).scaleb(exponent)
     exact = Decimal(repr(computed))
     if exact.quantize(digits, ROUND_HALF_UP) == figure:
         return "agrees"
     if exact.quantize(digits, ROUND_DOWN) == figure:
         return f"agrees, cut instead of rounded ({computed:.4f})"
-    digits_after_point = max(0, -figure.as_tuple().exponent)
+    digits_after_point = max(0, -exponent)
     more = digits_after_point + 1 if math.isclose(computed, float(figure), rel_tol=0.02) else max(digits_after_point, 3)
     return f"computed {computed:.{more}f}, printed {figure}"
 
