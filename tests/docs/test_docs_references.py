@@ -69,5 +69,5 @@ def test_code_points_only_to_texts_of_this_repository(path):
     text = path.read_text(encoding="utf-8")
     for page in re.findall(r"\bdocs/[a-z_]+\.md\b", text):
         assert (ROOT / page).exists(), f"{name(path)} points to {page}"
-    elsewhere = re.search(r"\b[A-Z_]{4,}(\.md)? (§|[A-D]\.?\d)", text)
+    elsewhere = re.search(r"\b[A-Z_]{4,}(\.md)? (§|[A-D](\.?\d|\b[:;,)]))", text)
     assert not elsewhere, f"{name(path)} points to a text that is not here: {elsewhere[0]}"

@@ -25,7 +25,7 @@ def difference(built):
 
 
 def test_classes_by_hand():
-    """(present, official) of test and training; the limits of DATASETS §8."""
+    """(present, official) of test and training; the limits of docs/data_policy.md."""
     by_hand = [
         (1000, 7010, "A"), (1000, 6975, "A"), (1000, 6974, "B"), (999, 7010, "B"), (990, 6870, "B"), (989, 7010, "C"),
         (1000, 6869, "C"), (950, 6660, "C"), (949, 7010, "D"), (1000, 6659, "D"),
