@@ -1,13 +1,14 @@
 import pytest
 
-from petvr import papers
+from petvr import methods, papers
 from petvr.costs import params
 from petvr.errors import PetvrError
+from petvr.papers.own import own_table
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return params.rows()
+    return params.table_lines()
 
 
 @pytest.mark.parametrize(
@@ -148,3 +149,13 @@ def test_every_share_mv_adapter_prints_is_met_by_what_runs(rows):
     assert len(shares) == 45
     assert {verdict for (_, row), verdict in shares.items() if not row.startswith("Hunyuan")} == {"agrees"}
     assert shares["table_4", "MV-Adapter"] == shares["table_5", "MV-Adapter"] == shares["table_1", "ST"] == "agrees"
+
+
+def test_a_method_and_a_row_show_at_once(monkeypatch):
+    """A method that no table names is counted as it is by default; a user's row although nothing is printed of it."""
+    rows = params.table_lines([own_table("mine", ["vop@tokens=4", "later"], "vop", "VoP: ...", "vit-b-32")])
+    mine = {row["method"]: (row["trainable"], row["verdict"]) for row in rows if row["paper"] == "own"}
+    assert mine == {"vop@tokens=4": ("61440", "nothing is printed"), "later": ("", "not implemented: later")}
+    monkeypatch.setattr(methods, "NAMES", lambda: ["bias", "st_adapter"])
+    (line,) = params.method_lines([{"method": "bias+vop", "trainable": "1"}])
+    assert (line["method"], line["trainable"], line["verdict"]) == ("st_adapter", "14220288", "no table shows it")

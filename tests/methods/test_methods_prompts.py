@@ -216,7 +216,7 @@ def test_numbers_of_tokens_that_do_not_fit_are_refused(method, setting, message)
 def test_every_row_with_prompts_builds_and_its_printed_size_is_met_or_explained():
     """All tables, and the cells that only figures and choices of a paper need; frames and words as the recipe says."""
     prompts = {"coop", "vpt", "vl_prompt", "maple", "vop", "vop_p", "vop_c", "vop_f"}
-    rows = [row for row in params.rows() if row["verdict"] != "reported only"]
+    rows = [row for row in params.table_lines() if row["verdict"] != "reported only"]
     cells = {
         repr(cell): cell
         for name in papers.NAMES

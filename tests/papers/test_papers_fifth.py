@@ -90,6 +90,7 @@ def test_its_tables_figures_and_pages_are_made(copy):
     assert "fifth/table_3.md" in copy.petvr("table", "fifth/table_3")
     text = (copy.folder / "results" / "tables" / "fifth" / "table_3.md").read_text(encoding="utf-8")
     assert text.startswith("### Fifth, table 3: ") and "| ↳ paper | 119.8 |" in text
+    assert "| VoP | 0.123 | 0.103 | – |" in text, "its count stands there before any training"
     assert len(copy.petvr("figure", "fifth/table_3").splitlines()) == 2
     copy.petvr("docs", "papers")
     assert "| `fifth` | VoP: " in (copy.folder / "docs" / "papers.md").read_text(encoding="utf-8")

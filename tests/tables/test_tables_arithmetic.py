@@ -9,6 +9,7 @@ from table_factory import measure, planned, put, result, row, spec, table
 
 from petvr.layout import Layout
 from petvr.papers import Printed
+from petvr.report.tables import render
 from petvr.report.tables.estimate import Estimate, compare_to_paper, estimate, ranks
 
 
@@ -157,3 +158,22 @@ def test_incomplete_test_sets_lose_the_difference_then_the_printed_value(tmp_pat
     shown = entry(measure(table([row("VoP", runs)], {(0, "t2v:R@1"): "44.6"}), tmp_path), 0, "t2v:R@1")
     assert shown.difference == (None if difference is None else pytest.approx(difference))
     assert (shown.printed is not None) == printed
+
+
+def test_parameters_of_a_row_that_nothing_has_run_of_are_counted(tmp_path):
+    """And neither compared nor ranked: the world they will be trained in is not known yet."""
+    rows = [row("VoP", put(tmp_path, "vop", [44.0])), row("LoRA", planned("lora", 2))]
+    columns = ("params_M", "params_percent", "t2v: R@1")
+    asked = table(rows, {(1, "params_M"): "0.49"}, columns, percent_of={"vit-b-32": 1e8}, mark_params=True)
+    built = measure(asked, tmp_path, count=lambda cell, recipe: (491_520, 151_768_833))
+    assert [entry(built, 1, key).ours for key in ("params_M", "params_percent", "t2v:R@1")] == [
+        Estimate(0.49152, None, 0),
+        Estimate(0.49152, None, 0),
+        None,
+    ]
+    shown = entry(built, 1, "params_M")
+    assert (shown.difference, shown.comparison, entry(built, 1, "params_percent").rank) == (None, None, 0)
+    assert entry(built, 0, "params_M").ours.mean == 0.12288, "what ran is measured"
+    text = render(built, "md")
+    assert "| LoRA | 0.492 | 0.492 | – | missing |" in text and "counted on the model, before any training" in text
+    assert "before any training" not in render(measure(asked, tmp_path), "md")

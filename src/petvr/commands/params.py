@@ -6,8 +6,9 @@ import argparse
 import csv
 import sys
 
+from petvr import planning
 from petvr.config import Config
-from petvr.costs.params import COLUMNS, rows
+from petvr.costs.params import COLUMNS, method_lines, table_lines
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +16,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    lines = rows()
+    lines = table_lines(planning.own_table(config, name) for name in config.custom_datasets)
+    lines += method_lines(lines)
     if args.format == "csv":
         writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
         writer.writeheader()

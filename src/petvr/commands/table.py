@@ -16,7 +16,9 @@ from petvr.data.manifest import lock
 from petvr.data.manifest.available import Verdict
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.papers import Cell
 from petvr.papers.plan import Plan
+from petvr.spec import Recipe
 
 if TYPE_CHECKING:
     from petvr.report.tables import MeasuredTable
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if not args.table and not args.all:
         raise PetvrError(f"name a table or say --all; tables: {', '.join(plan.tables)}")
     refused = 0
-    for built in measured_tables(config, plan, list(plan.tables) if args.all else args.table, args.rule):
+    for built in measured_tables(config, plan, list(plan.tables) if args.all else args.table, args.rule, counted=True):
         if isinstance(built, PetvrError):  # the other tables are built all the same
             print(f"petvr: error: {built}", file=sys.stderr)
             refused += 1
@@ -65,7 +67,7 @@ def outdate(paths: Iterable[Path]) -> None:
 
 
 def measured_tables(
-    config: Config, plan: Plan, names: Iterable[str], rule: str | None = None
+    config: Config, plan: Plan, names: Iterable[str], rule: str | None = None, *, counted: bool = False
 ) -> Iterator[MeasuredTable | PetvrError]:
     """The tables of these names, each read from the same results; a PetvrError stands for one that is refused."""
     from petvr.report import tables
@@ -88,10 +90,18 @@ def measured_tables(
                 rerun=f"snakemake {profile}",
                 locks={dataset: frozen for dataset, frozen in locks.items() if frozen},
                 not_run=not_run,
+                count=_count if counted else None,
                 unavailable={dataset: _why(one) for dataset, one in lacking.items()},
             )
         except PetvrError as error:
             yield error
+
+
+def _count(cell: Cell, recipe: Recipe) -> tuple[int, int] | None:
+    """Parameters of a row that nothing has run of; torch is imported only for such a row."""
+    from petvr.costs.params import counted_cell
+
+    return counted_cell(cell, recipe)
 
 
 def _why(verdict: Verdict) -> str:

@@ -1,22 +1,22 @@
 """Trainable parameters, counted on the meta device: no weights are needed, and no memory.
 
-Every paper counts in its own way, which its recipe.yaml declares (`as_printed`); `rows` puts what a row trains next to
-what its table prints.
+Every paper counts in its own way, which its recipe.yaml declares (`as_printed`); `table_lines` puts what a row trains
+next to what its table prints.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from petvr.papers.schema import Counting
-from petvr.papers.table import Cell
-from petvr.spec import method_id
+from petvr.papers.table import Cell, Table
+from petvr.spec import Recipe, method_id
 
 if TYPE_CHECKING:
     from petvr.papers.plan import Implemented
@@ -125,25 +125,51 @@ def count_check(computed: float, printed: str) -> str:
     return f"computed {computed:.{more}f}, printed {figure}"
 
 
-def rows() -> list[dict[str, str]]:
-    """One line (COLUMNS) for every printed parameter figure of every table of every paper."""
+def method_lines(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """One line (COLUMNS) for every method that none of `rows` has counted, as it is by default."""
+    from petvr import methods
+
+    counted = {name for row in rows if row["trainable"] for name in row["method"].partition("@")[0].split("+")}
+    lines = []
+    for name in methods.NAMES():
+        if name not in counted:
+            trained = counts("vit-b-32", name, similarity=methods.similarity(name) or "mean_pool", frames=12, words=32)
+            values = ("", "", "", name, "vit-b-32", "", str(trained.trainable), "", "", "no table shows it")
+            lines.append(dict(zip(COLUMNS, values, strict=True)))
+    return lines
+
+
+def counted_cell(cell: Cell, recipe: Recipe) -> tuple[int, int] | None:
+    """(trained, all) parameters of a cell before anything has run; None for a backbone whose size is not published."""
+    from petvr.clip import config
+
+    if cell.method is None or cell.backbone not in config.GEOMETRIES:
+        return None
+    counted = counts(cell.backbone, cell.method, cell.setting, **recipe.model_choices(cell.train))
+    return counted.trainable, counted.total
+
+
+def table_lines(own_tables: Iterable[Table] = ()) -> list[dict[str, str]]:
+    """One line (COLUMNS) for every parameter figure of every table of every paper, and of a user's own tables."""
     from petvr import methods, papers, similarity
     from petvr.papers.plan import Implemented
 
     implemented = Implemented(methods=methods.available(), similarities=similarity.available())
     lines = []
-    for name, paper in papers.readable().items():
-        for table in paper.tables.values():
-            for row in table.rows:
-                for dataset, cell in row.cells.items():
-                    for metric, unit in UNITS.items():
-                        figure = table.printed.get((row.key, dataset, "none", metric))
-                        if figure is None:
-                            continue
-                        trainable, check = _check_cell(paper.counting, cell, metric, figure.text, implemented)
-                        method = method_id(cell.method, cell.setting) if cell.method else ""
-                        values = (name, table.name, row.key, method, cell.backbone, dataset, trainable, figure.text)
-                        lines.append(dict(zip(COLUMNS, (*values, unit, check), strict=True)))
+    tables = [table for paper in papers.readable().values() for table in paper.tables.values()]
+    for table in [*tables, *own_tables]:
+        counting = papers.load(table.paper).counting if table.paper in papers.NAMES else Counting()
+        for row in table.rows:
+            for dataset, cell in row.cells.items():
+                for metric in (column.metric for column in table.columns if column.dataset in (None, dataset)):
+                    figure = table.printed.get((row.key, dataset, "none", metric))
+                    if metric not in UNITS:
+                        continue
+                    printed = figure.text if figure else ""
+                    trainable, check = _check_cell(counting, cell, metric, printed, implemented)
+                    method = method_id(cell.method, cell.setting) if cell.method else ""
+                    values = (table.paper, table.name, row.key, method, cell.backbone, dataset, trainable, printed)
+                    lines.append(dict(zip(COLUMNS, (*values, UNITS[metric], check), strict=True)))
     return lines
 
 
@@ -160,6 +186,8 @@ def _check_cell(counting: Counting, cell: Cell, metric: str, printed: str, imple
     if unavailable:
         return "", unavailable
     trained = counts(cell.backbone, cell.method, cell.setting, **recipe.model_choices(cell.train))
+    if not printed:
+        return str(trained.trainable), "nothing is printed"
     values = as_printed(counting, trained, cell.backbone)
     check = count_check(values[metric], printed)
     if check != "agrees" and metric == "params_percent" and counting.percent_of_rounded:

@@ -122,8 +122,8 @@ def settings_in_tables() -> dict[str, SettingInTables]:
         numbers = settings[id].tables.setdefault(name, [])
         if table not in numbers:
             numbers.append(table)
-    for line in params.rows():
-        if line["method"] and line["trainable"]:
+    for line in params.table_lines():
+        if line["method"] and line["trainable"] and line["printed"]:
             figure = f"{line['printed'].rstrip('M%')} {line['printed_unit']}"
             settings[line["method"]].printed[line["backbone"], figure] = line["verdict"]
     return settings

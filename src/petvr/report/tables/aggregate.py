@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from petvr.errors import PetvrError, unknown
-from petvr.papers import Column, Printed, Row, Table
+from petvr.papers import Cell, Column, Printed, Row, Table
 from petvr.papers.plan import Plan
 from petvr.report.tables.estimate import Comparison, Estimate, compare_to_paper, estimate, ranks
-from petvr.report.tables.read_results import Reader, SeedResult, problem, result_reader, value_of
+from petvr.report.tables.read_results import Reader, SeedResult, parameters, problem, result_reader, value_of
 from petvr.result import Result
+from petvr.spec import Recipe
 
 # metric -> decimals shown; None: as many as the size of the value asks for
 DECIMALS: dict[str, int | None] = {
     "R@1": 1, "R@5": 1, "R@10": 1, "RSum": 1, "MdR": 1, "MnR": 1, "params_M": None, "params_percent": None,
     "memory_G": 1, "gflops": 1,
 }  # fmt: skip
+Counter = Callable[[Cell, Recipe], tuple[int, int] | None]
 NOT_RUN = "not run"  # how a cell says that its data set cannot be had
 
 
@@ -91,20 +93,22 @@ def measure_table(
     not_run: Mapping[str, str] | None = None,
     locks: Mapping[str, str] | None = None,
     unavailable: Mapping[str, str] | None = None,
+    count: Counter | None = None,
 ) -> MeasuredTable:
     """Read every result under `results/runs` that the table `name` of a plan asks for, and compute all numbers.
 
     `rule`: a selection rule instead of the recipes' own. `read`: share `result_reader(results)` between tables.
     `not_run`: run -> why it cannot be made here; a cell of such runs alone says so instead of waiting for them.
     `locks`: data set -> frozen identity, to be compared with the results'. `unavailable`: data set -> why it cannot be
-    had. Raises PetvrError for an unknown table, and where cells of one data set stand on different test data, unless
+    had. `count`: (trained, all) parameters of a cell, for rows that nothing has run of.
+    Raises PetvrError for an unknown table, and where cells of one data set stand on different test data, unless
     `mixed_data`; a result that is broken, missing or stale only empties its own cell.
     """
     if name not in plan.tables:
         raise unknown("table", name, plan.tables)
     table, results = _without(plan.tables[name], not_run or {}), Path(results)
     read = read or result_reader(results)
-    rows = [_measure_row(plan, table, row, read, rule) for row in table.rows]
+    rows = [_measure_row(plan, table, row, read, rule, count) for row in table.rows]
     mixed = tuple(_mixed(rows))
     if mixed and not mixed_data:
         raise PetvrError(f"table {name}: cells stand on different data: {'; '.join(mixed)}")
@@ -125,7 +129,9 @@ def _without(table: Table, not_run: Mapping[str, str]) -> Table:
     return table.model_copy(update={"rows": tuple(rows)})
 
 
-def _measure_row(plan: Plan, table: Table, row: Row, read: Reader, rule: str | None) -> MeasuredRow:
+def _measure_row(
+    plan: Plan, table: Table, row: Row, read: Reader, rule: str | None, count: Counter | None
+) -> MeasuredRow:
     seeds = {}
     for dataset, cell in row.cells.items():
         if cell.runs:
@@ -140,9 +146,20 @@ def _measure_row(plan: Plan, table: Table, row: Row, read: Reader, rule: str | N
                 number = value_of(seed.result, column, rule, row.cells[dataset].evaluate, table.percent_of)
                 if number is not None:
                     values[seed.seed] = number
-        printed = table.printed_in(row, column)
-        entries.append(Entry(column, dataset, values, estimate(list(values.values())), printed))
+        ours = estimate(list(values.values()))
+        if ours is None and count and dataset in row.cells and column.metric in ("params_M", "params_percent"):
+            ours = _counted(plan, row.cells[dataset], column.metric, table, count)
+        entries.append(Entry(column, dataset, values, ours, table.printed_in(row, column)))
     return MeasuredRow(row, tuple(entries), seeds)
+
+
+def _counted(plan: Plan, cell: Cell, metric: str, table: Table, count: Counter) -> Estimate | None:
+    """A number that no run has measured: n = 0. Also of runs that cannot be made here."""
+    runs = cell.runs or (plan.cells[cell.id].runs if cell.id in plan.cells else ())
+    numbers = count(cell, plan.runs[runs[0]].recipe) if runs else None
+    if numbers is None:
+        return None
+    return Estimate(parameters(metric, *numbers, table.percent_of.get(cell.backbone)), None, 0)
 
 
 def _usable(seed: SeedResult, rule: str | None, scores: str) -> SeedResult:
@@ -189,7 +206,7 @@ def _compared(table: MeasuredTable) -> Iterator[MeasuredRow]:
             if table.world == "real" and "D" in kinds:
                 entry = replace(entry, printed=None)
             comparable = table.world == "real" and kinds <= {"A", "B"} and entry.column.metric not in _NOT_COMPARED
-            if comparable and entry.ours and entry.printed and entry.printed.value is not None:
+            if comparable and entry.ours and entry.ours.n and entry.printed and entry.printed.value is not None:
                 difference = entry.ours.mean - entry.printed.value
                 comparison = _comparison(entry.ours, entry.printed, entry.printed.value, entry.column)
                 entry = replace(entry, difference=difference, comparison=comparison)
@@ -221,7 +238,7 @@ def _ranked(rows: Iterable[MeasuredRow]) -> list[MeasuredRow]:
         column = entries[members[0]][position].column
         estimates = [entries[index][position].ours for index in members]
         decimals = DECIMALS[column.metric]
-        means = [None if ours is None else ours.mean for ours in estimates]
+        means = [ours.mean if ours and ours.n else None for ours in estimates]
         for index, rank in zip(members, ranks(means, column.best, 4 if decimals is None else decimals), strict=True):
             entries[index][position] = replace(entries[index][position], rank=rank)
     return [replace(row, entries=tuple(new)) for row, new in zip(rows, entries, strict=True)]

@@ -73,6 +73,8 @@ def _rule(table: MeasuredTable) -> str:
 
 def _reading(table: MeasuredTable) -> list[str]:
     said = []
+    if any(entry.ours and not entry.ours.n for row in table.rows for entry in row.entries):
+        said.append("Parameters of rows without a result are counted on the model, before any training.")
     if any(entry.rank for row in table.rows for entry in row.entries):
         said.append("Bold: best measured value; underlined: second best.")
     if not any(text.has_printed(row) for row in table.rows):

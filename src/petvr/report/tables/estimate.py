@@ -14,7 +14,7 @@ Comparison = Literal["inside", "better", "worse"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """`std` is the sample standard deviation (ddof = 1), None for a single seed."""
+    """`std` is the sample standard deviation (ddof = 1), None for a single seed; n = 0: counted, not measured."""
 
     mean: float
     std: float | None
