@@ -218,7 +218,8 @@ def test_eight_processes_on_a_store_that_does_not_exist_yet(results):
         put(results, f"m{index}", [40.0 + index])
     put(results, "vop", [44.0, 45.0])
     code = (
-        "import sys; from petvr.report import tracking\n"
+        "import sys; from petvr.report import tracking; from petvr.report.tracking import store\n"
+        "store.LOCK_SECONDS = 3600.0\n"  # how long the others take depends on the machine
         "for path in sys.argv[1:]:\n"
         "    status = tracking.log_result(path)\n"
         "    assert status.ok, status.warning\n"
@@ -233,8 +234,8 @@ def test_eight_processes_on_a_store_that_does_not_exist_yet(results):
         for index in range(8)
     ]
     for job in jobs:
-        _, told = job.communicate(timeout=240)
-        assert job.returncode == 0, told.decode()
+        _, errors = job.communicate()
+        assert job.returncode == 0, errors.decode()
     found = by_name(results)
     assert {spec(f"m{index}", 0).id for index in range(8)} <= set(found)
     assert {spec("vop", 0).id, spec("vop", 1).id, CELL} <= set(found)

@@ -48,38 +48,38 @@ def read_costs(path: str | Path) -> list[dict[str, str]]:
     needed = ("method", "backbone", "similarity", "step_gflops", "activations_mb")
     lacking = [key for key in needed if lines and key not in lines[0]]
     if lacking or not lines:
-        told = f"has no column '{lacking[0]}'" if lacking else "has no line"
-        raise PetvrError(f"{path}: {told}; it is written by petvr costs --format csv")
+        lack = f"has no column '{lacking[0]}'" if lacking else "has no line"
+        raise PetvrError(f"{path}: {lack}; it is written by petvr costs --format csv")
     return lines
 
 
 def draw(table: MeasuredTable, path: Path, costs: list[dict[str, str]] | None = None) -> None:
     """Two panels, for the table's first data set. Hollow points: R@1 as printed, nothing is measured yet."""
-    found, axes_of = collect(table, costs)
+    drawn_points, axes_of = collect(table, costs)
     with style.figure(1, 2, 10.6, 4.3) as (drawn, axes):
         drawn.suptitle(caption.title(table), fontsize=9, x=0.01, ha="left")
         spots = []
         for axis, key, label in zip(axes.flat, ("time", "memory"), axes_of, strict=True):
-            if not found:
+            if not drawn_points:
                 empty(axis)
                 continue
-            spots.append((axis, _panel(axis, found, key)))
+            spots.append((axis, _panel(axis, drawn_points, key)))
             axis.set_xlabel(f"{label}, full tuning = 1")
             axis.set_ylabel(f"{DIRECTION_NAMES[points.direction(table)]} R@1 (%)")
-        if len(found) > FEW:
+        if len(drawn_points) > FEW:
             handles, names = axes.flat[0].get_legend_handles_labels()
             axes.flat[1].legend(handles, names, loc="upper left", bbox_to_anchor=(1.02, 1.02), fontsize=7)
             spots = []
-        if any(point.printed for point in found):
+        if any(point.printed for point in drawn_points):
             note = "hollow: R@1 as the paper prints it"
             drawn.supxlabel(note, fontsize=7.5, color=style.SOFT, x=0.01, ha="left")
         place_labels(drawn, spots)
         style.save(drawn, path)
 
 
-def _panel(axis: Any, found: list[Point], key: str) -> list[tuple[float, float, str]]:
+def _panel(axis: Any, drawn_points: list[Point], key: str) -> list[tuple[float, float, str]]:
     spots = []
-    for index, point in enumerate(found):
+    for index, point in enumerate(drawn_points):
         x, colour = getattr(point, key), style.colour(index)
         face = "none" if point.printed else colour
         look = {"marker": style.marker(index), "markerfacecolor": face, "markeredgecolor": colour, "markersize": 6}

@@ -106,14 +106,14 @@ def _data(result: Result) -> Iterator[tuple[str, str]]:
 
 
 def _origin(result: Result) -> Iterator[tuple[str, str]]:
-    made = result.provenance
-    dirty = " with local changes" if made.git_dirty else ""
-    yield "made by", f"petvr {made.petvr}, git {made.git_revision or 'unknown'}{dirty}"
-    yield "when", f"{made.started} to {made.finished}"
-    yield "hardware", ", ".join(f"{key} {value}" for key, value in made.hardware.items())
-    yield "packages", ", ".join(f"{name} {version}" for name, version in made.packages.items())
+    provenance = result.provenance
+    dirty = " with local changes" if provenance.git_dirty else ""
+    yield "made by", f"petvr {provenance.petvr}, git {provenance.git_revision or 'unknown'}{dirty}"
+    yield "when", f"{provenance.started} to {provenance.finished}"
+    yield "hardware", ", ".join(f"{key} {value}" for key, value in provenance.hardware.items())
+    yield "packages", ", ".join(f"{name} {version}" for name, version in provenance.packages.items())
     yield "versions", ", ".join(f"{name} {version}" for name, version in result.spec.versions.items())
-    yield "digests", f"spec {made.spec_digest}, weights {made.weights_digest}"
+    yield "digests", f"spec {provenance.spec_digest}, weights {provenance.weights_digest}"
 
 
 def _pairs(title: str, pairs: Iterator[tuple[str, str]]) -> Any:

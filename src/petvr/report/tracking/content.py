@@ -35,15 +35,15 @@ def metrics(result: Result) -> list[Metric]:
 
 def summary(result: Result) -> dict[str, float]:
     """The numbers of a run that its cell averages: `best_on_test/t2v/R1`, ..., `cost/train_seconds`."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for rule in result.selected:
         evaluation = result.at(rule)
-        found |= dict(_named(evaluation.plain, f"{rule}/")) | dict(_named(evaluation.dsl or {}, f"{rule}/dsl/"))
-        found[f"{rule}/epoch"] = evaluation.epoch
+        numbers |= dict(_named(evaluation.plain, f"{rule}/")) | dict(_named(evaluation.dsl or {}, f"{rule}/dsl/"))
+        numbers[f"{rule}/epoch"] = evaluation.epoch
     for name, value in result.cost.model_dump().items():
         if isinstance(value, int | float):
-            found[f"cost/{name}"] = float(value)
-    return found
+            numbers[f"cost/{name}"] = float(value)
+    return numbers
 
 
 def over_seeds(results: Sequence[Result]) -> list[Metric]:
@@ -63,7 +63,7 @@ def over_seeds(results: Sequence[Result]) -> list[Metric]:
 
 def tags(result: Result, tables: Iterable[str]) -> dict[str, str]:
     """What people filter by: `tags.paper = 'vop' and tags.synthetic = 'true'`."""
-    spec, made, data = result.spec, result.provenance, result.data
+    spec, provenance, data = result.spec, result.provenance, result.data
     guesses = sorted(key for key, source in spec.sources.items() if source.origin == "guess")
     return {
         "paper": spec.paper,
@@ -73,14 +73,14 @@ def tags(result: Result, tables: Iterable[str]) -> dict[str, str]:
         "setting": ",".join(f"{key}={value}" for key, value in sorted(spec.setting.items())),
         "seed": str(spec.seed),
         "tables": " ".join(tables),
-        "git_revision": (made.git_revision or "unknown") + ("-dirty" if made.git_dirty else ""),
+        "git_revision": (provenance.git_revision or "unknown") + ("-dirty" if provenance.git_dirty else ""),
         "data_digest": data.digest,
         "data_manifest": data.manifest,
         "data_frozen": str(data.frozen).lower(),
         "synthetic": str(data.world == "synthetic").lower(),
         "data_class": data.data_class,
         "selection": spec.recipe.selection,
-        "spec_digest": made.spec_digest,
+        "spec_digest": provenance.spec_digest,
         "guesses": " ".join(guesses)[:5000],
     }
 
@@ -94,6 +94,6 @@ def _named(directions: Mapping[str, Mapping[str, float]] | Directions, prefix: s
     """MLflow allows no @ in a name: R@1 becomes R1."""
     return [
         (f"{prefix}{direction}/{metric.replace('@', '')}", value)
-        for direction, found in directions.items()
-        for metric, value in found.items()
+        for direction, metrics in directions.items()
+        for metric, value in metrics.items()
     ]

@@ -46,7 +46,7 @@ def database(uri: str) -> Path | None:
 
 
 @contextlib.contextmanager
-def locked(uri: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+def locked(uri: str, seconds: float | None = None) -> Iterator[None]:
     """One writer at a time on this machine; the lock goes with the process, however that ends.
 
     An sqlite store that several processes create at the same moment stays broken for good, and replacing a run
@@ -58,6 +58,7 @@ def locked(uri: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     else:
         path = Path(tempfile.gettempdir()) / f"petvr-mlflow-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
+    seconds = LOCK_SECONDS if seconds is None else seconds
     with open(path, "a") as handle:
         deadline = time.monotonic() + seconds
         while True:
@@ -143,11 +144,11 @@ def _create(client_of: Any, file: Path) -> None:
 
 
 def _experiment(client: Any, name: str, file: Path | None) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None and found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    if found is not None:
-        return found.experiment_id
+    existing = client.get_experiment_by_name(name)
+    if existing is not None and existing.lifecycle_stage == "deleted":
+        client.restore_experiment(existing.experiment_id)
+    if existing is not None:
+        return existing.experiment_id
     tags = {
         "mlflow.experimentKind": "custom_model_development",  # what the interface shows for training runs
         "mlflow.note.content": "Built from petvr's result.json files by `petvr track`; delete it and build it again.",
@@ -156,7 +157,7 @@ def _experiment(client: Any, name: str, file: Path | None) -> str:
     try:
         return client.create_experiment(name, artifact_location=location, tags=tags)
     except Exception:
-        found = client.get_experiment_by_name(name)  # another machine was quicker
-        if found is None:
+        existing = client.get_experiment_by_name(name)  # another machine was quicker
+        if existing is None:
             raise
-        return found.experiment_id
+        return existing.experiment_id

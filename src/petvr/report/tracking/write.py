@@ -29,15 +29,15 @@ def log_run(store: Store, results: Path, file: Path, result: Result, digest: str
     )
 
 
-def log_cell(store: Store, results: Path, cell: str, found: list[Result], digest: str, tables: list[str]) -> str:
-    first = found[0]
+def log_cell(store: Store, results: Path, cell: str, of_seeds: list[Result], digest: str, tables: list[str]) -> str:
+    first = of_seeds[0]
     tags = content.tags(first, tables) | {
         CELL_TAG: cell,
-        "seed": ",".join(str(result.spec.seed) for result in found),
-        "git_revision": ",".join(sorted({content.tags(result, tables)["git_revision"] for result in found})),
-        "data_digest": ",".join(sorted({result.data.digest for result in found})),
-        "data_manifest": ",".join(sorted({result.data.manifest for result in found} - {""})),
-        "data_frozen": str(all(result.data.frozen for result in found)).lower(),
+        "seed": ",".join(str(result.spec.seed) for result in of_seeds),
+        "git_revision": ",".join(sorted({content.tags(result, tables)["git_revision"] for result in of_seeds})),
+        "data_digest": ",".join(sorted({result.data.digest for result in of_seeds})),
+        "data_manifest": ",".join(sorted({result.data.manifest for result in of_seeds} - {""})),
+        "data_frozen": str(all(result.data.frozen for result in of_seeds)).lower(),
     }
     tags.pop("spec_digest")
     params = {key: value for key, value in content.params(first).items() if key != "seed"}
@@ -48,7 +48,7 @@ def log_cell(store: Store, results: Path, cell: str, found: list[Result], digest
         first,
         tags,
         digest,
-        content.over_seeds(found),
+        content.over_seeds(of_seeds),
         params,
         None,
     )
