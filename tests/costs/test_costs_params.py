@@ -156,6 +156,6 @@ def test_a_method_and_a_row_show_at_once(monkeypatch):
     rows = params.table_lines([own_table("mine", ["vop@tokens=4", "later"], "vop", "VoP: ...", "vit-b-32")])
     mine = {row["method"]: (row["trainable"], row["verdict"]) for row in rows if row["paper"] == "own"}
     assert mine == {"vop@tokens=4": ("61440", "nothing is printed"), "later": ("", "not implemented: later")}
-    monkeypatch.setattr(methods, "NAMES", lambda: ["bias", "st_adapter"])
+    monkeypatch.setattr(methods, "available", lambda: ["bias", "st_adapter"])
     (line,) = params.method_lines([{"method": "bias+vop", "trainable": "1"}])
     assert (line["method"], line["trainable"], line["verdict"]) == ("st_adapter", "14220288", "no table shows it")

@@ -131,7 +131,7 @@ def method_lines(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
     counted = {name for row in rows if row["trainable"] for name in row["method"].partition("@")[0].split("+")}
     lines = []
-    for name in methods.NAMES():
+    for name in methods.available():
         if name not in counted:
             trained = counts("vit-b-32", name, similarity=methods.similarity(name) or "mean_pool", frames=12, words=32)
             values = ("", "", "", name, "vit-b-32", "", str(trained.trainable), "", "", "no table shows it")
