@@ -133,7 +133,9 @@ def method_lines(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     lines = []
     for name in methods.available():
         if name not in counted:
-            trained = counts("vit-b-32", name, similarity=methods.similarity(name) or "mean_pool", frames=12, words=32)
+            trained = counts(
+                "vit-b-32", name, similarity=methods.similarity_of(name) or "mean_pool", frames=12, words=32
+            )
             values = ("", "", "", name, "vit-b-32", "", str(trained.trainable), "", "", "no table shows it")
             lines.append(dict(zip(COLUMNS, values, strict=True)))
     return lines
