@@ -10,7 +10,7 @@ import torch
 from petvr import methods, papers
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig, Tower, geometry, with_layers
-from petvr.clip.skip_init import SkipMetaInit
+from petvr.clip.weights import SkipMetaInit
 from petvr.errors import PetvrError
 from petvr.spec import method_id
 

@@ -6,18 +6,36 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from petvr import atomic
 from petvr.clip import config as geometry
 from petvr.clip.config import ClipConfig
-from petvr.clip.skip_init import SkipMetaInit
 from petvr.clip.towers import Clip
 from petvr.errors import PetvrError
 
 FILES = ("model.safetensors", "pytorch_model.bin")
+FILLING = ("normal_", "uniform_", "fill_", "zero_")
+INIT = ("zeros_", "ones_", "constant_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_")
+
+
+class SkipMetaInit(TorchFunctionMode):
+    """Within it, tensors on the meta device are left alone by what would fill them.
+
+    torch's own way to draw no numbers imports its compiler, which takes a second, and is slow.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(function, "__name__", "") in FILLING + INIT:
+            tensor = args[0] if args else kwargs["tensor"]
+            if tensor.is_meta:
+                return tensor
+        return function(*args, **kwargs)
 
 
 def load(folder: str | Path) -> Clip:

@@ -15,7 +15,7 @@ import torch
 
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig
-from petvr.clip.skip_init import SkipMetaInit
+from petvr.clip.weights import SkipMetaInit
 from petvr.costs import compute
 
 SMALL = 2, 4, 6  # batches that are counted

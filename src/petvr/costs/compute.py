@@ -23,8 +23,8 @@ from petvr import methods
 from petvr import similarity as similarities
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig
-from petvr.clip.skip_init import SkipMetaInit
 from petvr.clip.towers import Clip
+from petvr.clip.weights import SkipMetaInit
 from petvr.methods._adapted import Adapted
 from petvr.similarity._head import Features, Similarity
 

@@ -48,7 +48,7 @@ def counts(backbone: str, method: str, setting: Mapping[str, Any] | None = None,
 def _counts(backbone: str, method: str, setting: str, choices: str) -> Counts:
     from petvr import methods
     from petvr.clip import config, weights
-    from petvr.clip.skip_init import SkipMetaInit
+    from petvr.clip.weights import SkipMetaInit
     from petvr.costs import compute
 
     with SkipMetaInit():

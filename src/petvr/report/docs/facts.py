@@ -54,7 +54,7 @@ def method_facts(method: str) -> MethodFacts:
     import torch
 
     from petvr.clip import config, weights
-    from petvr.clip.skip_init import SkipMetaInit
+    from petvr.clip.weights import SkipMetaInit
 
     needed = methods.similarity_of(method) or "mean_pool"
     counts = params.counts(BACKBONE, method, similarity=needed, frames=FRAMES, words=WORDS)
@@ -164,7 +164,7 @@ def head(name: str) -> tuple[int, tuple[str, ...]]:
     import torch
 
     from petvr.clip import config, weights
-    from petvr.clip.skip_init import SkipMetaInit
+    from petvr.clip.weights import SkipMetaInit
 
     with SkipMetaInit(), torch.device("meta"):
         clip = weights.on_meta(config.geometry(BACKBONE))
