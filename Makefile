@@ -42,8 +42,9 @@ quick: $(STAMP) ## a subset under two minutes: no whole workflows, not the contr
 test-slurm: $(STAMP) ## of these, only the executor on a private Slurm
 	$(BIN)/python -m pytest tests/cluster -m slurm
 
-check: $(STAMP) ## ruff, snakefmt, snakemake --lint
+check: $(STAMP) ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 

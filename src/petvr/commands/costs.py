@@ -67,9 +67,10 @@ def _lines(args: argparse.Namespace, runs: Iterable, layout: Layout) -> Iterator
         folder = layout.weights(backbone)
         return clip.read(folder) if (folder / "config.json").exists() else clip.geometry(backbone)
 
-    found = list(runs)
-    watched = {"total": len(rows.distinct(found)), "disable": not sys.stderr.isatty()}
-    for line, spec in track(rows.lines(found, geometry), "models", console=Console(stderr=True), **watched):
+    specs = list(runs)
+    total, console = len(rows.distinct(specs)), Console(stderr=True)
+    lines = rows.lines(specs, geometry)
+    for line, spec in track(lines, "models", total=total, console=console, disable=not sys.stderr.isatty()):
         if args.memory:
             kept = batch.kept(geometry(spec.backbone), spec.method, spec.setting, **rows.choices(spec))
             line["pair_kb"] = f"{kept.pair / 1e3:.4g}"
@@ -78,12 +79,12 @@ def _lines(args: argparse.Namespace, runs: Iterable, layout: Layout) -> Iterator
         if args.measure:
             given = {"batch": args.batch, "steps": args.steps, "device": args.device, "bf16": args.bf16}
             try:
-                found = measure.measure(
+                measured = measure.measure(
                     geometry(spec.backbone), spec.method, spec.setting, **given, **rows.choices(spec)
                 )
-                told = {"step_ms": f"{found.seconds * 1e3:.1f}", "peak_mb": f"{found.peak / 1e6:.0f}"}
+                figures = {"step_ms": f"{measured.seconds * 1e3:.1f}", "peak_mb": f"{measured.peak / 1e6:.0f}"}
             except PetvrError as error:
                 print(f"petvr: warning: {error}", file=sys.stderr)
-                told = {"step_ms": "", "peak_mb": ""}
-            line |= told | {"measured_batch": args.batch, "device": args.device}
+                figures = {"step_ms": "", "peak_mb": ""}
+            line |= figures | {"measured_batch": args.batch, "device": args.device}
         yield line

@@ -44,12 +44,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
     def tasks() -> Iterator[tuple | None]:
         fresh = iter(files)
         while True:
-            if again:
-                yield (file := again.pop(), False), (file, args.transcode, False)
-            elif (file := next(fresh, None)) is not None:
-                yield (file, True), (file, args.transcode, True)
-            else:
-                yield None
+            file = again.pop() if (second := bool(again)) else next(fresh, None)
+            yield None if file is None else ((file, not second), (file, args.transcode, not second))
 
     seconds, bad = SECONDS_TO_WRITE if args.transcode else SECONDS, 0
     with video_progress(sys.stderr.isatty(), "videos")(len(files)) as step:
