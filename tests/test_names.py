@@ -27,7 +27,6 @@ VERBS_LEFT: dict[str, int] = {
     "costs": 1,
     "data.datasets": 1,
     "executor": 1,
-    "methods": 1,
     "papers": 1,
     "report.docs": 1,
 }
@@ -36,13 +35,11 @@ VAGUE_LEFT: dict[str, int] = {
     "costs": 2,
     "data": 1,
     "executor": 7,
-    "methods": 52,
     "petvr": 3,
     "report.docs": 17,
     "report.figures": 3,
     "report.tables": 1,
     "report.tracking": 7,
-    "similarity": 24,
 }
 
 
