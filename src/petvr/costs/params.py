@@ -1,6 +1,6 @@
 """Trainable parameters, counted on the meta device: no weights are needed, and no memory.
 
-Every paper counts in its own way, which its recipe.yaml declares (`as_printed`); `table_lines` puts what a row trains
+Every paper counts in its own way, which its recipe.yaml declares under `counting`; `table_lines` puts what a row trains
 next to what its table prints.
 """
 
