@@ -80,9 +80,9 @@ class LogHandler(LogHandlerBase):
                 self.failed.add(job["jobid"])
                 self._print("\n".join(_failure(job)))
         elif "progress" in facts:
-            told: Mapping[str, Any] = facts["progress"]
-            self.counted, self.noun = told.get("rule", ""), told.get("noun", "jobs")
-            self.seconds = dict(told.get("seconds", {}))
+            progress: Mapping[str, Any] = facts["progress"]
+            self.counted, self.noun = progress.get("rule", ""), progress.get("noun", "jobs")
+            self.seconds = dict(progress.get("seconds", {}))
             self._print(record.getMessage())
         elif NOISE not in record.getMessage() and _concerns_a_person(record):
             self._print(record.getMessage().strip())
