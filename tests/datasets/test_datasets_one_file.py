@@ -15,7 +15,7 @@ import petvr
 GLIMPSE = """
 from petvr.data.datasets import readers
 from petvr.data.datasets.base import Dataset, from_lists
-from petvr.data.datasets.source import Source
+from petvr.data.datasets.source import DownloadSource
 
 
 class Glimpse(Dataset):
@@ -26,8 +26,8 @@ class Glimpse(Dataset):
     counts = {"train": (3, 3), "test": (2, 2)}
     clips = 6
     sources = (
-        Source("captions.json", "annotations", by_hand="ask its authors"),
-        Source("videos", "videos", by_hand="ask its authors", about_bytes=5_000_000_000),
+        DownloadSource("captions.json", "annotations", by_hand="ask its authors"),
+        DownloadSource("videos", "videos", by_hand="ask its authors", about_bytes=5_000_000_000),
     )
 
     def files(self, which):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from petvr.data.datasets import readers
 from petvr.data.datasets.base import Dataset, Split
-from petvr.data.datasets.source import Source, Watch
+from petvr.data.datasets.source import DownloadSource, Watch
 
 NAMES = ("a", "b", "c", "d")
 LIST = "\n".join(NAMES).encode()
@@ -35,7 +35,7 @@ class Small(Dataset):
         return Split(which, videos, videos, tuple(range(len(videos))))
 
 
-def small(root: Path, sources: tuple[Source, ...], videos: Path | None = None) -> Small:
+def small(root: Path, sources: tuple[DownloadSource, ...], videos: Path | None = None) -> Small:
     dataset = Small(root, videos)
     dataset.sources = sources  # type: ignore[misc]
     return dataset

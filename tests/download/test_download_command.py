@@ -9,7 +9,7 @@ from test_download_archives import zipped
 
 from petvr import cli
 from petvr.data.datasets.msvd import Msvd
-from petvr.data.datasets.source import Login, Mirror, Source
+from petvr.data.datasets.source import DownloadSource, Login, Mirror
 
 ROOT = Path(__file__).parents[2]
 FILES = {
@@ -46,10 +46,12 @@ def msvd(server, monkeypatch):
     def act(login=None, clips=CLIPS):
         declared = Login("127.0.0.1", "MSVD_USER", "MSVD_PASSWORD") if login else None
         sources = [
-            Source(name, "annotations", (Mirror(server.put(f"/{name}", data, login=login), login=declared),))
+            DownloadSource(name, "annotations", (Mirror(server.put(f"/{name}", data, login=login), login=declared),))
             for name, data in FILES.items()
         ]
-        videos = Source("videos", "videos", (Mirror(server.put("/v.zip", zipped(clips)), "zip"),), pages=("http://p",))
+        videos = DownloadSource(
+            "videos", "videos", (Mirror(server.put("/v.zip", zipped(clips)), "zip"),), pages=("http://p",)
+        )
         monkeypatch.setattr(Msvd, "sources", (*sources, videos))
 
     return act

@@ -14,7 +14,7 @@ from rogue import drop, hold, status
 from small_set import CLIPS, LIST, NAMES, small
 from test_download_archives import tarred, zipped
 
-from petvr.data.datasets.source import Login, Mirror, Source
+from petvr.data.datasets.source import DownloadSource, Login, Mirror
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.download.dataset_folder import DatasetFolder, inspect_source
 from petvr.data.download.session import DownloadOptions, DownloadSession
@@ -42,7 +42,7 @@ def call(tmp_path, retry):
 
 @pytest.fixture
 def annotations(server):
-    return Source("list.txt", "annotations", (Mirror(server.put("/list.txt", LIST)),))
+    return DownloadSource("list.txt", "annotations", (Mirror(server.put("/list.txt", LIST)),))
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_annotations_and_an_archive_of_videos(server, call, annotations, state, 
         mirror = Mirror(urls[0], "tar", tuple(urls[1:]))
     else:
         mirror = Mirror(server.put("/v", data), kind)
-    states = call(annotations, Source("videos", "videos", (mirror,)), archives="keep" if keep else "delete")
+    states = call(annotations, DownloadSource("videos", "videos", (mirror,)), archives="keep" if keep else "delete")
     assert statuses(states) == {"list.txt": "brought", "videos": "brought"}
     assert there(call.folder) == CLIPS
     mark = state("download.json")
@@ -79,7 +79,7 @@ def test_annotations_and_an_archive_of_videos(server, call, annotations, state, 
     kept = list((call.folder.state / "archives").iterdir()) if keep else []
     assert b"".join(path.read_bytes() for path in sorted(kept)) == (data if keep else b"")
     asked = len(server.seen)
-    again = call(annotations, Source("videos", "videos", (mirror,)))
+    again = call(annotations, DownloadSource("videos", "videos", (mirror,)))
     assert statuses(again) == statuses(states) and len(server.seen) == asked, "nothing is asked twice"
 
 
@@ -96,7 +96,7 @@ def test_the_next_mirror_is_asked_and_only_then(server, call, annotations):
         Mirror(server.put("/good.zip", zipfile), "zip"),
         Mirror(server.put("/spare.zip", zipfile), "zip"),
     )
-    states = call(annotations, Source("videos", "videos", mirrors))
+    states = call(annotations, DownloadSource("videos", "videos", mirrors))
     assert states["videos"].status == "brought" and states["videos"].mirror == mirrors[6].url
     assert there(call.folder) == CLIPS and not server.asked("/spare.zip") and not server.asked("/locked.zip")
     assert not (call.folder.videos / ".download").exists() and not (call.folder.state / "a.mp4").exists()
@@ -108,8 +108,8 @@ def test_the_next_mirror_is_asked_and_only_then(server, call, annotations):
 )
 def test_what_no_mirror_gives_is_told_with_every_reason(server, call, state, answers, expected):
     urls = [server.put(f"/{n}", LIST, *[status(code)] * 9) for n, code in enumerate(answers)]
-    source = Source("list.txt", "annotations", tuple(map(Mirror, urls)), by_hand="ask the authors")
-    videos = Source("videos", "videos", (Mirror(server.url("/v.zip"), "zip"),))
+    source = DownloadSource("list.txt", "annotations", tuple(map(Mirror, urls)), by_hand="ask the authors")
+    videos = DownloadSource("videos", "videos", (Mirror(server.url("/v.zip"), "zip"),))
     states = call(source, videos)
     report = states["list.txt"]
     assert report.status == expected and all(f"HTTP {code}" in report.reason for code in answers)
@@ -119,17 +119,19 @@ def test_what_no_mirror_gives_is_told_with_every_reason(server, call, state, ans
 
 
 def test_without_credentials_nothing_is_asked(server, call):
-    source = Source("list.txt", "annotations", (Mirror(server.url("/list.txt"), login=LOGIN),), by_hand="request form")
+    source = DownloadSource(
+        "list.txt", "annotations", (Mirror(server.url("/list.txt"), login=LOGIN),), by_hand="request form"
+    )
     states = call(source)
     assert states["list.txt"].status == "gated" and "SMALL_USER" in states["list.txt"].reason and not server.seen
-    assert call(Source("list.txt", "annotations", by_hand="request form"))["list.txt"].next == "request form"
+    assert call(DownloadSource("list.txt", "annotations", by_hand="request form"))["list.txt"].next == "request form"
 
 
 def test_what_is_there_already_is_left_alone(server, call, tmp_path, annotations):
     root = tmp_path / "data" / "small"
     (root / "videos").mkdir(parents=True)
     (root / "list.txt").write_bytes(LIST)
-    videos = Source("videos", "videos", (Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),))
+    videos = DownloadSource("videos", "videos", (Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),))
     for name in NAMES[:2]:
         (root / "videos" / f"{name}.avi").write_bytes(b"mine")
     states = call(annotations, videos)
@@ -147,7 +149,7 @@ def test_what_is_there_already_is_left_alone(server, call, tmp_path, annotations
 def test_a_path_of_the_user_is_neither_downloaded_to_nor_written(server, call, tmp_path, annotations):
     mine = tmp_path / "mine"
     (mine / "videos").mkdir(parents=True)
-    videos = Source("videos", "videos", (Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),))
+    videos = DownloadSource("videos", "videos", (Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),))
     states = call(annotations, videos, given=(False, True), videos=mine / "videos")
     assert statuses(states) == {"list.txt": "brought", "videos": "failed"}
     assert "no videos there" in states["videos"].reason and "paths.small.videos" in states["videos"].next
@@ -165,7 +167,7 @@ def test_a_path_of_the_user_is_neither_downloaded_to_nor_written(server, call, t
 def test_an_archive_that_lacks_videos_says_which(server, call, annotations, state):
     some = {name: data for name, data in CLIPS.items() if name != "c.mp4"}
     url = server.put("/v.zip", zipped(some))
-    source = Source("videos", "videos", (Mirror(url, "zip"),))
+    source = DownloadSource("videos", "videos", (Mirror(url, "zip"),))
     states = call(annotations, source)
     assert states["videos"].status == "brought" and "1 videos removed" in states["videos"].reason
     missing = state("missing.json")["videos"]
@@ -180,19 +182,18 @@ def test_an_archive_that_lacks_videos_says_which(server, call, annotations, stat
 
 def test_annotation_files_out_of_an_archive(server, call, tmp_path):
     data = zipped({"data/list.txt": LIST, "data/other.txt": b"x", "README.txt": b"y"})
-    assert call(Source("list.txt", "annotations", (Mirror(server.put("/l.zip", data), "zip"),)))["list.txt"].status == (
-        "brought"
-    )
+    archived = DownloadSource("list.txt", "annotations", (Mirror(server.put("/l.zip", data), "zip"),))
+    assert call(archived)["list.txt"].status == "brought"
     assert sorted(path.name for path in call.folder.root.iterdir() if path.suffix == ".txt") == ["list.txt"]
     (call.folder.root / "list.txt").unlink()
     lacking = server.put("/m.zip", zipped({"data/other.txt": b"x"}))
-    report = call(Source("list.txt", "annotations", (Mirror(lacking, "zip"),)))["list.txt"]
+    report = call(DownloadSource("list.txt", "annotations", (Mirror(lacking, "zip"),)))["list.txt"]
     assert report.status == "failed" and "nothing that is wanted" in report.reason
 
 
 def test_optional_sources_and_videos_only_where_asked(server, call, annotations):
-    more = Source("more.txt", "annotations", (Mirror(server.put("/more.txt", b"more")),), optional=True)
-    videos = Source("videos", "videos", (Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),))
+    more = DownloadSource("more.txt", "annotations", (Mirror(server.put("/more.txt", b"more")),), optional=True)
+    videos = DownloadSource("videos", "videos", (Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),))
     states = call(annotations, more, videos, annotations_only=True)
     assert statuses(states) == {"list.txt": "brought", "more.txt": "absent", "videos": "absent"}
     states = call(annotations, more, videos, optional=True)
@@ -206,12 +207,14 @@ def test_a_folder_that_cannot_be_written_is_named(server, call, annotations, tmp
     (tmp_path / "data").unlink()
     (tmp_path / "data" / "small").mkdir(parents=True)
     (tmp_path / "data" / "small" / "videos").write_text("no folder either")
-    report = call(annotations, Source("videos", "videos", (Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),)))
+    report = call(
+        annotations, DownloadSource("videos", "videos", (Mirror(server.put("/v.zip", zipped(CLIPS)), "zip"),))
+    )
     assert report["videos"].status == "deferred" and "videos" in report["videos"].reason
 
 
 def test_whoever_has_the_videos_needs_no_list_of_their_addresses(server, call, annotations, links, tmp_path):
-    helper = Source("addresses.txt", "annotations", (Mirror(server.url("/gone.txt")),))
+    helper = DownloadSource("addresses.txt", "annotations", (Mirror(server.url("/gone.txt")),))
     source = links(*NAMES)
     states = call(annotations, helper, source)
     assert statuses(states) == {"list.txt": "brought", "addresses.txt": "failed", "videos": "brought"}
@@ -236,7 +239,7 @@ def test_a_list_of_addresses_that_cannot_be_read_is_the_mirrors_fault(server, ca
 
 def test_a_changed_file_stops_its_source_before_another_mirror_hides_it(server, call, annotations):
     second = Mirror(server.put("/second", LIST))
-    source = Source("list.txt", "annotations", (*annotations.mirrors, second))
+    source = DownloadSource("list.txt", "annotations", (*annotations.mirrors, second))
     call(source)
     (call.folder.root / "list.txt").unlink()
     server.files["/list.txt"].body = b"a\nb\nx\ny"
@@ -247,7 +250,7 @@ def test_a_changed_file_stops_its_source_before_another_mirror_hides_it(server, 
 
 def test_too_little_room_for_the_archive_and_its_content(server, call, annotations, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 9 * 10**9})())
-    source = Source("videos", "videos", (Mirror(server.put("/v.zip"), "zip"),), about_bytes=5 * 10**9)
+    source = DownloadSource("videos", "videos", (Mirror(server.put("/v.zip"), "zip"),), about_bytes=5 * 10**9)
     report = call(annotations, source)["videos"]
     assert report.status == "deferred" and "about 10.0 GB are needed" in report.reason and not server.asked("/v.zip")
 
@@ -268,7 +271,7 @@ def links(server, monkeypatch):
         monkeypatch.setattr("small_set.Small.links", addresses)
         for name in found:
             server.put(f"/v/{name}.mp4", CLIPS[f"{name}.mp4"])
-        return Source("videos", "videos", (Mirror(kind="links"), *also))
+        return DownloadSource("videos", "videos", (Mirror(kind="links"), *also))
 
     return act
 
@@ -314,7 +317,7 @@ def test_pictures_of_two_mirrors_are_not_mixed(server, call, annotations, links)
         server.put(f"/v/{name}.mp4", b"", *[status(500)] * 99)
     assert call(annotations, source)["videos"].status == "partly"
     better = Mirror(server.put("/v.zip", zipped(CLIPS)), "zip")
-    states = call(annotations, Source("videos", "videos", (better, *source.mirrors)))
+    states = call(annotations, DownloadSource("videos", "videos", (better, *source.mirrors)))
     assert states["videos"].status == "partly" and not server.asked("/v.zip")
     assert there(call.folder)["a.mp4"] == CLIPS["a.mp4"] and "b.mp4" not in there(call.folder)
 
@@ -325,15 +328,15 @@ CHILD = """
 import sys
 from pathlib import Path
 sys.path[:0] = {path!r}
-from petvr.data.datasets.source import Mirror, Source
+from petvr.data.datasets.source import DownloadSource, Mirror
 from petvr.data.download.session import DownloadOptions, DownloadSession
 from petvr.data.download.sources import download_sources
 from petvr.data.download.dataset_folder import DatasetFolder
 from small_set import small
 root = Path({root!r})
 sources = (
-    Source("list.txt", "annotations", (Mirror({base!r} + "/list.txt"),)),
-    Source("videos", "videos", (Mirror({base!r} + "/v.tar", "tar"),)),
+    DownloadSource("list.txt", "annotations", (Mirror({base!r} + "/list.txt"),)),
+    DownloadSource("videos", "videos", (Mirror({base!r} + "/v.tar", "tar"),)),
 )
 dataset = small(root, sources)
 folder = DatasetFolder("small", [dataset], root, dataset.videos, root)

@@ -5,7 +5,7 @@ import json
 import pytest
 from small_set import LIST, NAMES, small
 
-from petvr.data.datasets.source import Mirror, Source
+from petvr.data.datasets.source import DownloadSource, Mirror
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.download.dataset_folder import DatasetFolder, inspect_source
 from petvr.data.download.source_state import SourceState
@@ -32,7 +32,7 @@ def test_the_stored_values_and_their_english():
 @pytest.fixture
 def folder(tmp_path):
     """A folder that an earlier version left: b and c have no file, and missing.json says why."""
-    source = Source("videos", "videos", (Mirror("http://x/v.zip", "zip"),))
+    source = DownloadSource("videos", "videos", (Mirror("http://x/v.zip", "zip"),))
     dataset = small(tmp_path, (source,))
     dataset.videos.mkdir()
     (tmp_path / "list.txt").write_bytes(LIST)

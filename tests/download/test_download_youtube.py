@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_set import LIST, NAMES, small
 
-from petvr.data.datasets.source import Mirror, Source
+from petvr.data.datasets.source import DownloadSource, Mirror
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.download.dataset_folder import DatasetFolder
 from petvr.data.download.failures import MirrorFailed, RetryLater
@@ -65,7 +65,7 @@ def call(tmp_path, retry):
     root = tmp_path / "data" / "small"
     root.mkdir(parents=True)
     (root / "list.txt").write_bytes(LIST)
-    sources = (Source("videos", "videos", (Mirror(kind="youtube"),)),)
+    sources = (DownloadSource("videos", "videos", (Mirror(kind="youtube"),)),)
 
     def act(**options):
         dataset = small(root, sources)

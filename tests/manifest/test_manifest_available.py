@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from petvr.data.datasets.base import Dataset
-from petvr.data.datasets.source import Login, Mirror, Source
+from petvr.data.datasets.source import DownloadSource, Login, Mirror
 from petvr.data.manifest.available import verdict
 
 LOGIN = Login("films.example", "FILMS_USER", "FILMS_PASSWORD")
@@ -40,7 +40,7 @@ def films(tmp_path, monkeypatch):
 
 
 def annotations(*mirrors, **changes):
-    return Source("a.txt", "annotations", mirrors, **changes)
+    return DownloadSource("a.txt", "annotations", mirrors, **changes)
 
 
 def mark(state: Path, status: str, **more):
@@ -60,7 +60,7 @@ def test_what_can_be_downloaded_is_waited_for(films, tmp_path):
 
 def test_what_is_there_needs_no_login(films, tmp_path):
     dataset = films(
-        annotations(GATED), Source("videos", "videos", (Mirror("https://a.example/v.tar", "tar", login=LOGIN),))
+        annotations(GATED), DownloadSource("videos", "videos", (Mirror("https://a.example/v.tar", "tar", login=LOGIN),))
     )
     dataset.videos.mkdir(parents=True)
     (dataset.root / "a.txt").write_text("v\n")

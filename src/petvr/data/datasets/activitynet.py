@@ -14,7 +14,7 @@ from typing import Any
 
 from petvr.data.datasets import readers
 from petvr.data.datasets.base import Dataset, Split, from_lists, normalise_text, require_unique
-from petvr.data.datasets.source import Mirror, Source, Watch
+from petvr.data.datasets.source import DownloadSource, Mirror, Watch
 from petvr.errors import PetvrError
 
 FILES = {"train": "train.json", "test": "val_1.json"}
@@ -24,12 +24,12 @@ COOT = "https://raw.githubusercontent.com/simon-ging/coot-videotext/5b15397/anno
 FORM = "https://docs.google.com/forms/d/e/1FAIpQLSeKaFq9ZfcmZ7W0B0PbEhfbTHY41GeEgwsa7WobJgGUhn4DTQ/viewform"
 HUB = "https://huggingface.co/datasets/friedrichor/ActivityNet_Captions/resolve/main/ActivityNet_Videos.tar.part-{:03d}"
 SOURCES = (
-    Source(
+    DownloadSource(
         "train.json",
         "annotations",
         (Mirror(STANFORD, "zip"), Mirror(COOT + "train.json", size=4_041_288, md5="818e41728331f2b02ae901af08d42a5c")),
     ),
-    Source(
+    DownloadSource(
         "val_1.json",
         "annotations",
         (
@@ -42,7 +42,7 @@ SOURCES = (
             ),
         ),
     ),
-    Source(
+    DownloadSource(
         "videos",
         "videos",
         (

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from petvr.data.datasets.source import Source, Watch
+from petvr.data.datasets.source import DownloadSource, Watch
 from petvr.errors import PetvrError, unknown
 from petvr.spec import Origin
 
@@ -74,7 +74,7 @@ class Dataset(abc.ABC):
     why: ClassVar[dict[str, tuple[Origin, str]]] = {}  # option -> where its default comes from
     uncertain: ClassVar[frozenset[str]] = frozenset()  # splits whose number of videos only one user reported
     extensions: ClassVar[tuple[str, ...]] = EXTENSIONS
-    sources: ClassVar[tuple[Source, ...]] = ()
+    sources: ClassVar[tuple[DownloadSource, ...]] = ()
 
     @property
     @abc.abstractmethod

@@ -18,7 +18,7 @@ from typing import Any
 
 from petvr.data.datasets import readers
 from petvr.data.datasets.base import EXTENSIONS, Dataset, Split, from_lists, listing, normalise_text, require_unique
-from petvr.data.datasets.source import Mirror, Source
+from petvr.data.datasets.source import DownloadSource, Mirror
 from petvr.errors import PetvrError
 
 WINDOW = (0.0, 31.0)
@@ -28,9 +28,9 @@ AWS = "https://multimedia-commons.s3-us-west-2.amazonaws.com/data/videos/mp4/{}/
 HASHES = "yfcc100m_hash.txt"
 
 
-def _file(base: str, name: str, size: int | None, md5: str | None, sha256: str | None = None) -> Source:
+def _file(base: str, name: str, size: int | None, md5: str | None, sha256: str | None = None) -> DownloadSource:
     mirror = Mirror(base + name, size=size, md5=md5, sha256=sha256)
-    return Source(name, "annotations", (mirror,), about_bytes=size or 8_180_000)
+    return DownloadSource(name, "annotations", (mirror,), about_bytes=size or 8_180_000)
 
 
 SOURCES = (
@@ -59,7 +59,7 @@ SOURCES = (
         "c2ecac87782e22f383ba30f7cb5e4b73",
         "481d9aaf020624d5915200bcf4752fb46d3e1931167e8b46715a5f342577cc4d",
     ),
-    Source(
+    DownloadSource(
         "videos",
         "videos",
         (

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from petvr.data.datasets import readers
 from petvr.data.datasets.base import EXTENSIONS, Dataset, Split, normalise_text, require_unique, safe_file_name
-from petvr.data.datasets.source import Login, Mirror, Source
+from petvr.data.datasets.source import DownloadSource, Login, Mirror
 from petvr.errors import PetvrError
 
 FILES = {
@@ -30,11 +30,11 @@ LINKS = {"videos-mpii": "MPIIMD_downloadLinks.txt", "videos-mvad": "MVADaligned_
 BYTES = {"videos-mpii": 655_000_000_000, "videos-mvad": 486_000_000_000}
 SOURCES = (
     *(
-        Source(name, "annotations", (Mirror(BASE + name, login=LOGIN),), by_hand=BY_HAND, pages=(REQUEST,))
+        DownloadSource(name, "annotations", (Mirror(BASE + name, login=LOGIN),), by_hand=BY_HAND, pages=(REQUEST,))
         for name in (*FILES.values(), *LINKS.values())
     ),
     *(
-        Source(
+        DownloadSource(
             key,
             "videos",
             (Mirror(kind="links", login=LOGIN, note=f"one file per clip, from {name}"),),

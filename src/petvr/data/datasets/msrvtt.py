@@ -12,20 +12,21 @@ from pathlib import Path
 
 from petvr.data.datasets import readers
 from petvr.data.datasets.base import Dataset, Split, from_lists, normalise_text, require_unique
-from petvr.data.datasets.source import Mirror, Source
+from petvr.data.datasets.source import DownloadSource, Mirror
 from petvr.errors import PetvrError
 
 C4C = "https://github.com/ArrowLuo/CLIP4Clip/releases/download/v0.0/msrvtt_data.zip"
 XPOOL = "https://raw.githubusercontent.com/layer6ai-labs/xpool/bc88718/data/MSRVTT/"
 
 
-def _list(name: str, size: int, md5: str, sha256: str) -> Source:
+def _list(name: str, size: int, md5: str, sha256: str) -> DownloadSource:
     """The same bytes lie in seven public repositories; one of them, then CLIP4Clip's archive."""
-    return Source(name, "annotations", (Mirror(XPOOL + name, size=size, md5=md5, sha256=sha256), Mirror(C4C, "zip")))
+    mirrors = (Mirror(XPOOL + name, size=size, md5=md5, sha256=sha256), Mirror(C4C, "zip"))
+    return DownloadSource(name, "annotations", mirrors)
 
 
 SOURCES = (
-    Source(
+    DownloadSource(
         "MSRVTT_data.json",
         "annotations",
         (Mirror(C4C, "zip", note="links of this project were reported gone in 2025-07"),),
@@ -54,7 +55,7 @@ SOURCES = (
         "612aec578f1324a550ecc552b3bdbf6c",
         "e61144b312c8a2fc2126f96504c981f8c23c05b3ba9655a56e2af50ac8a4b16a",
     ),
-    Source(
+    DownloadSource(
         "videos",
         "videos",
         (

@@ -27,7 +27,7 @@ from petvr.data.datasets.base import (
     require_unique,
     safe_file_name,
 )
-from petvr.data.datasets.source import Mirror, Source
+from petvr.data.datasets.source import DownloadSource, Mirror
 from petvr.errors import PetvrError
 
 JSON, PICKLE, MAPPING = "captions_msvd.json", "raw-captions.pkl", "youtube_mapping.txt"
@@ -38,9 +38,10 @@ CE = "https://raw.githubusercontent.com/albanie/collaborative-experts/7eb3b9d/mi
 XPOOL = "https://raw.githubusercontent.com/layer6ai-labs/xpool/bc88718/data/MSVD/captions_msvd.json"
 
 
-def _list(name: str, size: int, md5: str, sha256: str) -> Source:
+def _list(name: str, size: int, md5: str, sha256: str) -> DownloadSource:
     """Copies elsewhere differ in the last newline alone."""
-    return Source(name, "annotations", (Mirror(CE + name, size=size, md5=md5, sha256=sha256), Mirror(C4C, "zip")))
+    mirrors = (Mirror(CE + name, size=size, md5=md5, sha256=sha256), Mirror(C4C, "zip"))
+    return DownloadSource(name, "annotations", mirrors)
 
 
 SOURCES = (
@@ -62,7 +63,7 @@ SOURCES = (
         "1fb5050a4a101994ad9e44ec2fabc6f5",
         "95eacd1fddb1d88cd7144267913ef02d0ecb8cc94a88bc484035433a2d8f9c7a",
     ),
-    Source(
+    DownloadSource(
         JSON,
         "annotations",
         (
@@ -74,8 +75,8 @@ SOURCES = (
             ),
         ),
     ),
-    Source(PICKLE, "annotations", (Mirror(C4C, "zip"),), about_bytes=10_000_000, optional=True),
-    Source(
+    DownloadSource(PICKLE, "annotations", (Mirror(C4C, "zip"),), about_bytes=10_000_000, optional=True),
+    DownloadSource(
         "videos",
         "videos",
         (Mirror("https://www.cs.utexas.edu/users/ml/clamp/videoDescription/YouTubeClips.tar", "tar"),),

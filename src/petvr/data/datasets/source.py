@@ -2,8 +2,8 @@
 
     class Msvd(Dataset):
         sources = (
-            Source("test_list.txt", "annotations", (Mirror(CE + "test_list.txt", sha256="95ea...", size=12_186),)),
-            Source("videos", "videos", (Mirror(UTEXAS + "YouTubeClips.tar", "tar"),), about_bytes=1_700_000_000),
+            DownloadSource("test_list.txt", "annotations", (Mirror(CE + "test_list.txt", sha256="95ea..."),)),
+            DownloadSource("videos", "videos", (Mirror(UTEXAS + "YouTubeClips.tar", "tar"),), about_bytes=17 * 10**8),
         )
 
 This is a declaration only: `petvr.data.download` acts on it, `petvr download --list` prints it.
@@ -60,7 +60,7 @@ class Mirror:
 
 
 @dataclass(frozen=True)
-class Source:
+class DownloadSource:
     """Something a data set needs: annotation files directly in its root, or videos in its folder of videos.
 
     key: unique within the data set's folder; for a single annotation file its official name.

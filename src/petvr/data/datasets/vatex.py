@@ -16,7 +16,7 @@ from typing import Any
 
 from petvr.data.datasets import readers
 from petvr.data.datasets.base import Dataset, Split, from_lists, normalise_text, require_unique
-from petvr.data.datasets.source import Mirror, Source, Watch
+from petvr.data.datasets.source import DownloadSource, Mirror, Watch
 from petvr.errors import PetvrError
 
 LISTS = {"hgr": {"train": "train_list.txt", "val": "val_list.txt", "test": "test_list.txt"}}
@@ -26,13 +26,13 @@ SITE = "https://eric-xw.github.io/vatex-website/data/"
 C2V = "https://raw.githubusercontent.com/CryhanFang/CLIP2Video/e941318/data/vatex_data/"
 
 
-def _list(name: str, size: int, md5: str, sha256: str) -> Source:
-    return Source(name, "annotations", (Mirror(C2V + name, size=size, md5=md5, sha256=sha256),))
+def _list(name: str, size: int, md5: str, sha256: str) -> DownloadSource:
+    return DownloadSource(name, "annotations", (Mirror(C2V + name, size=size, md5=md5, sha256=sha256),))
 
 
 SOURCES = (
-    Source(TRAINING, "annotations", (Mirror(SITE + TRAINING),), about_bytes=60_000_000),
-    Source(VALIDATION, "annotations", (Mirror(SITE + VALIDATION),), about_bytes=7_000_000),
+    DownloadSource(TRAINING, "annotations", (Mirror(SITE + TRAINING),), about_bytes=60_000_000),
+    DownloadSource(VALIDATION, "annotations", (Mirror(SITE + VALIDATION),), about_bytes=7_000_000),
     _list(
         "train_list.txt",
         675_766,
@@ -57,7 +57,7 @@ SOURCES = (
         "309dc1d8e5c3187cc1c62c3469561c14",
         "20f22ab90daa192f17c18672bf4afc36f6a62c8edf2e55d0dce7f57fb11111dc",
     ),
-    Source(
+    DownloadSource(
         "videos",
         "videos",
         (Mirror(kind="youtube", note="11 % of the test clips were gone in 2023, more since"),),

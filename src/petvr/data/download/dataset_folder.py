@@ -11,7 +11,7 @@ from typing import Any
 
 from petvr import atomic
 from petvr.data.datasets.base import Dataset
-from petvr.data.datasets.source import Mirror, Source
+from petvr.data.datasets.source import DownloadSource, Mirror
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.download.lock import FORMAT, DownloadLock
 from petvr.data.download.missing import MissingVideos
@@ -65,7 +65,7 @@ class DatasetFolder:
         return self.state / "download.done"
 
     @property
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[DownloadSource]:
         """Of all data sets in the folder, annotation files first."""
         by_key = {source.key: source for dataset in self.datasets for source in dataset.sources}
         return sorted(by_key.values(), key=lambda source: source.gives != "annotations")
@@ -84,7 +84,7 @@ class DatasetFolder:
         """The videos of the splits that have no file."""
         return [video for video, dataset in self.wanted.items() if not dataset.video_file(video).exists()]
 
-    def helper(self, source: Source) -> bool:
+    def helper(self, source: DownloadSource) -> bool:
         """Whether a file only says where the videos are: whoever has the videos does not need it."""
         read = {path.name for dataset in self.datasets for path in dataset.annotation_files()}
         return source.gives == "annotations" and not read & set(source.names)
@@ -133,7 +133,7 @@ def name_of(mirror: Mirror) -> str:
     return shown(mirror.url) if mirror.url else mirror.kind
 
 
-def inspect_source(folder: DatasetFolder, source: Source, fill: bool = False) -> SourceReport:
+def inspect_source(folder: DatasetFolder, source: DownloadSource, fill: bool = False) -> SourceReport:
     """What is there of a source, without any network; status `absent` where it has to be brought."""
     lacking = [name for name in source.names if not (folder.root / name).is_file()]
     optional = source.optional or bool(lacking and folder.helper(source) and not folder.to_bring(fill))
@@ -144,7 +144,7 @@ def inspect_source(folder: DatasetFolder, source: Source, fill: bool = False) ->
     return _inspect_videos(folder, source, report, fill)
 
 
-def _inspect_annotations(folder: DatasetFolder, source: Source, report: SourceReport) -> SourceReport:
+def _inspect_annotations(folder: DatasetFolder, source: DownloadSource, report: SourceReport) -> SourceReport:
     lacking = [name for name in source.names if not (folder.root / name).is_file()]
     if folder.user_provided[0]:
         report.status, report.next = SourceState.USER_PROVIDED, ""
@@ -162,7 +162,7 @@ def _inspect_annotations(folder: DatasetFolder, source: Source, report: SourceRe
     return report
 
 
-def _inspect_videos(folder: DatasetFolder, source: Source, report: SourceReport, fill: bool) -> SourceReport:
+def _inspect_videos(folder: DatasetFolder, source: DownloadSource, report: SourceReport, fill: bool) -> SourceReport:
     report.mirror = folder.lock.came_from(source.key)
     filled = any(folder.lock.came_from(one.key) for one in folder.sources) or (folder.videos / WORK).exists()
     if folder.user_provided[1]:

@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from petvr.data.datasets.source import Mirror, Source
+from petvr.data.datasets.source import DownloadSource, Mirror
 from petvr.data.download import archives, per_video
 from petvr.data.download.dataset_folder import WORK, name_of
 from petvr.data.download.failures import DiskFull, MirrorFailed
@@ -18,7 +18,7 @@ from petvr.data.download.unzip import unzip
 from petvr.data.download.web import shown
 
 
-def install_source(session: DownloadSession, source: Source, mirror: Mirror) -> None:
+def install_source(session: DownloadSession, source: DownloadSource, mirror: Mirror) -> None:
     """All that `source` gives from this mirror, in its final place. Raises what transfer and archives raise."""
     if mirror.kind in ("links", "youtube"):
         per_video.download_videos(session, source, mirror)
@@ -36,7 +36,7 @@ def install_source(session: DownloadSession, source: Source, mirror: Mirror) -> 
         session.folder.lock.gives(source.key, name_of(mirror), complete=True)
 
 
-def _archive_files(session: DownloadSession, source: Source, mirror: Mirror, work: Path) -> list[Path]:
+def _archive_files(session: DownloadSession, source: DownloadSource, mirror: Mirror, work: Path) -> list[Path]:
     """The file at the mirror, or all parts of the archive there; those that a killed call finished stay."""
     if source.about_bytes and mirror.size is None and source.gives == "videos":
         need = source.about_bytes * (2 if mirror.kind != "file" else 1)  # the archive and what comes out of it
@@ -64,7 +64,7 @@ def _archive_files(session: DownloadSession, source: Source, mirror: Mirror, wor
     return session.parallel(piece, range(len(pieces)), session.options.parallel)
 
 
-def _unpack(session: DownloadSession, source: Source, mirror: Mirror, files: list[Path], home: Path) -> None:
+def _unpack(session: DownloadSession, source: DownloadSource, mirror: Mirror, files: list[Path], home: Path) -> None:
     wanted = set(source.names).__contains__ if source.names else archives.is_video
     size = sum(file.stat().st_size for file in files)
     with session.progress.bytes(f"unpacking {source.key}") as on_progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from petvr.data.datasets.source import Mirror, Source
+from petvr.data.datasets.source import DownloadSource, Mirror
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.download.dataset_folder import WORK, name_of
 from petvr.data.download.failures import Cancelled, Changed, DiskFull, LoginRequired, MirrorFailed, RetryLater
@@ -17,7 +17,7 @@ from petvr.errors import PetvrError
 DEAD = 20  # refusals before the first success after which a mirror counts as gone (a guess)
 
 
-def download_videos(session: DownloadSession, source: Source, mirror: Mirror) -> None:
+def download_videos(session: DownloadSession, source: DownloadSource, mirror: Mirror) -> None:
     """All that is not there and not known to be removed. Raises MirrorFailed where the mirror gives nothing at all."""
     folder, options = session.folder, session.options
     work = folder.videos / WORK
@@ -121,7 +121,7 @@ def _youtube(session: DownloadSession, videos: list[str]) -> Callable[[str], Non
 
 
 def _links(
-    session: DownloadSession, source: Source, mirror: Mirror, absent: list[str]
+    session: DownloadSession, source: DownloadSource, mirror: Mirror, absent: list[str]
 ) -> tuple[Callable[[str], None], list[str]]:
     """(what brings one video by its address, the videos that have one). Addresses of videos no split needs are left."""
     folder = session.folder

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from petvr.data.datasets.source import Source
+from petvr.data.datasets.source import DownloadSource
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.download.dataset_folder import WORK, DatasetFolder, SourceReport, inspect_source, name_of
 from petvr.data.download.failures import Cancelled, Changed, DiskFull, LoginRequired, RetryLater
@@ -55,7 +55,7 @@ def download_sources(session: DownloadSession) -> list[SourceReport]:
     return ordered
 
 
-def _one_source(session: DownloadSession, source: Source) -> SourceReport:
+def _one_source(session: DownloadSession, source: DownloadSource) -> SourceReport:
     """One source, whatever becomes of it."""
     report = inspect_source(session.folder, source, session.options.fill)
     if report.status is not SourceState.ABSENT or (report.optional and not session.options.optional):
@@ -75,7 +75,7 @@ def _one_source(session: DownloadSession, source: Source) -> SourceReport:
     return _try_mirrors(session, source, report)
 
 
-def _try_mirrors(session: DownloadSession, source: Source, report: SourceReport) -> SourceReport:
+def _try_mirrors(session: DownloadSession, source: DownloadSource, report: SourceReport) -> SourceReport:
     """The first mirror that gives it; a source whose videos began to come from one mirror stays with it."""
     folder = session.folder
     begun = folder.lock.came_from(source.key)
@@ -105,7 +105,7 @@ def _try_mirrors(session: DownloadSession, source: Source, report: SourceReport)
     return report
 
 
-def _downloaded(session: DownloadSession, source: Source, report: SourceReport, mirror: str) -> SourceReport:
+def _downloaded(session: DownloadSession, source: DownloadSource, report: SourceReport, mirror: str) -> SourceReport:
     if source.gives == "annotations":
         report.status, report.reason, report.next, report.mirror = SourceState.DOWNLOADED, "", "", mirror
         return report
@@ -161,7 +161,7 @@ def _state_after(problems: list[PetvrError]) -> SourceState:
     return SourceState.NEEDS_LOGIN if login else SourceState.FAILED
 
 
-def _next_step(folder: DatasetFolder, source: Source, status: SourceState) -> str:
+def _next_step(folder: DatasetFolder, source: DownloadSource, status: SourceState) -> str:
     if status is SourceState.CHANGED:
         return "find out which is right; then keep the lock, or remove the entry from it"
     again = status is SourceState.RETRY_LATER

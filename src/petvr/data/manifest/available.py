@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr.data.datasets.base import Dataset
-from petvr.data.datasets.source import Source
+from petvr.data.datasets.source import DownloadSource
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.download import logins
 from petvr.data.download.failures import LoginRequired
@@ -73,7 +73,7 @@ def halves(dataset: Dataset) -> tuple[bool, bool]:
     )
 
 
-def _hopeless(source: Source, mark: dict[str, Any] | None) -> tuple[str, str]:
+def _hopeless(source: DownloadSource, mark: dict[str, Any] | None) -> tuple[str, str]:
     """Why this source cannot be had, and what to do; empty where there is a point in trying."""
     reason, more = _wall(source)
     if reason:
@@ -85,7 +85,7 @@ def _hopeless(source: Source, mark: dict[str, Any] | None) -> tuple[str, str]:
     return "", ""
 
 
-def _wall(source: Source) -> tuple[str, str]:
+def _wall(source: DownloadSource) -> tuple[str, str]:
     """Every mirror asks for a login that is not there, or there is none at all."""
     if not source.mirrors:
         return "only by hand", source.by_hand
@@ -101,7 +101,7 @@ def _wall(source: Source) -> tuple[str, str]:
     return "needs a login", "; ".join(part for part in (why, source.by_hand) if part)
 
 
-def _login(source: Source) -> bool:
+def _login(source: DownloadSource) -> bool:
     """Some mirror asks for a login, and `_wall` found that it is there: the mark is from before."""
     return any(mirror.login for mirror in source.mirrors)
 
