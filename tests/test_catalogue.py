@@ -81,7 +81,7 @@ def test_own_videos_get_a_table_under_the_recipe_asked_for():
     assert len(view.runs) == 1 + 3 * 3
     spec = plan.runs["vop/mine/vit-b-32/lora@rank=4/seed-42"]
     assert spec.setting == {"rank": 4} and spec.train and not plan.runs[view.runs[0]].train
-    assert spec.recipe == planning.papers.load("vop").recipe("mine", "lora", {"rank": 4})[0]
+    assert spec.recipe == planning.papers.load_paper("vop").recipe("mine", "lora", {"rank": 4})[0]
     assert planning.spec(given, "rap/mine/vit-b-16/bias/seed-3").dataset == "mine", "any other run by its id"
     assert set(planning.plan(configured()).runs) == {id for id, one in plan.runs.items() if one.dataset != "mine"}
 
@@ -168,4 +168,4 @@ def test_a_papers_rule_that_contradicts_a_method_is_refused_with_its_file_and_ru
     from petvr import papers
 
     with pytest.raises(PetvrError, match=r"cross_modal_adapter/recipe\.yaml: rules\.\d+\.set\.similarity: 'x_pool'"):
-        papers.load("cross_modal_adapter").recipe("msvd", "x_pool", needed_similarity="x_clip")
+        papers.load_paper("cross_modal_adapter").recipe("msvd", "x_pool", needed_similarity="x_clip")

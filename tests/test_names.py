@@ -15,8 +15,6 @@ VAGUE = {"found", "told", "made"}
 VERBS_LEFT: dict[str, int] = {
     "clip": 4,
     "costs": 1,
-    "data.datasets": 1,
-    "papers": 1,
     "report.docs": 1,
 }
 VAGUE_LEFT: dict[str, int] = {

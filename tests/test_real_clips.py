@@ -38,7 +38,7 @@ def root(tmp_path_factory, real_files):
 
 
 def test_from_clips_to_ranks(root, real_files, tmp_path):
-    dataset = datasets.load("msrvtt-9k", root)
+    dataset = datasets.load_dataset("msrvtt-9k", root)
     test = dataset.split("test")
     assert len(test.videos) == 1000
     here = [video for video in test.videos if dataset.video_file(video).exists()]

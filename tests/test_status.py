@@ -15,7 +15,7 @@ from petvr.status import RunState
 def run():
     from petvr import papers
 
-    recipe, sources = papers.load("vop").recipe("msvd", "full")
+    recipe, sources = papers.load_paper("vop").recipe("msvd", "full")
     return RunSpec(
         paper="vop", dataset="msvd", backbone="vit-b-32", method="full", setting={}, seed=0, train=True,
         recipe=recipe, sources=sources, versions={},

@@ -79,7 +79,7 @@ def own_table(config: Config, name: str) -> Table:
         raise unknown("paper", given.paper, papers.NAMES, where)
     if given.backbone not in {*config.weights, *config.backbones}:
         raise unknown("backbone", given.backbone, {*config.weights, *config.backbones}, where)
-    found = make_own_table(name, given.methods, given.paper, papers.load(given.paper).title, given.backbone)
+    found = make_own_table(name, given.methods, given.paper, papers.load_paper(given.paper).title, given.backbone)
     for row in found.rows:
         try:
             methods.settings(row.cells[name].method or "", row.cells[name].setting)
@@ -111,7 +111,7 @@ def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
     variant = {key: value for key, value in given.items() if key in Recipe.model_fields}
     setting = {key: value for key, value in given.items() if key not in variant}
     methods.settings(parts.method, setting)
-    recipe, sources = papers.load(parts.paper).recipe(
+    recipe, sources = papers.load_paper(parts.paper).recipe(
         parts.dataset,
         parts.method,
         setting,

@@ -17,7 +17,7 @@ def made_up_results(plan, layout, tables, churn=0.13, seed_sd=0.02):
     """Leave a result.json and ranks.npz behind for every run of `tables`, which scores what the paper prints."""
     for name in tables:
         table = plan.tables[name]
-        printed = papers.load(table.paper).printed(table.name)
+        printed = papers.load_paper(table.paper).printed(table.name)
         for row in table.rows:
             for dataset, cell in row.cells.items():
                 truth = {

@@ -28,8 +28,8 @@ def made(tmp_path_factory):
 def judged(made, claim, paper="rap"):
     _, plan, layout = made
     if isinstance(claim, str):
-        claim = next(each for each in papers.load(paper).claims if each.id == claim)
-    return ClaimEvidence(plan, layout, "paper").judge(paper, claim, papers.load(paper).printed_tables)
+        claim = next(each for each in papers.load_paper(paper).claims if each.id == claim)
+    return ClaimEvidence(plan, layout, "paper").judge(paper, claim, papers.load_paper(paper).printed_tables)
 
 
 def test_a_claim_is_judged_from_all_seeds_of_its_rows(made):
@@ -86,7 +86,7 @@ def test_the_page_shows_every_claim(made, capsys):
     assert cli.main([*words, "claims", "rap"]) == 0
     said = capsys.readouterr().out
     html, markdown = ((layout.claims / f"rap.{kind}").read_text() for kind in ("html", "md"))
-    stated = papers.load("rap").claims
+    stated = papers.load_paper("rap").claims
     assert re.search(rf"{len(stated)} claims: .*3 contradicted by the paper's own tables", said)
     for claim in stated:
         assert f'id="{claim.id}"' in html

@@ -60,14 +60,14 @@ def rows():
     ],
 )
 def test_printed_figures_are_met_at_every_printed_digit(paper, backbone, method, setting, printed):
-    found = params.as_printed(papers.load(paper).counting, params.counts(backbone, method, setting), backbone)
+    found = params.as_printed(papers.load_paper(paper).counting, params.counts(backbone, method, setting), backbone)
     for metric, figure in zip(("params_M", "params_percent"), printed, strict=True):
         if figure is not None:
             assert params.count_check(found[metric], figure) == "agrees", (metric, found[metric])
 
 
 def as_vop_prints(backbone, method, setting=None):
-    return params.as_printed(papers.load("vop").counting, params.counts(backbone, method, setting), backbone)
+    return params.as_printed(papers.load_paper("vop").counting, params.counts(backbone, method, setting), backbone)
 
 
 def test_vops_whole_is_openais_model_without_what_no_leaf_module_holds():
@@ -82,7 +82,7 @@ def test_vops_whole_is_openais_model_without_what_no_leaf_module_holds():
     for backbone, patch in (("vit-b-32", 32), ("vit-b-16", 16)):
         full = as_vop_prints(backbone, "full", {"rule": "everything"})
         assert full["params_M"] * 1e6 == pytest.approx(by_hand(patch))
-        assert papers.load("vop").percent_of[backbone] == by_hand(patch)
+        assert papers.load_paper("vop").percent_of[backbone] == by_hand(patch)
 
 
 def test_the_printed_size_of_vop_f_and_c_together_is_a_slip_of_bookkeeping():
@@ -94,7 +94,7 @@ def test_the_printed_size_of_vop_f_and_c_together_is_a_slip_of_bookkeeping():
     assert size["vop_f+vop_c"] == 14_269_440
     slip = size["vop_c"] - size["vop_p"] + size["vop_f+vop_p"]
     for backbone, printed in (("vit-b-32", "11.785"), ("vit-b-16", "11.962")):
-        assert params.count_check(100 * slip / papers.load("vop").percent_of[backbone], printed) == "agrees"
+        assert params.count_check(100 * slip / papers.load_paper("vop").percent_of[backbone], printed) == "agrees"
 
 
 def test_counts_tell_the_parts_apart():
@@ -127,8 +127,8 @@ def test_every_printed_figure_of_every_table_has_a_row_and_a_verdict(rows):
     printed = sum(
         key[3] in params.UNITS
         for name in papers.NAMES
-        for table in papers.load(name).tables
-        for key in papers.load(name).printed(table)
+        for table in papers.load_paper(name).tables
+        for key in papers.load_paper(name).printed(table)
     )
     assert len(rows) == printed > 300
     assert all(tuple(row) == params.COLUMNS and row["verdict"] for row in rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from petvr.data import datasets
-from petvr.data.datasets import load
+from petvr.data.datasets import load_dataset
 from petvr.errors import PetvrError
 
 
@@ -34,12 +34,12 @@ def msrvtt(tmp_path) -> Path:
 
 
 def test_msrvtt_trains_on_all_sentences_and_tests_on_the_csv(msrvtt):
-    dataset = load("msrvtt-9k", msrvtt)
+    dataset = load_dataset("msrvtt-9k", msrvtt)
     train = dataset.split("train")
     assert train.videos == ("video1", "video0")
     assert train.captions == ("a cook stirs soup", "soup is stirred", "a dog runs")
     assert train.caption_video == (0, 0, 1)
-    assert load("msrvtt-7k", msrvtt).split("train").captions == ("a dog runs",)
+    assert load_dataset("msrvtt-7k", msrvtt).split("train").captions == ("a dog runs",)
     test = dataset.split("test")
     assert (test.videos, test.captions, test.caption_video) == (("video2",), ("it rains, heavily",), (0,))
     assert all(path.exists() for path in dataset.annotation_files())
@@ -47,7 +47,7 @@ def test_msrvtt_trains_on_all_sentences_and_tests_on_the_csv(msrvtt):
 
 def test_msrvtt_has_no_val(msrvtt):
     with pytest.raises(PetvrError, match="allowed: test, train"):
-        load("msrvtt-9k", msrvtt).split("val")
+        load_dataset("msrvtt-9k", msrvtt).split("val")
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_a_wrong_annotation_file_is_named(msrvtt, name, content, message):
     if content is not None:
         put(msrvtt / name, content)
     with pytest.raises(PetvrError, match=message) as caught:
-        load("msrvtt-9k", msrvtt).split("train")
+        load_dataset("msrvtt-9k", msrvtt).split("train")
     assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_test_row_without_sentence_is_named(msrvtt):
     put(msrvtt / "MSRVTT_JSFUSION_test.csv", "key,vid_key,video_id,sentence\nret0,msr2,video2,\n")
     with pytest.raises(PetvrError, match="'sentence' is empty in data row 1"):
-        load("msrvtt-9k", msrvtt).split("test")
+        load_dataset("msrvtt-9k", msrvtt).split("test")
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def msvd(tmp_path) -> Path:
 
 
 def test_msvd_every_caption_is_a_query(msvd):
-    dataset = load("msvd", msvd)
+    dataset = load_dataset("msvd", msvd)
     split = dataset.split("test")
     assert dataset.kind == "multi"
     assert (split.videos, split.captions, split.caption_video) == (("-aaaaaaaaaa_1_5",), ("x y", "z"), (0, 0))
@@ -138,7 +138,7 @@ def didemo(tmp_path) -> Path:
     ],
 )
 def test_didemo_paragraph(didemo, key, order, paragraph):
-    dataset = load("didemo", didemo, didemo_key=key, paragraph_order=order)
+    dataset = load_dataset("didemo", didemo, didemo_key=key, paragraph_order=order)
     split = dataset.split("train")
     assert split.captions == (paragraph, "a cat")
     video = "12345678@N01_123456" + ("_abcdef.mp4" if key == "exact" else "")
@@ -157,7 +157,7 @@ def test_didemo_paragraph(didemo, key, order, paragraph):
     ],
 )
 def test_didemo_finds_a_video_by_each_of_its_names(didemo, key, stored):
-    dataset = load("didemo", didemo, didemo_key=key)
+    dataset = load_dataset("didemo", didemo, didemo_key=key)
     videos = dataset.split("test").videos
     missing = dataset.video_file(videos[0])
     assert missing.parent == didemo / "videos" and not missing.exists()
@@ -169,21 +169,21 @@ def test_didemo_finds_a_video_by_each_of_its_names(didemo, key, stored):
 
 def test_didemo_wrong_options_and_records(didemo):
     with pytest.raises(PetvrError, match="unknown option of data set didemo 'key'"):
-        load("didemo", didemo, key="exact")
+        load_dataset("didemo", didemo, key="exact")
     with pytest.raises(PetvrError, match="allowed: exact, flickr_id"):
-        load("didemo", didemo, didemo_key="name")
+        load_dataset("didemo", didemo, didemo_key="name")
     put(didemo / "val_data.json", [{"description": "x", "video": "v", "times": "soon"}])
     with pytest.raises(PetvrError, match=r"val_data\.json: record 0: 'times' is a str"):
-        load("didemo", didemo, paragraph_order="time").split("val")
+        load_dataset("didemo", didemo, paragraph_order="time").split("val")
     with pytest.raises(PetvrError, match=r"describes none of the videos of val_list\.txt"):
-        load("didemo", didemo).split("val")
+        load_dataset("didemo", didemo).split("val")
 
 
 @pytest.mark.parametrize(
     "name, found", [("msvd", "a.avi"), ("msvd", "a.mp4"), ("msrvtt-9k", "a.webm"), ("msrvtt-9k", "all/a.mp4")]
 )
 def test_video_file_by_extension(tmp_path, name, found):
-    dataset = load(name, tmp_path)
+    dataset = load_dataset(name, tmp_path)
     assert dataset.video_file("a") == tmp_path / "videos" / ("a.avi" if name == "msvd" else "a.mp4")
     put(tmp_path / "videos" / found, "x")
     assert dataset.video_file("a") == tmp_path / "videos" / found
@@ -193,18 +193,18 @@ def test_video_file_by_extension(tmp_path, name, found):
 def test_names():
     assert datasets.available() == ("msrvtt-9k", "msrvtt-7k", "msvd", "lsmdc", "didemo", "activitynet", "vatex")
     with pytest.raises(PetvrError, match="did you mean 'didemo'"):
-        load("dideno", Path("."))
+        load_dataset("dideno", Path("."))
     assert datasets.folder("msrvtt-7k") == datasets.folder("msrvtt-9k") == "msrvtt"
 
 
 def test_a_synthetic_world_has_no_official_counts(msvd):
-    assert load("msvd", msvd).official["test"] == (670, 27_763)
+    assert load_dataset("msvd", msvd).official["test"] == (670, 27_763)
     put(msvd / "world.json", {})
-    assert load("msvd", msvd).official is None
+    assert load_dataset("msvd", msvd).official is None
 
 
 def test_digest_sees_every_part_of_a_split(msvd):
-    dataset = load("msvd", msvd)
+    dataset = load_dataset("msvd", msvd)
     before = dataset.split("test").digest()
     assert before == dataset.split("test").digest()
     put(msvd / "captions_msvd.json", {"-aaaaaaaaaa_1_5": ["x y", "w"]})
@@ -212,7 +212,7 @@ def test_digest_sees_every_part_of_a_split(msvd):
 
 
 def test_keep_leaves_out_videos_with_their_captions(msrvtt):
-    train = load("msrvtt-9k", msrvtt).split("train")
+    train = load_dataset("msrvtt-9k", msrvtt).split("train")
     kept = train.keep(["video0"])
     assert (kept.videos, kept.captions, kept.caption_video) == (("video0",), ("a dog runs",), (0,))
     assert train.keep(train.videos) == train

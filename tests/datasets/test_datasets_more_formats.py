@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petvr.data.datasets import load
+from petvr.data.datasets import load_dataset
 from petvr.errors import PetvrError
 
 FILM = "1004_Some_Film"
@@ -31,7 +31,7 @@ def lsmdc(tmp_path):
 
 
 def test_lsmdc_takes_every_row_as_a_pair_and_quotes_as_they_are(lsmdc):
-    dataset = load("lsmdc", lsmdc)
+    dataset = load_dataset("lsmdc", lsmdc)
     train = dataset.split("train")
     assert train.videos == tuple(CLIPS) and train.caption_video == (0, 1, 2, 0)
     assert train.captions == ('SOMEONE says "go', "He goes.", "A door opens.", "again, SOMEONE")
@@ -57,18 +57,18 @@ def test_lsmdc_takes_every_row_as_a_pair_and_quotes_as_they_are(lsmdc):
 def test_lsmdc_names_the_wrong_line(lsmdc, row, message):
     put(lsmdc / "LSMDC16_annos_val.csv", f"{CLIPS[1]}\t{TIMES}\ttext\n{row}\n")
     with pytest.raises(PetvrError, match=message) as caught:
-        load("lsmdc", lsmdc).split("val")
+        load_dataset("lsmdc", lsmdc).split("val")
     assert "LSMDC16_annos_val.csv" in str(caught.value)
 
 
 def test_lsmdc_training_rows_may_repeat_a_clip_but_not_leave_the_folder(lsmdc):
     put(lsmdc / "LSMDC16_annos_training.csv", f"{CLIPS[0]}\t{TIMES}\ta\n../../etc/x\t{TIMES}\ttext\n")
     with pytest.raises(PetvrError, match=r"'\.\./\.\./etc/x' cannot be the name of a video"):
-        load("lsmdc", lsmdc).split("train")
+        load_dataset("lsmdc", lsmdc).split("train")
 
 
 def test_lsmdc_finds_a_clip_in_its_films_folder_or_beside_the_others(lsmdc):
-    dataset = load("lsmdc", lsmdc)
+    dataset = load_dataset("lsmdc", lsmdc)
     assert dataset.video_file(CLIPS[0]) == lsmdc / "videos" / FILM / f"{CLIPS[0]}.avi"
     put(lsmdc / "videos" / f"{CLIPS[0]}.mp4", "x")
     assert dataset.video_file(CLIPS[0]) == lsmdc / "videos" / f"{CLIPS[0]}.mp4"
@@ -92,16 +92,16 @@ def activitynet(tmp_path):
 
 
 def test_activitynet_joins_sentences_in_the_order_asked_for(activitynet):
-    by_file = load("activitynet", activitynet)
+    by_file = load_dataset("activitynet", activitynet)
     assert by_file.kind == "paragraph" and by_file.splits == ("train", "test")
     assert by_file.split("train").captions[0] == "Then he sits. First he stands. He leaves."
-    by_time = load("activitynet", activitynet, paragraph_order="time").split("train")
+    by_time = load_dataset("activitynet", activitynet, paragraph_order="time").split("train")
     assert by_time.captions[0] == "First he stands. Then he sits. He leaves."
     assert by_time.caption_video == (0, 1)
 
 
 def test_accents_are_composed_and_other_signs_stay(activitynet):
-    assert load("activitynet", activitynet).split("test").captions == ("A caf\u00e9 “opens”.",)
+    assert load_dataset("activitynet", activitynet).split("test").captions == ("A caf\u00e9 “opens”.",)
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ def test_accents_are_composed_and_other_signs_stay(activitynet):
 def test_activitynet_names_the_video_that_is_wrong(tmp_path, entry, message):
     put(tmp_path / "val_1.json", {"v_x": entry})
     with pytest.raises(PetvrError, match=message):
-        load("activitynet", tmp_path, paragraph_order="time").split("test")
+        load_dataset("activitynet", tmp_path, paragraph_order="time").split("test")
 
 
 @pytest.mark.parametrize("stored", ["v_-bbbbbbbbbb.mp4", "-bbbbbbbbbb.mkv"])
 def test_activitynet_finds_a_video_with_and_without_its_prefix(activitynet, stored):
     put(activitynet / "videos" / stored, "x")
-    dataset = load("activitynet", activitynet)
+    dataset = load_dataset("activitynet", activitynet)
     assert dataset.video_file("v_-bbbbbbbbbb").name == stored
     assert dataset.youtube("v_-bbbbbbbbbb").id == "-bbbbbbbbbb"
 
@@ -144,7 +144,7 @@ def vatex(tmp_path):
 
 
 def test_vatex_has_ten_english_captions_a_clip_and_two_test_lists(vatex):
-    hgr, other = load("vatex", vatex), load("vatex", vatex, split="random1k5")
+    hgr, other = load_dataset("vatex", vatex), load_dataset("vatex", vatex, split="random1k5")
     assert (hgr.splits, other.splits) == (("train", "val", "test"), ("train", "test"))
     assert hgr.split("test").videos == tuple(IDS[2:]) and other.split("test").videos == tuple(IDS[1:3])
     assert hgr.split("test").captions[10:12] == ("d 0", "d 1") and len(hgr.split("train").captions) == 10
@@ -154,7 +154,7 @@ def test_vatex_has_ten_english_captions_a_clip_and_two_test_lists(vatex):
 
 
 def test_vatex_uses_the_window_only_where_the_video_is_whole(vatex):
-    dataset = load("vatex", vatex)
+    dataset = load_dataset("vatex", vatex)
     assert dataset.video_file(IDS[0]).name == f"{IDS[0]}.mp4"
     put(vatex / "videos" / "aaaaaaaaaaa.webm", "x")
     assert dataset.video_file(IDS[0]).name == "aaaaaaaaaaa.webm" and dataset.window(IDS[0]) == (7.0, 17.0)
@@ -176,7 +176,7 @@ def test_vatex_uses_the_window_only_where_the_video_is_whole(vatex):
 def test_vatex_names_the_record_that_is_wrong(vatex, records, message):
     put(vatex / "vatex_validation_v1.0.json", records)
     with pytest.raises(PetvrError, match=message):
-        load("vatex", vatex).split("val")
+        load_dataset("vatex", vatex).split("val")
 
 
 @pytest.mark.parametrize(
@@ -190,15 +190,15 @@ def test_vatex_names_the_record_that_is_wrong(vatex, records, message):
 def test_a_count_that_is_not_the_official_one_names_the_file_and_both_numbers(request, name, file, counts):
     folder = request.getfixturevalue(name)
     with pytest.raises(PetvrError) as caught:
-        load(name, folder).complete(counts)
+        load_dataset(name, folder).complete(counts)
     assert str(caught.value) == f"{folder}/{file}"
     put(folder / "world.json", {})
-    assert len(load(name, folder).complete(counts).videos) >= 1, "a synthetic world has sizes of its own"
+    assert len(load_dataset(name, folder).complete(counts).videos) >= 1, "a synthetic world has sizes of its own"
 
 
 def test_captions_are_counted_in_the_file_that_holds_them(lsmdc, monkeypatch):
     """Of LSMDC's training clips only the rows are asserted: how many are distinct is one user's word."""
-    dataset = load("lsmdc", lsmdc)
+    dataset = load_dataset("lsmdc", lsmdc)
     monkeypatch.setitem(dataset.counts, "train", (99, 4))
     assert len(dataset.complete("train").captions) == 4
     monkeypatch.setitem(dataset.counts, "train", (3, 5))
@@ -215,7 +215,7 @@ def test_any_sentence_comes_back_from_a_tab_separated_file(tmp_path_factory, sen
     ids = [f"0001_F_00.00.{n:02d}.000-00.00.{n + 1:02d}.000" for n in range(len(sentences))]
     rows = [f"{clip}\t{TIMES}\t{text}\n" for clip, text in zip(ids, sentences, strict=True)]
     put(folder / "LSMDC16_annos_val.csv", "".join(rows))
-    split = load("lsmdc", folder).split("val")
+    split = load_dataset("lsmdc", folder).split("val")
     assert split.videos == tuple(ids)
     for caption, text in zip(split.captions, sentences, strict=True):
         assert caption.split() == unicodedata.normalize("NFC", text).split()
@@ -231,8 +231,10 @@ def test_any_paragraph_comes_back_from_json(tmp_path_factory, told):
     put(folder / "train.json", entries)
     if not told:
         with pytest.raises(PetvrError, match="lists no video"):
-            load("activitynet", folder).split("train")
+            load_dataset("activitynet", folder).split("train")
         return
-    by_file, by_time = (load("activitynet", folder, paragraph_order=order).split("train") for order in ("file", "time"))
+    by_file, by_time = (
+        load_dataset("activitynet", folder, paragraph_order=order).split("train") for order in ("file", "time")
+    )
     assert by_file == by_time, "the sentences stood in the order of time"
     assert by_file.videos == tuple(entries) and len(by_file.captions) == len(told)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petvr.data.datasets import load, safe_pickle
+from petvr.data.datasets import load_dataset, safe_pickle
 from petvr.errors import PetvrError
 
 VIDEOS = {"train": "bbbbbbbbbbb_2_9", "val": "ccccccccccc_0_4", "test": "-aaaaaaaaaa_1_5"}
@@ -55,14 +55,14 @@ plain = st.recursive(
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_captions_are_the_words_of_the_pickle_joined(msvd, protocol):
     write(msvd, CAPTIONS, protocol)
-    split = load("msvd", msvd).split("train")
+    split = load_dataset("msvd", msvd).split("train")
     assert split.captions == ("a dog runs", "the dog") and split.videos == (VIDEOS["train"],)
 
 
 @pytest.mark.parametrize("caption", PYTHON_2)
 def test_texts_of_python_2_are_utf_8_else_latin_1(msvd, caption):
     write(msvd, PYTHON_2[caption])
-    assert load("msvd", msvd).split("test").captions == (caption,)
+    assert load_dataset("msvd", msvd).split("test").captions == (caption,)
 
 
 @given(plain, st.integers(0, 5))
@@ -93,7 +93,7 @@ def test_a_pickle_that_could_run_code_is_refused_and_runs_none(msvd, protocol, h
     }[how]
     path = write(msvd, value, protocol)
     with pytest.raises(PetvrError, match=r"raw-captions\.pkl: refused at byte \d+ \(\w+\)") as caught:
-        load("msvd", msvd).split("test")
+        load_dataset("msvd", msvd).split("test")
     assert "\n" not in str(caught.value) and not mark.exists()
     if how == "system":
         pickle.loads(path.read_bytes())
@@ -132,7 +132,7 @@ def test_a_small_pickle_that_repeats_one_list_without_end_is_refused(msvd):
     words = ["a" * 1000] * 20_000
     write(msvd, {VIDEOS["test"]: [words] * 20_000})
     with pytest.raises(PetvrError, match="more than 50,000,000 letters"):
-        load("msvd", msvd).split("test")
+        load_dataset("msvd", msvd).split("test")
 
 
 def test_a_list_that_holds_itself_is_no_caption(msvd):
@@ -140,7 +140,7 @@ def test_a_list_that_holds_itself_is_no_caption(msvd):
     endless.append(endless)
     write(msvd, {VIDEOS["test"]: endless})
     with pytest.raises(PetvrError, match="a caption is neither text nor a list of words"):
-        load("msvd", msvd).split("test")
+        load_dataset("msvd", msvd).split("test")
 
 
 @pytest.mark.parametrize(
@@ -156,13 +156,13 @@ def test_a_list_that_holds_itself_is_no_caption(msvd):
 def test_a_pickle_of_another_shape_is_named(msvd, value, message):
     write(msvd, value)
     with pytest.raises(PetvrError, match=message):
-        load("msvd", msvd).split("test")
+        load_dataset("msvd", msvd).split("test")
 
 
 def test_where_both_files_lie_there_they_have_to_agree(msvd):
     write(msvd, CAPTIONS)
     as_json(msvd, CAPTIONS | {VIDEOS["test"]: ["singing", "a man sings"]})
-    dataset = load("msvd", msvd)
+    dataset = load_dataset("msvd", msvd)
     assert dataset.split("test").captions == ("singing", "a man sings"), "the JSON, in its order, case and signs apart"
     assert [path.name for path in dataset.files("test")] == ["test_list.txt", "raw-captions.pkl", "captions_msvd.json"]
     as_json(msvd, CAPTIONS | {VIDEOS["test"]: ["singing", "a man sang"]})
@@ -176,7 +176,7 @@ def test_where_both_files_lie_there_they_have_to_agree(msvd):
 
 
 def test_files_named_by_number_are_found_through_the_usual_table(msvd):
-    dataset = load("msvd", msvd)
+    dataset = load_dataset("msvd", msvd)
     (msvd / "videos").mkdir()
     (msvd / "videos" / "vid7.avi").write_text("x")
     assert not dataset.video_file(VIDEOS["test"]).exists()

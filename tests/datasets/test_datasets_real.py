@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from petvr.data.datasets import available, load
+from petvr.data.datasets import available, load_dataset
 
 
 @pytest.mark.parametrize("name", ["msrvtt-9k", "msrvtt-7k"])
 def test_1k_a_has_1000_rows_and_995_sentences(real_files, name):
-    split = load(name, real_files / "msrvtt").split("test")
+    split = load_dataset(name, real_files / "msrvtt").split("test")
     assert len(split.videos) == len(split.captions) == 1000
     assert len(set(split.captions)) == 995
     assert split.caption_video == tuple(range(1000))
@@ -21,7 +21,7 @@ def test_1k_a_has_1000_rows_and_995_sentences(real_files, name):
 @pytest.mark.parametrize("which, videos, sentences", [("train", 10_009, 37_421), ("test", 4_917, 17_505)])
 def test_activitynet_paragraphs(real_files, which, videos, sentences):
     folder = real_files / "activitynet"
-    dataset = load("activitynet", folder)
+    dataset = load_dataset("activitynet", folder)
     split = dataset.complete(which)
     assert len(split.videos) == len(split.captions) == videos
     entries = json.loads(dataset.files(which)[0].read_text())
@@ -34,14 +34,14 @@ def test_activitynet_paragraphs(real_files, which, videos, sentences):
 
 
 def test_activitynet_in_the_order_of_time_moves_one_paragraph_in_twenty(real_files):
-    by_file = load("activitynet", real_files / "activitynet").split("train")
-    by_time = load("activitynet", real_files / "activitynet", paragraph_order="time").split("train")
+    by_file = load_dataset("activitynet", real_files / "activitynet").split("train")
+    by_time = load_dataset("activitynet", real_files / "activitynet", paragraph_order="time").split("train")
     moved = sum(a != b for a, b in zip(by_file.captions, by_time.captions, strict=True))
     assert moved == 545 and by_file.videos == by_time.videos
 
 
 def test_activitynets_two_splits_share_no_video(real_files):
-    dataset = load("activitynet", real_files / "activitynet")
+    dataset = load_dataset("activitynet", real_files / "activitynet")
     assert not set(dataset.split("train").videos) & set(dataset.split("test").videos)
 
 
@@ -54,7 +54,7 @@ def test_vatex_lists(real_files, tmp_path):
         (tmp_path / f"vatex_{name}_v1.0.json").write_text(json.dumps(records))
     for name in lists:
         (tmp_path / name).symlink_to(real_files / "vatex" / name)
-    hgr, other = (load("vatex", tmp_path, split=split) for split in ("hgr", "random1k5"))
+    hgr, other = (load_dataset("vatex", tmp_path, split=split) for split in ("hgr", "random1k5"))
     assert {w: (len(s.videos), len(s.captions)) for w in hgr.splits for s in [hgr.complete(w)]} == {
         "train": (25_991, 259_910),
         "val": (1_500, 15_000),
@@ -70,7 +70,7 @@ def test_vatex_lists(real_files, tmp_path):
 def test_published_checksums_are_those_of_the_real_files(real_files):
     """What the sources declare is true of the files at hand."""
     compared = set()
-    for dataset in (load(name, real_files) for name in available()):
+    for dataset in (load_dataset(name, real_files) for name in available()):
         for source in dataset.sources:
             path = real_files / dataset.folder / source.key
             for mirror in source.mirrors:
@@ -86,7 +86,7 @@ def test_published_checksums_are_those_of_the_real_files(real_files):
 
 
 def test_msvd_counts(real_files):
-    dataset = load("msvd", real_files / "msvd")
+    dataset = load_dataset("msvd", real_files / "msvd")
     found = {which: (len(s.videos), len(s.captions)) for which in dataset.splits for s in [dataset.split(which)]}
     assert found == {"train": (1200, 48_774), "val": (100, 4_290), "test": (670, 27_763)}
     assert found == dataset.official
@@ -97,8 +97,8 @@ def test_msvd_counts(real_files):
 
 @pytest.mark.parametrize("which, listed", [("val", 1065), ("test", 1004)])
 def test_didemo_paragraphs(real_files, which, listed):
-    exact = load("didemo", real_files / "didemo").split(which)
-    joined = load("didemo", real_files / "didemo", didemo_key="flickr_id").split(which)
+    exact = load_dataset("didemo", real_files / "didemo").split(which)
+    joined = load_dataset("didemo", real_files / "didemo", didemo_key="flickr_id").split(which)
     assert len(exact.captions) == len(joined.captions) == listed
     # descriptions under a video's other file name are only in the fuller paragraphs
     longer = sum(len(j) > len(e) for e, j in zip(exact.captions, joined.captions, strict=True))
@@ -108,8 +108,8 @@ def test_didemo_paragraphs(real_files, which, listed):
 
 
 def test_didemo_time_order_moves_words_and_loses_none(real_files):
-    by_file = load("didemo", real_files / "didemo").split("test")
-    by_time = load("didemo", real_files / "didemo", paragraph_order="time").split("test")
+    by_file = load_dataset("didemo", real_files / "didemo").split("test")
+    by_time = load_dataset("didemo", real_files / "didemo", paragraph_order="time").split("test")
     assert by_file.videos == by_time.videos
     same = sum(a == b for a, b in zip(by_file.captions, by_time.captions, strict=True))
     assert 150 < same < 350  # 241 of 1,002 elsewhere in the literature

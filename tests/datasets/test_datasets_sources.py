@@ -5,7 +5,7 @@ import json
 import pytest
 
 from petvr.data import datasets
-from petvr.data.datasets import load
+from petvr.data.datasets import load_dataset
 from petvr.errors import PetvrError
 
 OFFICIAL = {  # videos, captions: the published or measured numbers
@@ -21,14 +21,14 @@ OFFICIAL = {  # videos, captions: the published or measured numbers
 
 @pytest.mark.parametrize("name", datasets.available())
 def test_official_numbers(tmp_path, name):
-    assert load(name, tmp_path).official == OFFICIAL[name]
+    assert load_dataset(name, tmp_path).official == OFFICIAL[name]
 
 
 @pytest.mark.parametrize("name", datasets.available())
 def test_every_annotation_file_and_the_videos_have_a_source(tmp_path, name):
     kind = datasets.dataset_class(name)
-    chosen = [load(name, tmp_path)]
-    chosen += [load(name, tmp_path, **{key: value}) for key, values in kind.options.items() for value in values]
+    chosen = [load_dataset(name, tmp_path)]
+    chosen += [load_dataset(name, tmp_path, **{key: value}) for key, values in kind.options.items() for value in values]
     needed = {path.name for dataset in chosen for path in dataset.annotation_files()}
     given = {file for source in kind.sources if not source.optional for file in source.names}
     assert needed <= given
@@ -38,7 +38,7 @@ def test_every_annotation_file_and_the_videos_have_a_source(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["msvd", "lsmdc", "didemo", "activitynet", "vatex", "msrvtt-9k"])
 def test_links_and_youtube_are_there_where_they_are_declared(tmp_path, name):
-    dataset = load(name, tmp_path)
+    dataset = load_dataset(name, tmp_path)
     kinds = {mirror.kind for source in dataset.sources for mirror in source.mirrors}
     assert ("youtube" in kinds) == (
         dataset.youtube("v_abcdefghijk_000001_000011"[2 if name == "vatex" else 0 :]) is not None
@@ -53,7 +53,7 @@ def test_lsmdc_links_go_into_the_films_folder(tmp_path):
     clip = "1004_Some_Film_00.10.05.100-00.10.08.300"
     base = "http://datasets.d2.mpi-inf.mpg.de/movieDescription/protected/avi/1004_Some_Film/"
     (tmp_path / "MPIIMD_downloadLinks.txt").write_text(f"{base}{clip}.avi\r\n\n{base}{clip}.avi?x=1\n")
-    dataset = load("lsmdc", tmp_path)
+    dataset = load_dataset("lsmdc", tmp_path)
     first, second = dataset.links("videos-mpii")
     assert first == (f"1004_Some_Film/{clip}.avi", f"{base}{clip}.avi") and second[0] == first[0]
     assert first[0] in list(dataset.file_names(clip))
@@ -72,7 +72,7 @@ def test_didemo_links_are_made_from_the_hashes(tmp_path, key):
         (tmp_path / f"{which}_list.txt").write_text(video + "\n")
         (tmp_path / f"{which}_data.json").write_text(records)
     (tmp_path / "yfcc100m_hash.txt").write_text("99\tfff\n123456\t0a1b2c3d4e\n")
-    dataset = load("didemo", tmp_path, didemo_key=key)
+    dataset = load_dataset("didemo", tmp_path, didemo_key=key)
     found = set(dataset.links("videos"))
     assert len(found) == 1
     name, address = found.pop()

@@ -40,7 +40,7 @@ def test_every_key_in_use_is_on_the_page(fresh):
     used = set()
     for name in papers.NAMES:
         for file in ("recipe.yaml", "tables.yaml", "claims.yaml"):
-            data = yaml.safe_load((papers.load(name).folder / file).read_text(encoding="utf-8"))
+            data = yaml.safe_load((papers.load_paper(name).folder / file).read_text(encoding="utf-8"))
             used.update(data)
             for table in data.get("tables", {}).values():
                 used.update(table)

@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from petvr.data.datasets import load
+from petvr.data.datasets import load_dataset
 from petvr.data.frames.check import check_video
 from petvr.data.frames.decode import decode_frames, read_frames
 from petvr.data.frames.samplers import SAMPLERS, pick
@@ -35,7 +35,7 @@ def test_decord_and_pyav_agree_on_every_sampled_frame(clips):
 
 
 def test_the_clips_in_a_store(clips, real_files, tmp_path):
-    dataset = load("msrvtt-9k", real_files / "msrvtt")
+    dataset = load_dataset("msrvtt-9k", real_files / "msrvtt")
     videos = [video for video in dataset.split("test").videos if dataset.video_file(video).exists()]
     assert len(videos) == len(clips)
     items = [VideoItem(video, dataset.video_file(video), dataset.window(video)) for video in videos]

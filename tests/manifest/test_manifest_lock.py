@@ -9,7 +9,7 @@ import yaml
 from pyarrow import parquet
 
 from petvr import cli
-from petvr.data.datasets import load
+from petvr.data.datasets import load_dataset
 from petvr.data.frames.index import FrameIndex, FrameRecord, Problem, SourceFingerprint, StoreSettings
 from petvr.data.manifest import files, identity, lock
 from petvr.layout import Layout
@@ -260,7 +260,7 @@ def test_identity_of_real_annotations(real_files, tmp_path):
     """MSVD's real lists without any video: every row is there, and none is made up."""
     from petvr.data.manifest.rows import collect
 
-    dataset = load("msvd", real_files / "msvd", tmp_path)
+    dataset = load_dataset("msvd", real_files / "msvd", tmp_path)
     found = collect(dataset, {name: dataset.split(name) for name in dataset.splits})
     assert len(found) == 1200 + 100 + 670
     assert sum(row.captions for row in found) == 48_774 + 4_290 + 27_763

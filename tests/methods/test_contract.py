@@ -264,7 +264,7 @@ def test_every_setting_of_every_table_and_figure_is_under_contract():
     """Also those written out although they are the defaults, and those that only figures need."""
     here = {complete(case.method, case.setting) for case in CASES}
     asked = {}
-    for paper in map(papers.load, papers.NAMES):
+    for paper in map(papers.load_paper, papers.NAMES):
         cells = [cell for table in paper.tables.values() for row in table.rows for cell in row.cells.values()]
         for cell in [*cells, *paper.optional]:
             if cell.method:

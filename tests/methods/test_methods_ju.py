@@ -75,13 +75,13 @@ def test_every_method_that_needs_a_similarity_finds_it_in_every_recipe_that_know
     assert {"seq_transf", "x_pool", "x_clip", "ju"} <= set(needing)
     assert set(needing.values()) <= set(similarity.available())
     for name in papers.NAMES:
-        paper = papers.load(name)
+        paper = papers.load_paper(name)
         for table in paper.tables.values():
             for row in table.rows:
                 for cell in row.cells.values():
                     for part in (cell.method or "").split("+"):
                         if part in needing:
-                            recipe, _ = papers.load(cell.paper).recipe(
+                            recipe, _ = papers.load_paper(cell.paper).recipe(
                                 cell.dataset, cell.method, cell.setting, variant=cell.variant
                             )
                             assert recipe.similarity == needing[part], (table.id, row.key)

@@ -221,14 +221,14 @@ def test_every_row_with_prompts_builds_and_its_printed_size_is_met_or_explained(
         repr(cell): cell
         for name in papers.NAMES
         for cell in [
-            *(c for table in papers.load(name).tables.values() for row in table.rows for c in row.cells.values()),
-            *papers.load(name).optional,
+            *(c for table in papers.load_paper(name).tables.values() for row in table.rows for c in row.cells.values()),
+            *papers.load_paper(name).optional,
         ]
         if cell.method and prompts.intersection(cell.method.split("+"))
     }
     assert len(cells) > 80
     for cell in cells.values():
-        recipe, _ = papers.load(cell.paper).recipe(cell.dataset, cell.method, cell.setting, variant=cell.variant)
+        recipe, _ = papers.load_paper(cell.paper).recipe(cell.dataset, cell.method, cell.setting, variant=cell.variant)
         found = params.counts(cell.backbone, cell.method, cell.setting, **recipe.model_choices(cell.train))
         assert found.by_part["new"] > 0, cell
     mine = [row for row in rows if any(word in row["row"] for word in ("VoP", "CoOp", "VPT", "Prompt", "MaPLe"))]

@@ -17,7 +17,7 @@ CONTRADICTED = {
 
 
 def of_paper(name):
-    folder = papers.load(name).folder
+    folder = papers.load_paper(name).folder
     numbers = printed.read_printed(folder / "printed.csv")
     return claims.read_claims(folder / "claims.yaml", numbers), numbers
 

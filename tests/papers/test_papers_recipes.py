@@ -12,12 +12,12 @@ from petvr.spec import Recipe
 
 
 def recipe(paper, dataset="msrvtt-9k", method="full", setting=None, **more):
-    return papers.load(paper).recipe(dataset, method, setting, **more)
+    return papers.load_paper(paper).recipe(dataset, method, setting, **more)
 
 
 @pytest.mark.parametrize("name", papers.NAMES)
 def test_every_value_has_a_source_and_says_where(name):
-    for table in papers.load(name).tables.values():
+    for table in papers.load_paper(name).tables.values():
         for row in table.rows:
             for cell in row.cells.values():
                 if cell.paper == name and cell.method:
@@ -101,12 +101,12 @@ def test_a_wrong_override_is_told_with_its_place(overrides, told):
 
 def test_an_unknown_paper_is_told_with_the_nearest():
     with pytest.raises(PetvrError, match="did you mean 'rap'"):
-        papers.load("rapp")
+        papers.load_paper("rapp")
 
 
 @pytest.fixture
 def fifth(tmp_path):
-    return shutil.copytree(papers.load("vop").folder, tmp_path / "fifth")
+    return shutil.copytree(papers.load_paper("vop").folder, tmp_path / "fifth")
 
 
 def test_a_fifth_paper_is_a_folder(fifth):

@@ -10,7 +10,7 @@ from petvr.papers.plan import expand
 
 DATASETS = {"msrvtt-9k", "msrvtt-7k", "msvd", "lsmdc", "didemo", "activitynet", "vatex"}
 BACKBONES = {"vit-b-32", "vit-b-16", "vit-l-14"}
-ALL = [papers.load(name).tables[table] for name in papers.NAMES for table in papers.load(name).tables]
+ALL = [papers.load_paper(name).tables[table] for name in papers.NAMES for table in papers.load_paper(name).tables]
 
 
 def cells():
@@ -19,13 +19,13 @@ def cells():
             for cell in row.cells.values():
                 yield table, row, cell
     for name in papers.NAMES:
-        for cell in papers.load(name).optional:
+        for cell in papers.load_paper(name).optional:
             yield None, None, cell
 
 
 def test_four_papers_with_33_tables():
     assert set(papers.NAMES) == {"vop", "rap", "mv_adapter", "cross_modal_adapter"}
-    assert {name: len(papers.load(name).tables) for name in papers.NAMES} == {
+    assert {name: len(papers.load_paper(name).tables) for name in papers.NAMES} == {
         "vop": 6,
         "rap": 11,
         "mv_adapter": 12,
@@ -35,36 +35,36 @@ def test_four_papers_with_33_tables():
 
 @pytest.mark.parametrize("table", ALL, ids=lambda table: table.id)
 def test_every_shown_number_is_printed_and_every_printed_number_is_shown(table):
-    assert table.printed_keys() == set(papers.load(table.paper).printed(table.name))
+    assert table.printed_keys() == set(papers.load_paper(table.paper).printed(table.name))
 
 
 def test_no_printed_number_belongs_to_a_table_that_does_not_exist():
     for name in papers.NAMES:
-        paper = papers.load(name)
+        paper = papers.load_paper(name)
         with open(paper.folder / "printed.csv", newline="", encoding="utf-8") as stream:
             assert {row["table"] for row in csv.DictReader(stream)} == set(paper.tables)
 
 
 def test_the_number_of_printed_cells():
-    counts = {n: sum(len(papers.load(n).printed(t)) for t in papers.load(n).tables) for n in papers.NAMES}
+    counts = {n: sum(len(papers.load_paper(n).printed(t)) for t in papers.load_paper(n).tables) for n in papers.NAMES}
     assert counts == {"vop": 700, "rap": 557, "mv_adapter": 597, "cross_modal_adapter": 610}
 
 
 def test_printed_numbers_keep_their_digits_and_a_dash_or_a_damaged_cell_has_no_value():
-    vop = papers.load("vop").printed("table_3")
+    vop = papers.load_paper("vop").printed("table_3")
     assert vop["VoP", "msrvtt-7k", "t2v", "MdR"].text.endswith(".0")
     share = vop["Full", "msrvtt-7k", "none", "params_percent"]
     assert (share.value, share.cell) == (100.0, "119.8 (100%)")
-    damaged = papers.load("rap").printed("table_5")["S-T", "msrvtt-9k", "t2v", "R@10"]
+    damaged = papers.load_paper("rap").printed("table_5")["S-T", "msrvtt-9k", "t2v", "R@10"]
     assert damaged.value is None and damaged.text == "00.7" and "80.7" in damaged.remark
-    dash = papers.load("rap").printed("table_2")["VoP^P", "msvd", "t2v", "R@1"]
+    dash = papers.load_paper("rap").printed("table_2")["VoP^P", "msvd", "t2v", "R@1"]
     assert dash.value is None and dash.text == "-"
 
 
 def test_printed_sums_are_the_sums_of_the_recalls_but_for_the_one_known_error():
     wrong = []
     for table in ALL:
-        values = papers.load(table.paper).printed(table.name)
+        values = papers.load_paper(table.paper).printed(table.name)
         for row, dataset, direction, metric in values:
             if metric == "RSum" and (row, dataset, direction, "R@5") in values:
                 parts = [values[row, dataset, direction, m].value for m in ("R@1", "R@5", "R@10")]
@@ -125,4 +125,4 @@ def test_rows_that_are_only_reported_say_on_what_evidence():
 
 def test_every_paper_says_what_it_leaves_open():
     for name in papers.NAMES:
-        assert papers.load(name).open_questions.startswith("# What ")
+        assert papers.load_paper(name).open_questions.startswith("# What ")

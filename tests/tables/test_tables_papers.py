@@ -32,7 +32,7 @@ def test_nothing_measured_every_printed_value_stands(plan, tmp_path_factory):
         lines = csv.DictReader(io.StringIO(render(built, "csv")))
         shown = sorted(float(line["printed"]) for line in lines if line["kind"] == "aggregate" and line["printed"])
         paper, table = name.split("/")
-        wanted = papers.load(paper).printed(table).values()
+        wanted = papers.load_paper(paper).printed(table).values()
         assert shown == sorted(cell.value for cell in wanted if cell.value is not None), name
 
 

@@ -108,7 +108,7 @@ def test_a_data_set_behind_a_login_is_left_out_with_one_line_and_on_request_aske
     whole, _ = planned("all_tables")
     videos.mkdir(parents=True)
     (videos / "a.avi").write_bytes(b"a")
-    for path in datasets.load("msvd", videos.parent).annotation_files():
+    for path in datasets.load_dataset("msvd", videos.parent).annotation_files():
         path.write_text("")
     found, said = planned("all_tables")
     assert whole["train"] == 36 and found["train"] == 27

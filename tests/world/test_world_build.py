@@ -42,7 +42,7 @@ def folders(tmp_path_factory):
 @pytest.mark.parametrize("name", datasets.available())
 def test_the_readers_of_the_real_data_sets_read_it(folders, name):
     folder = datasets.folder(name)
-    dataset, sizes = datasets.load(name, folders / folder), SIZES[folder]
+    dataset, sizes = datasets.load_dataset(name, folders / folder), SIZES[folder]
     assert dataset.official is None
     for which in dataset.splits:
         split = dataset.split(which)
@@ -117,7 +117,7 @@ def test_activitynet_sentences_carry_the_times_of_what_they_tell(folders):
 
 
 def test_both_vatex_test_lists_are_of_one_size_and_name_clips_that_have_captions(folders):
-    hgr, other = (datasets.load("vatex", folders / "vatex", split=split) for split in ("hgr", "random1k5"))
+    hgr, other = (datasets.load_dataset("vatex", folders / "vatex", split=split) for split in ("hgr", "random1k5"))
     assert len(hgr.split("test").videos) == len(other.split("test").videos) == 3
     assert set(other.split("test").videos) <= set(hgr.split("val").videos + hgr.split("test").videos)
     assert other.splits == ("train", "test")
@@ -188,7 +188,7 @@ def test_the_datas_hash_is_of_what_was_rendered_and_of_the_bytes_where_a_file_wa
 
     def data_hash(folder):
         return check_dataset(
-            datasets.load("msvd", folder), Layout(tmp_path / "results"), tmp_path / "lock.json"
+            datasets.load_dataset("msvd", folder), Layout(tmp_path / "results"), tmp_path / "lock.json"
         ).now.hash
 
     def generate(folder):

@@ -12,7 +12,7 @@ from petvr.world import probe
 @pytest.mark.parametrize("kind, name", [("msrvtt", "msrvtt-9k"), ("msvd", "msvd"), ("didemo", "didemo")])
 def test_pair_accuracy_of_known_judges(tmp_path, kind, name):
     world.generate(kind, tmp_path, sizes={"train": 1, "test": 10}, seed=2, progress=False)
-    told, split = probe.read_sidecar(tmp_path), datasets.load(name, tmp_path).split("test")
+    told, split = probe.read_sidecar(tmp_path), datasets.load_dataset(name, tmp_path).split("test")
     captions, videos = len(split.captions), len(split.videos)
     right = np.zeros((captions, videos))
     right[np.arange(captions), split.caption_video] = 1
@@ -35,7 +35,7 @@ def test_a_folder_without_a_world_is_named(tmp_path):
 
 def test_activitynets_paragraphs_are_about_time_where_any_sentence_is(tmp_path):
     world.generate("activitynet", tmp_path, sizes={"train": 1, "test": 2}, seed=2, progress=False)
-    split = datasets.load("activitynet", tmp_path).split("test")
+    split = datasets.load_dataset("activitynet", tmp_path).split("test")
     told = probe.read_sidecar(tmp_path)
     marked = probe.about_time(told, split.videos, split.caption_video, split.captions)
     assert list(marked) == [any(one["temporal"] for one in told["clips"][name]["captions"]) for name in split.videos]

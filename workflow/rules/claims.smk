@@ -43,7 +43,7 @@ rule claims:
     conda:
         ENVIRONMENT
     params:
-        content=lambda w: papers.load(w.paper).claims_digest,
+        content=lambda w: papers.load_paper(w.paper).claims_digest,
         rule=CONFIG.rule,
     shell:
         "python -m petvr claims {wildcards.paper:q} > {log:q} 2>&1"

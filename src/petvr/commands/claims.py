@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     evidence = ClaimEvidence(plan, layout, config.rule)
     planned = dict.fromkeys(table.paper for table in plan.tables.values() if table.paper in papers.NAMES)
     for name in args.papers or planned:
-        paper = papers.load(name)
+        paper = papers.load_paper(name)
         judged = [evidence.judge(name, claim, paper.printed_tables) for claim in paper.claims]
         page = PaperClaims(name, paper.title, judged, config.world is not None)
         html = write_claims(page, layout.claims)[1]

@@ -160,7 +160,7 @@ def table_lines(own_tables: Iterable[Table] = ()) -> list[dict[str, str]]:
     lines = []
     tables = [table for paper in papers.readable().values() for table in paper.tables.values()]
     for table in [*tables, *own_tables]:
-        counting = papers.load(table.paper).counting if table.paper in papers.NAMES else Counting()
+        counting = papers.load_paper(table.paper).counting if table.paper in papers.NAMES else Counting()
         for row in table.rows:
             for dataset, cell in row.cells.items():
                 for metric in (column.metric for column in table.columns if column.dataset in (None, dataset)):
@@ -183,7 +183,7 @@ def _check_cell(counting: Counting, cell: Cell, metric: str, printed: str, imple
         return "", "reported only"
     if cell.paper in papers.faults():
         return "", f"recipe cannot be read: {cell.paper}"
-    recipe, _ = papers.load(cell.paper).recipe(cell.dataset, cell.method, cell.setting, variant=cell.variant)
+    recipe, _ = papers.load_paper(cell.paper).recipe(cell.dataset, cell.method, cell.setting, variant=cell.variant)
     unavailable = implemented.unavailable(cell.dataset, cell.method, recipe.similarity)
     if unavailable:
         return "", unavailable

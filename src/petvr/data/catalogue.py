@@ -37,7 +37,7 @@ def open_dataset(config: Config, name: str) -> Dataset:
     if name in config.custom_datasets:
         return Own(name, config.custom_datasets[name].captions)
     where = folder_of(config, name)
-    return datasets.load(name, config.folder(where), config.videos(where), **config.options.get(name, {}))
+    return datasets.load_dataset(name, config.folder(where), config.videos(where), **config.options.get(name, {}))
 
 
 def folder_of(config: Config, name: str) -> str:

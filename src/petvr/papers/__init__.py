@@ -12,7 +12,7 @@ from petvr.papers.paper import FILES, Paper
 from petvr.papers.printed import Printed
 from petvr.papers.table import Cell, Column, Row, Table
 
-__all__ = ["FILES", "NAMES", "Cell", "Column", "Paper", "Printed", "Row", "Table", "faults", "load", "readable"]
+__all__ = ["FILES", "NAMES", "Cell", "Column", "Paper", "Printed", "Row", "Table", "faults", "load_paper", "readable"]
 
 _HOME = Path(__file__).parent
 NAMES: tuple[str, ...] = tuple(
@@ -21,7 +21,7 @@ NAMES: tuple[str, ...] = tuple(
 
 
 @functools.cache
-def load(name: str) -> Paper:
+def load_paper(name: str) -> Paper:
     """The paper of that folder, read and validated once. Raises PetvrError for an unknown name or a broken file."""
     if name not in NAMES:
         raise errors.unknown("paper", name, NAMES)
@@ -34,7 +34,7 @@ def faults() -> dict[str, str]:
     faults = {}
     for name in NAMES:
         try:
-            load(name)
+            load_paper(name)
         except PetvrError as error:
             faults[name] = str(error)
             print(f"petvr: warning: paper {name} is left out: {error}", file=sys.stderr)
@@ -43,4 +43,4 @@ def faults() -> dict[str, str]:
 
 def readable() -> dict[str, Paper]:
     """The papers whose folders hold what they should."""
-    return {name: load(name) for name in NAMES if name not in faults()}
+    return {name: load_paper(name) for name in NAMES if name not in faults()}

@@ -8,7 +8,7 @@ from typing import Any
 
 from petvr import errors
 from petvr.errors import PetvrError
-from petvr.papers import NAMES, faults, load, readable
+from petvr.papers import NAMES, faults, load_paper, readable
 from petvr.papers.table import OWN, Cell, Table
 from petvr.spec import Recipe, RunSpec, SettingOverride, Source
 
@@ -100,7 +100,7 @@ def expand(
     planned = {table.id: planner.plan_table(table) for table in chosen}
     if optional:
         for name in names:
-            for cell in load(name).optional:
+            for cell in load_paper(name).optional:
                 planner.plan_cell(cell, table="")
     tables_of = {id: tuple(names) for id, names in planner.tables_of.items()}
     return Plan(planner.cells, planner.runs, planned, tables_of)
@@ -145,7 +145,7 @@ class _Planner:
         }
         backbone = self.backbones.get(cell.backbone, cell.backbone)
         method, cell = cell.method, cell.model_copy(update={"setting": cell.setting | used, "backbone": backbone})
-        recipe, sources = load(cell.paper).recipe(
+        recipe, sources = load_paper(cell.paper).recipe(
             cell.dataset,
             method,
             cell.setting,
@@ -219,7 +219,7 @@ def _chosen(what: str, choice: str | Sequence[str], allowed: Collection[str]) ->
 
 
 def _chosen_tables(names: Sequence[str], choice: str | Sequence[str], own_tables: Sequence[Table]) -> list[Table]:
-    tables = {table.id: table for name in names for table in load(name).tables.values()}
+    tables = {table.id: table for name in names for table in load_paper(name).tables.values()}
     tables |= {table.id: table for table in own_tables}
     for id in [choice] if isinstance(choice, str) else choice:
         if id.partition("/")[0] in faults():

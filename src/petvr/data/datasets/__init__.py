@@ -3,7 +3,7 @@
 A data set is added by one file beside this one that defines a subclass of `base.Dataset`, with its name, title, counts
 and sources: nothing else has to know of it. (The demo's synthetic world generates it where world/layouts has a file.)
 
-dataset = load("msvd", Path("data/msvd"))
+dataset = load_dataset("msvd", Path("data/msvd"))
 dataset.split("test").captions
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from petvr.data.datasets.base import Dataset, Split
 from petvr.errors import PetvrError, unknown
 
-__all__ = ["Dataset", "Split", "available", "dataset_class", "folder", "load", "titles"]
+__all__ = ["Dataset", "Split", "available", "dataset_class", "folder", "load_dataset", "titles"]
 
 
 @functools.cache
@@ -52,7 +52,7 @@ def dataset_class(name: str) -> type[Dataset]:
     return _classes()[name]
 
 
-def load(name: str, root: str | Path, videos: str | Path | None = None, **options: Any) -> Dataset:
+def load_dataset(name: str, root: str | Path, videos: str | Path | None = None, **options: Any) -> Dataset:
     """The data set `name` whose annotation files lie directly in `root`, its videos in `videos` (root/videos).
 
     Nothing is read before a split is asked for. Options are the data set's own (`Dataset.options`), e.g. DiDeMo's

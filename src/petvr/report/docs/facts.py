@@ -140,7 +140,7 @@ def cells_with_methods() -> Iterator[tuple[str, str, str, papers.Cell]]:
 
 def count_trainable(method: str, cell: papers.Cell) -> int:
     """What the cell trains, with its paper's recipe and ViT-B/32."""
-    recipe, _ = papers.load(cell.paper).recipe(cell.dataset, method, cell.setting, variant=cell.variant)
+    recipe, _ = papers.load_paper(cell.paper).recipe(cell.dataset, method, cell.setting, variant=cell.variant)
     return params.counts(BACKBONE, method, cell.setting, **recipe.model_choices(cell.train)).trainable
 
 
@@ -149,7 +149,7 @@ def tables_by_similarity() -> dict[str, dict[str, list[str]]]:
     """Similarity -> paper -> its tables whose rows are scored with it."""
     scored: dict[str, dict[str, list[str]]] = {name: {} for name in similarity.available()}
     for name, table, method, cell in cells_with_methods():
-        recipe, _ = papers.load(cell.paper).recipe(cell.dataset, method, cell.setting, variant=cell.variant)
+        recipe, _ = papers.load_paper(cell.paper).recipe(cell.dataset, method, cell.setting, variant=cell.variant)
         if recipe.similarity not in scored:
             raise PetvrError(f"{name}/{table}: similarity '{recipe.similarity}' is not there")
         numbers = scored[recipe.similarity].setdefault(name, [])
