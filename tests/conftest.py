@@ -54,3 +54,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 0 if item.get_closest_marker("slurm") else parent, "bare" in getattr(item, "fixturenames", ())
 
     items.sort(key=order)
+
+
+@pytest.fixture(scope="session")
+def finished_result():
+    """`finished_result(spec, plain, epoch=1, world=..., videos=...)`: a Result such as training leaves behind."""
+    from petvr.result import Cost, Data, Evaluation, Provenance, Result
+
+    def make(spec, plain, *, epoch=1, world="synthetic", videos=40, train_videos=1):
+        counts = {"test_videos": videos, "test_videos_official": videos, "test_captions": videos}
+        training = {"train_videos": train_videos, "train_videos_official": train_videos}
+        return Result(
+            id=spec.id,
+            spec=spec,
+            evaluations=[Evaluation(epoch=epoch, step=1, train_loss=1.0, plain=plain, dsl=plain)],
+            selected={"best_on_test": 0, "last": 0},
+            cost=Cost(trainable=10**6, total=151_277_313, trainable_by_part={}, train_seconds=1, eval_seconds=1),
+            data=Data(world=world, digest="d", frames_digest="f", **training, **counts),
+            provenance=Provenance(
+                petvr="0",
+                git_revision=None,
+                git_dirty=None,
+                packages={},
+                hardware={},
+                started="2026-01-01T00:00:00Z",
+                finished="2026-01-01T00:00:00Z",
+                spec_digest=spec.digest(),
+                weights_digest="w",
+            ),
+        )
+
+    return make

@@ -7,13 +7,12 @@ from scipy.stats import norm
 
 from petvr import papers
 from petvr.data import datasets
-from petvr.result import Cost, Data, Evaluation, Provenance, Result
 from petvr.retrieval import metrics
 
 KEYS = ("R@1", "R@5", "R@10")
 
 
-def made_up_results(plan, layout, tables, churn=0.13, seed_sd=0.02):
+def made_up_results(finished_result, plan, layout, tables, churn=0.13, seed_sd=0.02):
     """Leave a result.json and ranks.npz behind for every run of `tables`, which scores what the paper prints."""
     for name in tables:
         table = plan.tables[name]
@@ -28,44 +27,16 @@ def made_up_results(plan, layout, tables, churn=0.13, seed_sd=0.02):
                 }
                 for run in cell.runs:
                     if not layout.result(run).exists():
-                        _leave(plan.runs[run], layout, dataset, truth, churn, seed_sd)
+                        _leave(finished_result, plan.runs[run], layout, dataset, truth, churn, seed_sd)
 
 
-def _leave(spec, layout, dataset, truth, churn, seed_sd):
+def _leave(finished_result, spec, layout, dataset, truth, churn, seed_sd):
     kind = datasets.dataset_class(dataset)
     videos = kind.counts["test"][0]
     ranks = {way: _ranks(spec, way, videos, truth, churn, seed_sd) for way in ("t2v", "v2t")}
     plain = {way: metrics.summary(each) for way, each in ranks.items()}
-    recipe = spec.recipe
-    result = Result(
-        id=spec.id,
-        spec=spec,
-        evaluations=[Evaluation(epoch=recipe.epochs, step=1, train_loss=1.0, plain=plain, dsl=plain)],
-        selected={"best_on_test": 0, "last": 0},
-        cost=Cost(
-            trainable=10**6, total=151_277_313, trainable_by_part={"new": 10**6}, train_seconds=1, eval_seconds=1
-        ),
-        data=Data(
-            world="real",
-            digest="d",
-            frames_digest="f",
-            train_videos=kind.counts["train"][0],
-            train_videos_official=kind.counts["train"][0],
-            test_videos=videos,
-            test_videos_official=videos,
-            test_captions=videos,
-        ),
-        provenance=Provenance(
-            petvr="0",
-            git_revision=None,
-            git_dirty=None,
-            packages={},
-            hardware={},
-            started="2026-01-01T00:00:00Z",
-            finished="2026-01-01T00:00:00Z",
-            spec_digest=spec.digest(),
-            weights_digest="w",
-        ),
+    result = finished_result(
+        spec, plain, epoch=spec.recipe.epochs, world="real", videos=videos, train_videos=kind.counts["train"][0]
     )
     result.write(layout.result(spec))
     arrays = {f"0/{form}/{way}": each.astype(np.float32) for form in ("plain", "dsl") for way, each in ranks.items()}

@@ -14,14 +14,14 @@ from petvr.result import Result
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, finished_result):
     """All runs of RAP's tables 1, 4 and 8 and VoP's 2, three seeds each; (command line, plan, layout)."""
     folder = tmp_path_factory.mktemp("made")
     tables = ["rap/table_1", "rap/table_4", "vop/table_2"]
     (folder / "c.yaml").write_text(f"results: {folder / 'results'}\ntables: {tables}\n")
     chosen = config.load_config([folder / "c.yaml"])
     plan, layout = planning.plan(chosen), Layout(chosen.results)
-    made_up_results(plan, layout, tables)
+    made_up_results(finished_result, plan, layout, tables)
     return ["-c", str(folder / "c.yaml")], plan, layout
 
 

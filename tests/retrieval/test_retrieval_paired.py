@@ -7,7 +7,6 @@ from scipy import stats
 from petvr import cli, config, planning
 from petvr.errors import PetvrError
 from petvr.layout import Layout
-from petvr.result import Cost, Data, Evaluation, Provenance, Result
 from petvr.retrieval import metrics
 from petvr.retrieval.paired import holm, paired_difference, sign_flip
 
@@ -49,7 +48,7 @@ def test_equal_runs_differ_by_nothing():
 
 
 @pytest.fixture
-def finished(tmp_path):
+def finished(tmp_path, finished_result):
     """`finished(id, [ranks of each seed])` leaves results behind; returns the command line's configuration."""
     (tmp_path / "c.yaml").write_text(f"results: {tmp_path / 'results'}\n")
     words = ["-c", "demo", "-c", str(tmp_path / "c.yaml")]
@@ -60,34 +59,7 @@ def finished(tmp_path):
             spec = planning.spec(config.load_config(["demo"]), f"{cell}/seed-{seed}")
             plain = {way: metrics.summary(each) for way in ("t2v", "v2t")}
             names = [f"v{n}" for n in range(videos)]
-            result = Result(
-                id=spec.id,
-                spec=spec,
-                evaluations=[Evaluation(epoch=1, step=1, train_loss=1.0, plain=plain)],
-                selected={"best_on_test": 0, "last": 0},
-                cost=Cost(trainable=1, total=1, trainable_by_part={}, train_seconds=1, eval_seconds=1),
-                data=Data(
-                    world="synthetic",
-                    digest="d",
-                    frames_digest="f",
-                    train_videos=1,
-                    train_videos_official=1,
-                    test_videos=videos,
-                    test_videos_official=videos,
-                    test_captions=videos,
-                ),
-                provenance=Provenance(
-                    petvr="0",
-                    git_revision=None,
-                    git_dirty=None,
-                    packages={},
-                    hardware={},
-                    started="",
-                    finished="",
-                    spec_digest=spec.digest(),
-                    weights_digest="",
-                ),
-            )
+            result = finished_result(spec, plain, videos=videos)
             result.write(layout.result(spec))
             arrays = {f"0/plain/{way}": np.array(each, np.float32) for way in ("t2v", "v2t")}
             np.savez(layout.run(spec) / "ranks.npz", videos=np.array(names), owner=np.arange(videos), **arrays)
