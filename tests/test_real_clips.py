@@ -77,8 +77,8 @@ def test_from_clips_to_ranks(root, real_files, tmp_path):
     assert len(result.data.missing) > 900 and result.data.data_class == "D"  # never beside a paper's number
 
     # the same ranks by hand: frames and captions encoded one by one
-    clip = weights.load(tmp_path / "weights").eval()
-    words = tokenizer.load(tmp_path / "weights")
+    clip = weights.load_clip(tmp_path / "weights").eval()
+    words = tokenizer.load_tokenizer(tmp_path / "weights")
     with torch.no_grad():
         vision = [
             clip.encode_frames(torch.from_numpy(pixels[i : i + 1]), torch.ones(1, FRAMES, dtype=bool)) for i in range(8)

@@ -16,7 +16,7 @@ def folder(tmp_path_factory, real_files):
 
 @pytest.fixture(scope="session")
 def real(folder):
-    return tokenizer.load(folder)
+    return tokenizer.load_tokenizer(folder)
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,8 @@ def small(tmp_path_factory):
     symbols = tokenizer.byte_symbols()
     merges = [("r", "e"), ("re", "d</w>")]
     names = [*symbols, *(symbol + "</w>" for symbol in symbols), "re", "red</w>", tokenizer.SOT, tokenizer.EOT]
-    tokenizer.build({name: number for number, name in enumerate(names)}, merges, out)
-    return tokenizer.load(out)
+    tokenizer.build_tokenizer({name: number for number, name in enumerate(names)}, merges, out)
+    return tokenizer.load_tokenizer(out)
 
 
 def test_the_real_vocabulary_gives_clips_ids(real):
@@ -79,7 +79,7 @@ def test_broken_vocabulary_files_are_named(tmp_path):
         with pytest.raises(PetvrError, match=r"bad\.gz: not readable"):
             tokenizer.from_bpe_file(tmp_path / "bad.gz", tmp_path)
     with pytest.raises(PetvrError, match=r"tokenizer\.json: no such file"):
-        tokenizer.load(tmp_path)
+        tokenizer.load_tokenizer(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(PetvrError, match=r"tokenizer\.json: not readable"):
-        tokenizer.load(tmp_path)
+        tokenizer.load_tokenizer(tmp_path)

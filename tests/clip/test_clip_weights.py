@@ -22,7 +22,7 @@ def same(one, other):
 
 
 def test_a_saved_clip_loads_with_its_geometry_and_its_numbers(folder):
-    clip = weights.load(folder)
+    clip = weights.load_clip(folder)
     assert clip.config == TINY
     assert same(clip, weights.random(TINY, 3))
     assert not same(clip, weights.random(TINY, 4))
@@ -34,16 +34,16 @@ def test_transformers_reads_the_folder_and_fetch_brings_a_local_model_into_the_s
     from petvr.clip import tokenizer
 
     model = CLIPModel.from_pretrained(folder)
-    assert torch.equal(model.logit_scale, weights.load(folder).logit_scale)
+    assert torch.equal(model.logit_scale, weights.load_clip(folder).logit_scale)
     symbols = tokenizer.byte_symbols()
     names = [*symbols, *(symbol + "</w>" for symbol in symbols), tokenizer.SOT, tokenizer.EOT]
-    tokenizer.build({name: number for number, name in enumerate(names)}, [], folder)
+    tokenizer.build_tokenizer({name: number for number, name in enumerate(names)}, [], folder)
     tokens = {"tokenizer_class": "CLIPTokenizer", "unk_token": tokenizer.EOT, "bos_token": tokenizer.SOT}
     tokens |= {"eos_token": tokenizer.EOT, "pad_token": tokenizer.EOT, "model_max_length": 12}
     (folder / "tokenizer_config.json").write_text(json.dumps(tokens))
     weights.fetch(str(folder), tmp_path / "fetched")
-    assert same(weights.load(tmp_path / "fetched"), weights.load(folder))
-    fetched, mine = tokenizer.load(tmp_path / "fetched"), tokenizer.load(folder)
+    assert same(weights.load_clip(tmp_path / "fetched"), weights.load_clip(folder))
+    fetched, mine = tokenizer.load_tokenizer(tmp_path / "fetched"), tokenizer.load_tokenizer(folder)
     assert fetched.tokens(["Red  square, it's"]) == mine.tokens(["Red  square, it's"])
 
 
@@ -53,12 +53,12 @@ def test_fetch_names_a_source_that_does_not_exist(tmp_path):
 
 
 def test_older_bin_files_load_without_running_a_pickle(folder, tmp_path):
-    clip = weights.load(folder)
+    clip = weights.load_clip(folder)
     (folder / "model.safetensors").unlink()
     half = {name: tensor.half() if tensor.dim() else tensor for name, tensor in clip.state_dict().items()}
     half["text_model.embeddings.position_ids"] = torch.arange(12)[None]  # older files hold such
     torch.save(half, folder / "pytorch_model.bin")
-    loaded = weights.load(folder)
+    loaded = weights.load_clip(folder)
     assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
     torch.testing.assert_close(loaded.state_dict(), clip.state_dict(), atol=1e-3, rtol=0)
 
@@ -68,7 +68,7 @@ def test_older_bin_files_load_without_running_a_pickle(folder, tmp_path):
 
     torch.save({"text_projection.weight": Trap()}, folder / "pytorch_model.bin")
     with pytest.raises(PetvrError, match="not readable as weights"):
-        weights.load(folder)
+        weights.load_clip(folder)
     assert not (tmp_path / "trap").exists()
 
 
@@ -87,26 +87,26 @@ def test_weights_that_are_not_this_clips_are_named(folder, change, message):
     change(state)
     save_file(state, folder / "model.safetensors")
     with pytest.raises(PetvrError, match=message) as error:
-        weights.load(folder)
+        weights.load_clip(folder)
     assert "model.safetensors" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_missing_damaged_and_foreign_folders_are_named(folder, tmp_path):
     with pytest.raises(PetvrError, match="no such weights folder"):
-        weights.load(tmp_path / "absent")
+        weights.load_clip(tmp_path / "absent")
     data = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
     with pytest.raises(PetvrError, match="not readable as weights"):
-        weights.load(folder)
+        weights.load_clip(folder)
     (folder / "model.safetensors").unlink()
     with pytest.raises(PetvrError, match="no weights file"):
-        weights.load(folder)
+        weights.load_clip(folder)
     (folder / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(PetvrError, match="'bert' is not a CLIP"):
-        weights.load(folder)
+        weights.load_clip(folder)
     (folder / "config.json").write_text("{")
     with pytest.raises(PetvrError, match=r"config\.json: cannot be read as JSON"):
-        weights.load(folder)
+        weights.load_clip(folder)
 
 
 def test_digest_follows_weights_and_geometry(folder):

@@ -116,7 +116,7 @@ def test_the_trained_tensors_answer_not_the_untrained_ones(bench, tmp_path):
     _, after = asked(bench, tmp_path / "k", "red left")
     before = model.build_model(spec("cross_modal_adapter"), bench["weights"], torch.device("cpu"))
     before.set_training(False)
-    store, tokenize = FrameStore(bench["store"]), tokenizer.load(bench["weights"])
+    store, tokenize = FrameStore(bench["store"]), tokenizer.load_tokenizer(bench["weights"])
     split = bench["dataset"].split("test")
     with torch.no_grad():
         text = before.encode_texts(tokenize(["red left"], tiny.WORDS))
@@ -182,7 +182,7 @@ def test_a_file_of_ones_own_is_ranked_by_its_pictures(bench, tmp_path):
     again = model.build_model(spec("x_clip"), bench["weights"], torch.device("cpu"))
     again.restore(load_file(bench["out"] / "adapter.safetensors"))
     again.set_training(False)
-    tokenize = tokenizer.load(bench["weights"])
+    tokenize = tokenizer.load_tokenizer(bench["weights"])
     with torch.no_grad():
         video = again.encode_videos(pictures, torch.ones(1, tiny.FRAMES, dtype=torch.bool))
         for hit in hits:

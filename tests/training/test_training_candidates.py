@@ -18,7 +18,7 @@ def spec(**setting):
 
 def texts_of(made, bench, captions):
     """Features one caption at a time."""
-    tokenize = tokenizer.load(bench["weights"])
+    tokenize = tokenizer.load_tokenizer(bench["weights"])
     with torch.no_grad():
         return torch.cat([made.encode_texts(tokenize([caption], tiny.WORDS))["text"] for caption in captions])
 
@@ -101,7 +101,7 @@ def test_methods_that_look_at_no_sentence_are_given_none(bench, monkeypatch):
         lambda self, *args: seen.append(args[3] if len(args) > 3 else None) or original(self, *args),
     )
     made = model.build_model(tiny.spec("lorm"), bench["weights"], torch.device("cpu"))
-    texts = TokenizedCaptions.of(["red left"], tokenizer.load(bench["weights"]), tiny.WORDS)
+    texts = TokenizedCaptions.of(["red left"], tokenizer.load_tokenizer(bench["weights"]), tiny.WORDS)
     made.encode_videos(
         torch.zeros(1, 3, 3, 16, 16), torch.ones(1, 3, dtype=torch.bool), made.encode_texts(texts.ids)["text"]
     )

@@ -8,7 +8,7 @@ from petvr.costs import formula
 
 
 def test_flops_of_a_run_are_those_of_its_step_or_of_its_evaluation(bench):
-    clip = config.read(bench["weights"])
+    clip = config.read_config(bench["weights"])
     score = 2 * 2 * clip.embed
     trained = tiny.train(tiny.spec("full", setting={"rule": "everything"}, epochs=1), **bench)
     expected = formula.full_step(clip, tiny.FRAMES, tiny.WORDS) + 3 * score

@@ -37,7 +37,7 @@ def test_ranks_are_those_of_the_saved_head_one_pair_at_a_time(method, bench, mon
     again.set_training(False)
     split = bench["dataset"].split("test")
     assert len(split.captions) == 2 * len(split.videos)
-    store, tokenize = FrameStore(bench["store"]), tokenizer.load(bench["weights"])
+    store, tokenize = FrameStore(bench["store"]), tokenizer.load_tokenizer(bench["weights"])
     scores = np.zeros((len(split.captions), len(split.videos)))
     with torch.no_grad():
         texts = [again.encode_texts(tokenize([caption], tiny.WORDS)) for caption in split.captions]

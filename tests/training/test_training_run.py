@@ -45,7 +45,7 @@ def test_metrics_are_those_of_the_model_that_was_saved(bench):
     again.restore(load_file(bench["out"] / "adapter.safetensors"))
     again.set_training(False)
     split = bench["dataset"].split("test")
-    store, tokenize = FrameStore(bench["store"]), tokenizer.load(bench["weights"])
+    store, tokenize = FrameStore(bench["store"]), tokenizer.load_tokenizer(bench["weights"])
     scores = np.zeros((16, 16))
     with torch.no_grad():
         texts = [again.encode_texts(tokenize([caption], tiny.WORDS)) for caption in split.captions]
@@ -81,7 +81,7 @@ def test_evaluation_only_trains_nothing(bench):
     assert len(result.evaluations) == 1 and result.evaluations[0].dsl is None
     assert result.selected == {"best_on_test": 0, "last": 0}
     assert result.cost.trainable == 0 and result.cost.pairs_per_second is None
-    assert result.cost.total == sum(p.numel() for p in weights.load(bench["weights"]).parameters())
+    assert result.cost.total == sum(p.numel() for p in weights.load_clip(bench["weights"]).parameters())
     assert load_file(bench["out"] / "adapter.safetensors") == {}
 
 
@@ -342,7 +342,7 @@ def test_repeated_videos_are_encoded_once_only_where_that_is_the_same(bench):
     spec = tiny.spec("full", batch=40)
     frames = FrameStore(bench["store"])
     train = open_splits(spec, bench["dataset"], frames, "strict", DatasetCheck()).train.split
-    cpu, tokenize = torch.device("cpu"), tokenizer.load(bench["weights"])
+    cpu, tokenize = torch.device("cpu"), tokenizer.load_tokenizer(bench["weights"])
     built = model.build_model(spec, bench["weights"], cpu)
     data = open_training_data(spec, train, built, frames, tokenize)
     assert len(data.batches.at(0).videos) < 40 and data.once_per_video
@@ -356,7 +356,7 @@ def test_repeated_videos_are_encoded_once_only_where_that_is_the_same(bench):
 
 
 def test_padding_is_left_out_and_changes_nothing(bench):
-    tokenize = tokenizer.load(bench["weights"])
+    tokenize = tokenizer.load_tokenizer(bench["weights"])
     texts = TokenizedCaptions.of(["red", "blue up", "red"], tokenize, tiny.WORDS)
     assert len(texts) == 2 and texts.distinct.tolist() == [0, 1, 0]
     assert texts.of_captions(np.array([2, 0])).shape == (2, 5)  # SOT, three letters, EOT

@@ -107,7 +107,7 @@ def write_weights(folder: Path, width: int = 32, layers: int = 2) -> Path:
         embed=16,
     )
     weights.save(weights.random(config, seed=3), folder)
-    tokenizer.build({name: number for number, name in enumerate(names)}, [], folder)
+    tokenizer.build_tokenizer({name: number for number, name in enumerate(names)}, [], folder)
     return folder
 
 

@@ -36,14 +36,14 @@ def test_the_folder_is_a_clip_model_of_twelve_layers_for_transformers_and_for_pe
 
     model = CLIPModel.from_pretrained(folder).eval()
     assert model.config.text_config.num_hidden_layers == model.config.vision_config.num_hidden_layers == 12
-    clip = weights.load(folder).eval()
+    clip = weights.load_clip(folder).eval()
     texts = ["a red square moves left", "there is a green ring on white"]
     encoded = theirs(texts, padding=True, return_tensors="pt")
     pixels = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         text = model.get_text_features(**encoded).pooler_output
         image = model.get_image_features(pixel_values=pixels).pooler_output
-        own = clip.encode_texts(ours.load(folder)(texts, 16))
+        own = clip.encode_texts(ours.load_tokenizer(folder)(texts, 16))
         frames = clip.encode_frames(pixels[:, None], torch.ones(2, 1, dtype=torch.bool))[:, 0]
     torch.testing.assert_close(own, text, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(frames, image, atol=1e-5, rtol=1e-5)
@@ -57,7 +57,7 @@ def test_the_tokenizer_keeps_clips_conventions(folder, theirs):
     assert (config["eos_token_id"], config["vocab_size"]) == (len(vocabulary) - 1, len(vocabulary))
     assert sorted(vocabulary.values()) == list(range(len(vocabulary)))
     assert all(symbol in vocabulary and symbol + "</w>" in vocabulary for symbol in bpe.byte_symbols())
-    read = ours.load(folder)
+    read = ours.load_tokenizer(folder)
     for text in tiny_clip.corpus(1, 40):
         ids = theirs(text)["input_ids"]
         assert len(ids) == len(text.replace(",", " ,").split()) + 2, "every word of the world is one token"
@@ -70,7 +70,7 @@ def test_the_tokenizer_keeps_clips_conventions(folder, theirs):
 def test_foreign_text_never_ends_early(folder, theirs, text):
     end = theirs.eos_token_id
     assert theirs(text)["input_ids"].count(end) == 1
-    row = ours.load(folder)([text], 77)[0].tolist()
+    row = ours.load_tokenizer(folder)([text], 77)[0].tolist()
     assert row.index(end) == len(theirs(text)["input_ids"]) - 1
 
 

@@ -114,7 +114,7 @@ def with_layers(config: ClipConfig, layers: int) -> ClipConfig:
     return ClipConfig(**cut)
 
 
-def read(folder: str | Path) -> ClipConfig:
+def read_config(folder: str | Path) -> ClipConfig:
     """From a CLIPModel folder: config.json, and preprocessor_config.json for the pixel mean and std if it is there."""
     folder = Path(folder)
     extra = _json(folder / "preprocessor_config.json") if (folder / "preprocessor_config.json").exists() else {}

@@ -38,7 +38,7 @@ def _unescape(text: str) -> str:
 
 
 class Tokenizer:
-    """Captions to ids. Made by `load`."""
+    """Captions to ids. Made by `load_tokenizer`."""
 
     def __init__(self, inner, where: str):
         self._inner = inner
@@ -67,7 +67,7 @@ class Tokenizer:
         return ids
 
 
-def load(folder: str | Path) -> Tokenizer:
+def load_tokenizer(folder: str | Path) -> Tokenizer:
     """From a weights folder; PetvrError if it has no tokenizer.json or that is not CLIP's kind."""
     from tokenizers import Tokenizer as Inner
 
@@ -97,10 +97,10 @@ def from_bpe_file(path: str | Path, out: str | Path) -> None:
         )
     symbols = byte_symbols()
     names = [*symbols, *(symbol + "</w>" for symbol in symbols), *("".join(pair) for pair in merges), SOT, EOT]
-    build({name: number for number, name in enumerate(names)}, merges, out)
+    build_tokenizer({name: number for number, name in enumerate(names)}, merges, out)
 
 
-def build(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], out: str | Path) -> None:
+def build_tokenizer(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], out: str | Path) -> None:
     """Write `tokenizer.json` with CLIP's word pattern and byte symbols into the folder `out`."""
     from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
     from tokenizers import Tokenizer as Inner

@@ -38,7 +38,7 @@ class SkipMetaInit(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def load(folder: str | Path) -> Clip:
+def load_clip(folder: str | Path) -> Clip:
     """The CLIP in `folder`, fp32 on the CPU. Pickles are never executed: a .bin is read as tensors only.
 
     Raises PetvrError that names the file for a missing, damaged or mismatched one.
@@ -46,7 +46,7 @@ def load(folder: str | Path) -> Clip:
     folder = Path(folder)
     if not folder.is_dir():
         raise PetvrError(f"{folder}: no such weights folder")
-    config = geometry.read(folder)
+    config = geometry.read_config(folder)
     path = _file(folder)
     state = {name: tensor for name, tensor in _tensors(path).items() if not name.endswith("position_ids")}
     clip = _empty(config)
@@ -66,7 +66,7 @@ def load(folder: str | Path) -> Clip:
 
 
 def save(clip: Clip, folder: str | Path) -> None:
-    """Write config.json and model.safetensors so that `load` and transformers' CLIPModel read them."""
+    """Write config.json and model.safetensors so that `load_clip` and transformers' CLIPModel read them."""
     from safetensors.torch import save_file
 
     folder = Path(folder)

@@ -65,7 +65,7 @@ def _lines(args: argparse.Namespace, runs: Iterable, layout: Layout) -> Iterator
 
     def geometry(backbone: str) -> clip.ClipConfig:
         folder = layout.weights(backbone)
-        return clip.read(folder) if (folder / "config.json").exists() else clip.geometry(backbone)
+        return clip.read_config(folder) if (folder / "config.json").exists() else clip.geometry(backbone)
 
     specs = list(runs)
     total, console = len(rows.distinct(specs)), Console(stderr=True)

@@ -109,7 +109,7 @@ def open_run(
         "device": on.type,
         "code": repr(sorted((code or {}).items())),
     }
-    return OpenedRun(result, model, tokenizer.load(weights), frames, dataset, on, identity, notes)
+    return OpenedRun(result, model, tokenizer.load_tokenizer(weights), frames, dataset, on, identity, notes)
 
 
 def _restore(model: Model, path: Path) -> None:

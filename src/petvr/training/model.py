@@ -167,7 +167,7 @@ def build_model(spec: RunSpec, weights: Path, device: torch.device) -> Model:
             f"{spec.id}: method '{spec.method}' needs recipe.similarity '{needed}', '{recipe.similarity}' given"
         )
     adapted = adapt(
-        clip_weights.load(weights),
+        clip_weights.load_clip(weights),
         spec.method,
         dict(spec.setting),
         frames=recipe.frames,

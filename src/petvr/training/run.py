@@ -62,7 +62,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
                 weights_digest=weights_digest, log=log, raise_if_stopped=stop.raise_if_stopped,
             )  # fmt: skip
         frames = cache or store
-        tokenize = tokenizer.load(options.weights)
+        tokenize = tokenizer.load_tokenizer(options.weights)
         test_data = open_evaluation_data(spec, splits, model, frames, tokenize, options.eval_frames_per_batch)
         state, training_data, total, epoch_at = TrainState(model, None), None, 0, {0: 0}
         if spec.train:
