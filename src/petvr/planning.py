@@ -79,13 +79,13 @@ def own_table(config: Config, name: str) -> Table:
         raise unknown("paper", given.paper, papers.NAMES, where)
     if given.backbone not in {*config.weights, *config.backbones}:
         raise unknown("backbone", given.backbone, {*config.weights, *config.backbones}, where)
-    found = make_own_table(name, given.methods, given.paper, papers.load_paper(given.paper).title, given.backbone)
-    for row in found.rows:
+    table = make_own_table(name, given.methods, given.paper, papers.load_paper(given.paper).title, given.backbone)
+    for row in table.rows:
         try:
             methods.settings(row.cells[name].method or "", row.cells[name].setting)
         except PetvrError as error:
             raise PetvrError(f"{where}.methods: {error}") from error
-    return found
+    return table
 
 
 def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
@@ -142,15 +142,15 @@ def unavailable(config: Config, planned: Plan) -> dict[str, available.Verdict]:
     if config.unavailable == "stop":
         return {}
     names = dict.fromkeys(run.dataset for run in planned.runs.values())
-    found = {name: catalogue.availability(config, name) for name in names}
-    return {name: one for name, one in found.items() if one.reason}
+    verdicts = {name: catalogue.availability(config, name) for name in names}
+    return {name: one for name, one in verdicts.items() if one.reason}
 
 
 def undelivered(config: Config, planned: Plan) -> dict[str, available.Verdict]:
     """For people: also the data sets that are still waited for but could not be brought so far, and the reason why."""
     names = dict.fromkeys(run.dataset for run in planned.runs.values())
-    found = {name: catalogue.availability(config, name) for name in names}
-    return {n: replace(one, reason=one.reason or one.later) for n, one in found.items() if one.reason or one.later}
+    verdicts = {name: catalogue.availability(config, name) for name in names}
+    return {n: replace(one, reason=one.reason or one.later) for n, one in verdicts.items() if one.reason or one.later}
 
 
 def not_run(config: Config, planned: Plan, lacking: Mapping[str, available.Verdict] | None = None) -> dict[str, str]:

@@ -86,11 +86,11 @@ def _show(first: RunOutcomes, others: list[RunOutcomes], rows: list[dict[str, An
         for title in ("A", "B", "A - B", "from", "to", "p*", "p"):
             table.add_column(title, justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
-        for key, (a, b, found, p_queries) in compared.items():
+        for key, (a, b, interval, p_queries) in compared.items():
             p = adjusted[key][number]
-            differences = (f"{value:+.1f}" for value in (found.value, found.low, found.high))
+            differences = (f"{value:+.1f}" for value in (interval.value, interval.low, interval.high))
             table.add_row(
-                key, f"{a:.1f}", f"{b:.1f}", *differences, _p(p_queries), _p(p), _verdict(key, found.value, p)
+                key, f"{a:.1f}", f"{b:.1f}", *differences, _p(p_queries), _p(p), _verdict(key, interval.value, p)
             )
         console.print(table)
     for sentence in _sentences([first, *others], rule):

@@ -135,26 +135,26 @@ def _show(title: str, figures: dict[str, Any]) -> None:
     table.add_column("")
     for metric in METRICS:
         table.add_column(metric, justify="right", no_wrap=True)
-    for direction, found in figures.items():
-        for row in _rows(DIRECTIONS[direction], found):
+    for direction, scored in figures.items():
+        for row in _rows(DIRECTIONS[direction], scored):
             table.add_row(*row)
         table.add_section()
     console = Console()
     console.print(table)
-    for direction, found in figures.items():
-        sizes = ", ".join(f"{value:.1f} of {size}" for size, value in found["R@1 in galleries"].items())
-        tied = f"{found['tied queries']} of {found['queries']:,} queries are tied"
+    for direction, scored in figures.items():
+        sizes = ", ".join(f"{value:.1f} of {size}" for size, value in scored["R@1 in galleries"].items())
+        tied = f"{scored['tied queries']} of {scored['queries']:,} queries are tied"
         console.print(f"{DIRECTIONS[direction]}: {tied}{f'; R@1 {sizes} videos' if sizes else ''}.", highlight=False)
     given = "" if title == "plain" else " Dual-softmax scores depend on all queries: given this query set."
     console.print(f"Intervals: other queries, the same gallery; nothing about other seeds.{given}\n", style="dim")
 
 
-def _rows(direction: str, found: dict[str, Any]) -> Iterator[list[str]]:
-    for rule, metrics in found["metrics"].items():
+def _rows(direction: str, scored: dict[str, Any]) -> Iterator[list[str]]:
+    for rule, metrics in scored["metrics"].items():
         yield [f"{direction} {rule}", *(_digits(metrics[metric]) for metric in METRICS)]
         if rule == "expected":
             for side, name in enumerate(("  95 % from", "       to")):
-                yield [name, *(_digits(found["interval 95 %"].get(metric, (None, None))[side]) for metric in METRICS)]
+                yield [name, *(_digits(scored["interval 95 %"].get(metric, (None, None))[side]) for metric in METRICS)]
 
 
 def _digits(value: float | None) -> str:

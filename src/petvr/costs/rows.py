@@ -28,13 +28,13 @@ COLUMNS = (
 
 def distinct(runs: Iterable[RunSpec]) -> dict[tuple, list[RunSpec]]:
     """Runs that train the same model over the same frames and words stand together."""
-    found: dict[tuple, list[RunSpec]] = {}
+    groups: dict[tuple, list[RunSpec]] = {}
     for run in runs:
         recipe = run.recipe
         head = method_id(recipe.similarity, recipe.similarity_setting)
         key = (run.backbone, method_id(run.method, run.setting), head, recipe.frames, recipe.words, run.train)
-        found.setdefault((*key, recipe.logit_scale), []).append(run)
-    return found
+        groups.setdefault((*key, recipe.logit_scale), []).append(run)
+    return groups
 
 
 def choices(run: RunSpec) -> dict[str, Any]:

@@ -57,13 +57,13 @@ def chosen_options(config: Config, name: str) -> dict[str, tuple[str, Source]]:
     if name not in datasets.available():
         return {}
     given, kind = config.options.get(name, {}), datasets.dataset_class(name)
-    found = {}
+    options = {}
     for key, allowed in kind.options.items():
         origin, where = kind.why[key]
         default = Source(origin=origin, where=where)
         chosen = Source(origin="config", where=f"options.{name}.{key}")
-        found[key] = (given[key], chosen) if key in given else (allowed[0], default)
-    return found
+        options[key] = (given[key], chosen) if key in given else (allowed[0], default)
+    return options
 
 
 def all_options(config: Config) -> Mapping[str, dict[str, tuple[str, Source]]]:

@@ -54,12 +54,12 @@ def methods_page() -> str:
 
 
 def kind(name: str) -> str:
-    found = facts.method_facts(name)
+    traits = facts.method_facts(name)
     if methods.similarity_of(name):
         return "systems"
-    if not found.new:
+    if not traits.new:
         return "own"
-    return "prompts" if {place for places, _, _ in found.acts for place in places} <= PROMPTS else "modules"
+    return "prompts" if {place for places, _, _ in traits.acts for place in places} <= PROMPTS else "modules"
 
 
 def title(name: str) -> text.Docstring:
@@ -70,19 +70,19 @@ OVERVIEW = ("method", "what", "after", "trains", "where it acts", "tables")
 
 
 def overview(name: str) -> tuple[str, ...]:
-    said, found = title(name), facts.method_facts(name)
+    said, traits = title(name), facts.method_facts(name)
     shown = sorted({paper for each in uses(name) for paper in each.tables})
-    acts = "; ".join(f"{tower}: {', '.join(code(places))}" for tower, places in by_tower(found).items())
-    trains = million(found.new + found.head + found.of_clip)
+    acts = "; ".join(f"{tower}: {', '.join(code(places))}" for tower, places in by_tower(traits).items())
+    trains = million(traits.new + traits.head + traits.of_clip)
     cited = (
         said.citation or text.read_docstring(similarity.REGISTRY.folder / f"{methods.similarity_of(name)}.py").citation
     )
     return f"[`{name}`](#{name})", text.escape_markdown(said.title), cited, trains, acts, ", ".join(shown)
 
 
-def by_tower(found: facts.MethodFacts) -> dict[str, list[str]]:
+def by_tower(traits: facts.MethodFacts) -> dict[str, list[str]]:
     named: dict[str, list[str]] = {}
-    for places, tower, _ in found.acts:
+    for places, tower, _ in traits.acts:
         named.setdefault(tower, []).extend(places)
     return named
 
@@ -115,16 +115,16 @@ def head_section(name: str) -> str:
 
 
 def section(name: str) -> str:
-    said, found, declared = title(name), facts.method_facts(name), methods.declared(name)
+    said, traits, declared = title(name), facts.method_facts(name), methods.declared(name)
     lines = [f"## {name}", "", text.escape_markdown(said.head), *formula(said), ""]
-    lines.append(f"- **Trains** {'; '.join(trains(found)) or 'nothing'}.")
+    lines.append(f"- **Trains** {'; '.join(trains(traits)) or 'nothing'}.")
     where = [
-        f"{tower}: {', '.join(code(places))}{' in ' * bool(inside)}{inside}" for places, tower, inside in found.acts
+        f"{tower}: {', '.join(code(places))}{' in ' * bool(inside)}{inside}" for places, tower, inside in traits.acts
     ]
     lines.append(f"- **Acts** {'; '.join(where) or 'nowhere: nothing is inserted'}.")
-    if found.temporal:
+    if traits.temporal:
         lines.append("- Its modules **read across frames** of a video.")
-    if found.needs_texts:
+    if traits.needs_texts:
         lines.append("- Its vision tower **looks at candidate sentences**.")
     if declared.similarity:
         lines.append(f"- **Comes with** the [similarity](#similarity-{declared.similarity}) `{declared.similarity}`.")
@@ -170,13 +170,13 @@ def left(said: text.Docstring) -> list[str]:
     return ["", "Open:", "", *(f"- {each}" for each in open_points)] if open_points else []
 
 
-def trains(found: facts.MethodFacts) -> Iterable[str]:
-    if found.new:
-        yield f"{found.new:,} new numbers"
-    if found.head:
-        yield f"{found.head:,} of the similarity"
-    if found.of_clip:
-        yield f"{found.of_clip:,} of CLIP ({found.clip_parts})"
+def trains(traits: facts.MethodFacts) -> Iterable[str]:
+    if traits.new:
+        yield f"{traits.new:,} new numbers"
+    if traits.head:
+        yield f"{traits.head:,} of the similarity"
+    if traits.of_clip:
+        yield f"{traits.of_clip:,} of CLIP ({traits.clip_parts})"
 
 
 def identity(declared: str | dict[str, str]) -> str:
@@ -197,11 +197,11 @@ def use(each: facts.SettingInTables) -> tuple[str, ...]:
         where = "" if backbone == facts.BACKBONE else f" ({backbone})"
         figures.setdefault(where, []).append(figure)
         if said != "agrees":
-            found, _, reason = said.partition(": ")
-            reasons.setdefault(reason, []).append(f"{figure}{where} {found.partition(', printed')[0]}")
-    verdict = "; ".join(", ".join(found) + (f": {reason}" if reason else "") for reason, found in reasons.items())
+            difference, _, reason = said.partition(": ")
+            reasons.setdefault(reason, []).append(f"{figure}{where} {difference.partition(', printed')[0]}")
+    verdict = "; ".join(", ".join(group) + (f": {reason}" if reason else "") for reason, group in reasons.items())
     verdict = verdict or ("agrees" if each.printed else "")
-    printed = "; ".join(f"{', '.join(found)}{where}" for where, found in sorted(figures.items()))
+    printed = "; ".join(f"{', '.join(group)}{where}" for where, group in sorted(figures.items()))
     return (
         f"`{each.id}`",
         million(each.trainable),
