@@ -15,9 +15,6 @@ VAGUE = {"found", "told", "made"}
 VERBS_LEFT: dict[str, int] = {}
 VAGUE_LEFT: dict[str, int] = {
     "commands": 1,
-    "report.figures": 3,
-    "report.tables": 1,
-    "report.tracking": 7,
 }
 
 
