@@ -49,9 +49,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    found = list(lines)
-    grid = Table(*(found[0] if found else []), box=None, pad_edge=False, header_style="bold")
-    for line in found:
+    shown = list(lines)
+    grid = Table(*(shown[0] if shown else []), box=None, pad_edge=False, header_style="bold")
+    for line in shown:
         grid.add_row(*map(str, line.values()))
     Console().print(grid)
 
