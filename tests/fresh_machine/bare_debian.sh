@@ -28,9 +28,9 @@ if [ "${BARE_INSIDE:-}" ]; then # in the namespaces: all mounts and processes en
     cp "$file" "$copy"
   done
   folders=$(for name in $named; do [ ! -d "$name" ] || echo "/$(cut -d/ -f2 <<<"$name")"; done | sort -u | grep -vE '^/(etc|usr|tmp|root|home)$' | tr '\n' ' ' || true)
-  git clone -q --bare "$here" "$root/root/petvr.git"
-  git -C "$root/root/petvr.git" update-ref refs/heads/main "$(git -C "$here" rev-parse HEAD)"
-  git -C "$root/root/petvr.git" symbolic-ref HEAD refs/heads/main
+  git clone -q --bare "$here" "$root/srv/petvr.git"
+  git -C "$root/srv/petvr.git" update-ref refs/heads/main "$(git -C "$here" rev-parse HEAD)"
+  git -C "$root/srv/petvr.git" symbolic-ref HEAD refs/heads/main
   echo "bare Debian 12: system made in $SECONDS s"
 
   mount -t proc proc "$root/proc"
@@ -40,7 +40,7 @@ if [ "${BARE_INSIDE:-}" ]; then # in the namespaces: all mounts and processes en
     mount --bind "$folder" "$root$folder"
   done
   mapfile -t keep < <(env | grep -E '^(PIP_|SSL_|REQUESTS_|https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY)' || true)
-  inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 "${keep[@]}" bash -c "cd /root/petvr 2>/dev/null; $1"; }
+  inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 "${keep[@]}" bash -c "cd /srv/petvr 2>/dev/null; $1"; }
   quietly() { "$@" >"$root/tmp/log" 2>&1 || { cat "$root/tmp/log" >&2; exit 1; }; }
   step() { # name, command
     if [ $((SECONDS / 60)) -ge "$minutes" ]; then
@@ -56,7 +56,7 @@ if [ "${BARE_INSIDE:-}" ]; then # in the namespaces: all mounts and processes en
     esac
   }
   quietly inside "export DEBIAN_FRONTEND=noninteractive; apt-get update && apt-get install -y --no-install-recommends git make python3-venv"
-  inside "git clone -q /root/petvr.git /root/petvr"
+  inside "git clone -q /srv/petvr.git /srv/petvr"
   step "make install ($(inside 'python3 -V'))" "make install"
   inside "test -x .venv/bin/petvr" || exit 0 # it was cut
   step "tests" ".venv/bin/python -m pytest -q -n $(nproc) -m 'not slow and not slurm' $TESTS"

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import yaml
-from test_workflow_run import Project
+from test_workflow_run import HOSTILE, RESULTS, Project
 
 from petvr.world import build, video
 
@@ -20,7 +20,7 @@ def project(tmp_path_factory):
     project, mine = Project(tmp_path_factory.mktemp("project")), tmp_path_factory.mktemp("mine")
     rows = []
     for number, clip in enumerate(build.plan_clips("lsmdc", {"train": 5, "test": 3}, seed=3)):
-        name = f"clips of {clip.split}/{number}.avi"
+        name = f"clips of {clip.split}/{number} {HOSTILE}.avi"
         video.write_video(clip.scene, mine / name)
         rows += [(name, text, clip.split) for text in (clip.captions[0].text, f"take {number}")]
     rows.append(("gone.mp4", "a clip that was lost", "test"))
@@ -30,13 +30,13 @@ def project(tmp_path_factory):
     settings = yaml.safe_load((project.folder / "micro.yaml").read_text())
     settings |= {"custom_datasets": {"mine": own}, "datasets": ["mine"], "tables": [TABLE], "seeds": [0]}
     (project.folder / "micro.yaml").write_text(yaml.safe_dump(settings))
-    ran = project.snakemake(f"results/tables/{TABLE}.md")
+    ran = project.snakemake(f"{RESULTS}/tables/{TABLE}.md")
     assert ran == {"data": 1, "frames": 1, "weights": 1, "train": 2, "table": 1}
     return project
 
 
 def test_the_table_shows_the_methods_and_says_what_the_data_are(project):
-    text = (project.folder / "results" / "tables" / f"{TABLE}.md").read_text()
+    text = (project.folder / RESULTS / "tables" / f"{TABLE}.md").read_text()
     assert "Own data, mine" in text and "synthetic" not in text
     assert "zero\\_shot" in text and "vop@tokens=2" in text
     assert "3 of 4" in text, "the lost clip is counted"
@@ -48,13 +48,14 @@ def test_the_result_stands_on_the_users_videos(project):
     assert result["data"]["world"] == "real" and result["data"]["missing"] == ["gone.mp4"]
     assert (result["data"]["train_videos"], result["data"]["test_videos"]) == (5, 3)
     assert result["data"]["test_captions"] == 6, "each caption is a query"
-    index = json.loads((project.folder / "results/frames/mine/uniform_mid-3f-48px/index.json").read_text())
+    index = json.loads((project.folder / RESULTS / "frames/mine/uniform_mid-3f-48px/index.json").read_text())
     assert len(index["videos"]) == 8 and not any("gone" in name for name in index["videos"])
+    assert not list(project.folder.rglob("x")), "nothing in a video's name was executed"
 
 
 def test_nothing_runs_again_until_the_file_changes(project):
-    assert project.snakemake(f"results/tables/{TABLE}.md", dry=True) == {}
+    assert project.snakemake(f"{RESULTS}/tables/{TABLE}.md", dry=True) == {}
     settings = yaml.safe_load((project.folder / "micro.yaml").read_text())
     with open(settings["custom_datasets"]["mine"]["captions"], "a", newline="") as stream:
-        csv.writer(stream).writerow(["clips of test/7.avi", "one more query", "test"])
-    assert project.snakemake(f"results/tables/{TABLE}.md", dry=True)["data"] == 1
+        csv.writer(stream).writerow([f"clips of test/7 {HOSTILE}.avi", "one more query", "test"])
+    assert project.snakemake(f"{RESULTS}/tables/{TABLE}.md", dry=True)["data"] == 1
