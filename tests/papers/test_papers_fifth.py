@@ -77,6 +77,7 @@ def test_its_runs_are_planned(copy):
     assert "fifth/table_6" in copy.petvr("plan")
 
 
+@pytest.mark.slow
 def test_its_parameters_are_counted_as_it_counts(copy):
     lines = list(csv.DictReader(io.StringIO(copy.petvr("params", "--format", "csv"))))
     by_paper = {
@@ -86,6 +87,7 @@ def test_its_parameters_are_counted_as_it_counts(copy):
     assert by_paper["fifth"] == by_paper["vop"] and len(by_paper["fifth"]) > 100
 
 
+@pytest.mark.slow
 def test_its_tables_figures_and_pages_are_made(copy):
     assert "fifth/table_3.md" in copy.petvr("table", "fifth/table_3")
     text = (copy.folder / "results" / "tables" / "fifth" / "table_3.md").read_text(encoding="utf-8")
@@ -96,6 +98,7 @@ def test_its_tables_figures_and_pages_are_made(copy):
     assert "| `fifth` | VoP: " in (copy.folder / "docs" / "papers.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_its_methods_page_names_it(copy):
     copy.petvr("docs", "methods")
     section = (copy.folder / "docs" / "methods.md").read_text(encoding="utf-8").split("\n## vop_c\n")[1]

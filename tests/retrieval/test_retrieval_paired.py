@@ -113,6 +113,7 @@ def test_holm_by_hand():
     assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run_effect", [0.0, 0.035])
 def test_identical_methods_are_rarely_called_different_and_four_points_are_found(run_effect):
     """400 pairs of three seeds each, with and without a true effect of the seed (0.035 moves R@1 by 1.3 points)."""

@@ -204,6 +204,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
+@pytest.mark.slow
 def test_a_large_gallery_needs_blocks_not_the_matrix():
     out = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
     assert float(out.stdout) < 150, "MiB; the matrix of 9000 x 9000 float32 alone is 309"

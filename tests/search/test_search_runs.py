@@ -18,6 +18,8 @@ from petvr.errors import PetvrError
 from petvr.search import features, opened, rank
 from petvr.training import evaluate, model
 
+pytestmark = pytest.mark.slow  # a small training first
+
 RUNS = {  # method -> setting; mean pooling, every head that looks at text, patches or words, and chosen sentences
     "zero_shot": {},
     "cross_modal_adapter": {"r": 4, "ds": 4},
