@@ -160,6 +160,7 @@ def test_steps_are_measured_in_a_process_of_their_own():
         measure.measure(TINY, "vop", {"tokens": 99}, batch=2, steps=1, threads=1, **SIZES)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_line_for_every_distinct_model_of_a_table(capsys):
     assert cli.main(["costs", "--table", "rap/table_11", "--format", "csv"]) == 0
     rows = {row["method"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}

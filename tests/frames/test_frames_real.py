@@ -12,6 +12,8 @@ from petvr.data.frames.samplers import SAMPLERS, pick
 from petvr.data.frames.store import FrameStore, VideoItem, build_store
 from petvr.data.frames.transcode import transcode
 
+pytestmark = pytest.mark.slow  # real clips, decoded several times
+
 
 @pytest.fixture(scope="module")
 def clips(real_files):

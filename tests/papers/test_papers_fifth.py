@@ -144,6 +144,7 @@ def test_a_broken_folder_is_told_once_and_the_others_go_on(own_copy, kind):
         assert alone.returncode == 2 and what in alone.stderr.splitlines()[-1], alone.stderr
 
 
+@pytest.mark.slow
 def test_rows_that_are_trained_by_a_broken_papers_recipe_say_so(own_copy):
     own_copy.edit("recipe.yaml", "epochs: {value: 5", "epochs: {value: five", paper="vop")
     done = own_copy.call("table", "rap/table_2")

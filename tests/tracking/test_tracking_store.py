@@ -17,6 +17,8 @@ from petvr.layout import Layout
 from petvr.report import tracking
 from petvr.report.tracking import store as stores
 
+pytestmark = pytest.mark.slow  # MLflow itself
+
 CELL = "vop/msrvtt-7k/vit-b-32/vop"
 
 

@@ -18,6 +18,8 @@ from petvr.result import Result
 from petvr.training import checkpoint, run
 from petvr.training.signals import StopRequested, StopSignal
 
+pytestmark = pytest.mark.slow  # kills trainings and resumes them
+
 HERE = Path(__file__).parent
 
 

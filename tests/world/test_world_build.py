@@ -62,6 +62,7 @@ def test_seven_k_is_a_part_of_nine_k_in_alphabetical_order(folders):
     assert set(seven) < set(nine) and seven == sorted(seven)
 
 
+@pytest.mark.slow
 def test_every_file_decodes_with_the_declared_size_rate_and_length(folders):
     decord = pytest.importorskip("decord")
     for kind in SIZES:

@@ -12,6 +12,8 @@ from petvr.world.layouts import KINDS, load_layout
 from petvr.world.scene import COLOURS, SHAPES, reversed_scene
 from petvr.world.seeds import generator
 
+pytestmark = pytest.mark.slow  # renders what every kind of story tells
+
 WAYS = {
     "left": r"(moves|goes|slides|travels) (to the )?left",
     "right": r"(moves|goes|slides|travels) (to the )?right",

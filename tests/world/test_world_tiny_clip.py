@@ -14,6 +14,8 @@ from petvr.world import bpe, stills, tiny_clip
 from petvr.world.orthogonal import OrthogonalMomentum, nearly_orthogonal
 from petvr.world.seeds import generator
 
+pytestmark = pytest.mark.slow  # trains small CLIPs
+
 SMALL = {"steps": 3, "batch": 8, "pool": 16, "width": 32, "embed": 32, "threads": 1, "progress": False}
 
 
