@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from petvr.errors import PetvrError, unknown
 from petvr.papers import schema
 from petvr.papers.printed import Printed, PrintedKey
+from petvr.papers.table import METRICS
 
 SCORES = ("difference", "margin", "best")
 COSTS = ("parameters", "memory", "time")
-LESS_IS_BETTER = ("MnR", "MdR")
 ROUNDED = 0.1  # two numbers with one decimal differ from the printed difference by as much at most
 
 
@@ -66,7 +66,7 @@ class Claim(BaseModel):
     @property
     def sign(self) -> int:
         """-1 where less is better."""
-        return -1 if self.metric.endswith(LESS_IS_BETTER) else 1
+        return -1 if METRICS.get(self.metric.rpartition(" ")[2]) == "min" else 1
 
 
 class ClaimsFile(BaseModel):

@@ -11,8 +11,6 @@ from petvr.errors import PetvrError
 from petvr.result import Result
 from petvr.retrieval.metrics import RECALLS
 
-LESS_IS_BETTER = ("MnR", "MdR")
-
 
 @dataclass(frozen=True)
 class RunOutcomes:
