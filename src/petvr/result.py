@@ -13,7 +13,7 @@ from petvr import atomic
 from petvr.errors import PetvrError
 from petvr.spec import RunSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1: R@K by the mean place of tied candidates, nothing under `released`, no validation split
 Metrics = dict[str, float]  # "R@1", "R@5", "R@10", "RSum" in percent; "MdR", "MnR" as ranks from 1
 Directions = dict[Literal["t2v", "v2t"], Metrics]
 
@@ -23,13 +23,14 @@ class _Part(BaseModel):
 
 
 class Evaluation(_Part):
-    """The test split ranked once. Epoch 0 is before any training."""
+    """The test split ranked once, tied candidates by their expected value. Epoch 0 is before any training."""
 
     epoch: int
     step: int
     train_loss: float | None  # mean over the steps since the last evaluation
     plain: Directions
     dsl: Directions | None = None  # with dual-softmax, where the recipe names a variant
+    released: dict[Literal["plain", "dsl"], Directions] = {}  # the same with ties as CLIP4Clip's code counts them
 
 
 SELECTION_METRICS = tuple(

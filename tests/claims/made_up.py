@@ -34,12 +34,13 @@ def _leave(finished_result, spec, layout, dataset, truth, churn, seed_sd):
     kind = datasets.dataset_class(dataset)
     videos = kind.counts["test"][0]
     ranks = {way: _ranks(spec, way, videos, truth, churn, seed_sd) for way in ("t2v", "v2t")}
-    plain = {way: metrics.summary(each) for way, each in ranks.items()}
+    counts = {way: metrics.RankCounts.from_array(each) for way, each in ranks.items()}
+    plain = {way: each.summary() for way, each in counts.items()}
     result = finished_result(
         spec, plain, epoch=spec.recipe.epochs, world="real", videos=videos, train_videos=kind.counts["train"][0]
     )
     result.write(layout.result(spec))
-    arrays = {f"0/{form}/{way}": each.astype(np.float32) for form in ("plain", "dsl") for way, each in ranks.items()}
+    arrays = {f"0/{form}/{way}": each.to_array() for form in ("plain", "dsl") for way, each in counts.items()}
     names = np.array([f"v{n}" for n in range(videos)])
     np.savez(layout.run(spec) / "ranks.npz", videos=names, owner=np.arange(videos, dtype=np.int32), **arrays)
 

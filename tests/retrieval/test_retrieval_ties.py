@@ -77,6 +77,23 @@ def test_a_constant_scorer_gets_chance():
     assert found == pytest.approx({"R@1": 2, "R@5": 10, "R@10": 20, "RSum": 32, "MdR": 25.5, "MnR": 25.5})
 
 
+def test_released_code_sorts_where_a_video_has_several_captions():
+    """Text to video of MSVD and VATEX: CLIP4Clip sorts there, so that any order of the tied may come out."""
+    scores = np.array([[1.0, 1.0], [2.0, 1.0], [0.0, 3.0]])
+    found = ranking.evaluate(scores, [0, 0, 1]).plain
+    assert found.released()["t2v"]["R@1"] == found.directions()["t2v"]["R@1"] == pytest.approx(100 * 2.5 / 3)
+    alone = ranking.evaluate(scores[:2], [0, 1]).plain  # tied with video 1; beaten by video 0
+    assert alone.released()["t2v"]["R@1"] == pytest.approx(100 / 3) and alone.directions()["t2v"]["R@1"] == 25
+
+
+@given(COUNTS)
+def test_stored_counts_come_back_and_old_ranks_keep_their_mean_place(pairs):
+    both = counts(pairs)
+    again = RankCounts.from_array(both.to_array())
+    assert again.summary("released") == both.summary("released")
+    assert RankCounts.from_array(both.mean_place.astype(np.float32)).mean_place.tolist() == both.mean_place.tolist()
+
+
 def test_an_unknown_rule_is_answered_with_the_known_ones():
     with pytest.raises(PetvrError, match="expected, mean_place, released"):
         counts([(0, 0)]).summary("best")

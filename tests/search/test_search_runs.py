@@ -15,6 +15,7 @@ from petvr.data import catalogue
 from petvr.data.frames import single
 from petvr.data.frames.store import FrameStore, VideoItem, build_store
 from petvr.errors import PetvrError
+from petvr.retrieval.metrics import RankCounts
 from petvr.search import features, opened, rank
 from petvr.training import evaluate, model
 
@@ -76,7 +77,7 @@ def test_scores_are_those_behind_the_runs_own_ranks(name, bench, tmp_path, monke
     rows, theirs = scored[chosen * per]
     split = bench["dataset"].split("test")
     with np.load(bench["out"] / "ranks.npz") as file:
-        ranks = {way: file[f"{chosen}/plain/{way}"] for way in ("t2v", "v2t")}
+        ranks = {way: RankCounts.from_array(file[f"{chosen}/plain/{way}"]).mean_place for way in ("t2v", "v2t")}
     run = opening(bench)
     assert run.notes == []
     for caption in (0, 7, 15):

@@ -122,4 +122,8 @@ def _sentences(compared: list[RunOutcomes], rule: str) -> list[str]:
         sentences.append("One seed alone: its part is unknown and left out, so nothing is said about training again.")
     elif fewest == 2:
         sentences.append("Two seeds: the interval is too short (simulated coverage 86 to 95 %).")
+    if old := [each.name for each in compared if each.mean_places]:
+        sentences.append(
+            f"{', '.join(old)}: of an earlier petvr, whose tied candidates share the mean of their places."
+        )
     return sentences

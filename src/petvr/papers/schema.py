@@ -70,6 +70,15 @@ class Counting(_Strict):
     remarks: dict[str, str] = Field(default={}, description="method -> why no count meets its printed figure")
 
 
+class TieCounting(SourcedValue):
+    """How the paper's code counts candidates that score exactly as the true one does."""
+
+    value: Literal["expected", "released"] = Field(
+        description="released: CLIP4Clip's metric, where a tied query enters once per tied place; expected: any order, "
+        "as of code that sorts"
+    )
+
+
 class RecipeFile(_Strict):
     """recipe.yaml: how the paper trains; later rules win over earlier ones, rules win over the base."""
 
@@ -78,6 +87,10 @@ class RecipeFile(_Strict):
     year: int = Field(description="of publication")
     seeds: list[int] = Field(default=[], description="the seeds the paper names")
     counting: Counting = Field(default=Counting(), description="how its printed parameters are counted")
+    ties: TieCounting = Field(
+        default=TieCounting(value="expected", origin="guess", where="nothing says otherwise"),
+        description="how its code counts tied candidates: so ours are counted for the difference to its numbers",
+    )
     percent_of: dict[str, SourcedValue] = Field(default={}, description="backbone -> parameters that are 100 %")
     base: dict[str, SourcedValue] = Field(description="one value for every recipe field")
     rules: list[Rule] = Field(default=[], description="what differs by data set, method or setting")

@@ -76,6 +76,7 @@ class Table(TableSpec):
     rows: tuple[Row, ...]
     printed: dict[PrintedKey, Printed] = Field(default={})
     percent_of: dict[str, float] = Field(default={})  # backbone -> 100 % in the paper's way of counting
+    ties: Literal["expected", "released"] = "expected"  # how the paper's code counts tied candidates
 
     @property
     def id(self) -> str:

@@ -7,6 +7,7 @@ the number:
 expected    the mean over all orders of tied candidates, exactly: unbiased, a constant scorer gets chance
 mean_place  tied candidates share the mean of their places; biased downwards for R@K (two equal best both miss R@1)
 released    as the code of CLIP4Clip and its descendants counts: a query with t ties enters t + 1 times, once per place
+            (not text to video with several captions a video: there it sorts, and the order of the tied is arbitrary)
 
 McSherry & Najork 2008 give the expected form for ranked retrieval.
 """
@@ -80,6 +81,21 @@ class RankCounts:
             raise PetvrError(f"counts of shape {self.above.shape} and {self.tied.shape}: expected two of [Q], Q > 0")
         if min(self.above.min(), self.tied.min()) < 0:
             raise PetvrError("counts of candidates above and beside the true one cannot be negative")
+
+    @classmethod
+    def from_array(cls, stored: np.ndarray) -> RankCounts:
+        """Of a ranks.npz: int32 [2, Q]; or a rank from 1 a query (float32 [Q]), as petvr wrote before.
+
+        Such a rank is the mean place of the tied: with a half it is read as one tied candidate, else as none.
+        """
+        if stored.ndim == 2 and len(stored) == 2:
+            return cls(*stored.astype(np.int64))
+        whole = np.floor(stored).astype(np.int64)
+        return cls(whole - 1, (stored > whole).astype(np.int64))
+
+    def to_array(self) -> np.ndarray:
+        """int32 [2, Q]: above, tied."""
+        return np.stack([self.above, self.tied]).astype(np.int32)
 
     @property
     def mean_place(self) -> np.ndarray:

@@ -9,7 +9,8 @@ import numpy as np
 
 from petvr.errors import PetvrError
 from petvr.result import Result
-from petvr.retrieval.metrics import RECALLS
+from petvr.retrieval.intervals import query_outcomes
+from petvr.retrieval.metrics import RankCounts
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,14 @@ class RunOutcomes:
     ranks: list[dict[str, np.ndarray]]
 
     def of(self, direction: str, metric: str, rule: str, *, dsl: bool = False, epoch: int | None = None) -> np.ndarray:
-        """[seeds, queries], float64: a metric (R@K and RSum in percent, MnR and MdR as ranks) is its mean over queries.
+        """[seeds, queries], float64: a metric (R@K and RSum in percent, MnR a rank) is its mean over queries.
 
         rule: "paper" (each run's own), "best_on_test" or "last"; epoch: the evaluation at that epoch's end instead.
-        MdR gives ranks, whose mean is not it. Raises PetvrError for an epoch that was not evaluated.
+        Tied candidates count by their expected value. Raises PetvrError for an epoch that was not evaluated, and for
+        MdR, which is no mean.
         """
+        if metric == "MdR":
+            raise PetvrError("a median has no paired difference")
         kept = []
         for result, ranks in zip(self.results, self.ranks, strict=True):
             entry = result.selected[result.spec.recipe.selection if rule == "paper" else rule]
@@ -34,11 +38,14 @@ class RunOutcomes:
                 if not entries:
                     raise PetvrError(f"{result.id}: epoch {epoch} was not evaluated")
                 entry = entries[-1]
-            kept.append(ranks[f"{entry}/{'dsl' if dsl else 'plain'}/{direction}"])
-        ranked = np.stack(kept).astype(np.float64)
-        if metric == "RSum":
-            return sum((100.0 * (ranked <= k) for k in RECALLS), np.zeros_like(ranked))
-        return 100.0 * (ranked <= int(metric[2:])) if metric.startswith("R@") else ranked
+            stored = ranks[f"{entry}/{'dsl' if dsl else 'plain'}/{direction}"]
+            kept.append(query_outcomes(RankCounts.from_array(stored))[metric])
+        return np.stack(kept)
+
+    @property
+    def mean_places(self) -> bool:
+        """Whether a run is of an earlier petvr, whose files tell no tied candidates (see RankCounts.from_array)."""
+        return any(array.dtype.kind == "f" for ranks in self.ranks for array in ranks.values())
 
     def videos_of(self, direction: str) -> np.ndarray:
         """The video of each query: queries of one video are one unit."""

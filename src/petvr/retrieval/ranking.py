@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from petvr.errors import PetvrError
 from petvr.retrieval import dsl as forms
-from petvr.retrieval.metrics import RankCounts, summary
+from petvr.retrieval.metrics import RankCounts
 
+Direction = Literal["t2v", "v2t"]
 Scores = np.ndarray | Tensor | Callable[[Tensor], Tensor]
 ELEMENTS = 1 << 20  # scores in one block: 4 MiB in float32, about ten times that at the worst moment of dual-softmax
 
@@ -65,7 +67,7 @@ class Ranking:
     `counts` holds the candidates above and beside each; the ranks from 1 (float64) are averaged over ties.
     """
 
-    counts: dict[str, RankCounts]
+    counts: dict[Direction, RankCounts]
 
     @property
     def t2v(self) -> np.ndarray:
@@ -75,8 +77,15 @@ class Ranking:
     def v2t(self) -> np.ndarray:
         return self.counts["v2t"].mean_place
 
-    def directions(self) -> dict[str, dict[str, float]]:
-        return {"t2v": summary(self.t2v), "v2t": summary(self.v2t)}
+    def directions(self) -> dict[Direction, dict[str, float]]:
+        """The metrics, of tied candidates the expected value."""
+        return {"t2v": self.counts["t2v"].summary(), "v2t": self.counts["v2t"].summary()}
+
+    def released(self) -> dict[Direction, dict[str, float]]:
+        """As CLIP4Clip's code counts, which sorts where a video has several captions: there any order is its order."""
+        several = len(self.counts["t2v"].above) > len(self.counts["v2t"].above)
+        t2v = self.counts["t2v"].summary("expected" if several else "released")
+        return {"t2v": t2v, "v2t": self.counts["v2t"].summary("released")}
 
 
 @dataclass(frozen=True)
@@ -85,13 +94,15 @@ class Rankings:
     dsl: Ranking | None
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """ "plain/t2v" and so on -> ranks, float32"""
-        rankings = {"plain": self.plain} | ({"dsl": self.dsl} if self.dsl else {})
+        """ "plain/t2v" and so on -> int32 [2, Q]: candidates above the true one, and tied with it"""
         return {
-            f"{name}/{way}": getattr(ranking, way).astype(np.float32)
-            for name, ranking in rankings.items()
-            for way in ("t2v", "v2t")
+            f"{name}/{way}": counts.to_array()
+            for name, ranking in self.by_name().items()
+            for way, counts in ranking.counts.items()
         }
+
+    def by_name(self) -> dict[Literal["plain", "dsl"], Ranking]:
+        return {"plain": self.plain} | ({"dsl": self.dsl} if self.dsl else {})
 
 
 def evaluate(

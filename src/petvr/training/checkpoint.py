@@ -53,7 +53,7 @@ class TrainState:
     optimizer: Optimizer | None
     step: int = 0  # taken
     evaluations: list[Evaluation] = field(default_factory=list)
-    ranks: list[dict[str, np.ndarray]] = field(default_factory=list)  # "plain/t2v" -> float32, one per evaluation
+    ranks: list[dict[str, np.ndarray]] = field(default_factory=list)  # "plain/t2v" -> int32 [2, Q], one per evaluation
     best: dict[str, Tensor] | None = None  # trained tensors at the best evaluation
     loss_sum: Tensor | None = None  # since the last evaluation; on the device: nothing waits for it
     loss_steps: int = 0

@@ -1,8 +1,9 @@
 """What a run leaves behind, written from its state.
 
 result.json          petvr.result.Result, written last
-ranks.npz            `<n>/plain/t2v`, `<n>/plain/v2t`, `<n>/dsl/...`: ranks from 1 (float32, ties averaged) of every
-                     caption (t2v) and every video (v2t), for entry n of `evaluations`; `videos` (ids) and `owner`
+ranks.npz            `<n>/plain/t2v`, `<n>/plain/v2t`, `<n>/dsl/...`: int32 [2, Q], how many candidates stand above the
+                     true one and how many are tied with it, of every caption (t2v) and every video (v2t), for entry n
+                     of `evaluations`; `videos` (ids) and `owner` (the video of each caption)
 adapter.safetensors  the trained tensors at the evaluation that the recipe's selection rule takes (not those of every
                      rule: full tuning would keep CLIP twice); empty where nothing was trained
 log.txt              lines with UTC times, of all attempts

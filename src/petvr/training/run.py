@@ -162,6 +162,7 @@ def evaluate_step(spec: RunSpec, state: TrainState, data: EvaluationData, epoch:
             train_loss=mean_loss,
             plain=rankings.plain.directions(),
             dsl=rankings.dsl.directions() if rankings.dsl else None,
+            released={name: ranking.released() for name, ranking in rankings.by_name().items()},
         )
     )
     state.ranks.append(rankings.arrays())

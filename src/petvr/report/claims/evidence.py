@@ -101,8 +101,6 @@ class ClaimEvidence:
             ratio = _ratio(claim, a.outcomes.results[0], rivals[0].outcomes.results[0])
             return judge_ratio(claim, ratio, RATIO_TOLERANCE[claim.kind])
         direction, metric = claim.metric.split()
-        if metric == "MdR":
-            raise NotMeasured("a median has no paired difference")
         try:
             for rival in rivals:
                 require_same_queries(a.outcomes, rival.outcomes)

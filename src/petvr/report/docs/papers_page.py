@@ -81,6 +81,7 @@ MODELS: dict[type[BaseModel], str] = {  # in the order of the page
     schema.Rule: "rule",
     schema.Condition: "condition",
     schema.Counting: "counting",
+    schema.TieCounting: "ties",
     schema.SettingSource: "source of a setting",
     Recipe: "fields of a recipe",
     schema.TablesFile: "tables.yaml",

@@ -32,6 +32,7 @@ class Entry:
     values: dict[int, float]  # seed -> value
     ours: Estimate | None
     printed: Printed | None
+    as_paper: Estimate | None = None  # ours with ties as the paper's code counts them: what the difference is taken of
     difference: float | None = None
     comparison: Comparison | None = None
     rank: int = 0
@@ -140,16 +141,19 @@ def _measure_row(
     entries = []
     for column in table.columns:
         dataset = column.dataset or row.dataset
-        values = {}
+        numbers: dict[str, dict[int, float]] = {"expected": {}, table.ties: {}}
         for seed in seeds.get(dataset, ()):
             if seed.state == "ok" and seed.result is not None:
-                number = value_of(seed.result, column, rule, row.cells[dataset].evaluate, table.percent_of)
-                if number is not None:
-                    values[seed.seed] = number
+                for ties, values in numbers.items():
+                    scores = row.cells[dataset].evaluate
+                    number = value_of(seed.result, column, rule, scores, table.percent_of, ties)
+                    if number is not None:
+                        values[seed.seed] = number
+        values, as_paper = numbers["expected"], estimate(list(numbers[table.ties].values()))
         ours = estimate(list(values.values()))
         if ours is None and count and dataset in row.cells and column.metric in ("params_M", "params_percent"):
             ours = _counted(plan, row.cells[dataset], column.metric, table, count)
-        entries.append(Entry(column, dataset, values, ours, table.printed_in(row, column)))
+        entries.append(Entry(column, dataset, values, ours, table.printed_in(row, column), as_paper))
     return MeasuredRow(row, tuple(entries), seeds)
 
 
@@ -206,9 +210,9 @@ def _compared(table: MeasuredTable) -> Iterator[MeasuredRow]:
             if table.world == "real" and "D" in kinds:
                 entry = replace(entry, printed=None)
             comparable = table.world == "real" and kinds <= {"A", "B"} and entry.column.metric not in _NOT_COMPARED
-            if comparable and entry.ours and entry.ours.n and entry.printed and entry.printed.value is not None:
-                difference = entry.ours.mean - entry.printed.value
-                comparison = _comparison(entry.ours, entry.printed, entry.printed.value, entry.column)
+            if comparable and entry.as_paper and entry.printed and entry.printed.value is not None:
+                difference = entry.as_paper.mean - entry.printed.value
+                comparison = _comparison(entry.as_paper, entry.printed, entry.printed.value, entry.column)
                 entry = replace(entry, difference=difference, comparison=comparison)
             entries.append(entry)
         yield replace(row, entries=tuple(entries))

@@ -76,7 +76,10 @@ def problem(result: Result, rule: str | None, scores: str) -> str:
     return ""
 
 
-def scores_of(evaluation: Evaluation, scores: str) -> Directions:
+def scores_of(evaluation: Evaluation, scores: str, ties: str = "expected") -> Directions:
+    """ties: "expected", or "released" as CLIP4Clip's code counts them."""
+    if ties == "released":
+        return evaluation.released.get("dsl" if scores == "dsl" else "plain", {})
     return (evaluation.dsl or {}) if scores == "dsl" else evaluation.plain
 
 
@@ -90,7 +93,7 @@ def parameters(metric: str, trainable: int, total: int, whole: float | None) -> 
 
 
 def value_of(
-    result: Result, column: Column, rule: str | None, scores: str, percent_of: dict[str, float]
+    result: Result, column: Column, rule: str | None, scores: str, percent_of: dict[str, float], ties: str = "expected"
 ) -> float | None:
     """The number of this column; None where the result does not have it (e.g. memory on a machine without GPU).
 
@@ -108,7 +111,7 @@ def value_of(
             return None if cost.flops_per_pair is None else cost.flops_per_pair / 1e9
     if column.direction is None:
         return None
-    metrics = scores_of(result.at(rule_of(result, rule)), scores).get(column.direction, {})
+    metrics = scores_of(result.at(rule_of(result, rule)), scores, ties).get(column.direction, {})
     if column.metric == "RSum" and "RSum" not in metrics and {"R@1", "R@5", "R@10"} <= metrics.keys():
         return metrics["R@1"] + metrics["R@5"] + metrics["R@10"]
     return metrics.get(column.metric)
