@@ -112,6 +112,7 @@ class ForwardState:
     videos: int = 0
     frames: int = 0
     mask: Tensor | None = None  # [B, F], True where a frame is real; None: all are
+    lengths: Tensor | None = None  # [B] real frames of each video, where the caller's mask lies; None: all are real
     frame: Tensor | None = None  # [R] number of each row's frame within its video
     texts: Tensor | None = None  # [C, E] candidate sentences, where the caller has given some
     eot: Tensor | None = None  # [B]

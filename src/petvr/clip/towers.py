@@ -5,6 +5,8 @@ Legend: B videos or texts, F frames, P patches, W words, D width, E embedding; a
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,6 +22,13 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": functional.gelu}
+
+
+@cache
+@torch.inference_mode(False)
+def channel_constants(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """[3, 1, 1] on a 0..255 scale. Kept: to bring numbers to a GPU is to wait for it."""
+    return torch.tensor(values, device=device, dtype=torch.float32).view(3, 1, 1) * 255
 
 
 def add_positions(x: Tensor, positions: Tensor) -> Tensor:
@@ -169,10 +178,7 @@ class Clip(nn.Module):
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 RGB [..., 3, H, W] -> float with CLIP's mean and std, on the device the pixels are on."""
-        mean, std = (
-            torch.tensor(part, device=pixels.device, dtype=torch.float32).view(3, 1, 1) * 255
-            for part in (self.config.mean, self.config.std)
-        )
+        mean, std = (channel_constants(part, pixels.device) for part in (self.config.mean, self.config.std))
         return (pixels.float() - mean) / std
 
     def encode_frames(
@@ -185,6 +191,7 @@ class Clip(nn.Module):
     ) -> Tensor:
         """pixels [B, F, 3, H, W] (normalised float, or uint8), mask [B, F] -> [B, F, E], not normalised; masked: 0.
 
+        A mask that lies on the CPU is read without a wait for the device of the pixels.
         texts [C, E]: features of candidate sentences, for methods that look at them while they read a video.
         start_block: `pixels` is what `encode_prefix` gave for so many blocks; the tower goes on from there.
         """
@@ -221,19 +228,21 @@ class Clip(nn.Module):
         start_block: int | None = None,
         stop: int | None = None,
     ) -> tuple[Tensor, ForwardState, Tensor | None]:
-        """The vision tower's last stream, and which frames its rows are (None: all)."""
+        """The vision tower's last stream, and which of all B F frames its rows are (None: all)."""
         inserts = Inserts(self.config) if inserts is None else inserts
         videos, frames = pixels.shape[:2]
         if start_block is None and pixels.shape[2:] != (3, self.config.image, self.config.image):
             size = self.config.image
             raise PetvrError(f"frames of shape {tuple(pixels.shape[2:])}: this CLIP reads (3, {size}, {size})")
-        if mask is not None:  # without a mask the faster kernels of attention can be taken
-            mask = None if mask.all() else mask.to(pixels.device, torch.bool)
-        chosen = mask if self.skip_masked and not inserts.temporal else None
-        rows = pixels.flatten(0, 1) if chosen is None else pixels[chosen]
-        frame = torch.arange(frames, device=pixels.device).expand(videos, frames)
-        frame = frame.flatten() if chosen is None else frame[chosen]
-        state = ForwardState("vision", inserts, videos=videos, frames=frames, mask=mask, frame=frame, texts=texts)
+        state = ForwardState("vision", inserts, videos=videos, frames=frames, texts=texts)
+        rows, chosen = pixels.flatten(0, 1), None
+        state.frame = torch.arange(frames, device=pixels.device).repeat(videos)
+        if mask is not None and not mask.all():  # without a mask the faster kernels of attention can be taken
+            state.lengths = mask.sum(dim=1)
+            state.mask = mask.to(pixels.device, torch.bool, non_blocking=True)
+            if self.skip_masked and not inserts.temporal:
+                chosen = mask.flatten().nonzero()[:, 0].to(pixels.device, non_blocking=True)
+                rows, state.frame = rows[chosen], state.frame[chosen]
         if start_block is None:
             rows = self.vision_model.tokens(rows if rows.is_floating_point() else self.normalise(rows), state)
         return self.vision_model.encoder(rows, state, start_block or 0, stop), state, chosen
@@ -244,12 +253,11 @@ class Clip(nn.Module):
 
     def _by_frame(self, out: Tensor, state: ForwardState, chosen: Tensor | None) -> Tensor:
         """Rows [R, ...] -> [B, F, ...], masked frames 0."""
-        wide = (...,) + (None,) * (out.dim() - 1)
         if chosen is not None:
-            full = out.new_zeros(state.videos, state.frames, *out.shape[1:])
-            return full.masked_scatter(chosen[wide], out)
+            full = out.new_zeros(state.videos * state.frames, *out.shape[1:])
+            return full.index_copy(0, chosen, out).unflatten(0, (state.videos, state.frames))
         out = out.unflatten(0, (state.videos, state.frames))
-        return out if state.mask is None else out.masked_fill(~state.mask[wide], 0)
+        return out if state.mask is None else out.masked_fill(~state.mask[(...,) + (None,) * (out.dim() - 2)], 0)
 
     def encode_texts(self, ids: Tensor, inserts: Inserts | None = None) -> Tensor:
         """ids [B, W] -> [B, E], read at each text's first EOT, not normalised. What follows EOT changes nothing.

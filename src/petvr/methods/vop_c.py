@@ -49,8 +49,11 @@ class PromptsFromFrames(nn.Module):
             if lengths is None:
                 hidden, _ = self.lstm(cls)
             else:
-                packed = pack_padded_sequence(cls, lengths, batch_first=True, enforce_sorted=False)
+                lengths, order = lengths.sort(descending=True)  # torch's own sorting waits for the device
+                order = order.to(cls.device, non_blocking=True)
+                packed = pack_padded_sequence(cls[order], lengths, batch_first=True)
                 hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=cls.shape[1])
+                hidden = hidden[order.argsort()]
         return self.fc(hidden).unflatten(-1, (self.tokens, -1))
 
 
@@ -71,12 +74,8 @@ class VopC(Vop):
 
     @staticmethod
     def lengths(state: ForwardState) -> Tensor | None:
-        """Real frames of every video, on the CPU as torch wants them: one wait for the device in a pass."""
-        if state.mask is None:
-            return None
-        if "vop_c" not in state.memory:
-            state.memory["vop_c"] = state.mask.sum(dim=1).clamp(min=1).cpu()
-        return state.memory["vop_c"]
+        """Real frames of every video, on the CPU as torch wants them."""
+        return None if state.lengths is None else state.lengths.clamp(min=1).cpu()
 
 
 def declare(settings: VopCSettings, build: BuildContext) -> Declaration:

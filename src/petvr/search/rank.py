@@ -56,7 +56,7 @@ def best_captions(
     """
     pixels, mask = _pixels(run, video, window)
     distinct, texts = features.captions(run, split, keep, progress)
-    side = run.model.encode_videos(pixels.to(run.device), mask.to(run.device), features.sentences(run, keep, progress))
+    side = run.model.encode_videos(pixels.to(run.device), mask, features.sentences(run, keep, progress))
     return distinct, _best(run.model.scores(texts, side)[:, 0], top)
 
 

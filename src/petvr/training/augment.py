@@ -20,7 +20,7 @@ def crop_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """
     videos, frames, channels, size, _ = pixels.shape
     boxes, flips = draw_boxes(videos, size, generator)
-    grid = _grid(boxes, flips, size).to(pixels.device)
+    grid = _grid(boxes, flips, size).to(pixels.device, non_blocking=True)
     flat = pixels.reshape(videos, frames * channels, size, size).float()
     out = functional.grid_sample(flat, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return out.view(videos, frames, channels, size, size)

@@ -140,11 +140,11 @@ class FrameReader:
         return self.source.frames
 
     def read(self, videos: np.ndarray) -> tuple[Tensor, Tensor]:
-        """uint8 [B, F, 3, S, S] and bool [B, F] on the device."""
+        """uint8 [B, F, 3, S, S] on the device, and bool [B, F] on the CPU."""
         pixels, mask = (torch.as_tensor(array) for array in self.source.get_rows(self.rows[videos]))
         if self.device.type == "cuda":
             pixels = pixels.pin_memory()
-        return pixels.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True)
+        return pixels.to(self.device, non_blocking=True), mask
 
 
 class Prefetcher:
@@ -187,12 +187,13 @@ class TrainingData:
     def at(self, step: int, device: torch.device) -> BatchTensors:
         """The batch of step `step`; each of its videos is read once."""
         batch = self.batches.at(step)
-        ids = self.captions.of_captions(batch.captions).to(device)
+        ids = self.captions.of_captions(batch.captions).to(device, non_blocking=True)
         pixels, mask = self.frames.read(step)
-        video_of_sample: Tensor | None = torch.from_numpy(batch.video_of_sample).to(device)
+        video = torch.from_numpy(batch.video_of_sample)
+        video_of_sample: Tensor | None = video.to(device, non_blocking=True)
         if not self.once_per_video:
             if len(batch.videos) < len(batch.captions):
-                pixels, mask = pixels[video_of_sample], mask[video_of_sample]
+                pixels, mask = pixels[video_of_sample], mask[video]
             video_of_sample = None
         if self.crop_flip:
             pixels = augment.crop_flip(pixels, torch_generator(self.seed, "augment", step))

@@ -131,11 +131,11 @@ class FrozenFeatureCache:
     @torch.inference_mode()
     def _compute(self, rows: np.ndarray) -> Tensor:
         model = self.model
-        pixels, mask = (torch.from_numpy(array).to(model.device) for array in self.store.get_rows(rows))
+        pixels, mask = map(torch.from_numpy, self.store.get_rows(rows))
         model.set_training(False)
         with model.autocast():
             clip = model.adapted.clip
-            pixels = clip.normalise(pixels)
+            pixels = clip.normalise(pixels.to(model.device))
             return clip.encode_frames(pixels, mask) if self.whole else clip.encode_prefix(pixels, mask, self.blocks)
 
 

@@ -31,8 +31,8 @@ Features = dict[str, Tensor]  # of texts or of videos, one row each, as petvr.si
 
 @dataclass(frozen=True)
 class BatchTensors:
-    """A batch of B as the towers read it: ids [B, W], pixels [V, F, 3, H, W], mask [V, F], and the video of each
-    sample [B], a row of pixels; None: sample b has row b."""
+    """A batch of B as the towers read it: ids [B, W], pixels [V, F, 3, H, W], and the video of each sample [B], a row of
+    pixels; None: sample b has row b. mask [V, F] stays on the CPU: what depends on it is decided without a wait."""
 
     ids: Tensor
     pixels: Tensor
@@ -109,8 +109,10 @@ class Model:
         with self.autocast():
             if "patches" in self.similarity.NEEDS:
                 frames, patches = self.vision.encode_patches(pixels, mask, candidates)
-                return {"frames": frames, "patches": patches, "mask": mask}
-            return {"frames": self.vision.encode_frames(pixels, mask, candidates), "mask": mask}
+                features = {"frames": frames, "patches": patches}
+            else:
+                features = {"frames": self.vision.encode_frames(pixels, mask, candidates)}
+        return features | {"mask": mask.to(pixels.device, non_blocking=True)}
 
     def scores(self, texts: Features, videos: Features) -> Tensor:
         """Both sides -> [N, M], before the logit scale"""
