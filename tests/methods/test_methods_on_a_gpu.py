@@ -111,7 +111,7 @@ class CudaAutocast(TorchFunctionMode):
 
     @contextlib.contextmanager
     def autocast(self, device_type, dtype=None, enabled=True):
-        before, self.dtype = self.dtype, dtype if enabled and device_type != "cpu" or dtype else None
+        before, self.dtype = self.dtype, dtype if enabled else None
         try:
             yield
         finally:

@@ -31,8 +31,8 @@ Features = dict[str, Tensor]  # of texts or of videos, one row each, as petvr.si
 
 @dataclass(frozen=True)
 class BatchTensors:
-    """A batch of B as the towers read it: ids [B, W], pixels [V, F, 3, H, W], and the video of each sample [B], a row of
-    pixels; None: sample b has row b. mask [V, F] stays on the CPU: what depends on it is decided without a wait."""
+    """A batch of B as the towers read it: ids [B, W], pixels [V, F, 3, H, W], mask [V, F], and the video of each sample
+    [B], a row of pixels; None: sample b has row b. The mask stays on the CPU: what it decides waits for no device."""
 
     ids: Tensor
     pixels: Tensor
