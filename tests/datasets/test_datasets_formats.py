@@ -53,7 +53,7 @@ def test_msrvtt_has_no_val(msrvtt):
 @pytest.mark.parametrize(
     "name, content, message",
     [
-        ("MSRVTT_data.json", None, "MSRVTT_data.json: annotation file is missing"),
+        ("MSRVTT_data.json", None, "MSRVTT_data.json: no such file"),
         ("MSRVTT_data.json", "{", "MSRVTT_data.json: not JSON"),
         ("MSRVTT_data.json", '{"sentences": ' + "[" * 200_000, "nested too deeply"),
         ("MSRVTT_data.json", '{"sentences": ' + "9" * 5_000 + "}", "cannot be used"),
@@ -61,7 +61,7 @@ def test_msrvtt_has_no_val(msrvtt):
         ("MSRVTT_data.json", '{"sentences": "\\ud800"}', "cannot be used"),
         ("MSRVTT_train.9k.csv", 'video_id\n"video1\nvideo2\n', "not CSV"),
         ("MSRVTT_train.9k.csv", "video_id\n" + "v" * 200_000 + "\n", "not CSV"),
-        ("MSRVTT_train.9k.csv", "video_id\nvid\0eo1\n", "cannot be the name of a video"),
+        ("MSRVTT_train.9k.csv", "video_id\nvid\0eo1\n", "line 2 holds a NUL byte"),
         ("MSRVTT_data.json", "[]", "holds a list, expected a dict"),
         ("MSRVTT_data.json", {"videos": []}, "no key 'sentences'"),
         ("MSRVTT_data.json", {"sentences": [{"video_id": "video1"}]}, r"sentences\[0\]: no key 'caption'"),
@@ -83,7 +83,7 @@ def test_a_wrong_annotation_file_is_named(msrvtt, name, content, message):
 
 def test_a_test_row_without_sentence_is_named(msrvtt):
     put(msrvtt / "MSRVTT_JSFUSION_test.csv", "key,vid_key,video_id,sentence\nret0,msr2,video2,\n")
-    with pytest.raises(PetvrError, match="'sentence' is empty in data row 1"):
+    with pytest.raises(PetvrError, match="row 2: 'sentence' is empty"):
         load_dataset("msrvtt-9k", msrvtt).split("test")
 
 

@@ -13,7 +13,7 @@ import yaml
 import petvr
 
 GLIMPSE = """
-from petvr.data.datasets import readers
+from petvr import text_files
 from petvr.data.datasets.base import Dataset, from_lists
 from petvr.data.datasets.source import DownloadSource
 
@@ -34,7 +34,7 @@ class Glimpse(Dataset):
         return [self.root / "captions.json"]
 
     def _read_split(self, which):
-        captions = readers.json_file(self.files(which)[0], dict)[which]
+        captions = text_files.read_json(self.files(which)[0], dict)[which]
         return from_lists(which, list(captions), captions)
 """
 LAYOUT = """

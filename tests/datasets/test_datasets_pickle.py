@@ -171,7 +171,7 @@ def test_where_both_files_lie_there_they_have_to_agree(msvd):
     (msvd / "raw-captions.pkl").unlink()
     assert dataset.split("test").captions == ("singing", "a man sang")
     (msvd / "captions_msvd.json").unlink()
-    with pytest.raises(PetvrError, match=r"captions_msvd\.json: annotation file is missing"):
+    with pytest.raises(PetvrError, match=r"captions_msvd\.json: no such file"):
         dataset.split("test")
 
 

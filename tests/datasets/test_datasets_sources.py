@@ -45,7 +45,7 @@ def test_links_and_youtube_are_there_where_they_are_declared(tmp_path, name):
     )
     links = [source.key for source in dataset.sources for mirror in source.mirrors if mirror.kind == "links"]
     for key in links:
-        with pytest.raises(PetvrError, match="annotation file is missing"):
+        with pytest.raises(PetvrError, match="no such file"):
             list(dataset.links(key))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from petvr.data.datasets import readers
+from petvr import text_files
 from petvr.data.datasets.base import Dataset, Split
 from petvr.data.datasets.source import DownloadSource, Watch
 
@@ -31,7 +31,7 @@ class Small(Dataset):
         return Watch(f"id-{video}", 10.0, 20.0)
 
     def _read_split(self, which: str) -> Split:
-        videos = tuple(readers.lines(self.root / "list.txt"))
+        videos = tuple(text_files.read_lines(self.root / "list.txt"))
         return Split(which, videos, videos, tuple(range(len(videos))))
 
 

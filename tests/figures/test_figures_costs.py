@@ -48,7 +48,7 @@ def test_a_file_of_petvr_costs_is_counted_or_where_it_has_them_measured(small, t
     file.write_text("\n".join([*counted[:2], "vop@tokens=4,vop,vit-b-32,mean_pool,240,1500"]) + "\n")
     assert [point.name for point in costs.collect(small, costs.read_costs(file))[0]] == ["CLIP4Clip"]
     file.write_text("method,backbone\nfull,tiny\n")
-    with pytest.raises(PetvrError, match="has no column 'similarity'"):
+    with pytest.raises(PetvrError, match=r"no column 'similarity'.*written by petvr costs"):
         costs.read_costs(file)
 
 

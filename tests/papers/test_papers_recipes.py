@@ -151,7 +151,7 @@ def test_a_row_that_stands_twice_is_an_error(fifth):
 def test_a_broken_number_in_printed_csv_is_told_with_its_line(fifth):
     path = fifth / "printed.csv"
     path.write_text(path.read_text(encoding="utf-8").replace("40.5,,40.5", "4O.5,,40.5", 1), encoding="utf-8")
-    with pytest.raises(PetvrError, match="line 4"):
+    with pytest.raises(PetvrError, match="row 4: value and std"):
         Paper(fifth).printed("table_1")
 
 

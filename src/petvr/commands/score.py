@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
+import unicodedata
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from petvr import text_files
 from petvr.config import Config
 from petvr.errors import PetvrError
 
@@ -91,14 +91,9 @@ def _captions(path: Path, shape: tuple[int, int]) -> Any:
     """The video (a column of the matrix) of each row. Raises PetvrError for a file that does not fit."""
     import numpy as np
 
-    try:
-        lines = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise PetvrError(f"{path}: cannot be read ({error})") from error
-    if not lines or "video" not in lines[0]:
-        raise PetvrError(f"{path}: no column `video`; it has {', '.join(lines[0]) if lines else 'no line'}")
     column: dict[str, int] = {}
-    of_row = np.array([column.setdefault(line["video"], len(column)) for line in lines])
+    rows = text_files.read_table(path, ("video",)).values()
+    of_row = np.array([column.setdefault(unicodedata.normalize("NFC", row["video"]), len(column)) for row in rows])
     if (len(of_row), len(column)) != shape:
         raise PetvrError(
             f"{path}: {len(of_row):,} captions of {len(column):,} videos, the matrix is {shape[0]:,} x {shape[1]:,}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
+import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from petvr.errors import PetvrError
+from petvr.text_files import read_table
 
 
 class Printed(NamedTuple):
@@ -57,35 +57,19 @@ PRINTED_COLUMNS = {
 
 
 def read_printed(path: Path) -> dict[str, dict[PrintedKey, Printed]]:
-    """Table name -> its printed cells. Raises PetvrError with the line for repeated cells and broken numbers."""
+    """Table name -> its printed cells. Raises PetvrError with the row for repeated cells and broken numbers."""
     tables: dict[str, dict[PrintedKey, Printed]] = {}
-    for line, row in _lines(path):
+    for number, row in read_table(path, tuple(PRINTED_COLUMNS), filled=False).items():
         key = (row["row"], row["dataset"], row["direction"], row["metric"])
         cells = tables.setdefault(row["table"], {})
         if key in cells:
-            raise PetvrError(f"{path}: line {line}: {'/'.join(key)} stands there twice")
+            raise PetvrError(f"{path}: row {number}: {'/'.join(key)} stands there twice")
         try:
             value, std = (float(row[name]) if row[name] else None for name in ("value", "std"))
+            if not all(math.isfinite(number) for number in (value, std) if number is not None):
+                raise ValueError("NaN or infinity")
         except ValueError as error:
-            raise PetvrError(f"{path}: line {line}: value and std must be numbers or empty") from error
+            raise PetvrError(f"{path}: row {number}: value and std must be numbers or empty") from error
         text = row["value"] or row["printed"]
         cells[key] = Printed(value, std, text, row["printed"], row["emphasised"], row["remark"])
     return tables
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Lines of printed.csv with their numbers. Raises PetvrError if the file, a column or a cell is missing."""
-    try:
-        with open(path, newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream, restval=None)
-            missing = [name for name in PRINTED_COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise PetvrError(f"{path}: missing column {', '.join(missing)}")
-            for line, row in enumerate(reader, start=2):
-                if None in row or None in row.values():
-                    raise PetvrError(f"{path}: line {line}: not as many cells as there are columns")
-                yield line, row
-    except FileNotFoundError as error:
-        raise PetvrError(f"{path}: no such file") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise PetvrError(f"{path}: not CSV in UTF-8: {error}") from error

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from petvr.data.datasets import readers
+from petvr import text_files
 from petvr.data.datasets.base import Dataset, Split, from_lists, normalise_text, require_unique
 from petvr.data.datasets.source import DownloadSource, Mirror, Watch
 from petvr.errors import PetvrError
@@ -89,12 +89,12 @@ class Activitynet(Dataset):
 
     def _read_split(self, which: str) -> Split:
         path = self.root / FILES[which]
-        entries = readers.json_file(path, dict)
+        entries = text_files.read_json(path, dict)
         videos = require_unique(list(entries), path)
         return from_lists(which, videos, {v: [" ".join(self._sentences(entries[v], v, path))] for v in videos})
 
     def _sentences(self, entry: Any, video: str, path: Path) -> list[str]:
-        listed = readers.field(entry, "sentences", path, f"'{video}'", list)
+        listed = text_files.json_field(entry, "sentences", path, f"'{video}'", list)
         if self.chosen["paragraph_order"] == "time":
             listed = [listed[index] for index in _by_time(entry, video, path, len(listed))]
         if not all(isinstance(sentence, str) for sentence in listed):
@@ -107,7 +107,7 @@ class Activitynet(Dataset):
 
 def _by_time(entry: Any, video: str, path: Path, count: int) -> list[int]:
     """Indices of the sentences by (start, end); the few reversed pairs of the published file are turned."""
-    stamps = readers.field(entry, "timestamps", path, f"'{video}'", list)
+    stamps = text_files.json_field(entry, "timestamps", path, f"'{video}'", list)
     try:
         spans = [tuple(sorted((float(start), float(end)))) for start, end in stamps]
     except (TypeError, ValueError, OverflowError) as error:

@@ -144,15 +144,38 @@ class Dataset(abc.ABC):
         return split
 
     def video_file(self, video: str) -> Path:
-        """The file of `video` below `videos`; where none exists, the path that is expected first."""
+        """The file of `video` below `videos`; where none exists, the path that is expected first.
+
+        First under its expected names; then, whatever the case of its suffix and however its letters are composed, in
+        `videos` and two levels of folders below. Raises PetvrError where two files there have its name.
+        """
+        names = list(self.file_names(video))
         present: dict[str, frozenset[str]] = {}  # a folder is looked at once, whatever the number of names
-        for name in self.file_names(video):
+        for name in names:
             inner, _, leaf = name.rpartition("/")
             if inner not in present:
                 present[inner] = listing(os.path.join(self.videos, inner))
             if leaf in present[inner]:
                 return self.videos / name
-        return self.videos / next(iter(self.file_names(video)))
+        for name in names:
+            files = self._by_stem.get(_normal(name.rpartition("/")[2]).rpartition(".")[0], [])
+            if len(files) > 1:
+                raise PetvrError(
+                    f"{self.videos}: '{video}' of {self.name} is there twice: {files[0]}, {files[1]}; leave one"
+                )
+            if files:
+                return self.videos / files[0]
+        return self.videos / names[0]
+
+    @functools.cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        """Name without its suffix, letters composed -> the video files below `videos` that have it."""
+        by_stem: dict[str, list[str]] = {}
+        for file in files_below(str(self.videos)):
+            stem, dot, suffix = _normal(file.rpartition("/")[2]).rpartition(".")
+            if dot + suffix in EXTENSIONS:
+                by_stem.setdefault(stem, []).append(file)
+        return by_stem
 
     def file_names(self, video: str) -> Iterable[str]:
         """File names this video may have below `videos`, the expected one first."""
@@ -192,6 +215,43 @@ def listing(folder: str) -> frozenset[str]:
     except OSError:
         return frozenset()
     return _names(folder, stamp)
+
+
+def files_below(folder: str, levels: int = 2) -> list[str]:
+    """The files in a folder and in so many levels of folders below, as paths from it, sorted; none where it is not."""
+    files = []
+    inside = [""]
+    for _ in range(levels + 1):
+        deeper = []
+        for inner in inside:
+            try:
+                entries = list(os.scandir(os.path.join(folder, inner)))
+            except OSError:
+                continue
+            for entry in entries:
+                if not entry.name.startswith("."):  # .download: work that is not finished
+                    (deeper if entry.is_dir() else files).append(os.path.join(inner, entry.name))
+        inside = deeper
+    return sorted(files)
+
+
+def _normal(name: str) -> str:
+    """Letters composed, the suffix in lower case."""
+    stem, dot, suffix = unicodedata.normalize("NFC", name).rpartition(".")
+    return f"{stem}{dot}{suffix.lower()}"
+
+
+def nearest_file(root: Path, path: str) -> Path:
+    """`root / path`; of a part that is not there the one name that differs in composed letters or its suffix's case."""
+    if os.path.lexists(root / path):
+        return root / path
+    file = root
+    for part in Path(path).parts:
+        if not os.path.lexists(file / part):
+            alike = [name for name in listing(str(file)) if _normal(name) == _normal(part)]
+            part = alike[0] if len(alike) == 1 else part
+        file = file / part
+    return file
 
 
 @functools.lru_cache(maxsize=512)  # LSMDC has a folder per film

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import collections
 import functools
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from petvr.data.datasets import readers
+from petvr import text_files
 from petvr.data.datasets.base import EXTENSIONS, Dataset, Split, from_lists, listing, normalise_text, require_unique
 from petvr.data.datasets.source import DownloadSource, Mirror
 from petvr.errors import PetvrError
@@ -108,9 +109,9 @@ class Didemo(Dataset):
     def video_file(self, video: str) -> Path:
         """By the listed name, the name with .mp4 behind it, the Flickr id, or any other name of the same Flickr id."""
         path = super().video_file(video)
-        if path.name in (present := listing(str(self.videos))):
+        if os.path.lexists(path):
             return path
-        other = _by_flickr_id(present).get(flickr_id(video))
+        other = _by_flickr_id(listing(str(self.videos))).get(flickr_id(video))
         return self.videos / other if other else path
 
     def file_names(self, video: str) -> Iterable[str]:
@@ -123,7 +124,7 @@ class Didemo(Dataset):
         """`yfcc100m_hash.txt` has a Flickr id and the name of its file on AWS per line (the separator is a guess)."""
         path = self.root / HASHES
         hashes = {}
-        for number, line in readers.numbered(path):
+        for number, line in text_files.numbered_lines(path):
             match line.split():
                 case [name, value] if value.isalnum():
                     hashes[name.split("_")[1] if "_" in name else name] = value
@@ -136,7 +137,7 @@ class Didemo(Dataset):
 
     def _read_split(self, which: str) -> Split:
         path = self.root / f"{which}_list.txt"
-        listed = require_unique(readers.lines(path), path)
+        listed = require_unique(text_files.read_lines(path), path)
         key = flickr_id if self.chosen["didemo_key"] == "flickr_id" else str
         videos = list(dict.fromkeys(key(name) for name in listed))
         source = self.root / f"{which}_data.json"
@@ -149,15 +150,15 @@ class Didemo(Dataset):
 
     def _descriptions(self, source: Path, key: Any) -> dict[str, list[str]]:
         described = collections.defaultdict(list)
-        for number, record in enumerate(readers.json_file(source, list)):
+        for number, record in enumerate(text_files.read_json(source, list)):
             where = f"record {number}"
-            text = normalise_text(readers.field(record, "description", source, where))
+            text = normalise_text(text_files.json_field(record, "description", source, where))
             if not text:
                 continue
             order: tuple[int, ...] = ()
             if self.chosen["paragraph_order"] == "time":
-                order = _chunk(readers.field(record, "times", source, where, list), source, where)
-            described[key(readers.field(record, "video", source, where))].append((order, text))
+                order = _chunk(text_files.json_field(record, "times", source, where, list), source, where)
+            described[key(text_files.json_field(record, "video", source, where))].append((order, text))
         # sorting is stable: under `file` every key is equal
         return {video: [t for _, t in sorted(items, key=lambda item: item[0])] for video, items in described.items()}
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from petvr.data.datasets import readers
+from petvr import text_files
 from petvr.data.datasets.base import EXTENSIONS, Dataset, Split, normalise_text, require_unique, safe_file_name
 from petvr.data.datasets.source import DownloadSource, Login, Mirror
 from petvr.errors import PetvrError
@@ -76,7 +76,7 @@ class Lsmdc(Dataset):
     def links(self, source: str) -> Iterable[tuple[str, str]]:
         """From the official lists, one address a line; a clip goes into its film's folder."""
         path = self.root / LINKS[source]
-        for number, line in readers.numbered(path):
+        for number, line in text_files.numbered_lines(path):
             address = line.split()[0]
             try:
                 leaf = urlsplit(address).path.rpartition("/")[2]
@@ -88,7 +88,7 @@ class Lsmdc(Dataset):
 
     def _read_split(self, which: str) -> Split:
         path = self.root / FILES[which]
-        rows = [self._row(line, number, path) for number, line in readers.numbered(path)]
+        rows = [self._row(line, number, path) for number, line in text_files.numbered_lines(path)]
         if which != "train":
             require_unique([clip for clip, _ in rows], path)
         index = {clip: number for number, clip in enumerate(dict.fromkeys(clip for clip, _ in rows))}

@@ -10,12 +10,13 @@ import collections
 from collections.abc import Iterable
 from pathlib import Path
 
-from petvr.data.datasets import readers
+from petvr import text_files
 from petvr.data.datasets.base import Dataset, Split, from_lists, normalise_text, require_unique
 from petvr.data.datasets.source import DownloadSource, Mirror
 from petvr.errors import PetvrError
 
 C4C = "https://github.com/ArrowLuo/CLIP4Clip/releases/download/v0.0/msrvtt_data.zip"
+PARTS = ("train_val_videodatainfo.json", "test_videodatainfo.json")
 XPOOL = "https://raw.githubusercontent.com/layer6ai-labs/xpool/bc88718/data/MSRVTT/"
 
 
@@ -93,38 +94,48 @@ class Msrvtt9k(Dataset):
             yield from (f"{inner}{video}{extension}" for extension in self.extensions)
 
     def files(self, which: str) -> list[Path]:
-        names = (self.train_list, "MSRVTT_data.json") if which == "train" else ("MSRVTT_JSFUSION_test.csv",)
-        return [self.root / name for name in names]
+        if which != "train":
+            return [self.root / "MSRVTT_JSFUSION_test.csv"]
+        return [self.root / self.train_list, *self._caption_files()]
+
+    def _caption_files(self) -> list[Path]:
+        """MSRVTT_data.json, or the official site's own files, of which it was joined, where those lie there."""
+        whole, *parts = (self.root / name for name in ("MSRVTT_data.json", *PARTS))
+        return parts if not whole.exists() and any(part.exists() for part in parts) else [whole]
 
     def _read_split(self, which: str) -> Split:
         return self._train() if which == "train" else self._test()
 
     def _train(self) -> Split:
         path = self.root / self.train_list
-        videos = require_unique([row["video_id"].strip() for row in readers.csv_rows(path, ("video_id",))], path)
+        videos = require_unique([row["video_id"] for row in text_files.read_table(path, ("video_id",)).values()], path)
         captions = self._captions()
         for video in videos:
             if video not in captions:
-                raise PetvrError(f"{self.root / 'MSRVTT_data.json'}: no sentence of '{video}', which {path.name} lists")
+                raise PetvrError(f"{self.files('train')[-1]}: no sentence of '{video}', which {path.name} lists")
         return from_lists("train", videos, captions)
 
     def _test(self) -> Split:
         path = self.root / "MSRVTT_JSFUSION_test.csv"
-        rows = readers.csv_rows(path, ("video_id", "sentence"))
-        videos = require_unique([row["video_id"].strip() for row in rows], path)
+        rows = text_files.read_table(path, ("video_id", "sentence")).values()
+        videos = require_unique([row["video_id"] for row in rows], path)
         sentences = tuple(normalise_text(row["sentence"]) for row in rows)
         return Split("test", tuple(videos), sentences, tuple(range(len(videos))))
 
     def _captions(self) -> dict[str, list[str]]:
-        path = self.root / "MSRVTT_data.json"
-        data = readers.json_file(path, dict)
         captions: dict[str, list[str]] = collections.defaultdict(list)
-        for number, sentence in enumerate(readers.field(data, "sentences", path, "top level", list)):
-            where = f"sentences[{number}]"
-            caption = normalise_text(readers.field(sentence, "caption", path, where))
-            if not caption:
-                raise PetvrError(f"{path}: {where}: 'caption' is empty")
-            captions[readers.field(sentence, "video_id", path, where)].append(caption)
+        for path in self._caption_files():
+            data = text_files.read_json(path, dict)
+            before = frozenset(captions)
+            for number, sentence in enumerate(text_files.json_field(data, "sentences", path, "top level", list)):
+                where = f"sentences[{number}]"
+                caption = normalise_text(text_files.json_field(sentence, "caption", path, where))
+                if not caption:
+                    raise PetvrError(f"{path}: {where}: 'caption' is empty")
+                video = text_files.json_field(sentence, "video_id", path, where)
+                if video in before:
+                    raise PetvrError(f"{path}: {where}: '{video}' has sentences in {PARTS[0]} already")
+                captions[video].append(caption)
         return dict(captions)
 
 

@@ -17,7 +17,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from petvr.data.datasets import readers, safe_pickle
+from petvr import text_files
+from petvr.data.datasets import safe_pickle
 from petvr.data.datasets.base import (
     EXTENSIONS,
     Dataset,
@@ -109,7 +110,7 @@ class Msvd(Dataset):
 
     def _read_split(self, which: str) -> Split:
         path, *sources = self.files(which)
-        videos = require_unique(readers.lines(path), path)
+        videos = require_unique(text_files.read_lines(path), path)
         copies = [(source, _captions(source, _hash(source))) for source in sources]
         for source, captions in copies:
             for video in videos:
@@ -136,7 +137,7 @@ def _hash(source: Path) -> str:
 def _captions(source: Path, content: str) -> Captions:
     """id -> captions of either file; kept, because all three splits read the same one."""
     if source.suffix == ".json":
-        data = readers.json_file(source, dict)
+        data = text_files.read_json(source, dict)
     else:
         data = safe_pickle.read_pickle(source)
         if not isinstance(data, dict):
@@ -181,7 +182,7 @@ def _letters(text: str) -> str:
 def _mapping(path: Path, stamp: int) -> dict[str, str]:
     """`<id> vid<number>` per line."""
     other_names = {}
-    for number, line in readers.numbered(path):
+    for number, line in text_files.numbered_lines(path):
         match line.split():
             case [video, other]:
                 other_names[video] = safe_file_name(other, path)

@@ -6,20 +6,22 @@
     /other/disk/b.mp4,"someone cooks, then eats",test
 
 A path is relative to the csv file's folder or absolute; it is also the video's id. Several rows of one video are its
-captions, each a query of its own. `split` is train, val or test. Further columns are left alone.
+captions, each a query of its own; a row that stands there twice counts once. `split` is train, val or test. Further
+columns are left alone. Semicolons or tabs may separate the columns.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import Literal
 
-from petvr.data.datasets import readers
-from petvr.data.datasets.base import Dataset, Split, from_lists, normalise_text
+from petvr.data.datasets.base import Dataset, Split, from_lists, nearest_file, normalise_text
 from petvr.errors import PetvrError, unknown
+from petvr.text_files import read_table, say_once
 
 COLUMNS = ("video", "caption", "split")
 SPLITS = ("train", "val", "test")
@@ -65,7 +67,7 @@ class Own(Dataset):
         return [self.file]
 
     def video_file(self, video: str) -> Path:
-        return self.root / video
+        return nearest_file(self.root, video)
 
     def _read_split(self, which: str) -> Split:
         captions: dict[str, list[str]] = {}
@@ -86,26 +88,53 @@ class Own(Dataset):
 
 @functools.lru_cache(maxsize=8)
 def _parsed(path: Path, stamp: int) -> tuple[Row, ...]:
-    """Every row checked. Rows are numbered as a spreadsheet does: the header is row 1."""
-    first: dict[str, tuple[int, str]] = {}
-    rows = []
-    for number, row in enumerate(readers.csv_table(path, COLUMNS), start=2):
-        video, caption, split = ((row[column] or "").strip() for column in COLUMNS)
-        for column, value in zip(COLUMNS, (video, caption, split), strict=True):
-            if not value:
-                raise PetvrError(f"{path}: row {number}: '{column}' is empty")
+    """Every row checked, each once. A video has one spelling and one split, whatever links lead to it."""
+    name_of: dict[str, str] = {}  # as written -> below the csv file's folder
+    first: dict[object, tuple[int, str, str]] = {}  # what tells a video from any other -> its first row, split, name
+    rows: dict[Row, int] = {}
+    repeats: list[tuple[int, int]] = []
+    for number, row in read_table(path, COLUMNS).items():
+        written, caption, split = (row[column] for column in COLUMNS)
+        where = f"{path}: row {number}"
         if split not in SPLITS:
-            raise unknown("split", split, SPLITS, f"{path}: row {number}")
-        if not video.isprintable():
-            raise PetvrError(f"{path}: row {number}: the path {video!r} holds unprintable characters")
-        video = os.path.normpath(video)
-        before, its = first.setdefault(video, (number, split))
+            raise unknown("split", split, SPLITS, where)
+        if not written.isprintable():
+            raise PetvrError(f"{where}: the path {written!r} holds unprintable characters")
+        if written not in name_of:
+            name_of[written] = _video_name(path, written)
+        video = name_of[written]
+        before, its, name = first.setdefault(_identity(path.parent, video), (number, split, video))
         if its != split:
             raise PetvrError(
-                f"{path}: row {number}: '{video}' is in split '{split}' here and in '{its}' in row {before}; "
-                "a video belongs to one split"
+                f"{where}: '{written}' is in split '{split}' here and in '{its}' in row {before}"
+                f"{'' if name == video else f' (there as {name!r})'}; a video belongs to one split"
             )
-        rows.append((video, normalise_text(caption), split))
+        if name != video:
+            raise PetvrError(f"{where}: '{written}' is the video of row {before}, there as '{name}'; spell it alike")
+        earlier = rows.setdefault((video, normalise_text(caption), split), number)
+        if earlier != number:
+            repeats.append((number, earlier))
     if not rows:
         raise PetvrError(f"{path}: holds no row below the header")
+    if repeats:
+        say_once(f"{path}: {len(repeats):,} row(s) repeat an earlier one and count once; row {repeats[0][0]} is row "
+                 f"{repeats[0][1]}")  # fmt: skip
     return tuple(rows)
+
+
+def _video_name(path: Path, written: str) -> str:
+    """Without `./`; backslashes are separators of folders unless a file has them in its name."""
+    if "\\" in written and not (path.parent / written).exists():
+        say_once(f"{path}: backslashes in paths are read as /, e.g. {written}")
+        written = written.replace("\\", "/")
+    return os.path.normpath(written)
+
+
+def _identity(folder: Path, video: str) -> object:
+    """The file behind links and decomposed letters; of one that is not there its name with composed letters."""
+    file = nearest_file(folder, video)
+    try:
+        stat = file.stat()
+    except (OSError, ValueError):
+        return unicodedata.normalize("NFC", os.path.realpath(file))
+    return stat.st_dev, stat.st_ino

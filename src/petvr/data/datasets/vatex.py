@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from petvr.data.datasets import readers
+from petvr import text_files
 from petvr.data.datasets.base import Dataset, Split, from_lists, normalise_text, require_unique
 from petvr.data.datasets.source import DownloadSource, Mirror, Watch
 from petvr.errors import PetvrError
@@ -94,15 +94,17 @@ class Vatex(Dataset):
         return [self.root / LISTS[self.chosen["split"]][which], self.root / captions]
 
     def file_names(self, video: str) -> Iterable[str]:
-        """The cut clip by its id; else the whole YouTube video by its own id, of which only the window is used."""
-        yield from (video + extension for extension in self.extensions)
-        if whole := _parts(video)[0]:
-            yield from (whole + extension for extension in self.extensions)
+        """The cut clip by its id, its seconds with or without leading zeros; else the whole YouTube video by its own
+        id, of which only the window is used.
+        """
+        whole, start, end = _parts(video)
+        for name in (video, f"{whole}_{start:.0f}_{end:.0f}", whole) if whole else (video,):
+            yield from (name + extension for extension in self.extensions)
 
     def window(self, video: str) -> tuple[float, float] | None:
         """None for a clip that was cut; the ten seconds of its id where only the whole video is there."""
         whole, start, end = _parts(video)
-        if not whole or self.video_file(video).stem == video:
+        if not whole or self.video_file(video).stem != whole:
             return None
         return start, end
 
@@ -112,7 +114,7 @@ class Vatex(Dataset):
 
     def _read_split(self, which: str) -> Split:
         path, source = self.files(which)
-        videos = require_unique(readers.lines(path), path)
+        videos = require_unique(text_files.read_lines(path), path)
         captions = self._captions(source)
         for video in videos:
             if not captions.get(video):
@@ -124,12 +126,12 @@ class Vatex(Dataset):
     @staticmethod
     def _captions(source: Path) -> dict[str, list[Any]]:
         captions: dict[str, list[Any]] = {}
-        for number, record in enumerate(readers.json_file(source, list)):
+        for number, record in enumerate(text_files.read_json(source, list)):
             where = f"record {number}"
-            video = readers.field(record, "videoID", source, where)
+            video = text_files.json_field(record, "videoID", source, where)
             if video in captions:
                 raise PetvrError(f"{source}: {where}: '{video}' stands there twice")
-            captions[video] = readers.field(record, "enCap", source, where, list)
+            captions[video] = text_files.json_field(record, "enCap", source, where, list)
         return captions
 
 

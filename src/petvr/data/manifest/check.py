@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from petvr.data.datasets.base import Dataset, Split
+from petvr.data.datasets.base import Dataset, Split, files_below
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.manifest import decoded, files, lock
 from petvr.data.manifest.files import Summary
@@ -48,9 +48,18 @@ def check_dataset(
         first = rows[0]
         raise PetvrError(
             f"{dataset.videos}: holds none of the {len({row.video for row in rows}):,} videos of {dataset.name} "
-            f"(expected e.g. {first.file})"
+            f"(expected e.g. {first.file}, at most two folders down); {_contents(dataset)}"
         )
     return compare_with_lock(dataset, layout, locked, splits, rows)
+
+
+def _contents(dataset: Dataset) -> str:
+    """What lies there instead, so that the right folder, or the wrong names, can be seen."""
+    if not dataset.videos.is_dir():
+        beside = sorted(path.name for path in dataset.videos.parent.glob("*/"))
+        return f"there is no such folder, beside it lie {', '.join(beside[:5]) or 'no folders'}"
+    files = files_below(str(dataset.videos))
+    return f"there are {len(files):,} files" + (f", e.g. {', '.join(files[:3])}" if files else "")
 
 
 def compare_with_lock(

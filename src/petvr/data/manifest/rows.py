@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from stat import S_ISREG
 
 from petvr.data.datasets.base import Dataset, Split
 from petvr.data.datasets.fingerprint import fingerprint, shown_by
@@ -64,9 +65,10 @@ def collect(
     known = {row.file: row for row in before if row.fingerprint}
     places = {video: dataset.video_file(video) for split in splits.values() for video in split.videos}
     rendered = shown_by(dataset.mark)
+    inodes: dict[str, tuple] = {}
 
     def look(video: str) -> VideoRow:
-        return _look(dataset, video, places[video], download_states.get(video), known, rendered, checksum)
+        return _look(dataset, video, places[video], download_states.get(video), known, rendered, inodes, checksum)
 
     facts: dict[str, VideoRow] = {}
     with ThreadPoolExecutor(THREADS) as pool:
@@ -74,6 +76,7 @@ def collect(
             facts[row.video] = row
             if done % 1000 == 0 or done == len(places):
                 step(done, len(places))
+    _refuse_shared_files(dataset, splits, places, inodes)
     return [
         replace(facts[video], split=name, captions=count, captions_sha256=digest)
         for name, split in splits.items()
@@ -88,6 +91,7 @@ def _look(
     download_states: tuple[VideoState, str] | None,
     known: Mapping[str, VideoRow],
     rendered: Mapping[tuple[str, str], str],
+    inodes: dict[str, tuple],
     checksum: bool,
 ) -> VideoRow:
     window = dataset.window(video) or (None, None)
@@ -116,6 +120,9 @@ def _look(
         status, reason = download_states or (VideoState.MISSING, "no such file")
         return replace(row, status=status if status.absent else VideoState.MISSING, reason=reason)
     row = replace(row, bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
+    inodes[video] = (stat.st_dev, stat.st_ino, window)
+    if not S_ISREG(stat.st_mode):
+        return replace(row, status=VideoState.UNDECODABLE, reason="is a folder or no file of bytes")
     old = known.get(row.file)
     same = old is not None and (old.bytes, old.mtime_ns) == (row.bytes, row.mtime_ns)
     try:
@@ -133,8 +140,22 @@ def _look(
     except Unreadable as error:
         return replace(row, status=VideoState.UNDECODABLE, reason=error.reason)
     except OSError as error:
-        raise PetvrError(f"{path}: cannot be read: {error.strerror or error}") from error
+        return replace(row, status=VideoState.UNDECODABLE, reason=f"cannot be read: {error.strerror or error}")
     return row
+
+
+def _refuse_shared_files(
+    dataset: Dataset, splits: Mapping[str, Split], places: Mapping[str, Path], inodes: Mapping[str, tuple]
+) -> None:
+    """PetvrError where two names lead to the same seconds of one file, whatever links lie between."""
+    first: dict[tuple, str] = {}
+    for video, inode in inodes.items():
+        if (other := first.setdefault(inode, video)) != video:
+            where = {one: next(name for name, split in splits.items() if one in split.videos) for one in (other, video)}
+            raise PetvrError(
+                f"{dataset.videos}: '{other}' ({where[other]}) and '{video}' ({where[video]}) are one file, "
+                f"{places[video]}; a video stands once in one split"
+            )
 
 
 def _captions(split: Split) -> Iterator[tuple[str, int, str]]:

@@ -6,7 +6,6 @@ Time and memory are those of a file that `petvr costs --format csv` wrote: measu
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from petvr.report.figures.label import mathtext, place_labels
 from petvr.report.figures.scatter import empty
 from petvr.report.tables import MeasuredRow, MeasuredTable, caption
 from petvr.report.tables.text import DIRECTION_NAMES
+from petvr.text_files import read_table
 
 # what is read from the file, best first, and what stands at the axis then
 TIMES = {"step_ms": "time of a measured step", "step_gflops": "counted operations of a step"}
@@ -40,16 +40,13 @@ class Point:
 
 def read_costs(path: str | Path) -> list[dict[str, str]]:
     """Lines of `petvr costs --format csv`. PetvrError for a file that is none."""
-    try:
-        with open(path, newline="", encoding="utf-8") as stream:
-            lines = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise PetvrError(f"{path}: cannot be read: {error}") from error
     needed = ("method", "backbone", "similarity", "step_gflops", "activations_mb")
-    lacking = [key for key in needed if lines and key not in lines[0]]
-    if lacking or not lines:
-        lack = f"has no column '{lacking[0]}'" if lacking else "has no line"
-        raise PetvrError(f"{path}: {lack}; it is written by petvr costs --format csv")
+    try:
+        lines = list(read_table(Path(path), needed).values())
+    except PetvrError as error:
+        raise PetvrError(f"{error}; it is written by petvr costs --format csv") from error
+    if not lines:
+        raise PetvrError(f"{path}: has no line; it is written by petvr costs --format csv")
     return lines
 
 
