@@ -169,3 +169,22 @@ def test_a_papers_rule_that_contradicts_a_method_is_refused_with_its_file_and_ru
 
     with pytest.raises(PetvrError, match=r"cross_modal_adapter/recipe\.yaml: rules\.\d+\.set\.similarity: 'x_pool'"):
         papers.load_paper("cross_modal_adapter").recipe("msvd", "x_pool", needed_similarity="x_clip")
+
+
+def test_a_store_has_the_size_of_pictures_its_backbone_reads(tmp_path):
+    """Told by the source before anything is there; else the weights come first, and nothing is decoded before."""
+    sources = {
+        "vit-l-14": "openai/clip-vit-large-patch14-336", "vit-b-32": "openai/clip-vit-base-patch32",
+        "file": str(tmp_path / "ViT-L-14-336px.pt"), "folder": str(tmp_path / "mine"), "hub": "somebody/clip",
+    }  # fmt: skip
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text('{"vision_config": {"image_size": 240}}')
+    given = configured(weights=sources, results=str(tmp_path / "results"))
+    sizes = {"vit-l-14": 336, "vit-b-32": 224, "file": 336, "folder": 240, "hub": 224, "tiny": 48}
+    assert {name: catalogue.image_size(given, name) for name in sizes} == sizes
+    waited_for = [tmp_path / "results/weights/hub/model.safetensors"]
+    assert catalogue.weights_first(given, sizes) == waited_for
+    waited_for[0].parent.mkdir(parents=True)
+    waited_for[0].with_name("config.json").write_text('{"vision_config": {"image_size": 336}}')
+    assert catalogue.image_size(given, "hub") == 336
+    assert catalogue.weights_first(given, sizes) == waited_for, "or Snakemake sees other inputs than before"

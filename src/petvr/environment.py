@@ -20,6 +20,10 @@ def export(config: dict[str, Any], source: Path) -> None:
         os.environ[variable] = leading(variable, folder)
 
 
+def inside_a_rule() -> bool:
+    return "PETVR_CONFIG" in os.environ
+
+
 def leading(variable: str, folder: Path) -> str:
     """The value of a variable that lists folders, with `folder` in front."""
     rest = [part for part in os.environ.get(variable, "").split(os.pathsep) if part and part != str(folder)]

@@ -1,20 +1,32 @@
+import dataclasses
 import json
 
 import pytest
 import torch
 
-from petvr.clip import config, weights
+from petvr.clip import config, tokenizer, weights
 from petvr.clip.config import ClipConfig, Tower
 from petvr.errors import PetvrError
 
 torch.set_num_threads(1)
-TINY = ClipConfig(Tower(32, 2, 4, 64), Tower(24, 2, 2, 48), image=16, patch=8, positions=12, vocab=50, eot=49, embed=16)
+TINY = ClipConfig(
+    Tower(32, 2, 4, 64), Tower(24, 2, 2, 48), image=16, patch=8, positions=12, vocab=514, eot=513, embed=16
+)
 
 
 @pytest.fixture()
 def folder(tmp_path):
     weights.save(weights.random(TINY, 3), tmp_path / "tiny")
     return tmp_path / "tiny"
+
+
+def write_tokenizer(folder, extra=()):
+    symbols = tokenizer.byte_symbols()
+    names = [*symbols, *(symbol + "</w>" for symbol in symbols), *extra, tokenizer.SOT, tokenizer.EOT]
+    tokenizer.build_tokenizer({name: number for number, name in enumerate(names)}, [], folder)
+    tokens = {"tokenizer_class": "CLIPTokenizer", "unk_token": tokenizer.EOT, "bos_token": tokenizer.SOT}
+    tokens |= {"eos_token": tokenizer.EOT, "pad_token": tokenizer.EOT, "model_max_length": 12}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokens))
 
 
 def same(one, other):
@@ -31,16 +43,9 @@ def test_a_saved_clip_loads_with_its_geometry_and_its_numbers(folder):
 def test_transformers_reads_the_folder_and_fetch_brings_a_local_model_into_the_same_form(folder, tmp_path):
     from transformers import CLIPModel
 
-    from petvr.clip import tokenizer
-
     model = CLIPModel.from_pretrained(folder)
     assert torch.equal(model.logit_scale, weights.load_clip(folder).logit_scale)
-    symbols = tokenizer.byte_symbols()
-    names = [*symbols, *(symbol + "</w>" for symbol in symbols), tokenizer.SOT, tokenizer.EOT]
-    tokenizer.build_tokenizer({name: number for number, name in enumerate(names)}, [], folder)
-    tokens = {"tokenizer_class": "CLIPTokenizer", "unk_token": tokenizer.EOT, "bos_token": tokenizer.SOT}
-    tokens |= {"eos_token": tokenizer.EOT, "pad_token": tokenizer.EOT, "model_max_length": 12}
-    (folder / "tokenizer_config.json").write_text(json.dumps(tokens))
+    write_tokenizer(folder)
     weights.fetch(str(folder), tmp_path / "fetched")
     assert same(weights.load_clip(tmp_path / "fetched"), weights.load_clip(folder))
     fetched, mine = tokenizer.load_tokenizer(tmp_path / "fetched"), tokenizer.load_tokenizer(folder)
@@ -50,6 +55,52 @@ def test_transformers_reads_the_folder_and_fetch_brings_a_local_model_into_the_s
 def test_fetch_names_a_source_that_does_not_exist(tmp_path):
     with pytest.raises(PetvrError, match="nowhere"):
         weights.fetch(str(tmp_path / "nowhere"), tmp_path / "out")
+
+
+def test_a_folder_without_a_tokenizer_or_with_another_models_becomes_no_weights(folder, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(PetvrError, match=r"tiny: no tokenizer in it; allowed: tokenizer\.json"):
+        weights.fetch(str(folder), out)
+    write_tokenizer(folder, extra=["re"])
+    with pytest.raises(
+        PetvrError, match=r"tiny/tokenizer\.json: .*(515 entries, config\.json says 514|0 merges for 515)"
+    ):
+        weights.fetch(str(folder), out)
+    write_tokenizer(folder)
+    values = json.loads((folder / "config.json").read_text())
+    values["text_config"]["eos_token_id"] = 500
+    (folder / "config.json").write_text(json.dumps(values))
+    with pytest.raises(PetvrError, match=r"513 as EOT, config\.json says 500: the tokenizer of another model"):
+        weights.fetch(str(folder), out)
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("visual_projection.weight"), "1 parameters are missing, the first is 'visual_proj"),
+        (lambda state: state.update(surplus=torch.zeros(1)), "1 parameters are unexpected, the first is 'surplus'"),
+        (lambda state: state["text_projection.weight"].fill_(torch.nan), "'text_projection.weight' holds NaN"),
+    ],
+)
+def test_nothing_is_drawn_in_place_of_a_missing_parameter(folder, tmp_path, change, message):
+    """transformers would: it fills what a file lacks with random numbers and passes over what it does not know."""
+    from safetensors.torch import load_file, save_file
+
+    write_tokenizer(folder)
+    state = load_file(folder / "model.safetensors")
+    change(state)
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(PetvrError, match=message):
+        weights.fetch(str(folder), tmp_path / "out")
+
+
+def test_another_geometry_than_the_name_says_is_refused_but_for_the_size_of_pictures(folder, tmp_path):
+    write_tokenizer(folder)
+    larger = dataclasses.replace(TINY, image=32)
+    assert weights.fetch(str(folder), tmp_path / "out", like=larger) == TINY
+    with pytest.raises(PetvrError, match=r"tiny/config\.json: another geometry than its name says: patch 8, not 16"):
+        weights.fetch(str(folder), tmp_path / "out", like=dataclasses.replace(TINY, patch=16))
 
 
 def test_older_bin_files_load_without_running_a_pickle(folder, tmp_path):

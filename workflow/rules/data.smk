@@ -8,6 +8,10 @@ localrules:
     weights,  # from the hub, which compute nodes often cannot reach
 
 
+# where only the weights themselves tell the size of the pictures they read
+WEIGHTS_FIRST = catalogue.weights_first(
+    CONFIG, (run.backbone for run in PLAN.runs.values())
+)
 FRAME_THREADS = 2 if CONFIG.world is not None else 8
 
 
@@ -75,6 +79,7 @@ rule frames:
     input:
         manifests,
         frame_shards,
+        ancient(WEIGHTS_FIRST),
     output:
         LAYOUT.frames("{folder}", "{sampler}", "{frames}", "{size}") / "index.json",
     log:
@@ -96,6 +101,7 @@ rule frames_shard:
     """Decode one shard of a folder's videos, next to the others; a killed one continues where it stopped."""
     input:
         manifests,
+        ancient(WEIGHTS_FIRST),
     output:
         shards.shard_folder(
             LAYOUT.frames("{folder}", "{sampler}", "{frames}", "{size}"),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from petvr import atomic
+from petvr.clip.config import read_config
 from petvr.errors import PetvrError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Tokenizer:
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """From a weights folder; PetvrError if it has no tokenizer.json or that is not CLIP's kind."""
+    """From a weights folder; PetvrError if it has no tokenizer.json or that is not its CLIP's."""
     from tokenizers import Tokenizer as Inner
 
     path = Path(folder) / "tokenizer.json"
@@ -80,7 +81,25 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         raise PetvrError(f"{path}: not readable as a tokenizer: {error}") from error
     inner.no_padding()
     inner.no_truncation()
-    return Tokenizer(inner, str(path))
+    tokenizer = Tokenizer(inner, str(path))
+    _require_whole(inner, path)
+    if (path.parent / "config.json").exists():
+        config = read_config(path.parent)
+        for what, own, other in (
+            ("entries", inner.get_vocab_size(), config.vocab),
+            ("as EOT", tokenizer.eot, config.eot),
+        ):
+            if own != other:
+                raise PetvrError(f"{path}: {own} {what}, config.json says {other}: the tokenizer of another model")
+    return tokenizer
+
+
+def _require_whole(inner, path: Path) -> None:
+    """All entries but bytes, bytes that end a word, SOT and EOT come from merges; without those, words are spelt."""
+    model = json.loads(inner.to_str())["model"]
+    vocabulary, merges = model.get("vocab", ()), model.get("merges", ())
+    if model.get("type") != "BPE" or len(vocabulary) > len(merges) + 2 * 256 + 2:
+        raise PetvrError(f"{path}: {len(merges)} merges for {len(vocabulary)} entries: not CLIP's kind of tokenizer")
 
 
 def from_bpe_file(path: str | Path, out: str | Path) -> None:

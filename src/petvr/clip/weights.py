@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,14 @@ from torch.overrides import TorchFunctionMode
 from petvr import atomic
 from petvr.clip import config as geometry
 from petvr.clip.config import ClipConfig
+from petvr.clip.tokenizer import from_bpe_file, load_tokenizer
 from petvr.clip.towers import Clip
 from petvr.errors import PetvrError
 
 FILES = ("model.safetensors", "pytorch_model.bin")
+BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
+SIZES = ("patch", "positions", "vocab", "embed")
+SIZES += tuple(f"{tower}.{key}" for tower in ("vision", "text") for key in ("width", "layers", "heads", "mlp"))
 FILLING = ("normal_", "uniform_", "fill_", "zero_")
 INIT = ("zeros_", "ones_", "constant_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_")
 
@@ -48,7 +54,12 @@ def load_clip(folder: str | Path) -> Clip:
         raise PetvrError(f"{folder}: no such weights folder")
     config = geometry.read_config(folder)
     path = _file(folder)
-    state = {name: tensor for name, tensor in _tensors(path).items() if not name.endswith("position_ids")}
+    return _filled(config, _tensors(path), path)
+
+
+def _filled(config: ClipConfig, state: dict[str, Tensor], path: Path) -> Clip:
+    """A CLIP with the numbers of `state`, which must be all its parameters and no others."""
+    state = {name: tensor for name, tensor in state.items() if not name.endswith("position_ids")}
     clip = _empty(config)
     expected = dict(clip.named_parameters())
     missing, surplus = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
@@ -107,28 +118,82 @@ def on_meta(config: ClipConfig) -> Clip:
         return Clip(config)
 
 
-def fetch(source: str, out: str | Path) -> None:
-    """From the hub or a local CLIPModel folder to a canonical folder: weights as safetensors, config, tokenizer.json.
+def fetch(source: str, out: str | Path, like: ClipConfig | None = None) -> ClipConfig:
+    """From the hub, a local CLIPModel folder or a file of OpenAI's to a canonical folder, checked before it is there.
 
-    Raises PetvrError with the source when transformers cannot find or read it.
+    like: the published geometry it must have; its pictures may have another size. Raises PetvrError with the source for
+    what cannot be found or read, for parameters or a tokenizer that are missing or of another model, and for NaN.
     """
-    from transformers import AutoTokenizer, CLIPModel
-
     out = Path(out)
-    try:
-        model = CLIPModel.from_pretrained(source)
-        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch.", dir=out) as part:
-            model.float().save_pretrained(part)
-            tokenizer.save_pretrained(part)
-            if not Path(part, "tokenizer.json").exists():
-                raise PetvrError(f"{source}: has no tokenizer that can be saved as tokenizer.json")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch.", dir=out) as part:
+        try:
+            if source.startswith(("/", ".", "~")) and not Path(source).exists():
+                raise PetvrError(f"{source}: no such file or folder")
+            if Path(source).is_file():
+                _convert_openai(Path(source), Path(part))
+            else:
+                _convert_transformers(source, Path(part))
+            config = check_weights(part, like)
             for path in sorted(Path(part).iterdir(), key=lambda path: path.name == "config.json"):
                 os.replace(path, out / path.name)  # config.json last: a folder without it is not read
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise PetvrError(f"{source}: transformers cannot provide this CLIP: {reason}") from error
+        except PetvrError as error:
+            raise PetvrError(str(error).replace(part, source)) from error
+        except (OSError, ValueError, ImportError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise PetvrError(f"{source}: transformers cannot provide this CLIP: {reason}") from error
+    return config
+
+
+def check_weights(folder: str | Path, like: ClipConfig | None = None) -> ClipConfig:
+    """The geometry of a sound weights folder. Raises PetvrError for what is not whole, finite and like `like`."""
+    folder = Path(folder)
+    clip = load_clip(folder)
+    load_tokenizer(folder)
+    for name, parameter in clip.named_parameters():
+        if not parameter.isfinite().all():
+            raise PetvrError(f"{_file(folder)}: '{name}' holds NaN or infinity")
+    if like is not None:
+        for key, here, published in zip(SIZES, _sizes(clip.config), _sizes(like), strict=True):
+            if here != published:
+                said = f"another geometry than its name says: {key} {here}, not {published}"
+                raise PetvrError(f"{folder / 'config.json'}: {said}")
+    return clip.config
+
+
+def _sizes(config: ClipConfig) -> list[int]:
+    return [operator.attrgetter(key)(config) for key in SIZES]
+
+
+def _convert_transformers(source: str, out: Path) -> None:
+    from transformers import AutoTokenizer, CLIPModel
+
+    files = ("tokenizer.json", "vocab.json")
+    if Path(source).is_dir() and not any(Path(source, name).exists() for name in files):
+        raise PetvrError(f"{source}: no tokenizer in it; allowed: tokenizer.json, or vocab.json with merges.txt")
+    model, report = CLIPModel.from_pretrained(source, output_loading_info=True)
+    for what in ("missing", "unexpected", "mismatched"):
+        names = sorted(str(name) for name in report[f"{what}_keys"] if "position_ids" not in str(name))
+        if names:
+            raise PetvrError(f"{source}: {len(names)} parameters are {what}, the first is '{names[0]}'")
+    model.float().save_pretrained(out)
+    AutoTokenizer.from_pretrained(source, use_fast=True).save_pretrained(out)
+    if not (out / "tokenizer.json").exists():
+        raise PetvrError(f"{source}: has no tokenizer that can be saved as tokenizer.json")
+
+
+def _convert_openai(path: Path, out: Path) -> None:
+    from petvr.clip import openai_file
+
+    beside, vocabulary = path.with_name("tokenizer.json"), path.with_name(BPE_FILE)
+    if not beside.exists() and not vocabulary.exists():
+        raise PetvrError(f"{path}: the file holds no tokenizer: put {BPE_FILE} of github.com/openai/CLIP beside it")
+    config, state = openai_file.read_openai(path)
+    save(_filled(config, state, path), out)
+    if beside.exists():
+        shutil.copyfile(beside, out / "tokenizer.json")
+    else:
+        from_bpe_file(vocabulary, out)
 
 
 def digest(folder: str | Path) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from petvr import environment
 from petvr.config import Config
-from petvr.errors import unknown
+from petvr.data import catalogue
+from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
 
 
@@ -31,5 +33,13 @@ def run(args: argparse.Namespace, config: Config) -> None:
     if args.backbone not in config.weights:
         raise unknown("backbone", args.backbone, config.weights, "config.yaml: weights")
     from petvr.clip import weights
+    from petvr.clip.config import GEOMETRIES
 
-    weights.fetch(config.weights[args.backbone], out)
+    planned = catalogue.image_size(config, args.backbone)
+    geometry = weights.fetch(config.weights[args.backbone], out, GEOMETRIES.get(args.backbone))
+    if geometry.image != planned and environment.inside_a_rule():
+        raise PetvrError(
+            f"{out}: reads pictures of {geometry.image} px, frames of {planned} px were planned; nothing was decoded: "
+            "start the workflow again, which now knows the size"
+        )
+    print(f"{out}: pictures of {geometry.image} px, {geometry.vocab} tokens, {geometry.embed} numbers a feature")

@@ -5,7 +5,9 @@ No torch here: the workflow asks while it is parsed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from petvr.config import Config
@@ -19,6 +21,7 @@ from petvr.layout import Layout
 from petvr.spec import RunSpec, Source
 
 CLIP_IMAGE = 224  # side of the frames the public backbones read, in pixels
+PUBLISHED = ("openai/clip-vit-base-patch32", "openai/clip-vit-base-patch16", "openai/clip-vit-large-patch14")
 
 
 def dataset_names(config: Config) -> tuple[str, ...]:
@@ -153,7 +156,9 @@ def lock_file(config: Config, name: str) -> Path:
 def frame_store(config: Config, run: RunSpec) -> Path:
     """The folder of the frame store a run reads."""
     folder = folder_of(config, run.dataset)
-    return Layout(config.results).frames(folder, run.recipe.sampler, run.recipe.frames, image_size(run.backbone))
+    return Layout(config.results).frames(
+        folder, run.recipe.sampler, run.recipe.frames, image_size(config, run.backbone)
+    )
 
 
 def frame_shards(config: Config, folder: str) -> int:
@@ -169,13 +174,41 @@ def frame_shards(config: Config, folder: str) -> int:
     return max(1, -(-max(counts) // config.frames.videos_per_shard))
 
 
-def image_size(backbone: str) -> int:
-    """Side in pixels of the pictures a backbone reads."""
+def image_size(config: Config, backbone: str) -> int:
+    """Side in pixels of the pictures a backbone reads: by its source, else by the weights that were brought."""
+    brought = Layout(config.results).weights(backbone)
+    return _size_by_source(config, backbone) or _image_size_of(brought) or CLIP_IMAGE
+
+
+def weights_first(config: Config, backbones: Iterable[str]) -> list[Path]:
+    """Weights that must be there before a frame is decoded: only they tell the size of the pictures they read."""
+    silent = [name for name in dict.fromkeys(backbones) if not _size_by_source(config, name)]
+    return [Layout(config.results).weights(name) / "model.safetensors" for name in silent]
+
+
+def _size_by_source(config: Config, backbone: str) -> int | None:
+    """From the config.json of a local source or the name of another; None where neither tells."""
     if backbone == "tiny":
         from petvr.world import IMAGE_SIZE
 
         return IMAGE_SIZE
-    return CLIP_IMAGE
+    source = config.weights.get(backbone, "")
+    if source in PUBLISHED:
+        return CLIP_IMAGE
+    if source and Path(source).is_dir():
+        return _image_size_of(Path(source))
+    named = re.search(r"-(\d{3})(px)?(\.pt)?$", source)
+    return int(named[1]) if named else None
+
+
+def _image_size_of(weights: Path) -> int | None:
+    """What config.json says; None where it says nothing that can be read: `petvr weights` then tells why."""
+    try:
+        config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
+        size = {**(config.get("vision_config") or {}), **(config.get("vision_config_dict") or {})}.get("image_size")
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+    return size if isinstance(size, int) and size > 0 else None
 
 
 def frame_versions() -> dict[str, int]:
