@@ -32,6 +32,15 @@ def test_the_demo_shows_the_tables_it_promises_in_full(plan):
         assert all(not cell.unavailable for row in table.rows for cell in row.cells.values()), table.id
 
 
+def test_all_methods_of_a_demo_table_train_equally_long(plan):
+    everything = plan("workflow/demo_all.yaml")
+    for table in everything.tables.values():
+        trained = [everything.runs[run] for run in table.runs if everything.runs[run].train]
+        for dataset in {run.dataset for run in trained}:
+            same = {(run.recipe.epochs, run.recipe.batch) for run in trained if run.dataset == dataset}
+            assert len(same) == 1, (table.id, dataset, same)
+
+
 @pytest.mark.slow
 def test_every_row_of_all_tables_fits_the_tiny_clip(plan, tmp_path):
     everything = plan("workflow/demo_all.yaml")

@@ -160,6 +160,11 @@ def test_same_seed_same_bytes_with_any_number_of_workers_and_another_seed_anothe
     assert (first / "captions_msvd.json").read_text() != (tmp_path / "other/captions_msvd.json").read_text()
 
 
+def test_the_encoder_leaves_out_what_reads_memory_that_nobody_has_written(folders):
+    video = next((folders / "msrvtt/videos").glob("*.mp4")).read_bytes()
+    assert b"mbtree=0" in video and b"mbtree=1" not in video  # x264 writes its options into the stream
+
+
 def test_an_interrupted_call_is_taken_up_where_it_ended(tmp_path, monkeypatch):
     write, written = video.write_video, []
 

@@ -21,7 +21,7 @@ from petvr.world.progress import ProgressLine
 from petvr.world.scene import Scene
 from petvr.world.seeds import generator
 
-VERSION = 1  # a new number makes every generated folder stale
+VERSION = 2  # a new number makes every generated folder stale
 SPLITS = ("train", "val", "test")
 
 
