@@ -22,9 +22,9 @@ from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
 from petvr.papers.cells import parse_id
 from petvr.papers.own import own_table as make_own_table
-from petvr.papers.plan import Implemented, Plan, expand
+from petvr.papers.plan import Implemented, Plan, expand, unnamed_settings
 from petvr.papers.table import Table
-from petvr.spec import Recipe, RunSpec
+from petvr.spec import Recipe, RunSpec, Source
 
 
 def implemented(config: Config) -> Implemented:
@@ -36,6 +36,8 @@ def implemented(config: Config) -> Implemented:
         method_version=methods.version,
         similarity_version=similarity.version,
         similarity_of=needed_similarity,
+        method_settings=lambda name: methods.declared(name).settings,
+        similarity_settings=lambda name: similarity.declared(name).settings,
         parts={"training": training.VERSION, **catalogue.frame_versions()},
         options=catalogue.all_options(config),
     )
@@ -117,9 +119,12 @@ def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
         setting,
         config.recipe.model_dump(),
         variant,
-        "the run's id",
+        Source(origin="config", where="the run's id"),
+        None,
         needed_similarity(parts.method),
     )
+    existing = implemented(config)
+    defaults, declared_by = unnamed_settings(existing, parts.paper, parts.method, setting, recipe)
     options = catalogue.chosen_options(config, parts.dataset)
     return RunSpec(
         paper=parts.paper,
@@ -127,13 +132,14 @@ def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
         backbone=parts.backbone,
         method=parts.method,
         setting=setting,
+        defaults=defaults,
         variant=variant,
         seed=parts.seed,
         train=parts.method != "zero_shot",
         options={key: value for key, (value, _) in options.items()},
         recipe=recipe,
-        sources=sources | {f"options.{key}": source for key, (_, source) in options.items()},
-        versions=implemented(config).versions(parts.method, recipe.similarity),
+        sources=sources | {f"options.{key}": source for key, (_, source) in options.items()} | declared_by,
+        versions=existing.versions(parts.method, recipe.similarity),
     )
 
 

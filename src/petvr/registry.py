@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, dataclass_transform
+from typing import Any, dataclass_transform, get_args
 
 from petvr.errors import PetvrError, unknown
+from petvr.spec import Origin
 
 CONSTANTS = ("VERSION", "IDENTITY", "SIMILARITY", "PARTS")
-ORIGINS = ("paper", "main_paper", "code", "count", "guess")  # main_paper: of VoP's text, not of its supplement
+ORIGINS = tuple(origin for origin in get_args(Origin) if origin != "config")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Setting:
     """
 
     default: bool | int | float | str
-    origin: str
+    origin: Origin
     where: str
     choices: tuple[int | str, ...] = ()
     at_least: float = 0
@@ -91,7 +92,7 @@ class Setting:
         )
 
 
-def setting(default: Any, origin: str, where: str, **bounds: Any) -> Any:
+def setting(default: Any, origin: Origin, where: str, **bounds: Any) -> Any:
     """A field of a class of settings; the arguments are Setting's, written as literals."""
     return field(default=default, metadata={"declared": Setting(default, origin, where, **bounds)})
 

@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Origin = Literal["paper", "code", "count", "guess", "config"]
+# main_paper: of VoP's text, where the one at hand is its supplement; count: only meets a printed size
+Origin = Literal["paper", "main_paper", "code", "count", "guess", "config"]
+Value = str | int | float | bool
 
 
 class Source(BaseModel):
@@ -102,13 +104,14 @@ class RunSpec(BaseModel):
     dataset: str
     backbone: str
     method: str  # e.g. "vop" or a composition "vop_f+vop_p"
-    setting: dict[str, str | int | float | bool]
-    variant: dict[str, str | int | float | bool] = {}  # recipe fields this cell alone sets; part of the id
+    setting: dict[str, Value]
+    defaults: dict[str, Value] = {}  # in force though nobody names them: "setting.k", "setting.asa.k", "similarity.tau"
+    variant: dict[str, Value] = {}  # recipe fields this cell alone sets; part of the id
     seed: int
     train: bool  # False: evaluated as it is, nothing is trained
     options: dict[str, str] = {}  # of the data set, e.g. {"didemo_key": "exact"}
     recipe: Recipe
-    sources: dict[str, Source]  # "recipe.lr_new", "setting.tokens", "options.split" -> Source
+    sources: dict[str, Source]  # "recipe.lr_new", "setting.tokens", "similarity.tau", "options.split" -> Source
     versions: dict[str, int]  # method file or part of petvr -> VERSION; a new VERSION makes old results stale
 
     @property
@@ -122,9 +125,22 @@ class RunSpec(BaseModel):
         """`vop/msrvtt-7k/vit-b-32/vop@tokens=4/seed-0`: also the folder under results/runs/"""
         return f"{self.cell}/seed-{self.seed}"
 
+    def values(self) -> dict[str, Any]:
+        """Every value in force by the key of its source: settings, the similarity's, the recipe, options."""
+        recipe = self.recipe.model_dump(mode="json")
+        named = {f"setting.{key}": value for key, value in self.setting.items()}
+        named |= {f"similarity.{key}": value for key, value in recipe.pop("similarity_setting").items()}
+        named |= {key: value for key, value in self.defaults.items() if key not in named}
+        named |= {f"recipe.{key}": value for key, value in recipe.items()}
+        return named | {f"options.{key}": value for key, value in self.options.items()}
+
     def digest(self) -> str:
-        """Changes exactly when something changes that a result depends on (not with sources or their wording)."""
-        data = self.model_dump(mode="json", exclude={"sources"} if self.options else {"sources", "options"})
+        """Changes exactly when something changes that a result depends on (not with sources or their wording).
+
+        Defaults are the method's file's, whose version is part of it.
+        """
+        described = {"sources", "defaults"} if self.options else {"sources", "defaults", "options"}
+        data = self.model_dump(mode="json", exclude=described)
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -14,7 +14,7 @@ from petvr.status import RunState, status_of
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run id, e.g. vop/msrvtt-7k/tiny/vop@tokens=8/seed-0, or a path to result.json")
-    parser.add_argument("--guesses", action="store_true", help="of the recipe, only the values that are guesses")
+    parser.add_argument("--guesses", action="store_true", help="of the values in force, only those that are guesses")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:

@@ -42,23 +42,23 @@ IDENTITY = "exact"
 
 
 class AsaSettings(DeclaredSettings):
-    k: int = setting(3, "paper", "RAP's implementation details, R = K = 3", at_least=1, at_most="patches")
+    k: int = setting(3, "paper", "RAP section 4.1, R = K = 3", at_least=1, at_most="patches")
     select: str = setting(
         "text_top",
         "paper",
-        "section 3.3, table 6",
+        "RAP section 3.3, table 6",
         choices=("text_top", "text_bottom", "vision_top", "vision_bottom", "random", "none"),
     )
-    warp: str = setting("both", "paper", "section 3.3, table 7", choices=("both", "time", "space"))
+    warp: str = setting("both", "paper", "RAP section 3.3, table 7", choices=("both", "time", "space"))
     offsets: str = setting(
-        "predicted", "guess", "equation 7 and the printed sizes disagree", choices=("predicted", "equation")
+        "predicted", "guess", "RAP's equation 7 and its printed sizes disagree", choices=("predicted", "equation")
     )
-    hidden: int = setting(32, "count", "meets the printed 0.64 and 1.06 M", at_least=1)
+    hidden: int = setting(32, "count", "meets RAP's printed 0.64 and 1.06 M", at_least=1)
     proj: str = setting(
-        "read_out", "guess", "what Proj of equations 5 and 6 reads is not said", choices=("read_out", "plain")
+        "read_out", "guess", "what Proj of RAP's equations 5 and 6 reads is not said", choices=("read_out", "plain")
     )
     pool: str = setting("gallery", "guess", "RAP does not name its candidate sentences", choices=("gallery", "fixed"))
-    last: int = setting(0, "paper", "all blocks; 4 is RAP_light of table 3", at_most="vision_layers")
+    last: int = setting(0, "paper", "RAP section 4.2: all blocks but in RAP_light", at_most="vision_layers")
 
 
 class OffsetPredictor(nn.Module):

@@ -36,10 +36,10 @@ PLACES = ("attn_out", "mlp_out")
 
 
 class CrossModalAdapterSettings(DeclaredSettings):
-    r: int = setting(8, "code", "the README's command, --adapter_r 8", at_least=1)
-    ds: int = setting(16, "code", "the README's command, ds=16", at_least=1)
-    share: bool = setting(True, "paper", "section 3.2, equation 6")
-    dropout: float = setting(0.0, "code", "its default; the paper recommends dropout without a rate", below=1)
+    r: int = setting(8, "code", "LeapLabTHU/Cross-Modal-Adapter, README: --adapter_r 8", at_least=1)
+    ds: int = setting(16, "code", "LeapLabTHU/Cross-Modal-Adapter, README: ds=16", at_least=1)
+    share: bool = setting(True, "paper", "Cross-Modal Adapter section 3.2, equation 6")
+    dropout: float = setting(0.0, "code", "LeapLabTHU/Cross-Modal-Adapter; the paper recommends some, no rate", below=1)
 
 
 class SharedUp(nn.Module):

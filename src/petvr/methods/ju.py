@@ -29,8 +29,8 @@ STD = 0.01
 
 
 class JuSettings(DeclaredSettings):
-    prefix: int = setting(16, "paper", "section 3.2")
-    postfix: int = setting(16, "paper", "section 3.2")
+    prefix: int = setting(16, "paper", "Ju et al. section 3.2")
+    postfix: int = setting(16, "paper", "Ju et al. section 3.2")
     temperature: float = setting(0.07, "code", "scores / 0.07", above=0)
 
 

@@ -33,11 +33,11 @@ IDENTITY = "none"
 
 
 class LormSettings(DeclaredSettings):
-    r: int = setting(3, "paper", "RAP's implementation details, R = K = 3", at_least=1)
-    axes: str = setting("time", "paper", "section 3.2, table 5", choices=("time", "space_time", "space_time_layer"))
-    factorised: bool = setting(True, "paper", "section 3.2, equations 1 and 2")
-    text_rank: int = setting(0, "paper", "table 11's row without LoRM on text")
-    last: int = setting(0, "paper", "all blocks; 4 is RAP_light of table 3", at_most="layers")
+    r: int = setting(3, "paper", "RAP section 4.1, R = K = 3", at_least=1)
+    axes: str = setting("time", "paper", "RAP section 3.2, table 5", choices=("time", "space_time", "space_time_layer"))
+    factorised: bool = setting(True, "paper", "RAP section 3.2, equations 1 and 2")
+    text_rank: int = setting(0, "paper", "RAP section 3.2, table 11")
+    last: int = setting(0, "paper", "RAP section 4.2: all blocks but in RAP_light", at_most="layers")
 
 
 class FrameVectors(nn.Module):

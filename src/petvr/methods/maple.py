@@ -24,7 +24,7 @@ IDENTITY = "none"
 
 
 class MapleSettings(DeclaredSettings):
-    tokens: int = setting(5, "paper", "Cross-Modal Adapter runs 5, 20 and 40", at_least=1)
+    tokens: int = setting(5, "paper", "Cross-Modal Adapter appendix B: 5, 20 and 40", at_least=1)
     positions: str = setting("used", "code", "MaPLe's; Cross-Modal Adapter does not say", choices=("used", "free"))
 
 

@@ -49,26 +49,26 @@ IDENTITY = "exact"
 
 
 class MvAdapterSettings(DeclaredSettings):
-    width: int = setting(64, "paper", "section 3.2, d' = 64", at_least=2, multiple_of=2)
-    scale: float = setting(0.1, "paper", "equation 1, s = 0.1")
-    branch: str = setting("both", "paper", "table 6b", choices=("both", "video", "text"))
-    ta: str = setting("full", "paper", "section 3.3, table 6a", choices=("full", "trm", "none"))
-    sigma: int = setting(4, "paper", "section 3.3; the code's hidden layer is 16", at_least=1)
+    width: int = setting(64, "paper", "MV-Adapter section 4.2", at_least=2, multiple_of=2)
+    scale: float = setting(0.1, "paper", "MV-Adapter section 4.2, equation 1")
+    branch: str = setting("both", "paper", "MV-Adapter table 6b", choices=("both", "video", "text"))
+    ta: str = setting("full", "paper", "MV-Adapter section 3.3, table 6a", choices=("full", "trm", "none"))
+    sigma: int = setting(4, "paper", "MV-Adapter section 4.2; the code's hidden layer is 16", at_least=1)
     calibration: str = setting(
         "released", "count", "formula makes 2.35 %, printed 2.39", choices=("released", "formula")
     )
-    text_block: bool = setting(True, "guess", "whether the steps of tables 6a and 10 keep it is not said")
+    text_block: bool = setting(True, "guess", "whether the steps of MV-Adapter's tables 6a and 10 keep it is not said")
     cmt: str = setting(
         "down_in",
         "paper",
-        "table 7; released configurations tie down_out on two sets",
+        "MV-Adapter table 7; released configurations tie down_out on two sets",
         choices=("down_in", "down_out", "up_in", "up_out", "none"),
     )
-    cmt_layers: int = setting(2, "paper", "table 8", at_least=1, at_most="layers")
-    cmt_dim: int = setting(32, "paper", "table 9", at_least=1)
-    cmt_bias: bool = setting(True, "code", "equation 4 has none")
-    norm_in: bool = setting(False, "code", "on in the released ActivityNet configuration alone")
-    biases: bool = setting(True, "code", "all of CLIP's train; meets the printed 2.39 %")
+    cmt_layers: int = setting(2, "paper", "MV-Adapter table 8", at_least=1, at_most="layers")
+    cmt_dim: int = setting(32, "paper", "MV-Adapter table 9", at_least=1)
+    cmt_bias: bool = setting(True, "code", "zhangbw17/MV-Adapter; equation 4 has none")
+    norm_in: bool = setting(False, "code", "zhangbw17/MV-Adapter; on in the released ActivityNet configuration alone")
+    biases: bool = setting(True, "code", "zhangbw17/MV-Adapter: all of CLIP's train; meets the printed 2.39 %")
 
 
 class Calibration(nn.Module):

@@ -37,7 +37,7 @@ TEXT = ("text_model.", "text_projection.")
 class StAdapterSettings(DeclaredSettings):
     per_block: int = setting(2, "count", "RAP's printed 14.22 M = 24 x 592,512", choices=(1, 2))
     width: int = setting(384, "code", "Pan's; it fits RAP's and MV-Adapter's printed sizes", at_least=1)
-    text: str = setting("frozen", "paper", "RAP's first ST-Adapter row", choices=("frozen", "trained", "adaptformer"))
+    text: str = setting("frozen", "paper", "RAP table 1, first row", choices=("frozen", "trained", "adaptformer"))
     text_width: int = setting(128, "count", "with biases MV-Adapter's printed 5.93 %", at_least=1)
     text_scale: float = setting(0.1, "guess", "AdaptFormer's")
     biases: bool = setting(False, "count", "RAP's printed 14.22 M has none")

@@ -18,7 +18,7 @@ IDENTITY = "none"
 
 
 class VlPromptSettings(DeclaredSettings):
-    tokens: int = setting(5, "paper", "Cross-Modal Adapter runs 5, 20, 40 and 80", at_least=1)
+    tokens: int = setting(5, "paper", "Cross-Modal Adapter appendix B: 5, 20, 40 and 80", at_least=1)
     positions: str = setting("free", "count", "80 prompts exceed CLIP's 77 positions", choices=("free", "used"))
 
 

@@ -28,9 +28,9 @@ IDENTITY = "none"
 
 class VopCSettings(VopSettings):
     tokens: int = setting(
-        8, "main_paper", "section 3.3: 4 generic and 4 specific", at_least=1, at_most="free_positions"
+        8, "main_paper", "VoP section 3.3: 4 generic and 4 specific", at_least=1, at_most="free_positions"
     )
-    specific: int = setting(4, "main_paper", "section 3.3: 4 generic and 4 specific", at_least=1, at_most="tokens")
+    specific: int = setting(4, "main_paper", "VoP section 3.3: 4 generic and 4 specific", at_least=1, at_most="tokens")
     readout: str = setting("formula", "guess", "paper and code differ, see vop", choices=("formula", "released"))
 
 

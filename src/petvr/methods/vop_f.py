@@ -29,8 +29,8 @@ IDENTITY = "none"
 
 
 class VopFSettings(VopSettings):
-    tokens: int = setting(8, "main_paper", "section 3.3, n = 8", at_least=1, at_most="free_positions")
-    shallow: int = setting(8, "main_paper", "section 3.3, K_s = 8", at_most="vision_layers")
+    tokens: int = setting(8, "main_paper", "VoP section 3.3, n = 8", at_least=1, at_most="free_positions")
+    shallow: int = setting(8, "main_paper", "VoP section 3.3, K_s = 8", at_most="vision_layers")
     readout: str = setting("formula", "guess", "paper and code differ, see vop", choices=("formula", "released"))
 
 

@@ -25,9 +25,9 @@ TEXT = ("text_model.", "text_projection.")
 
 
 class VptSettings(DeclaredSettings):
-    tokens: int = setting(5, "paper", "Cross-Modal Adapter runs 5, 20, 40 and 80; RAP gives none", at_least=1)
+    tokens: int = setting(5, "paper", "Cross-Modal Adapter appendix B: 5, 20, 40 and 80", at_least=1)
     depth: str = setting("deep", "count", "meets Cross-Modal Adapter's printed sizes", choices=("deep", "shallow"))
-    text: str = setting("frozen", "paper", "RAP's first VPT row", choices=("frozen", "trained"))
+    text: str = setting("frozen", "paper", "RAP table 1, its first VPT row", choices=("frozen", "trained"))
     init: str = setting("uniform", "code", "VPT's; normal is MaPLe's for CLIP", choices=("uniform", "normal"))
 
 

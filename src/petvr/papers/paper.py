@@ -12,6 +12,7 @@ from petvr import errors
 from petvr.errors import PetvrError
 from petvr.papers import recipe, schema
 from petvr.papers.claims import Claim, read_claims
+from petvr.papers.contents import Contents
 from petvr.papers.printed import Printed, PrintedKey, read_printed
 from petvr.papers.schema import Value
 from petvr.papers.table import Cell, Table, make_table, optional_cells
@@ -22,6 +23,7 @@ FILES = {
     "tables.yaml": "its tables, row by row, and what only its figures show",
     "printed.csv": "every number it prints in a table",
     "claims.yaml": "what it says in words about its numbers",
+    "contents.yaml": "its sections, tables and figures, which citations may name",
     "open.md": "what it leaves open or contradicts: `# What ... leaves open` and a list",
 }
 
@@ -42,9 +44,11 @@ class Paper:
         self._tables = schema.read_yaml(folder / "tables.yaml", schema.TablesFile)
         datasets = {dataset for spec in self._tables.tables.values() for dataset in spec.datasets}
         recipe.check_recipe(folder / "recipe.yaml", self._recipe, datasets)
+        self.contents = schema.read_yaml(folder / "contents.yaml", Contents)
         self.tables: dict[str, Table] = self._read_tables()  # by name, in the order of the file
         # what figures need beyond the tables, and the candidates of a choice
         self.optional: list[Cell] = optional_cells(self.name, folder / "tables.yaml", self._tables.optional)
+        self._check_citations()
         if papers is not None:
             self._check_papers(papers)
 
@@ -88,7 +92,10 @@ class Paper:
     @functools.cached_property
     def claims(self) -> list[Claim]:
         """claims.yaml: what the paper says in words about its numbers."""
-        return read_claims(self.folder / "claims.yaml", self.printed_tables)
+        claims = read_claims(self.folder / "claims.yaml", self.printed_tables)
+        for claim in claims:
+            self.contents.check(claim.where, f"{self.folder / 'claims.yaml'}: {claim.id}.where")
+        return claims
 
     @property
     def claims_digest(self) -> str:
@@ -115,6 +122,23 @@ class Paper:
             for name, spec in self._tables.tables.items()
         }  # fmt: skip
 
+    def _check_citations(self) -> None:
+        """What recipe.yaml and the rows of tables.yaml say of this paper."""
+        file = self._recipe
+        sourced: dict[str, schema.SettingSource] = {f"recipe.yaml: base.{key}": one for key, one in file.base.items()}
+        for number, rule in enumerate(file.rules):
+            sourced |= {f"recipe.yaml: rules.{number}.set.{key}": one for key, one in rule.set.items()}
+        for method, settings in file.settings.items():
+            sourced |= {f"recipe.yaml: settings.{method}.{key}": one for key, one in settings.items()}
+        for table in self.tables.values():
+            for row in table.rows:
+                for cell in row.cells.values():
+                    place = f"tables.yaml: {table.name}.rows.{row.key}.sources"
+                    sourced |= {f"{place}.{key}": one for key, one in cell.sources.items()}
+        for place, one in sourced.items():
+            if one.origin == "paper":
+                self.contents.check(one.where, f"{self.folder}/{place}.where")
+
     def _check_papers(self, papers: Sequence[str]) -> None:
         cells = [cell for table in self.tables.values() for row in table.rows for cell in row.cells.values()]
         for cell in [*cells, *self.optional]:
@@ -128,16 +152,18 @@ class Paper:
         setting: Mapping[str, Value] | None = None,
         overrides: Mapping[str, Any] | None = None,
         variant: Mapping[str, Value] | None = None,
-        variant_source: str = "",
+        named_by: Source | None = None,
+        own_sources: Mapping[str, Source] | None = None,
         needed_similarity: str | None = None,
     ) -> tuple[Recipe, dict[str, Source]]:
         """How this paper trains `method` on `dataset`, and the source of every value.
 
         Order, later wins: base of recipe.yaml, the similarity that the method cannot do without, rules of recipe.yaml,
         `overrides` of the configuration ({default, papers, datasets, methods}: {field: value}), `variant` of the cell.
-        A similarity named by the last two, or by the method, starts from its own defaults. Sources are keyed
-        "recipe.<field>" and "setting.<key>". Raises PetvrError for unknown fields, for values that do not fit, and for
-        another similarity than the needed one.
+        A similarity named by the last two, or by the method, starts from its own defaults. `setting` and `variant` are
+        `named_by` a table (the default) or a user, and a row may have `own_sources` for some of its values. Sources are
+        keyed "recipe.<field>", "setting.<key>" and "similarity.<key>". Raises PetvrError for unknown fields, for values
+        that do not fit, and for another similarity than the needed one.
         """
         return recipe.resolve_recipe(
             self.name,
@@ -148,6 +174,11 @@ class Paper:
             setting or {},
             overrides or {},
             variant or {},
-            variant_source or f"{self.name}/tables.yaml",
+            named_by or Source(origin="paper", where="its tables"),
+            own_sources or {},
             needed_similarity,
         )
+
+    def setting_source(self, method: str, key: str) -> Source | None:
+        """What recipe.yaml says of a method's setting; None where it says nothing."""
+        return recipe.setting_source(self._recipe, method, key)

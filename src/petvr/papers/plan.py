@@ -10,7 +10,8 @@ from petvr import errors
 from petvr.errors import PetvrError
 from petvr.papers import NAMES, faults, load_paper, readable
 from petvr.papers.table import OWN, Cell, Table
-from petvr.spec import Recipe, RunSpec, SettingOverride, Source
+from petvr.registry import Setting
+from petvr.spec import Recipe, RunSpec, SettingOverride, Source, Value
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Implemented:
     method_version: Callable[[str], int] = lambda name: 1
     similarity_version: Callable[[str], int] = lambda name: 1
     similarity_of: Callable[[str], str | None] = lambda method: None  # what a method or composition cannot do without
+    method_settings: Callable[[str], Mapping[str, Setting]] = lambda name: {}
+    similarity_settings: Callable[[str], Mapping[str, Setting]] = lambda name: {}
     parts: Mapping[str, int] = field(default_factory=dict)  # e.g. {"training": 2}: versions every run depends on
     # data set -> option -> (chosen value, who chose it)
     options: Mapping[str, Mapping[str, tuple[str, Source]]] = field(default_factory=dict)
@@ -41,6 +44,17 @@ class Implemented:
     def needed_similarity(self, method: str) -> str | None:
         exists = self.methods is None or all(name in self.methods for name in method.split("+"))
         return self.similarity_of(method) if exists else None
+
+    def unnamed(self, method: str, setting: Mapping[str, Any], recipe: Recipe) -> Iterator[tuple[str, str, Setting]]:
+        """(key as in RunSpec.defaults, the method's key or "", declaration) of every setting left at its default."""
+        parts = method.split("+")
+        for part in parts:
+            for key, declared in self.method_settings(part).items():
+                if not {key, f"{part}.{key}"} & setting.keys():
+                    yield f"setting.{part}.{key}" if len(parts) > 1 else f"setting.{key}", f"{part}.{key}", declared
+        for key, declared in self.similarity_settings(recipe.similarity).items():
+            if key not in recipe.similarity_setting:
+                yield f"similarity.{key}", "", declared
 
     def versions(self, method: str, similarity: str) -> dict[str, int]:
         versions = {f"methods/{name}": self.method_version(name) for name in method.split("+")}
@@ -151,7 +165,8 @@ class _Planner:
             cell.setting,
             self.overrides,
             cell.variant,
-            table or cell.used_in,
+            _named_by(table or cell.used_in, cell.paper),
+            {key: Source(**dict(source)) for key, source in cell.sources.items()},
             self.implemented.needed_similarity(method),
         )
         sources |= {f"setting.{key}": Source(origin="config", where="setting_overrides") for key in used}
@@ -182,12 +197,17 @@ class _Planner:
         assert cell.method is not None
         options = self.implemented.options.get(cell.dataset, {})
         chosen_by = {f"options.{key}": source for key, (_, source) in options.items()}
+        defaults: dict[str, Value] = {}
+        if with_versions:  # it exists
+            defaults, declared_by = unnamed_settings(self.implemented, cell.paper, cell.method, cell.setting, recipe)
+            chosen_by |= declared_by
         return RunSpec(
             paper=cell.paper,
             dataset=cell.dataset,
             backbone=cell.backbone,
             method=cell.method,
             setting=cell.setting,
+            defaults=defaults,
             variant=cell.variant,
             seed=seed,
             train=cell.train,
@@ -196,6 +216,27 @@ class _Planner:
             sources=sources | chosen_by,
             versions=self.implemented.versions(cell.method, recipe.similarity) if with_versions else {},
         )
+
+
+def _named_by(shown_in: str, paper: str) -> Source:
+    """`rap/table_4` as the source of what its rows name; of another paper's cell with that table's paper."""
+    table_paper, _, name = shown_in.rpartition("/")
+    if table_paper == OWN:
+        return Source(origin="config", where=f"custom_datasets.{name}.methods")
+    of = f" of {load_paper(table_paper).short_title}" if table_paper not in ("", paper) else ""
+    return Source(origin="paper", where=f"{name.replace('_', ' ')}{of}")
+
+
+def unnamed_settings(
+    implemented: Implemented, paper: str, method: str, setting: Mapping[str, Any], recipe: Recipe
+) -> tuple[dict[str, Value], dict[str, Source]]:
+    """Values and sources of the settings left at their defaults: the paper's word on them, else the declaration's."""
+    values, sources = {}, {}
+    for key, own_key, declared in implemented.unnamed(method, setting, recipe):
+        values[key] = declared.default
+        of_paper = load_paper(paper).setting_source(method, own_key) if own_key else None
+        sources[key] = of_paper or Source(origin=declared.origin, where=declared.where)
+    return values, sources
 
 
 def _readable_papers(choice: str | Sequence[str]) -> list[str]:

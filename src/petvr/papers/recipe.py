@@ -27,7 +27,8 @@ def resolve_recipe(
     setting: Mapping[str, Value],
     overrides: Mapping[str, Any],
     variant: Mapping[str, Value],
-    variant_source: str,
+    named_by: Source,
+    own_sources: Mapping[str, Source],
     needed_similarity: str | None,
 ) -> tuple[Recipe, dict[str, Source]]:
     """See Paper.recipe."""
@@ -52,23 +53,25 @@ def resolve_recipe(
             require_field(key, where)
         _replace(leaves, fields, Source(origin="config", where=where))
         refuse_other(leaves["similarity"][0], f"configuration: {where}")
-    for key in variant:
-        require_field(key, variant_source)
-    _replace(leaves, variant, Source(origin="paper", where=variant_source))
-    refuse_other(leaves["similarity"][0], f"{variant_source}: recipe")
+    for key, value in variant.items():
+        require_field(key, named_by.where)
+        _replace(leaves, {key: value}, own_sources.get(key, named_by))
+    refuse_other(leaves["similarity"][0], f"{named_by.where}: recipe")
     sources = {f"recipe.{key}": source for key, (_, source) in leaves.items()}
-    sources |= {f"setting.{key}": setting_source(paper, file, method, key) for key in setting}
+    sources |= {f"similarity.{key}": sources["recipe.similarity_setting"] for key in leaves["similarity_setting"][0]}
+    for key in setting:
+        of_paper = setting_source(file, method, key) if named_by.origin != "config" else None
+        sources[f"setting.{key}"] = own_sources.get(key) or of_paper or named_by
     return _validated(leaves, path), sources
 
 
-def setting_source(paper: str, file: RecipeFile, method: str, key: str) -> Source:
-    """Where the value of a method's setting comes from; the rows of the tables unless recipe.yaml says more."""
+def setting_source(file: RecipeFile, method: str, key: str) -> Source | None:
+    """What recipe.yaml says of a method's setting, be it named by a row or a default."""
     part, _, bare = key.rpartition(".")
     for name in [part] if part else [method, *method.split("+")]:
-        where = file.settings.get(name, {}).get(bare)
-        if where is not None:
-            return Source(origin=where.origin, where=where.where)
-    return Source(origin="paper", where=f"rows of {paper}/tables.yaml")
+        if bare in file.settings.get(name, {}):
+            return _source(file.settings[name][bare])
+    return None
 
 
 def check_recipe(path: Path, file: RecipeFile, datasets: set[str]) -> None:
@@ -114,7 +117,7 @@ def _replace(leaves: Leaves, fields: Mapping[str, Any], source: Source) -> None:
     leaves.update((key, (value, source)) for key, value in fields.items())
 
 
-def _source(leaf: schema.SourcedValue) -> Source:
+def _source(leaf: schema.SettingSource) -> Source:
     return Source(origin=leaf.origin, where=leaf.where)
 
 

@@ -25,19 +25,17 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class SourcedValue(_Strict):
-    """A value and where it comes from."""
+class SettingSource(_Strict):
+    """Where a method's setting comes from; the value itself stands in a row of tables.yaml or is the default."""
 
-    value: Any = Field(description="as YAML has it")
     origin: Origin = Field(description="who says so; guess: nobody does, and `where` gives the reason")
     where: str = Field(description="section, table, repository, or the reason of a guess")
 
 
-class SettingSource(_Strict):
-    """Where a method's setting comes from; the value itself stands in the rows of tables.yaml."""
+class SourcedValue(SettingSource):
+    """A value and where it comes from."""
 
-    origin: Origin = Field(description="as of a value")
-    where: str = Field(description="as of a value")
+    value: Any = Field(description="as YAML has it")
 
 
 class Condition(_Strict):
@@ -94,7 +92,9 @@ class RecipeFile(_Strict):
     percent_of: dict[str, SourcedValue] = Field(default={}, description="backbone -> parameters that are 100 %")
     base: dict[str, SourcedValue] = Field(description="one value for every recipe field")
     rules: list[Rule] = Field(default=[], description="what differs by data set, method or setting")
-    settings: dict[str, dict[str, SettingSource]] = Field(default={}, description="method -> setting -> its source")
+    settings: dict[str, dict[str, SettingSource]] = Field(
+        default={}, description="method -> setting -> its source, for this paper's rows"
+    )
 
 
 class Copied(_Strict):
@@ -111,6 +111,10 @@ class CellSpec(_Strict):
     method: str | None = Field(default=None, description="a file of petvr.methods, or several joined by +")
     setting: dict[str, Any] = Field(default={}, description="the method's; lists in `optional` span a grid")
     variant: dict[str, Value] = Field(default={}, alias="recipe", description="recipe fields it alone sets; in its id")
+    sources: dict[str, SettingSource] = Field(
+        default={},
+        description="setting or recipe field -> its source; default: that of recipe.yaml's `settings`, or the table",
+    )
     backbone: str | None = Field(default=None, description="default: that of the table")
     train: bool = Field(default=True, description="false: evaluated as it is")
     evaluate: Literal["plain", "dsl"] = Field(default="plain", description="dsl: scores with dual-softmax")

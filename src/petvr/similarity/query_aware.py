@@ -21,7 +21,7 @@ TINY = 1e-12
 
 
 class QueryAwareSettings(DeclaredSettings):
-    tau: float = setting(5.0, "code", "Cross-Modal Adapter's, on raw features", above=0)
+    tau: float = setting(5.0, "paper", "Cross-Modal Adapter section 4; on raw features in its code", above=0)
 
 
 class QueryAware(Similarity):

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from petvr import papers
 from petvr.papers import schema
 from petvr.papers.claims import Claim, ClaimsFile
+from petvr.papers.contents import Contents
 from petvr.papers.printed import PRINTED_COLUMNS
 from petvr.papers.table import COSTS, METRICS
 from petvr.spec import Origin, Recipe
@@ -38,7 +39,8 @@ The paper is then left out, and the others go on; only where no other is asked f
 3. `printed.csv`: one line for every number. `petvr table` shows it beside ours, and a test finds numbers without a
    place in a table and places without a number.
 4. `claims.yaml`: what the paper says about its numbers; `claims: []` where nothing is taken from it.
-5. `open.md`: what the paper does not say.
+5. `contents.yaml`: its sections, tables and figures; a value of origin `paper` that cites anything else is refused.
+6. `open.md`: what the paper does not say.
 
 `petvr plan` then counts its runs, `petvr params` compares its printed parameters (why no count meets one stands under
 `counting.remarks`), `petvr table {example}/table_1 --show` prints a table before anything has run, and a run's id is
@@ -92,6 +94,7 @@ MODELS: dict[type[BaseModel], str] = {  # in the order of the page
     schema.Copied: "copied values",
     ClaimsFile: "claims.yaml",
     Claim: "claim",
+    Contents: "contents.yaml",
 }
 NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "null", Any: "any"}
 

@@ -46,17 +46,8 @@ def guesses(table: MeasuredTable) -> list[tuple[str, str, str, int]]:
     rows: dict[tuple[str, str, str], set[int]] = {}
     for index, row in enumerate(table.rows):
         for result in row.used():
+            values = result.spec.values()
             for key, source in result.spec.sources.items():
                 if source.origin == "guess":
-                    rows.setdefault((key, spec_value(result, key), source.where), set()).add(index)
+                    rows.setdefault((key, str(values.get(key, "")), source.where), set()).add(index)
     return [(*key, len(users)) for key, users in sorted(rows.items())]
-
-
-def spec_value(result: Result, key: str) -> str:
-    """The value behind a dotted key of `sources`, e.g. `recipe.lr_new` or `setting.tokens`."""
-    value = result.spec.model_dump(mode="json")
-    for part in key.split("."):
-        if not isinstance(value, dict) or part not in value:
-            return ""
-        value = value[part]
-    return str(value)

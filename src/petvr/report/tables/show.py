@@ -13,7 +13,7 @@ SHOWN = ("R@1", "R@5", "R@10", "RSum", "MdR", "MnR")
 
 
 def show_run(result: Result, console: Any = None, *, guesses_only: bool = False) -> None:
-    """Print with rich; `guesses_only` leaves out recipe values that a paper or its code states."""
+    """Print with rich; `guesses_only` leaves out values that a paper, its code or a count states."""
     from rich.console import Console
 
     console = console or Console()
@@ -61,10 +61,7 @@ def _recipe(result: Result, guesses_only: bool) -> Any:
     grid = Table(title="Recipe and setting", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("key", "value", "from", "where"):
         grid.add_column(name, overflow="fold")
-    spec = result.spec.model_dump(mode="json")
-    values = {f"setting.{key}": value for key, value in spec["setting"].items()}
-    values |= {f"recipe.{key}": value for key, value in spec["recipe"].items()}
-    for key, value in values.items():
+    for key, value in result.spec.values().items():
         source = result.spec.sources.get(key)
         origin = source.origin if source else ""
         if guesses_only and origin != "guess":

@@ -24,7 +24,7 @@ from petvr.report.tracking.store import (
 from petvr.report.tracking.write import ARTIFACTS, log_cell, log_run
 from petvr.result import Result
 
-FORMAT = 1  # a new number logs everything again
+FORMAT = 2  # a new number logs everything again
 PARENT_TAG = "mlflow.parentRunId"
 
 

@@ -72,9 +72,11 @@ def _log(
     tags = tags | {RESULTS_TAG: str(results.resolve()), "mlflow.source.name": "petvr", "mlflow.user": "petvr"}
     run = store.client.create_run(store.experiment, start_time=start, tags=tags, run_name=name)
     points = [Metric(key, value, end, step) for key, value, step in metrics]
-    for begin in range(0, max(len(points), 1), 800):
-        named = [Param(key, value[:6000]) for key, value in params.items()] if begin == 0 else []
-        store.client.log_batch(run.info.run_id, metrics=points[begin : begin + 800], params=named)
+    named = [Param(key, value[:6000]) for key, value in params.items()]
+    for begin in range(0, len(named), 100):  # MLflow takes no more at once
+        store.client.log_batch(run.info.run_id, params=named[begin : begin + 100])
+    for begin in range(0, len(points), 800):
+        store.client.log_batch(run.info.run_id, metrics=points[begin : begin + 800])
     if folder is not None:
         for artifact in ARTIFACTS:
             if (folder / artifact).exists():
