@@ -19,6 +19,7 @@ from petvr.papers.table import Cell, Table
 from petvr.spec import Recipe, method_id
 
 if TYPE_CHECKING:
+    from petvr.clip.config import ClipConfig
     from petvr.papers.plan import Implemented
 
 COLUMNS = ("paper", "table", "row", "method", "backbone", "dataset", "trainable", "printed", "printed_unit", "verdict")
@@ -36,23 +37,23 @@ class Counts:
     everything: bool  # CLIP trains as a whole (or as much of it as CLIP4Clip's rule lets)
 
 
-def counts(backbone: str, method: str, setting: Mapping[str, Any] | None = None, **choices: Any) -> Counts:
+def counts(backbone: str | ClipConfig, method: str, setting: Mapping[str, Any] | None = None, **choices: Any) -> Counts:
     """What a run with these choices trains; `choices` as petvr.costs.compute.build_model takes them.
 
-    PetvrError for unknown names and settings.
+    backbone: the name of a published CLIP, or the sizes of one. PetvrError for unknown names and settings.
     """
     return _counts(backbone, method, *(json.dumps(given, sort_keys=True) for given in (dict(setting or {}), choices)))
 
 
 @cache
-def _counts(backbone: str, method: str, setting: str, choices: str) -> Counts:
+def _counts(backbone: str | ClipConfig, method: str, setting: str, choices: str) -> Counts:
     from petvr import methods
-    from petvr.clip import config, weights
+    from petvr.clip import weights
     from petvr.clip.weights import SkipMetaInit
     from petvr.costs import compute
 
     with SkipMetaInit():
-        clip = weights.on_meta(config.geometry(backbone))
+        clip = weights.on_meta(_sizes(backbone))
         model, head = compute.build_model(clip, method, json.loads(setting), **json.loads(choices))
     names = {name: parameter.numel() for name, parameter in model.trainable().items()}
     names |= {f"head.{name}": part.numel() for name, part in head.named_parameters() if part.requires_grad}
@@ -64,12 +65,18 @@ def _counts(backbone: str, method: str, setting: str, choices: str) -> Counts:
     return Counts(sum(names.values()), by_part, total, names, complete is not None and not complete["freeze"])
 
 
-@cache
-def clip_sizes(backbone: str) -> dict[str, int]:
-    """Every parameter of CLIP with its size."""
-    from petvr.clip import config, weights
+def _sizes(backbone: str | ClipConfig) -> ClipConfig:
+    from petvr.clip import config
 
-    clip = weights.on_meta(config.geometry(backbone))
+    return config.geometry(backbone) if isinstance(backbone, str) else backbone
+
+
+@cache
+def clip_sizes(backbone: str | ClipConfig) -> dict[str, int]:
+    """Every parameter of CLIP with its size."""
+    from petvr.clip import weights
+
+    clip = weights.on_meta(_sizes(backbone))
     return {f"clip.{name}": parameter.numel() for name, parameter in clip.named_parameters()}
 
 
@@ -87,7 +94,7 @@ def leaf_modules(names: Mapping[str, int]) -> dict[str, int]:
     }
 
 
-def as_printed(counting: Counting, trained: Counts, backbone: str) -> dict[str, float]:
+def as_printed(counting: Counting, trained: Counts, backbone: str | ClipConfig) -> dict[str, float]:
     """What a paper that counts so would print: {"params_M": millions, "params_percent": share of its whole}."""
     names = leaf_modules(trained.names) if counting.modules == "leaf" else trained.names
     whole = _whole(counting, backbone)
@@ -101,7 +108,7 @@ def as_printed(counting: Counting, trained: Counts, backbone: str) -> dict[str, 
     return {"params_M": value / 1e6, "params_percent": 100 * value / whole}
 
 
-def _whole(counting: Counting, backbone: str) -> int:
+def _whole(counting: Counting, backbone: str | ClipConfig) -> int:
     sizes = clip_sizes(backbone)
     sizes = leaf_modules(sizes) if counting.modules == "leaf" else sizes
     return sum(size for name, size in sizes.items() if not name.startswith(tuple(counting.whole_without)))
@@ -141,14 +148,31 @@ def method_lines(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return lines
 
 
-def counted_cell(cell: Cell, recipe: Recipe) -> tuple[int, int] | None:
-    """(trained, all) parameters of a cell before anything has run; None for a backbone whose size is not published."""
-    from petvr.clip import config
+def size_in_table(
+    table: Table, cell: Cell, recipe: Recipe, metric: str, printed: str, sizes: ClipConfig
+) -> tuple[float, str]:
+    """(a column's number as the paper of the table counts, the verdict on what it prints) before anything has run.
 
-    if cell.method is None or cell.backbone not in config.GEOMETRIES:
-        return None
-    counted = counts(cell.backbone, cell.method, cell.setting, **recipe.model_choices(cell.train))
-    return counted.trainable, counted.total
+    metric: one of UNITS, "trains_M" for every number that trains, or "gflops": multiply-adds of the forward pass.
+    """
+    from petvr.costs import compute
+
+    method, choices = cell.method or "", recipe.model_choices(cell.train)
+    if metric == "gflops":
+        cost = compute.compute(sizes, method, cell.setting, memory=False, train=cell.train, **choices)
+        return cost.forward / 2e9, ""
+    trained = counts(sizes, method, cell.setting, **choices)
+    if metric == "trains_M":
+        return trained.trainable / 1e6, ""
+    counting = counting_of(table)
+    return as_printed(counting, trained, sizes)[metric], _verdict(counting, trained, cell, metric, printed, sizes)
+
+
+def counting_of(table: Table) -> Counting:
+    """That of the paper whose table it is; in a user's own every number that trains counts."""
+    from petvr import papers
+
+    return papers.load_paper(table.paper).counting if table.paper in papers.NAMES else Counting()
 
 
 def table_lines(own_tables: Iterable[Table] = ()) -> list[dict[str, str]]:
@@ -160,7 +184,7 @@ def table_lines(own_tables: Iterable[Table] = ()) -> list[dict[str, str]]:
     lines = []
     tables = [table for paper in papers.readable().values() for table in paper.tables.values()]
     for table in [*tables, *own_tables]:
-        counting = papers.load_paper(table.paper).counting if table.paper in papers.NAMES else Counting()
+        counting = counting_of(table)
         for row in table.rows:
             for dataset, cell in row.cells.items():
                 for metric in (column.metric for column in table.columns if column.dataset in (None, dataset)):
@@ -188,14 +212,20 @@ def _check_cell(counting: Counting, cell: Cell, metric: str, printed: str, imple
     if unavailable:
         return "", unavailable
     trained = counts(cell.backbone, cell.method, cell.setting, **recipe.model_choices(cell.train))
+    return str(trained.trainable), _verdict(counting, trained, cell, metric, printed, cell.backbone)
+
+
+def _verdict(
+    counting: Counting, trained: Counts, cell: Cell, metric: str, printed: str, backbone: str | ClipConfig
+) -> str:
+    """`count_check` of a printed figure, with the reason why no count meets it where that is known."""
     if not printed:
-        return str(trained.trainable), "nothing is printed"
-    values = as_printed(counting, trained, cell.backbone)
-    check = count_check(values[metric], printed)
+        return "nothing is printed"
+    check = count_check(as_printed(counting, trained, backbone)[metric], printed)
     if check != "agrees" and metric == "params_percent" and counting.percent_of_rounded:
-        millions, whole = (round(number / 1e6, 2) for number in (trained.trainable, _whole(counting, cell.backbone)))
+        millions, whole = (round(number / 1e6, 2) for number in (trained.trainable, _whole(counting, backbone)))
         if count_check(100 * millions / whole, printed) == "agrees":
-            return str(trained.trainable), f"agrees, formed from the rounded figures {millions:.2f} / {whole}"
-    parts = (cell.method, *cell.method.split("+"))
-    remark = next((counting.remarks[part] for part in parts if part in counting.remarks), "")
-    return str(trained.trainable), check if check == "agrees" or not remark else f"{check}: {remark}"
+            return f"agrees, formed from the rounded figures {millions:.2f} / {whole}"
+    parts = (cell.method or "").split("+")
+    remark = next((counting.remarks[part] for part in (cell.method, *parts) if part in counting.remarks), "")
+    return check if check == "agrees" or not remark else f"{check}: {remark}"

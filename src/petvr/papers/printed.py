@@ -24,6 +24,7 @@ class Printed(NamedTuple):
     cell: str = ""
     emphasised: str = ""  # "bold", "underline", or "" (also where emphasis was lost)
     remark: str = ""
+    std_digits: str = ""  # as printed: "1.0" stays
 
     @property
     def digits(self) -> str:
@@ -33,7 +34,18 @@ class Printed(NamedTuple):
         same = [text for text in re.findall(r"\d+(?:\.\d+)?", self.text) if float(text) == abs(self.value)]
         text = max(same, key=len) if same else f"{abs(self.value):g}"
         text = f"-{text}" if self.value < 0 else text
-        return text if self.std is None else f"{text}±{self.std:g}"
+        return text if self.std is None else f"{text}±{self.std_digits or f'{self.std:g}'}"
+
+    @property
+    def reconstructed(self) -> bool:
+        """Whether the cell at hand is lost or damaged, so that the number was told from elsewhere."""
+        return self.value is not None and bool(self.remark) and self.digits.partition("±")[0] not in self.cell
+
+    @property
+    def gain(self) -> str:
+        """`0.5` of `45.4(↑0.5)`, the printed lead over another row; "" where none is printed."""
+        lead = re.search(r"↑\s*([\d.]+)", self.cell)
+        return lead[1] if lead else ""
 
     @property
     def decimals(self) -> int:
@@ -71,5 +83,5 @@ def read_printed(path: Path) -> dict[str, dict[PrintedKey, Printed]]:
         except ValueError as error:
             raise PetvrError(f"{path}: row {number}: value and std must be numbers or empty") from error
         text = row["value"] or row["printed"]
-        cells[key] = Printed(value, std, text, row["printed"], row["emphasised"], row["remark"])
+        cells[key] = Printed(value, std, text, row["printed"], row["emphasised"], row["remark"], row["std"])
     return tables

@@ -127,6 +127,8 @@ class RowSpec(CellSpec):
 
     name: str = Field(description="as printed")
     note: str = Field(default="", description="what a reader must know of it")
+    labels: tuple[str, ...] = Field(default=(), description="one text for each of the table's `label_columns`")
+    gain_over: str = Field(default="", description="row over which the paper prints gains: `45.4(↑0.5)`")
     group: str = Field(default="", description="heading above the row")
     block: str = Field(default="", description="best and second best are marked within a block")
     datasets: tuple[str, ...] | dict[str, dict[str, Any]] | None = Field(
@@ -150,6 +152,8 @@ class TableSpec(_Strict):
         alias="columns", description='"params_M", or "t2v: R@1 R@5" for several metrics of one direction'
     )
     per_dataset: bool = Field(default=False, description="the columns repeat for every data set")
+    row_heading: str = Field(default="Method", description="above the rows' names; empty: these are not shown")
+    label_columns: tuple[str, ...] = Field(default=(), description="more columns that say what a row is, as printed")
     mark_params: bool = Field(default=False, description="the paper marks the smallest share of parameters as well")
     figures: tuple[Literal["scatter", "curves", "costs"], ...] = Field(
         default=("scatter", "curves"), description="what `petvr figure` draws of it"

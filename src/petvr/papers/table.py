@@ -20,6 +20,7 @@ from petvr.papers.recipe import require_field
 from petvr.papers.schema import CellSpec, Copied, OptionalSpec, RowSpec, TableSpec, Value
 
 OWN = "own"  # stands in place of a paper in the table of a user's data set: own/<data set>
+TICKED, CROSSED = "✓", "✗"  # in label columns
 Direction = Literal["t2v", "v2t"]
 DIRECTIONS: dict[str, Direction] = {"t2v": "t2v", "v2t": "v2t"}
 METRICS: dict[str, Literal["max", "min"]] = {
@@ -87,6 +88,13 @@ class Table(TableSpec):
     def columns(self) -> tuple[Column, ...]:
         return tuple(_columns(self))
 
+    def label(self, row: Row) -> str:
+        """A row's name where there are no columns: `#1: LoRM, ASA` and `#4: none of LoRM, ASA` with what they tick."""
+        if not self.row_heading or not set(row.labels) & {TICKED, CROSSED}:
+            return row.name
+        ticked = [name for name, text in zip(self.label_columns, row.labels, strict=True) if text == TICKED]
+        return f"{row.name}: {', '.join(ticked) or 'none of ' + ', '.join(self.label_columns)}"
+
     @property
     def runs(self) -> tuple[str, ...]:
         """Ids of all runs the table is made of, each once, in the order of the rows; empty without a plan."""
@@ -126,9 +134,16 @@ def make_table(paper: str, file: Path, name: str, spec: TableSpec, **facts: Any)
         for dataset in datasets:
             exception = datasets[dataset] if isinstance(datasets, dict) else {}
             cells[dataset] = _cell(paper, _merged(row, exception, where), dataset, spec.backbone, where)
+        if len(row.labels) != len(spec.label_columns):
+            raise PetvrError(
+                f"{where}: labels: {len(row.labels)} given, the table has {len(spec.label_columns)} columns"
+            )
         rows[row.key] = Row.model_construct(**(dict(row) | {"cells": cells}))
     for text in spec.column_groups:
         _check_columns(text, f"{file}: {name}.columns")
+    for row in rows.values():
+        if row.gain_over and row.gain_over not in rows:
+            raise errors.unknown("row", row.gain_over, rows, f"{file}: {name}.rows.{row.key}.gain_over")
     own = {"paper": paper, "name": name, "rows": tuple(rows.values())}
     return Table.model_construct(**(dict(spec) | facts | own))
 
