@@ -29,14 +29,10 @@ rule all_tables:
 
 
 rule all_figures:
-    """The figures of every table that has at least one run."""
+    """Every figure that has at least one run, of papers and of tables, and the page that shows them."""
     input:
-        lambda w: [
-            file
-            for name, table in PLAN.tables.items()
-            if awaited(table.runs)
-            for file in figure_files(name)
-        ],
+        figure_files,
+        LAYOUT.figures / "index.html",
 
 
 rule all_runs:

@@ -21,10 +21,13 @@ from petvr.data.manifest import available
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
 from petvr.papers.cells import parse_id
+from petvr.papers.figures import FigureSpec, table_figures
 from petvr.papers.own import own_table as make_own_table
 from petvr.papers.plan import Implemented, Plan, expand, unnamed_settings
 from petvr.papers.table import Table
 from petvr.spec import Recipe, RunSpec, Source
+
+FIGURES_VERSION = 2  # raised when a figure would look different: the workflow then draws all anew
 
 
 def implemented(config: Config) -> Implemented:
@@ -174,6 +177,37 @@ def table(planned: Plan, name: str) -> Table:
     if name not in planned.tables:
         raise unknown("table", name, planned.tables)
     return planned.tables[name]
+
+
+def figures(planned: Plan) -> dict[str, FigureSpec]:
+    """Every figure of the chosen papers by its id: those of figures.yaml, then those of each chosen table."""
+    named = dict.fromkeys(table.paper for table in planned.tables.values() if table.paper in papers.NAMES)
+    known = {f"{name}/{key}": spec for name in named for key, spec in papers.load_paper(name).figures.items()}
+    for one in planned.tables.values():
+        known |= {f"{one.paper}/{key}": spec for key, spec in table_figures(one).items()}
+    return known
+
+
+def figure_runs(planned: Plan, id: str) -> list[str]:
+    """The planned runs that a figure is drawn from. Raises PetvrError for a figure that does not exist."""
+    known = figures(planned)
+    if id not in known:
+        raise unknown("figure", id, known)
+    spec = known[id]
+    paper = id.partition("/")[0]
+    optional = {f"{paper}/{name}" for name in spec.optional}
+    cells = [cell for cell in planned.cells.values() if cell.used_in in optional]
+    for choice in spec.rows:
+        if one := planned.tables.get(f"{paper}/{choice.table}"):
+            rows = [row for row in one.rows if not choice.rows or row.name in choice.rows]
+            cells += [cell for row in rows for name, cell in row.cells.items() if name in (spec.datasets or row.cells)]
+    return list(dict.fromkeys(run for cell in cells for run in cell.runs))
+
+
+def figure_digest(planned: Plan, id: str, rule: str) -> str:
+    """Changes when what a figure shows, or its code, does."""
+    runs = figure_runs(planned, id)
+    return digest([repr(figures(planned)[id]), runs, rule, FIGURES_VERSION])
 
 
 def digest(value: Any) -> str:

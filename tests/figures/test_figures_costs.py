@@ -2,13 +2,15 @@
 
 import pytest
 from table_factory import measure, put, result, row, spec, table
+from test_figures_draw import collected
 
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.papers.figures import parse_quantity
 from petvr.report import figures
-from petvr.report.figures import costs
 
 HEAD = "method,papers,backbone,similarity,step_gflops,activations_mb"
+RATIOS = [parse_quantity("time ratio"), parse_quantity("memory ratio")]
 
 
 def spent(results, method, pairs_per_second, peak):
@@ -28,44 +30,43 @@ def small(tmp_path):
     return measure(table(rows), results)
 
 
+def ratios(measured, costs=None):
+    """Row -> (time, memory), full tuning being 1; None where a row has neither."""
+    figure = collected(measured, x=["time ratio", "memory ratio"], relative_to="CLIP4Clip")
+    object.__setattr__(figure, "costs", costs)
+    values = {one.name: [figure.value(one, ratio) for ratio in RATIOS] for one in figure.rows}
+    return {name: tuple(value and value.mean for value in each) for name, each in values.items()}, figure
+
+
 def test_without_a_file_time_and_memory_are_those_of_the_runs(small):
-    (full, vop), axes = costs.collect(small)
-    assert axes == ("training time of a pair", "peak memory")
-    assert (full.name, full.time, full.memory, full.r1) == ("CLIP4Clip", 1.0, 1.0, 40.0)
-    assert (vop.time, vop.memory, vop.printed) == (pytest.approx(10 / 16), 0.75, False)
+    values, figure = ratios(small)
+    assert values == {"CLIP4Clip": (1.0, 1.0), "VoP": (pytest.approx(10 / 16), 0.75)}
+    labels = [axis.get_xlabel() for axis in figures.compose(figure).axes]
+    assert labels == ["training time of a pair, full tuning = 1", "peak memory, full tuning = 1"]
 
 
 def test_a_file_of_petvr_costs_is_counted_or_where_it_has_them_measured(small, tmp_path):
     counted = [f"{HEAD}", "full,rap,vit-b-32,mean_pool,300,2000", "vop,vop,vit-b-32,mean_pool,240,1500"]
     file = tmp_path / "costs.csv"
     file.write_text("\n".join(counted) + "\n")
-    (_, vop), axes = costs.collect(small, costs.read_costs(file))
-    assert (vop.time, vop.memory) == (0.8, 0.75) and "counted" in axes[0] and "activations" in axes[1]
+    costs = figures.read_costs(file)
+    assert ratios(small, costs)[0]["VoP"] == (0.8, 0.75)
+    assert "counted" in costs.label("time") and "activations" in costs.label("memory")
     ends = (",step_ms,peak_mb", ",90,500", ",60,300")
     file.write_text("\n".join(line + end for line, end in zip(counted, ends, strict=True)) + "\n")
-    (_, vop), axes = costs.collect(small, costs.read_costs(file))
-    assert (vop.time, vop.memory) == (pytest.approx(60 / 90), 0.6) and "measured" in axes[0] + axes[1]
+    costs = figures.read_costs(file)
+    assert ratios(small, costs)[0]["VoP"] == (pytest.approx(60 / 90), 0.6) and "measured" in costs.label("time")
     file.write_text("\n".join([*counted[:2], "vop@tokens=4,vop,vit-b-32,mean_pool,240,1500"]) + "\n")
-    assert [point.name for point in costs.collect(small, costs.read_costs(file))[0]] == ["CLIP4Clip"]
+    assert ratios(small, figures.read_costs(file))[0] == {"CLIP4Clip": (1.0, 1.0), "VoP": (None, None)}
     file.write_text("method,backbone\nfull,tiny\n")
     with pytest.raises(PetvrError, match=r"no column 'similarity'.*written by petvr costs"):
-        costs.read_costs(file)
+        figures.read_costs(file)
 
 
-def test_before_anything_ran_the_printed_recall_stands_hollow(tmp_path, small):
-    rows = [row.planned for row in small.rows]
-    names = [row.name for row in rows]
-    empty = measure(table(rows, {(0, "t2v:R@1"): "43.1", (1, "t2v:R@1"): "41.0"}), tmp_path / "nothing")
-    file = tmp_path / "costs.csv"
-    file.write_text(f"{HEAD}\nfull,rap,vit-b-32,mean_pool,300,2000\nvop,vop,vit-b-32,mean_pool,240,1500\n")
-    points, _ = costs.collect(empty, costs.read_costs(file))
-    assert [(point.name, point.r1, point.printed) for point in points] == [
-        (names[0], 43.1, True),
-        (names[1], 41.0, True),
-    ]
-    (path,) = figures.write_figures(empty, tmp_path, ["costs"], costs_from=file)
-    again = path.read_bytes()
-    figures.write_figures(empty, tmp_path, ["costs"], costs_from=file)
-    assert path.read_bytes() == again and b"<svg" in again
-    (nothing,) = figures.write_figures(empty, tmp_path / "bare", ["costs"])
-    assert b"<svg" in nothing.read_bytes()
+def test_before_anything_ran_the_printed_values_stand_hollow(tmp_path, small):
+    rows = [one.planned for one in small.rows]
+    printed = {(0, "t2v:R@1"): "43.1", (1, "t2v:R@1"): "41.0", (0, "params_M"): "119.8", (1, "params_M"): "0.1"}
+    figure = collected(measure(table(rows, printed), tmp_path / "nothing"))
+    drawn = figures.compose(figure)
+    faces = [line.get_markerfacecolor() for line in drawn.axes[0].lines if line.get_marker() not in ("None", "_", "|")]
+    assert faces == ["none", "none"] and "hollow" in drawn._supxlabel.get_text()

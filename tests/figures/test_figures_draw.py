@@ -1,7 +1,10 @@
-"""Figures show the table's numbers, the same bytes for the same results, and never fail for want of them."""
+"""Figures show the numbers of the results, are readable with 40 rows, and never fail for want of results."""
 
 from __future__ import annotations
 
+import csv
+import io
+import itertools
 import re
 import subprocess
 import sys
@@ -9,11 +12,26 @@ import sys
 import pytest
 from table_factory import measure, planned, put, result, row, spec, table
 
+from petvr import papers
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.papers.figures import FigureSpec, parse_quantity, read_figures, table_figures
+from petvr.papers.plan import Plan
 from petvr.report import figures
-from petvr.report.figures import points
+from petvr.report.figures.draw import values_csv
 from petvr.report.figures.label import mathtext
+from petvr.report.tables import result_reader
+
+R1 = parse_quantity("t2v R@1")
+
+
+def collected(measured, **changes):
+    """The rows of a figure of one measured table."""
+    name = measured.planned.name
+    values = {"title": "A figure", "kind": "points", "rows": [{"table": name}], **changes}
+    read = result_reader(measured.results)
+    shown = FigureSpec.model_validate(values)
+    return figures.collect_rows(Plan({}, {}, {}, {}), "vop", "figure_9", shown, {name: measured}, read)
 
 
 @pytest.fixture
@@ -35,53 +53,154 @@ def small(tmp_path):
         row("zero-shot", planned("zero_shot", 1, train=False), group="Fine-tune"),
         row("missing", planned("bias", 2), group="Prompt"),
     ]
-    return measure(table(rows), results)
+    return measure(table(rows, {(0, "t2v:R@1"): "45.3", (3, "t2v:R@1"): "41.0", (3, "params_M"): "0.1"}), results)
 
 
-def test_points_are_the_numbers_of_the_table(small):
-    ((_, rows),) = points.panels(small).items()
-    assert [row.name for row in rows] == ["Full", "VoP^F", "zero-shot"]
-    full = rows[0]
-    assert full.trainable() == 0.12288
-    chosen = full.chosen("t2v", "R@1", None)
-    assert (chosen.mean, chosen.n) == (46.0, 3) and chosen.std == pytest.approx(7**0.5)
-    course = full.course("t2v", "R@1")
-    assert [(epoch, value.mean) for epoch, value in course] == [(0, 10.0), (1, 46.0), (2, 45.5)]
+def texts_of(drawn):
+    """(text, box) of every visible text that says something."""
+    from matplotlib.text import Text
+
+    drawn.draw_without_rendering()
+    renderer = drawn.canvas.get_renderer()
+    texts = [text for text in drawn.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    ticks = [
+        (tick, axis.get_view_interval()) for axes in drawn.axes for axis in (axes.xaxis, axes.yaxis)
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
+    ]  # fmt: skip
+    beyond = {label for tick, (low, high) in ticks if not low <= tick.get_loc() <= high
+              for label in (tick.label1, tick.label2)}  # fmt: skip
+    texts = [text for text in texts if text not in beyond]  # those matplotlib keeps and does not draw
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
+    return [(text, box) for text, box in boxes if box.width and box.height]
+
+
+def faults(drawn):
+    """Texts that cover another one, or leave the figure."""
+    texts, whole = texts_of(drawn), drawn.bbox
+    overlapping = [
+        (a, b)
+        for (a, one), (b, other) in itertools.combinations(texts, 2)
+        if min(one.x1, other.x1) - max(one.x0, other.x0) > 1 and min(one.y1, other.y1) - max(one.y0, other.y0) > 1
+    ]
+    outside = [
+        text
+        for text, box in texts
+        if box.x0 < -1 or box.y0 < -1 or box.x1 > whole.width + 1 or box.y1 > whole.height + 1
+    ]
+    return overlapping, outside
+
+
+def test_values_are_the_numbers_of_the_table(small):
+    figure = collected(small, y=["t2v R@1", "v2t RSum"], relative_to="Full")
+    full = figure.rows[0]
+    ours = figure.value(full, R1)
+    assert (ours.mean, ours.n) == (46.0, 3) and ours.std == pytest.approx(7**0.5)
+    assert figure.printed(full, R1) == 45.3
+    assert figure.value(full, parse_quantity("params_M")).mean == 0.12288
+    assert [(epoch, value.mean) for epoch, value in full.epochs(R1)] == [(0, 10.0), (1, 46.0), (2, 45.5)]
     assert [(epoch, value.mean) for epoch, value in full.losses()] == [(1, 2.0), (2, 1.5)]
-    assert full.chosen("t2v", "R@1", "last").mean == 45.5
+    vop = figure.rows[1]
+    assert figure.value(vop, parse_quantity("t2v R@1 ratio")).mean == pytest.approx(40 / 46)
+    assert figure.printed(vop, R1) is None and figure.value(figure.rows[3], R1) is None
+    lines = list(csv.DictReader(io.StringIO(values_csv(figure))))
+    shown = next(line for line in lines if (line["row"], line["quantity"]) == ("Full", "t2v R@1"))
+    assert (shown["value"], shown["seeds"], shown["printed"], shown["dataset"]) == ("46.0", "3", "45.3", "msrvtt-7k")
+    assert {line["quantity"] for line in lines} == {"params_M", "t2v R@1", "v2t RSum"}
 
 
-def test_the_same_results_give_the_same_bytes(small, tmp_path):
-    first = [path.read_bytes() for path in figures.write_figures(small, tmp_path / "a")]
-    second = [path.read_bytes() for path in figures.write_figures(small, tmp_path / "b")]
-    assert len(first) == 2 and first == second
-    for content in first:
-        assert content.lstrip().startswith(b"<?xml") and b"<svg" in content
+def test_of_rows_under_one_name_the_best_is_shown_and_the_others_stay_in_the_values(tmp_path):
+    rows = [
+        row("4 tokens", put(tmp_path, "vop", [40.0], setting={"tokens": 4})),
+        row("8 tokens", put(tmp_path, "vop", [42.0], setting={"tokens": 8})),
+        row("Full", put(tmp_path, "full", [44.0])),
+    ]
+    measured = measure(table(rows), tmp_path)
+    choice = [
+        {"table": "table_3", "rows": ["4 tokens", "8 tokens"], "as": "VoP"},
+        {"table": "table_3", "rows": ["Full"]},
+    ]
+    figure = collected(measured, kind="profile", rows=choice)
+    assert [(one.name, figure.value(one, R1).mean) for one in figure.rows] == [("VoP", 42.0), ("Full", 44.0)]
+    assert [(line["value"], line["shown"]) for line in csv.DictReader(io.StringIO(values_csv(figure)))][-1] == (
+        "40.0",
+        "False",
+    )
 
 
-def test_png_and_names(small, tmp_path):
-    (path,) = figures.write_figures(small, tmp_path, kinds=["scatter"], suffix="png")
-    assert path == tmp_path / "vop" / "table_3.scatter.png"
-    assert path.read_bytes().startswith(b"\x89PNG")
+def test_printed_values_do_not_stand_beside_a_synthetic_world(tmp_path):
+    rows = [row("Full", put(tmp_path, "full", [44.0], data={"world": "synthetic"}))]
+    figure = collected(measure(table(rows, {(0, "t2v:R@1"): "43.1"}), tmp_path))
+    assert figure.printed(figure.rows[0], R1) == 43.1 and figure.drawn_printed(figure.rows[0], R1) is None
+    assert any("[synthetic world]" in text for text, _ in texts_of(figures.compose(figure)))
 
 
-def test_the_workflow_finds_them_where_layout_says(small, tmp_path):
-    layout = Layout(tmp_path)
-    wanted = [layout.figures / f"vop/table_3.{kind}.svg" for kind in ("scatter", "curves")]
-    assert figures.write_figures(small, layout.figures) == wanted
+@pytest.mark.parametrize("kind", ["points", "profile", "training"])
+@pytest.mark.parametrize("count", [2, pytest.param(40, marks=pytest.mark.slow)])
+def test_no_text_covers_another_or_leaves_the_figure(tmp_path, kind, count):
+    names = [f"CLIP4Clip* / freeze {n} layers" for n in range(count)]
+    rows = []
+    for number, name in enumerate(names):
+        runs = put(tmp_path, "vop", [40 + number % 7 / 10, 41 + number % 5], setting={"tokens": number})
+        rows.append(row(name, runs, group=f"group {number % 3}"))
+    measured = measure(table(rows, {(n, "t2v:R@1"): f"{40 + n % 6}" for n in range(count)}), tmp_path)
+    drawn = figures.compose(collected(measured, kind=kind, y=["t2v R@1"], title="All settings of all methods " * 3))
+    overlapping, outside = faults(drawn)
+    assert not overlapping and not outside
+    said = " ".join(text.replace("\n", " ") for text, _ in texts_of(drawn))
+    assert all(name in said for name in names)
 
 
-def test_without_results_the_figure_says_so(tmp_path):
-    empty = measure(table([row("Full", planned("full", 2))]), tmp_path)
-    for path in figures.write_figures(empty, tmp_path):
-        assert re.search(rb"nothing measured yet", path.read_bytes())
-
-
-def test_unknown_kinds_and_formats_are_named(small, tmp_path):
-    with pytest.raises(PetvrError, match=r"unknown figure 'scater'.*did you mean 'scatter'"):
-        figures.write_figures(small, tmp_path, kinds=["scater"])
+def test_the_same_results_give_the_same_bytes_in_every_format(small, tmp_path):
+    for kind in ("points", "profile", "training"):
+        figure = collected(small, kind=kind)
+        first = figures.write_figure(figure, tmp_path / "a")
+        second = figures.write_figure(figure, tmp_path / "b")
+        assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+        assert [path.name for path in first] == ["figure_9.svg", "figure_9.png", "figure_9.csv"]
+        assert b"<svg" in first[0].read_bytes() and first[1].read_bytes().startswith(b"\x89PNG")
     with pytest.raises(PetvrError, match="unknown figure format 'gif'"):
-        figures.write_figures(small, tmp_path, suffix="gif")
+        figures.write_figure(figure, tmp_path, ["gif"])
+
+
+def test_without_results_and_printed_values_the_figure_says_so(tmp_path):
+    empty = measure(table([row("Full", planned("full", 2))]), tmp_path)
+    for kind in ("points", "profile", "training"):
+        drawn = figures.compose(collected(empty, kind=kind))
+        assert any("nothing measured yet" in text for text, _ in texts_of(drawn)), kind
+
+
+def test_every_paper_has_readable_figures_and_every_table_its_own():
+    ids = {f"{name}/{figure}" for name in papers.NAMES for figure in papers.load_paper(name).figures}
+    assert {"rap/figure_2", "mv_adapter/figure_2a", "mv_adapter/figure_2b"} <= ids
+    assert {f"cross_modal_adapter/figure_{number}" for number in (1, 4, 5, 6, 7)} <= ids
+    own = table_figures(papers.load_paper("rap").tables["table_2"])
+    assert set(own) == {"table_2.scatter", "table_2.curves"}
+    for name in papers.NAMES:  # what is optional runs for a figure, and is named by one
+        paper = papers.load_paper(name)
+        used = {cell.used_in for cell in paper.optional}
+        assert used >= {f"{name}/{one}" for figure in paper.figures.values() for one in figure.optional}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kind": "pints"}, "kind"),
+        ({"rows": [{"table": "table_30"}]}, "unknown table 'table_30'"),
+        ({"rows": [{"table": "table_3", "rows": ["Fulll"]}]}, "unknown row 'Fulll' (did you mean 'Full'?)"),
+        ({"y": ["t2v R1"]}, "'t2v R1' is no quantity"),
+        ({"optional": ["tokens"]}, "unknown name of optional cells 'tokens'"),
+        ({"colour": "red"}, "unknown key 'colour'"),
+    ],
+)
+def test_a_faulty_figure_is_named_with_file_and_key(tmp_path, change, words):
+    import yaml
+
+    figure = {"title": "A figure", "kind": "points", "rows": [{"table": "table_3"}]} | change
+    path = tmp_path / "figures.yaml"
+    path.write_text(yaml.safe_dump({"figures": {"figure_1": figure}}))
+    with pytest.raises(PetvrError, match=re.escape(words)) as error:
+        read_figures(path, {"table_3": table([row("Full", planned("full", 1))])}, [])
+    assert str(error.value).startswith(str(path)) and "figure_1" in str(error.value)
 
 
 def test_names_with_dollars_and_carets():
@@ -91,7 +210,7 @@ def test_names_with_dollars_and_carets():
 
 def test_importing_costs_no_matplotlib():
     heavy = {"matplotlib", "mlflow", "torch", "jinja2"}
-    imports = "from petvr.report import figures, tables, tracking; import sys"
+    imports = "from petvr.report import figures, site, tables, tracking; import sys"
     code = f"{imports}; print({heavy} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told.strip() == "set()"

@@ -43,6 +43,7 @@ ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "petvr.yaml")
 wildcard_constraints:
     paper="[a-z0-9_]+",
     table="[a-z0-9_]+",
+    figure="[a-z0-9_-]+([.][a-z]+)?",
     dataset="[a-z0-9-]+",
     folder="[a-z0-9]+",
     backbone="[a-z0-9-]+",
@@ -76,9 +77,13 @@ def table_files(name):
     return [LAYOUT.table(name, suffix) for suffix in ("md", "tex", "csv", "html")]
 
 
-def figure_files(name):
-    kinds = PLAN.tables[name].figures
-    return [LAYOUT.figures / f"{name}.{kind}.svg" for kind in kinds]
+def figure_files(wildcards):
+    """Those that have at least one run which somebody waits for."""
+    return [
+        LAYOUT.figures / f"{name}.svg"
+        for name in planning.figures(PLAN)
+        if awaited(planning.figure_runs(PLAN, name))
+    ]
 
 
 @functools.cache
@@ -118,10 +123,6 @@ def table_data(wildcards):
 
 def unfinished():
     """Tables of this call that still wait for a result."""
-    jobs = [
-        job
-        for job in workflow.dag.jobs
-        if job.rule.name in ("table", "figure", "track")
-    ]
+    jobs = [job for job in workflow.dag.jobs if job.rule.name in ("table", "track")]
     asked = {f"{job.wildcards.paper}/{job.wildcards.table}" for job in jobs}
     return rules_ask.unfinished_tables(CONFIG, PLAN, asked, not_run())

@@ -9,7 +9,7 @@ localrules:
     tables_now,
     index,
     figure,
-    figure_costs,
+    figures_index,
     track,
 
 
@@ -67,50 +67,43 @@ rule tables_now:
 
 
 rule figure:
-    """Trainable parameters against R@1, and the training curves."""
+    """One figure of a paper or of a table, and its values."""
     input:
-        table_inputs,
+        lambda w: awaited(planning.figure_runs(PLAN, f"{w.paper}/{w.figure}")),
     output:
-        scatter=report(
-            LAYOUT.figures / "{paper}" / "{table}.scatter.svg",
-            caption="../report/scatter.rst",
+        svg=report(
+            LAYOUT.figures / "{paper}" / "{figure}.svg",
+            caption="../report/figure.rst",
             category="Figures",
             subcategory="{paper}",
-            labels={"table": "{table}", "figure": "parameters and R@1"},
+            labels={"figure": "{figure}"},
         ),
-        curves=report(
-            LAYOUT.figures / "{paper}" / "{table}.curves.svg",
-            caption="../report/curves.rst",
-            category="Figures",
-            subcategory="{paper}",
-            labels={"table": "{table}", "figure": "training curves"},
-        ),
+        png=LAYOUT.figures / "{paper}" / "{figure}.png",
+        csv=LAYOUT.figures / "{paper}" / "{figure}.csv",
     log:
-        LAYOUT.results / "logs" / "tables" / "figure-{paper}-{table}.log",
+        LAYOUT.results / "logs" / "tables" / "figure-{paper}-{figure}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        content=lambda w: planning.figure_digest(
+            PLAN, f"{w.paper}/{w.figure}", CONFIG.rule
+        ),
+    shell:
+        "python -m petvr figure {wildcards.paper:q}/{wildcards.figure:q} > {log:q} 2>&1"
+
+
+rule figures_index:
+    """The page that shows all figures."""
+    input:
+        figure_files,
+    output:
+        LAYOUT.figures / "index.html",
+    log:
+        LAYOUT.results / "logs" / "tables" / "figures_index.log",
     conda:
         ENVIRONMENT
     shell:
-        "python -m petvr figure {wildcards.paper:q}/{wildcards.table:q} --kind scatter --kind curves > {log:q} 2>&1"
-
-
-rule figure_costs:
-    """R@1 against time and memory, for the tables whose `figures` name it."""
-    input:
-        table_inputs,
-    output:
-        report(
-            LAYOUT.figures / "{paper}" / "{table}.costs.svg",
-            caption="../report/costs.rst",
-            category="Figures",
-            subcategory="{paper}",
-            labels={"table": "{table}", "figure": "R@1 and costs"},
-        ),
-    log:
-        LAYOUT.results / "logs" / "tables" / "figure-costs-{paper}-{table}.log",
-    conda:
-        ENVIRONMENT
-    shell:
-        "python -m petvr figure {wildcards.paper:q}/{wildcards.table:q} --kind costs > {log:q} 2>&1"
+        "python -m petvr figure --index > {log:q} 2>&1"
 
 
 rule track:

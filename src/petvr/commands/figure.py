@@ -1,37 +1,90 @@
-"""`petvr figure vop/table_3`: trained parameters against R@1, and the training curves; or R@1 against costs."""
+"""`petvr figure rap/figure_2`, or a table's own figures by its name: SVG and PNG, with their values as CSV."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from petvr import planning
 from petvr.commands.table import measured_tables
 from petvr.config import Config
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
+from petvr.papers.plan import Plan
 
-KINDS = ("scatter", "curves", "costs")
+if TYPE_CHECKING:
+    from petvr.papers.figures import FigureSpec
+    from petvr.report.figures import FigureRows
+    from petvr.report.figures.spent import Costs
+
+TABLE_KINDS = ("scatter", "curves", "costs")  # the figures of a table: vop/table_3.scatter
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("table", nargs="+", help="e.g. vop/table_3")
     parser.add_argument(
-        "--kind",
-        action="append",
-        choices=KINDS,
-        help="default: as tables.yaml says",
+        "figure", nargs="*", help="e.g. rap/figure_2, vop/table_3.scatter, or vop/table_3 for all of it"
     )
-    parser.add_argument("--costs", metavar="FILE", help="what petvr costs --format csv wrote, for --kind costs")
-    parser.add_argument("--format", choices=("svg", "png", "pdf"), default="svg")
+    parser.add_argument("--list", action="store_true", help="every figure, and what it still lacks")
+    parser.add_argument("--index", action="store_true", help="the page that shows all figures that are drawn")
+    parser.add_argument("--kind", action="append", choices=TABLE_KINDS, help="of a table's figures only these")
+    parser.add_argument("--costs", metavar="FILE", help="what petvr costs --format csv wrote: its time and memory")
+    parser.add_argument("--format", action="append", choices=("svg", "png", "pdf"), help="default: svg and png")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    plan = planning.plan(config)
+    layout = Layout(config.results)
+    known = planning.figures(plan)
+    if args.list:
+        for id, spec in known.items():
+            print(f"{id:42} {spec.kind:12} {spec.title}{_lacks(plan, layout, id)}")
+        return
+    if args.index:
+        from petvr.report.site import write_figure_index
+
+        print(write_figure_index(known, layout))
+        return
+    if not args.figure:
+        raise PetvrError("name a figure or a table, or say --list")
     from petvr.report import figures
 
-    plan = planning.plan(config)
-    for table in measured_tables(config, plan, args.table):
-        if isinstance(table, PetvrError):
-            raise table
-        kinds = args.kind or (("costs",) if args.costs else table.planned.figures)
-        for path in figures.write_figures(table, Layout(config.results).figures, kinds, args.format, args.costs):
+    costs = figures.read_costs(args.costs) if args.costs else None
+    for name in _chosen(known, args.figure, args.kind or (["costs"] if args.costs else None)):
+        drawn = collect_figure(config, plan, name, known[name], costs)
+        for path in figures.write_figure(drawn, layout.figures, args.format or ("svg", "png")):
             print(path)
+
+
+def _chosen(known: dict[str, FigureSpec], names: list[str], kinds: list[str] | None) -> list[str]:
+    """Ids of figures; a table's name stands for its own."""
+    chosen: list[str] = []
+    for name in names:
+        of_table = [id for id in known if id.startswith(f"{name}.")]
+        if name not in known and not of_table:
+            raise unknown("figure", name, known)
+        chosen += [name] if name in known else [id for id in of_table if not kinds or id.rpartition(".")[2] in kinds]
+    return chosen
+
+
+def _lacks(plan: Plan, layout: Layout, id: str) -> str:
+    runs = planning.figure_runs(plan, id)
+    done = sum(layout.result(run).exists() for run in runs)
+    return (
+        "  (its tables are not chosen)" if not runs else "" if done == len(runs) else f"  ({done} of {len(runs)} runs)"
+    )
+
+
+def collect_figure(config: Config, plan: Plan, id: str, spec: FigureSpec, costs: Costs | None = None) -> FigureRows:
+    """Rows of the tables that are chosen; PetvrError where one of them is refused."""
+    from petvr.report import figures, tables
+
+    paper, _, name = id.partition("/")
+    wanted = dict.fromkeys(choice.table for choice in spec.rows if f"{paper}/{choice.table}" in plan.tables)
+    measured = {}
+    for table, result in zip(wanted, measured_tables(config, plan, [f"{paper}/{t}" for t in wanted]), strict=True):
+        if isinstance(result, PetvrError):
+            raise result
+        measured[table] = result
+    rule = None if config.rule == "paper" else config.rule
+    read = tables.result_reader(config.results)
+    return figures.collect_rows(plan, paper, name, spec, measured, read, rule, costs)

@@ -13,6 +13,7 @@ from petvr.errors import PetvrError
 from petvr.papers import recipe, schema
 from petvr.papers.claims import Claim, read_claims
 from petvr.papers.contents import Contents
+from petvr.papers.figures import FigureSpec, read_figures
 from petvr.papers.printed import Printed, PrintedKey, read_printed
 from petvr.papers.schema import Value
 from petvr.papers.table import Cell, Table, make_table, optional_cells
@@ -26,6 +27,7 @@ FILES = {
     "contents.yaml": "its sections, tables and figures, which citations may name",
     "open.md": "what it leaves open or contradicts: `# What ... leaves open` and a list",
 }
+FIGURES = "figures.yaml"  # beside them, for a paper that draws figures of its own
 
 
 class Paper:
@@ -88,6 +90,11 @@ class Paper:
     @property
     def printed_tables(self) -> dict[str, dict[PrintedKey, Printed]]:
         return {name: table.printed for name, table in self.tables.items()}
+
+    @functools.cached_property
+    def figures(self) -> dict[str, FigureSpec]:
+        """figures.yaml, by name; empty where there is no such file."""
+        return read_figures(self.folder / FIGURES, self.tables, self.optional)
 
     @functools.cached_property
     def claims(self) -> list[Claim]:

@@ -167,7 +167,7 @@ class OptionalSpec(CellSpec):
     status: Literal["figure_assumed", "figure_only", "selection_only"] = Field(
         description="assumed: the figure's points are not all named"
     )
-    used_in: str = Field(default="", description="the figure, or the table whose setting was chosen")
+    used_in: str = Field(default="", description="its name in the `optional` of figures.yaml")
     backbone: str = Field(description="of its cells")
     datasets: tuple[str, ...] = Field(description="one cell for each")
 

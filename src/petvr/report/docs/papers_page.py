@@ -13,6 +13,7 @@ from petvr import papers
 from petvr.papers import schema
 from petvr.papers.claims import Claim, ClaimsFile
 from petvr.papers.contents import Contents
+from petvr.papers.figures import FiguresFile, FigureSpec, RowChoice
 from petvr.papers.printed import PRINTED_COLUMNS
 from petvr.papers.table import COSTS, METRICS
 from petvr.spec import Origin, Recipe
@@ -41,6 +42,8 @@ The paper is then left out, and the others go on; only where no other is asked f
 4. `claims.yaml`: what the paper says about its numbers; `claims: []` where nothing is taken from it.
 5. `contents.yaml`: its sections, tables and figures; a value of origin `paper` that cites anything else is refused.
 6. `open.md`: what the paper does not say.
+7. `figures.yaml`, if it draws figures: which rows, which axes, which kind of drawing. `petvr figure --list` names them;
+   every table has figures of its own besides (`{example}/table_1.scatter`).
 
 `petvr plan` then counts its runs, `petvr params` compares its printed parameters (why no count meets one stands under
 `counting.remarks`), `petvr table {example}/table_1 --show` prints a table before anything has run, and a run's id is
@@ -92,6 +95,9 @@ MODELS: dict[type[BaseModel], str] = {  # in the order of the page
     schema.OptionalSpec: "optional cell",
     schema.CellSpec: "cell",
     schema.Copied: "copied values",
+    FiguresFile: "figures.yaml",
+    FigureSpec: "figure",
+    RowChoice: "rows of a table",
     ClaimsFile: "claims.yaml",
     Claim: "claim",
     Contents: "contents.yaml",

@@ -1,7 +1,9 @@
-"""Figures of a table: trained parameters against R@1, and the course of training, with their spread over seeds."""
+"""Figures of the papers and of every table: kinds are code here, figures are data (petvr.papers.figures)."""
 
 from __future__ import annotations
 
-from petvr.report.figures.draw import KINDS, write_figures
+from petvr.report.figures.draw import FORMATS, compose, write_figure
+from petvr.report.figures.rows import FigureRows, collect_rows
+from petvr.report.figures.spent import read_costs
 
-__all__ = ["KINDS", "write_figures"]
+__all__ = ["FORMATS", "FigureRows", "collect_rows", "compose", "read_costs", "write_figure"]

@@ -1,43 +1,80 @@
-"""Which figures a table has, and where they go."""
+"""One figure as SVG, PNG and PDF, with its values as CSV beside it."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from petvr import atomic
 from petvr.errors import unknown
-from petvr.report.figures import costs, curves, scatter
-from petvr.report.tables import MeasuredTable
+from petvr.papers.figures import Quantity, parse_quantity
+from petvr.report.figures import points, profile, style, training
+from petvr.report.figures.rows import FigureRow, FigureRows
+from petvr.report.tables.estimate import Estimate
 
-KINDS: dict[str, Callable[[MeasuredTable, Path], None]] = {
-    "scatter": scatter.draw,
-    "curves": curves.draw,
-    "costs": costs.draw,
-}
 FORMATS = ("svg", "png", "pdf")
+KINDS: dict[str, Callable[[FigureRows], Any]] = {
+    "points": points.compose,
+    "profile": profile.compose,
+    "training": training.compose,
+}
+CSV_COLUMNS = ("dataset", "row", "cell", "quantity", "epoch", "value", "std", "seeds", "printed", "shown")
 
 
-def write_figures(
-    table: MeasuredTable,
-    folder: str | Path,
-    kinds: Sequence[str] = ("scatter", "curves"),
-    suffix: str = "svg",
-    costs_from: str | Path | None = None,
-) -> list[Path]:
-    """`<folder>/<paper>/<table>.<kind>.<suffix>` for every kind; a table without results gives a figure that says so.
+def compose(figure: FigureRows) -> Any:
+    """The drawn matplotlib figure. A figure without results says so."""
+    return KINDS[figure.spec.kind](figure)
 
-    `costs_from`: what `petvr costs --format csv` wrote, for the kind of that name.
-    Raises PetvrError for an unknown kind or format, or a file of costs that is none.
-    """
-    if suffix not in FORMATS:
-        raise unknown("figure format", suffix, FORMATS)
-    paths = []
-    for kind in kinds:
-        if kind not in KINDS:
-            raise unknown("figure", kind, KINDS)
-        paths.append(Path(folder) / table.planned.paper / f"{table.planned.name}.{kind}.{suffix}")
-        if kind == "costs" and costs_from is not None:
-            costs.draw(table, paths[-1], costs.read_costs(costs_from))
-        else:
-            KINDS[kind](table, paths[-1])
-    return paths
+
+def write_figure(figure: FigureRows, folder: str | Path, formats: Sequence[str] = ("svg", "png")) -> list[Path]:
+    """`<folder>/<paper>/<name>.<format>` and `.csv`. Raises PetvrError for an unknown format."""
+    for suffix in formats:
+        if suffix not in FORMATS:
+            raise unknown("figure format", suffix, FORMATS)
+    home = Path(folder) / figure.paper
+    paths = [home / f"{figure.name}.{suffix}" for suffix in formats]
+    drawn = compose(figure)
+    for path in paths:
+        style.save(drawn, path)
+    values = home / f"{figure.name}.csv"
+    atomic.write_text(values, values_csv(figure))
+    return [*paths, values]
+
+
+def values_csv(figure: FigureRows) -> str:
+    """A line per row, data set and quantity (and epoch, where the figure shows their course); nothing is rounded."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    spec = figure.spec
+    texts = dict.fromkeys([*spec.x, *spec.y, *filter(None, [spec.size])])
+    quantities = [parse_quantity(text) for text in texts]
+    for shown, rows in ((True, figure.rows), (False, figure.candidates)):
+        for row in rows:
+            for quantity in quantities:
+                if figure.spec.kind == "training" and quantity.direction is not None:
+                    for epoch, value in row.epochs(quantity):
+                        writer.writerow(_line(figure, row, quantity.text, epoch, value, None, shown))
+                else:
+                    line = _values(figure, row, quantity)
+                    writer.writerow(_line(figure, row, quantity.text, None, *line, shown))
+            if figure.spec.kind == "training":
+                for epoch, value in row.losses():
+                    writer.writerow(_line(figure, row, "training loss", epoch, value, None, shown))
+    return stream.getvalue()
+
+
+def _values(figure: FigureRows, row: FigureRow, quantity: Quantity) -> tuple[Estimate | None, float | None]:
+    return figure.value(row, quantity), figure.printed(row, quantity)
+
+
+def _line(
+    figure: FigureRows, row: FigureRow, quantity: str, epoch: int | None, value: Estimate | None,
+    printed: float | None, shown: bool,
+) -> list[object]:  # fmt: skip
+    numbers = ["", "", ""] if value is None else [value.mean, "" if value.std is None else value.std, value.n]
+    place = [row.dataset, row.name, row.cell.id.rpartition("/")[2]]
+    return [*place, quantity, "" if epoch is None else epoch, *numbers, "" if printed is None else printed, shown]

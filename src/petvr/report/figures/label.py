@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 # (dx, dy) in points, horizontal and vertical alignment; the first that fits is taken
 _PLACES = (
@@ -27,40 +27,52 @@ def mathtext(name: str) -> str:
     return re.sub(r"\^([A-Za-z+]+)", r"$^{\\mathrm{\1}}$", name.replace("$", r"\$"))
 
 
-def place_labels(drawn: Any, panels: list[tuple[Any, list[tuple[float, float, str]]]]) -> None:
-    """`panels`: (axis, [(x, y, label)]) in data coordinates. Call it last: the layout is settled first and kept."""
+class Spot(NamedTuple):
+    """A point in data coordinates, its name ("" for none), and the diameter of its mark in points."""
+
+    x: float
+    y: float
+    name: str
+    size: float
+
+
+def place_labels(drawn: Any, panels: list[tuple[Any, list[Spot]]]) -> int:
+    """Names go where they cover nothing; how many found no such place and are left out.
+
+    Call it last: the layout is settled first and kept.
+    """
     from matplotlib.transforms import Bbox
 
     drawn.draw_without_rendering()
     drawn.set_layout_engine("none")
-    renderer = drawn.canvas.get_renderer()
+    renderer, left_out = drawn.canvas.get_renderer(), 0
     for axis, spots in panels:
-        taken = []
-        for x, y, _ in spots:
-            px, py = axis.transData.transform((x, y))
-            taken.append(Bbox.from_extents(px - 5, py - 5, px + 5, py + 5))
-        for spot in sorted(spots, key=lambda spot: (-spot[1], spot[0])):
-            taken.append(_place(axis, *spot, taken, renderer))
+        taken = [text.get_window_extent(renderer) for text in axis.texts]
+        for spot in spots:
+            px, py = axis.transData.transform((spot.x, spot.y))
+            half = spot.size / 2 * drawn.dpi / 72 * 0.8
+            taken.append(Bbox.from_extents(px - half, py - half, px + half, py + half))
+        for spot in sorted((spot for spot in spots if spot.name), key=lambda spot: (-spot.y, spot.x)):
+            box = _place(axis, spot, taken, renderer)
+            left_out += box is None
+            taken += [] if box is None else [box]
+    return left_out
 
 
-def _place(axis: Any, x: float, y: float, label: str, taken: list[Any], renderer: Any) -> Any:
+def _place(axis: Any, spot: Spot, taken: list[Any], renderer: Any) -> Any:
+    """The box of the placed name; None where none of the places is free."""
     inside = axis.get_window_extent(renderer)
-    best = None
+    away = max(spot.size / 2 - 3, 0)
     for dx, dy, ha, va in _PLACES:
+        side = (dx > 0) - (dx < 0), (dy > 0) - (dy < 0)
         text = axis.annotate(
-            label, (x, y), xytext=(dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=7.5,
+            spot.name, (spot.x, spot.y), xytext=(dx + side[0] * away, dy + side[1] * away),
+            textcoords="offset points", ha=ha, va=va, fontsize=7.5,
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "#9aa3ad"} if abs(dy) > 8 else None,
         )  # fmt: skip
         box = text.get_window_extent(renderer)
-        cost = sum(box.overlaps(other) for other in taken)
-        cost += not (inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1)
-        if best is None or cost < best[0]:
-            if best is not None:
-                best[1].remove()
-            best = (cost, text, box)
-        else:
-            text.remove()
-        if best[0] == 0:
-            break
-    assert best is not None
-    return best[2]
+        fits = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+        if fits and not any(box.overlaps(other) for other in taken):
+            return box
+        text.remove()
+    return None

@@ -1,84 +1,186 @@
-"""What is drawn: the rows of a table that have results, per data set, with their values over seeds. No matplotlib."""
+"""One quantity against another: a point per row, a bar for the standard deviation over seeds, hollow where printed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from petvr.papers.table import Direction
-from petvr.report.tables import MeasuredTable
-from petvr.report.tables.estimate import Estimate, estimate
-from petvr.report.tables.read_results import rule_of, scores_of
-from petvr.report.tables.text import dataset_title
-from petvr.result import Result
+from petvr.papers.figures import Quantity, parse_quantity
+from petvr.report.figures import style
+from petvr.report.figures.label import Spot, mathtext, place_labels
+from petvr.report.figures.rows import FigureRow, FigureRows, panel_title
+from petvr.report.tables.estimate import Estimate
 
-
-@dataclass(frozen=True)
-class Curve:
-    """A row on one data set: its results over seeds, read as its row is read (plain or dual-softmax)."""
-
-    name: str
-    index: int  # of its name in the table: keeps its colour in every panel
-    group: str
-    scores: str
-    results: tuple[Result, ...]
-
-    def trainable(self) -> float:
-        """In millions."""
-        return self.results[0].cost.trainable / 1e6
-
-    def chosen(self, direction: Direction, metric: str, rule: str | None) -> Estimate | None:
-        """The number the table shows."""
-        values = [self._value(r, r.selected[rule_of(r, rule)], direction, metric) for r in self.results]
-        return estimate([value for value in values if value is not None])
-
-    def course(self, direction: Direction, metric: str) -> list[tuple[int, Estimate]]:
-        """(epoch, estimate over the seeds that reached it)."""
-        values: dict[int, list[float]] = {}
-        for result in self.results:
-            for index, evaluation in enumerate(result.evaluations):
-                value = self._value(result, index, direction, metric)
-                if value is not None:
-                    values.setdefault(evaluation.epoch, []).append(value)
-        return _estimates(values)
-
-    def losses(self) -> list[tuple[int, Estimate]]:
-        losses: dict[int, list[float]] = {}
-        for result in self.results:
-            for evaluation in result.evaluations:
-                if evaluation.train_loss is not None:
-                    losses.setdefault(evaluation.epoch, []).append(evaluation.train_loss)
-        return _estimates(losses)
-
-    def _value(self, result: Result, index: int, direction: Direction, metric: str) -> float | None:
-        scores = scores_of(result.evaluations[index], self.scores) or result.evaluations[index].plain
-        return scores.get(direction, {}).get(metric)
+MANY = 14  # more names than these in one panel are numbers, with a key beside the panels
 
 
-def _estimates(by_epoch: dict[int, list[float]]) -> list[tuple[int, Estimate]]:
-    estimates = ((epoch, estimate(values)) for epoch, values in sorted(by_epoch.items()))
-    return [(epoch, value) for epoch, value in estimates if value is not None]
+class Panel(NamedTuple):
+    title: str
+    x: Quantity
+    y: Quantity
+    rows: Sequence[FigureRow]
 
 
-def panels(table: MeasuredTable) -> dict[str, list[Curve]]:
-    """Title of a panel (data set, and block where one data set has several) -> rows with at least one usable result."""
-    blocks: dict[str, set[str]] = {}
-    for row in table.rows:
-        for dataset in row.planned.cells:
-            blocks.setdefault(dataset, set()).add(row.planned.block)
-    names = list(dict.fromkeys(row.planned.name for row in table.rows))
-    curves: dict[str, list[Curve]] = {}
-    for row in table.rows:
-        name, block = row.planned.name, row.planned.block
-        for dataset, cell in row.planned.cells.items():
-            results = tuple(row.used(dataset))
-            if results:
-                title = dataset_title(dataset)
-                title += f" · {block}" if len(blocks[dataset]) > 1 and block else ""
-                curve = Curve(name, names.index(name), row.planned.group, cell.evaluate, results)
-                curves.setdefault(title, []).append(curve)
-    return curves
+class Point(NamedTuple):
+    row: FigureRow
+    x: Estimate
+    y: Estimate
+    printed: bool
 
 
-def direction(table: MeasuredTable) -> Direction:
-    """The first one the table shows."""
-    return next((column.direction for column in table.planned.columns if column.direction), "t2v")
+def compose(figure: FigureRows) -> Any:
+    panels = [panel for panel in _panels(figure) if any(_points(figure, panel, row) for row in panel.rows)]
+    most = max((len(panel.rows) for panel in panels), default=0)
+    keyed = most > MANY and not figure.spec.join
+    drawn, overlaps = _draw(figure, panels, keyed)
+    if overlaps and not keyed:
+        drawn, _ = _draw(figure, panels, keyed=True)
+    return drawn
+
+
+def _panels(figure: FigureRows) -> list[Panel]:
+    """One per data set and block, and per pair of x and y."""
+    panels = []
+    places = dict.fromkeys((row.dataset, row.block) for row in figure.rows)
+    for dataset, block in places:
+        rows = [row for row in figure.rows if (row.dataset, row.block) == (dataset, block)]
+        for x in map(parse_quantity, figure.spec.x):
+            varied = [row for row in rows if not x.setting or _only_varied(row, x.name, rows)]
+            for y in map(parse_quantity, figure.spec.y):
+                panels.append(Panel(panel_title(figure, dataset, block), x, y, varied))
+    return panels
+
+
+def _only_varied(row: FigureRow, key: str, rows: Sequence[FigureRow]) -> bool:
+    """All settings but `key` are those of the first row of its method."""
+    first = next(one for one in rows if one.cell.method == row.cell.method)
+    return {k: v for k, v in row.cell.setting.items() if k != key} == {
+        k: v for k, v in first.cell.setting.items() if k != key
+    }
+
+
+def _points(figure: FigureRows, panel: Panel, row: FigureRow) -> list[Point]:
+    """Ours and the printed one; what is not printed of two values is ours."""
+    x, y = figure.value(row, panel.x), figure.value(row, panel.y)
+    points = [Point(row, x, y, printed=False)] if x and y else []
+    printed_x, printed_y = figure.drawn_printed(row, panel.x), figure.drawn_printed(row, panel.y)
+    over = printed_x if printed_x is not None else x.mean if x else None
+    if over is not None and printed_y is not None:
+        points.append(Point(row, Estimate(over, None, 0), Estimate(printed_y, None, 0), printed=True))
+    return points
+
+
+def _draw(figure: FigureRows, panels: Sequence[Panel], keyed: bool) -> tuple[Any, int]:
+    """The figure, and how many names found no place of their own."""
+    count = max(len(panels), 1)
+    across = min(count, 4 if count > 4 else 3)
+    down = -(-count // across)
+    with style.figure(down, across, 4.4 * across, 3.5 * down + 0.8) as (drawn, axes):
+        style.head(drawn, figure)
+        cells = list(axes.flat)
+        for axis in cells[len(panels) :]:
+            axis.axis("off")
+        if not panels:
+            style.say_nothing(cells[0])
+        kinds = _kinds(figure, keyed)
+        spots, hollow = [], False
+        for axis, panel in zip(cells, panels, strict=False):
+            labels, printed = _panel(figure, axis, panel, kinds, keyed)
+            spots.append((axis, labels))
+            hollow |= printed
+            several_y = len(figure.spec.y) > 1
+            axis.set_title(panel.title)
+            axis.set_xlabel(style.axis_label(panel.x, figure.costs))
+            axis.set_ylabel(style.axis_label(panel.y, figure.costs), labelpad=2 if several_y else 4)
+        _legend(drawn, figure, panels, kinds, keyed)
+        notes = ["mean over seeds; bars: sample standard deviation"] if figure.world != "nothing" else []
+        notes += ["hollow: as the paper prints it"] if hollow else []
+        notes += ["area of a mark grows with the trained parameters"] if figure.spec.size else []
+        style.foot(drawn, notes if panels else [])
+        return drawn, place_labels(drawn, spots)
+
+
+def _kinds(figure: FigureRows, keyed: bool) -> dict[str, int]:
+    """Name of a row -> number of its colour and mark: by method where points are joined, else by group."""
+    by_name: dict[str, str] = {}
+    groups = list(dict.fromkeys(row.group for row in figure.rows))
+    for row in figure.rows:
+        if figure.spec.join:
+            by_name[row.name] = _line_name(row)
+        else:
+            by_name[row.name] = row.group if len(groups) > 1 and not keyed else row.name
+    order = list(dict.fromkeys(by_name.values()))
+    return {name: order.index(kind) for name, kind in by_name.items()}
+
+
+def _line_name(row: FigureRow) -> str:
+    """What the points of one line share: `CoOp / 4 tokens` and `CoOp / 16 tokens` are points of CoOp."""
+    return row.name.partition(" / ")[0].partition(",")[0]
+
+
+def _legend(drawn: Any, figure: FigureRows, panels: Sequence[Panel], kinds: dict[str, int], keyed: bool) -> None:
+    shown = list(dict.fromkeys(row.name for panel in panels for row in panel.rows if _points(figure, panel, row)))
+    if figure.spec.join:
+        names = {_line_name(row): kinds[row.name] for row in figure.rows if row.name in shown}
+        style.key(drawn, names, lines=True)
+    elif keyed:
+        style.key(drawn, {f"{figure.series.index(name) + 1} {name}": kinds[name] for name in shown})
+    else:
+        groups = {row.group or "other": kinds[row.name] for row in figure.rows if row.name in shown}
+        if len(groups) > 1:
+            style.key(drawn, groups)
+
+
+def _panel(figure: FigureRows, axis: Any, panel: Panel, kinds: dict[str, int], keyed: bool) -> tuple[list[Spot], bool]:
+    """Draws the points; what needs a name, and whether a hollow one is among them."""
+    spots: list[Spot] = []
+    logarithmic = panel.x.name == "params_M" or panel.x.setting
+    joined: dict[tuple[str, bool], list[tuple[float, float]]] = {}
+    sizes = _sizes(figure, panel)
+    hollow = False
+    for row in panel.rows:
+        kind, points = kinds[row.name], _points(figure, panel, row)
+        name = str(figure.series.index(row.name) + 1) if keyed else mathtext(row.name)
+        for point in points:
+            hollow |= point.printed
+            if logarithmic and point.x.mean <= 0:
+                style.level(axis, point.y.mean, "" if point.printed and len(points) > 1 else mathtext(row.name))
+                continue
+            face = "none" if point.printed else style.colour(kind)
+            axis.errorbar(
+                point.x.mean, point.y.mean, yerr=point.y.std, xerr=point.x.std, linestyle="", marker=style.marker(kind),
+                color=style.colour(kind), markersize=sizes.get(row.name, 6), markerfacecolor=face,
+                markeredgecolor=style.colour(kind) if point.printed else "white", markeredgewidth=0.8, capsize=2.5,
+                elinewidth=1, alpha=0.6 if point.printed else 1, zorder=3,
+            )  # fmt: skip
+            joined.setdefault((_line_name(row), point.printed), []).append((point.x.mean, point.y.mean))
+            if not point.printed or len(points) == 1:
+                spots.append(Spot(point.x.mean, point.y.mean, name, sizes.get(row.name, 6)))
+            else:
+                spots.append(Spot(point.x.mean, point.y.mean, "", 5))
+    if figure.spec.join:
+        for (name, printed), line in joined.items():
+            kind = next(kinds[row.name] for row in panel.rows if _line_name(row) == name)
+            xs, ys = zip(*sorted(line), strict=True)
+            axis.plot(xs, ys, color=style.colour(kind), linestyle=":" if printed else "-", linewidth=1, zorder=2)
+        spots = []  # the lines have their names in the key, the points theirs in the CSV
+    if logarithmic:
+        style.logarithmic(axis, base=2 if panel.x.setting else 10)
+    axis.margins(x=0.18, y=0.16)
+    if panel.x.ratio:
+        axis.axvline(1, color=style.SOFT, linestyle=(0, (4, 3)), linewidth=1)
+        axis.set_xlim(left=0)
+    return spots, hollow
+
+
+def _sizes(figure: FigureRows, panel: Panel) -> dict[str, float]:
+    """Name -> diameter of its mark in points; the area grows with the root of `size`, which spans five decades."""
+    if not figure.spec.size:
+        return {}
+    quantity = parse_quantity(figure.spec.size)
+    numbers = {row.name: figure.value(row, quantity) for row in panel.rows}
+    values = {name: value.mean for name, value in numbers.items() if value is not None}
+    for row in panel.rows:
+        values.setdefault(row.name, figure.drawn_printed(row, quantity) or 0.0)
+    most = max(values.values(), default=0.0) or 1.0
+    return {name: 5 + 17 * (value / most) ** 0.25 for name, value in values.items()}

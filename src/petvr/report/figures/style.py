@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from petvr import atomic
+from petvr.papers.figures import Quantity
+from petvr.report.figures.label import mathtext
+from petvr.report.figures.spent import OF_RUNS, Costs
+from petvr.report.tables.text import DIRECTION_NAMES
+
+if TYPE_CHECKING:
+    from petvr.report.figures.rows import FigureRows
 
 # Okabe and Ito's palette: told apart with every common colour vision, yellow left out (too pale on white)
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
 SOFT = "#6b7480"
 
 _RC: Any = {  # its keys' own type is a list of all keys of matplotlib
@@ -22,6 +29,7 @@ _RC: Any = {  # its keys' own type is a list of all keys of matplotlib
     "axes.spines.right": False,
     "axes.edgecolor": SOFT,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
     "grid.color": "#e3e7eb",
@@ -43,13 +51,10 @@ def marker(index: int) -> str:
     return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
 
 
-def dashes(index: int) -> Any:
-    """Changes when the colours begin again, so that no two of 21 lines look alike."""
-    return DASHES[index // len(COLOURS) % len(DASHES)]
-
-
 @contextlib.contextmanager
-def figure(rows: int, columns: int, width: float, height: float) -> Iterator[tuple[Any, Any]]:
+def figure(
+    rows: int, columns: int, width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> Iterator[tuple[Any, Any]]:
     """A matplotlib figure and its axes [rows, columns], without any window or global state left behind."""
     import matplotlib
 
@@ -57,14 +62,83 @@ def figure(rows: int, columns: int, width: float, height: float) -> Iterator[tup
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        drawn = Figure(figsize=(width, height), layout="constrained")
+        drawn = Figure(figsize=(width, height), layout=layout)
         FigureCanvasAgg(drawn)
         yield drawn, drawn.subplots(rows, columns, squeeze=False)
 
 
 def save(drawn: Any, path: Path) -> None:
     """SVG, PNG or PDF by the suffix, without a date inside."""
+    import matplotlib
+
     suffix = path.suffix.lstrip(".")
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix, {"Software": None})
-    with atomic.replacing(path) as temporary:
+    with matplotlib.rc_context(_RC), atomic.replacing(path) as temporary:
         drawn.savefig(temporary, format=suffix, metadata=metadata, bbox_inches="tight")
+
+
+def head(drawn: Any, figure: FigureRows, **place: float) -> None:
+    """Paper, number and title; what the world is; the figure's note below."""
+    title = f"{figure.paper_title}, {figure.name.replace('_', ' ').replace('.', ', ')}: {figure.spec.title}"
+    title += " [synthetic world]" if figure.world == "synthetic" else ""
+    wide = int(drawn.get_figwidth() * 13)
+    lines = [*textwrap.wrap(title, wide), *textwrap.wrap(figure.spec.note, int(wide * 1.1))]
+    drawn.suptitle(mathtext("\n".join(lines)), fontsize=9, x=0.01, ha="left", **place)
+
+
+def foot(drawn: Any, notes: list[str], y: float | None = None) -> None:
+    if notes:
+        place = {} if y is None else {"y": y}
+        text = "\n".join(textwrap.wrap("; ".join(notes), int(drawn.get_figwidth() * 15)))
+        drawn.supxlabel(text, fontsize=7.5, color=SOFT, x=0.01, ha="left", **place)
+
+
+def key(drawn: Any, names: Mapping[str, int], lines: bool = False) -> None:
+    """Names with their colours and marks, in columns beside the panels, which keep their width. After the head."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], marker=marker(i), color=colour(i), linestyle="-" if lines else "", markersize=5, linewidth=1,
+               label=mathtext(name)) for name, i in names.items()
+    ]  # fmt: skip
+    columns = -(-len(names) // max(int(drawn.get_figheight() / 0.19) - 3, 1))
+    drawn.set_figwidth(drawn.get_figwidth() + columns * (0.5 + 0.068 * max(map(len, names), default=0)))
+    drawn.legend(handles=handles, loc="outside right upper", ncols=columns, fontsize=7.5)
+
+
+def level(axis: Any, value: float, name: str) -> None:
+    """A row that trains nothing has no place on a logarithmic axis: a line across it."""
+    axis.axhline(value, color=SOFT, linestyle=(0, (4, 3)), linewidth=1)
+    if name:
+        axis.annotate(
+            name, (0.99, value), xycoords=("axes fraction", "data"), xytext=(0, 2), textcoords="offset points",
+            ha="right", va="bottom", fontsize=7.5, color=SOFT,
+        )  # fmt: skip
+
+
+def logarithmic(axis: Any, base: int = 10) -> None:
+    axis.set_xscale("log", base=base)
+    axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    low, high = axis.get_xlim()
+    # where the axis spans little, the powers of ten alone would leave it without numbers
+    narrow = base == 10 and high / max(low, 1e-12) < 20
+    axis.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if narrow and f"{x:e}"[0] in "25" else "")
+
+
+def say_nothing(axis: Any) -> None:
+    axis.clear()
+    axis.axis("off")
+    axis.text(0.5, 0.5, "nothing measured yet", ha="center", va="center", color=SOFT, transform=axis.transAxes)
+
+
+def axis_label(quantity: Quantity, costs: Costs | None = None, direction: bool = True) -> str:
+    """`text → video R@1 (%)`, `trained parameters (millions)`, `peak memory, full tuning = 1`"""
+    if quantity.setting:
+        return quantity.name
+    if quantity.direction is None:
+        labels = {"params_M": "trained parameters (millions)", **OF_RUNS}
+        label = costs.label(quantity.name) if costs and quantity.name in OF_RUNS else labels[quantity.name]
+    else:
+        unit = "" if quantity.name in ("MdR", "MnR") or quantity.ratio else " (%)"
+        label = f"{DIRECTION_NAMES[quantity.direction]} {quantity.name}{unit}" if direction else quantity.name + unit
+    return f"{label}, full tuning = 1" if quantity.ratio else label
