@@ -23,7 +23,7 @@ ARROWS = {
     "costs": {"clip", "methods", "similarity", "papers", "data.datasets"},
     "training": {"methods", "similarity", "clip", "data.frames", "retrieval", "costs", "data.datasets"},
     "search": {"training", "clip", "data.frames", "data.datasets"},
-    "report.tables": {"papers", "layout", "status", "data.datasets"},
+    "report.tables": {"papers", "retrieval", "layout", "status", "data.datasets"},
     "report.claims": {"papers", "retrieval", "layout"},
     "report.figures": {"papers", "report.tables"},
     "report.site": {"papers", "layout"},

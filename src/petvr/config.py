@@ -155,6 +155,7 @@ class Config(_Section):
     optional: bool = False
     quoted: bool = False
     rule: Literal["paper", "best_on_test", "last"] = "paper"
+    intervals: bool = False
     missing: Literal["record", "strict"] = "record"
     unavailable: Literal["skip", "stop"] = "skip"
     locks: Path = Path("locks")

@@ -214,9 +214,9 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def table_digest(table: Table, rule: str) -> str:
-    """Changes when a table's rows, cells, printed values or selection rule change: then it is built anew."""
-    return digest([repr(table), rule, _template_version()])
+def table_digest(table: Table, rule: str, intervals: bool) -> str:
+    """Changes when a table's rows, cells, printed values, selection rule or form change: then it is built anew."""
+    return digest([repr(table), rule, intervals, _template_version()])
 
 
 @functools.cache

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from petvr.layout import Layout
 from petvr.papers import Cell, Printed, Row, Table
 from petvr.papers.plan import Plan
 from petvr.report.tables import MeasuredTable, measure_table
 from petvr.result import Cost, Data, Evaluation, Provenance, Result, data_class
+from petvr.retrieval.metrics import RankCounts
 from petvr.spec import Recipe, RunSpec, Source
 
 RECIPE = dict(
@@ -75,10 +78,19 @@ def _data(values: dict) -> Data:
 
 
 def put(results: Path, method: str, r1s: list[float], *, data: dict | None = None, **changes) -> list[RunSpec]:
-    """Write one result per value, seeds 0, 1, ...; what a row asks for."""
+    """Write one result per value, seeds 0, 1, ..., with ranks of 1,000 queries; what a row asks for."""
     runs = planned(method, len(r1s), **changes)
     for run, r1 in zip(runs, r1s, strict=True):
         result(run, r1, data=data).write(Layout(results).result(run))
+        arrays = {}
+        for entry, value in ((0, 10.0), (1, r1), (2, r1 - 0.5)):
+            for form, more in (("plain", 0.0), ("dsl", 2.0)):
+                for way, less in (("t2v", 0.0), ("v2t", 1.0)):
+                    hits = np.arange(1000) < round(10 * (value + more - less))
+                    counts = RankCounts(np.where(hits, 0, 30), np.zeros(1000, np.int64))
+                    arrays[f"{entry}/{form}/{way}"] = counts.to_array()
+        names = np.array([f"v{n}" for n in range(1000)])
+        np.savez(Layout(results).run(run) / "ranks.npz", videos=names, owner=np.arange(1000), **arrays)
     return runs
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from table_factory import measure, planned, put, result, row, spec, table
 
+from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers import Printed
 from petvr.report.tables import render
-from petvr.report.tables.estimate import Estimate, compare_to_paper, estimate, ranks
+from petvr.report.tables.estimate import Estimate, compare_to_paper, estimate, pooled_deviation, ranks
 
 
 def entry(built, index: int, key: str):
@@ -104,19 +106,68 @@ def test_ranks(values, best, expected):
 
 
 @pytest.mark.parametrize(
-    "mean, std, printed, printed_std, best, expected",
+    "mean, std, n, printed, best, pooled, expected",
     [
-        (44.0, 0.3, "44.6", None, "max", "inside"),  # 0.6 = 2 * 0.3
-        (44.0, 0.3, "44.7", None, "max", "worse"),  # 0.7 > 0.6 + 0.05
-        (45.0, 0.1, "44.0", None, "max", "better"),
-        (15.0, 0.1, "16.3", None, "min", "better"),  # a lower mean rank is better
-        (44.0, 0.3, "44.9", 0.4, "max", "inside"),  # 0.9 <= 2 * 0.5
-        (44.0, None, "44.0", None, "max", None),
+        (44.0, 0.3, 3, "45.5", "max", None, "inside"),  # 1.5 <= 4.303 * 0.3 * sqrt(4/3) + 0.05 = 1.54
+        (44.0, 0.3, 3, "45.6", "max", None, "worse"),
+        (46.0, 0.1, 3, "44.0", "max", None, "better"),
+        (15.0, 0.1, 3, "16.3", "min", None, "better"),  # a lower mean rank is better
+        (44.0, 0.3, 3, "44.7", "max", (0.3, 24), "inside"),  # 0.7 <= 2.064 * 0.3 * sqrt(4/3) + 0.05 = 0.76
+        (44.0, 0.3, 3, "44.8", "max", (0.3, 24), "worse"),
+        (44.0, 0.3, 2, "99.0", "max", (0.3, 24), "open"),  # two seeds say nothing
+        (44.0, None, 1, "44.0", "max", None, "open"),
     ],
 )
-def test_comparison_to_a_printed_value(mean, std, printed, printed_std, best, expected):
-    n = 1 if std is None else 3
-    assert compare_to_paper(Estimate(mean, std, n), Printed(float(printed), printed_std, printed), best) == expected
+def test_comparison_to_a_printed_value(mean, std, n, printed, best, pooled, expected):
+    assert compare_to_paper(Estimate(mean, std, n), Printed(float(printed), None, printed), best, pooled) == expected
+
+
+def test_the_deviation_is_pooled_over_rows_that_agree_in_it():
+    alike = [[44.0, 45.0, 46.0], [40.0, 40.0, 43.0], [41.0]]
+    deviation, freedom = pooled_deviation(alike)
+    assert (deviation, freedom) == (pytest.approx(math.sqrt((2 * 1 + 2 * 3) / 4)), 4)
+    rng = np.random.default_rng(0)
+    assert pooled_deviation([rng.normal(40, sd, 30).tolist() for sd in (0.1, 5.0)]) is None
+    assert pooled_deviation([[44.0, 45.0]]) is None and pooled_deviation([[44.0] * 3] * 2) is None
+
+
+def test_a_single_seed_is_never_best_beside_rows_of_several(tmp_path):
+    values = {"a": [40.0, 41.0], "b": [50.0], "c": [43.0, 44.0]}
+    built = measure(table([row(name, put(tmp_path, name, r1s)) for name, r1s in values.items()]), tmp_path)
+    assert [entry(built, line, "t2v:R@1").rank for line in range(3)] == [2, 0, 1]
+
+
+def test_another_rule_than_the_papers_gives_no_verdict(tmp_path):
+    planned_table = table([row("VoP", put(tmp_path, "vop", [44.0, 45.0, 46.0]))], {(0, "t2v:R@1"): "44.6"})
+    ours, other = (entry(measure(planned_table, tmp_path, rule=rule), 0, "t2v:R@1") for rule in (None, "last"))
+    assert (ours.comparison, other.comparison) == ("inside", None)
+    assert other.difference == pytest.approx(44.5 - 44.6)
+    assert other.incomparable == "selected by last, the paper by best_on_test"
+
+
+def test_intervals_letters_and_the_difference_to_a_row(tmp_path):
+    """1,000 queries of which all rows miss the same ones first: differences are exact up to the seeds."""
+    values = {"a": [40.0, 40.5, 41.0], "b": [40.5, 41.0, 40.0], "c": [60.0, 60.5, 61.0], "d": [62.0]}
+    rows = [row(name, put(tmp_path, name, r1s)) for name, r1s in values.items()]
+    built = measure(table(rows), tmp_path, against="b")
+    a, b, c, d = (entry(built, line, "t2v:R@1").uncertainty for line in range(4))
+    assert (a.letters, b.letters, c.letters, d.letters) == ("b", "b", "a", "")
+    assert b.versus is None and (a.versus.value, c.versus.value) == (pytest.approx(0), pytest.approx(20))
+    assert c.differs and not a.differs and c.versus.low > 15 and d.versus_p is None
+    half = 1.96 * math.sqrt(0.405 * 0.595 / 999) * 100  # of 405 of 1,000 queries
+    assert a.queries == (pytest.approx(40.5 - half, abs=0.02), pytest.approx(40.5 + half, abs=0.02))
+    assert a.both[0] < a.queries[0] and d.both is None
+    assert built.versus == ("b",) and entry(built, 0, "params_M").uncertainty is None
+    with pytest.raises(PetvrError, match="allowed: a, b, c, d"):
+        measure(table(rows), tmp_path, against="e")
+
+
+def test_a_row_without_ranks_has_no_interval_and_says_so(tmp_path):
+    runs = put(tmp_path, "vop", [44.0, 45.0])
+    (Layout(tmp_path).run(runs[1]) / "ranks.npz").write_bytes(b"PK")
+    built = measure(table([row("VoP", runs)]), tmp_path)
+    assert entry(built, 0, "t2v:R@1").uncertainty is None
+    assert "No intervals: " in render(built, "md") and "cannot be read" in render(built, "md")
 
 
 def test_parameters_agree_when_all_printed_digits_do(tmp_path):

@@ -47,10 +47,10 @@ GOLDEN = """\
 | :-- | --: | --: | --: | --: | :-- |
 | *Fine-tune* |  |  |  |  |  |
 | Full | 0.123 | **44.7±0.5** | **5.3±0.5** | **43.7±0.5** | 3 |
-| ↳ paper | 119.8 (−119.7) | 42.0 (+2.7 ▲) | – | – |  |
+| ↳ paper | 119.8 (−119.7) | 42.0 (+2.7 outside) | – | – |  |
 | *Prompt* |  |  |  |  |  |
 | VoP^F | 0.123 | <u>44.2±0.4</u> | <u>5.8±0.4</u> | <u>43.2±0.4</u> | 2 of 3 seeds (missing) |
-| ↳ paper | 0.1 (✓) | 44.6 (−0.4 ✓) | 16.3 (−10.6 ▲) | – |  |
+| ↳ paper | 0.1 (equal) | 44.6 (−0.4 open) | 16.3 (−10.6 open) | – |  |
 | Bias | 0.123 | 40.0 | 10.0 | 39.0 | n=1 |
 | Proj | – | – | – | – | missing |
 | VoP^C | – | – | – | – | not implemented: vop\\_c |
@@ -59,9 +59,12 @@ GOLDEN = """\
 
 Mean±sample standard deviation over seeds (ddof=1; seeds 0, 1, 2; n=1: a single run). \
 Evaluation shown: best\\_on\\_test by t2v/R@1 (as the recipe says). Arithmetic: fp32. \
-Bold: best measured value; underlined: second best. Below each row the value the paper prints and our difference \
-to it: ✓ the printed value lies within 2 standard deviations of our mean (parameters: equal at all printed digits), \
-▲ ours is better, ▼ worse. Parameters count every trained number; the command petvr params tells where a paper \
+Bold: best measured value; underlined: second best. In brackets 95 % by test queries (videos as units, the gallery \
+fixed) and seeds together, of a single seed by queries alone; rows of a column that share a letter do not differ (same \
+queries, Holm, 5 %). R@1 of two rows closer than about 1.2 points cannot be told apart here. Below each row the value \
+the paper prints and our difference to it: inside or outside the 95 % prediction interval of our seeds (their \
+deviation pooled over rows where these agree), open where one or two seeds say nothing; parameters: equal at all \
+printed digits. Parameters count every trained number; the command petvr params tells where a paper \
 counts otherwise. MSR-VTT-7k: 1,000 of 1,000 test and 7,010 of 7,010 training videos, 1,000 test captions; \
 class A (exact); data d1e2f3.
 
@@ -94,7 +97,7 @@ def test_csv_has_every_seed_in_full_and_the_run_it_comes_from(small):
     mean = sum(values) / 3
     assert float(total["value"]) == pytest.approx(mean, rel=1e-15)
     assert float(total["std"]) == pytest.approx(math.sqrt(sum((v - mean) ** 2 for v in values) / 2), rel=1e-12)
-    assert (total["n"], total["printed"], total["verdict"]) == ("3", "42.0", "better")
+    assert (total["n"], total["printed"], total["verdict"]) == ("3", "42.0", "outside")
     states = {line["row"]: line["state"] for line in lines if line["kind"] == "aggregate"}
     assert states["VoP^F"] == "missing ok" and states["Proj"] == "missing"
     assert states["Ju et al."] == "reported only" and states["VoP^C"] == "not implemented: vop_c"
@@ -242,7 +245,7 @@ def test_the_screen_shows_the_table(small):
     wide = console(130)
     show_table(small, wide)
     told = wide.file.getvalue()
-    assert "44.7±0.5" in told and "42.0 (+2.7 ▲)" in told and "too narrow" not in told
+    assert "44.7±0.5" in told and "42.0 (+2.7 outside)" in told and "too narrow" not in told
 
 
 def test_a_narrow_screen_leaves_columns_out_and_says_so(small):

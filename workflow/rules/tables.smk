@@ -34,7 +34,7 @@ rule table:
         ENVIRONMENT
     params:
         content=lambda w: planning.table_digest(
-            planning.table(PLAN, f"{w.paper}/{w.table}"), CONFIG.rule
+            planning.table(PLAN, f"{w.paper}/{w.table}"), CONFIG.rule, CONFIG.intervals
         ),
         standing=table_data,
     shell:

@@ -30,6 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", nargs="*", help="e.g. vop/table_3")
     parser.add_argument("--all", action="store_true", help="every table of the configuration")
     parser.add_argument("--rule", choices=RULES, help="selection rule (default: `rule` of the configuration)")
+    parser.add_argument("--against", metavar="ROW", help="the row that others are compared with; default: full tuning")
     parser.add_argument("--show", action="store_true", help="print on the screen and write nothing")
 
 
@@ -40,7 +41,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if not args.table and not args.all:
         raise PetvrError(f"name a table or say --all; tables: {', '.join(plan.tables)}")
     refused = 0
-    for built in measured_tables(config, plan, list(plan.tables) if args.all else args.table, args.rule, counted=True):
+    names = list(plan.tables) if args.all else args.table
+    for built in measured_tables(config, plan, names, args.rule, counted=True, against=args.against):
         if isinstance(built, PetvrError):  # the other tables are built all the same
             print(f"petvr: error: {built}", file=sys.stderr)
             refused += 1
@@ -67,7 +69,13 @@ def outdate(paths: Iterable[Path]) -> None:
 
 
 def measured_tables(
-    config: Config, plan: Plan, names: Iterable[str], rule: str | None = None, *, counted: bool = False
+    config: Config,
+    plan: Plan,
+    names: Iterable[str],
+    rule: str | None = None,
+    *,
+    counted: bool = False,
+    against: str | None = None,
 ) -> Iterator[MeasuredTable | PetvrError]:
     """The tables of these names, each read from the same results; a PetvrError stands for one that is refused."""
     from petvr.report import tables
@@ -92,6 +100,8 @@ def measured_tables(
                 not_run=not_run,
                 count=_count if counted else None,
                 unavailable={dataset: _why(one) for dataset, one in lacking.items()},
+                against=against,
+                intervals=config.intervals,
             )
         except PetvrError as error:
             yield error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,34 @@ from petvr.retrieval.intervals import query_outcomes
 from petvr.retrieval.metrics import RankCounts
 
 
+@dataclass
+class RankFile:
+    """A ranks.npz, whose arrays are read when they are asked for, and kept: a run has many evaluations.
+
+    Raises PetvrError naming a file that is damaged or lacks an array.
+    """
+
+    path: Path
+    _arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if key not in self._arrays:
+            try:
+                with np.load(self.path, allow_pickle=False) as archive:
+                    self._arrays[key] = archive[key]
+            except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+                why = f"cannot be read ({error}); delete the run and train it again"
+                raise PetvrError(f"{self.path}: {why}") from error
+        return self._arrays[key]
+
+
 @dataclass(frozen=True)
 class RunOutcomes:
     """The finished seeds of one cell, or one run; `ranks` holds one ranks.npz a result."""
 
     name: str
     results: list[Result]
-    ranks: list[dict[str, np.ndarray]]
+    ranks: list[RankFile]
 
     def of(self, direction: str, metric: str, rule: str, *, dsl: bool = False, epoch: int | None = None) -> np.ndarray:
         """[seeds, queries], float64: a metric (R@K and RSum in percent, MnR a rank) is its mean over queries.
@@ -45,7 +67,7 @@ class RunOutcomes:
     @property
     def mean_places(self) -> bool:
         """Whether a run is of an earlier petvr, whose files tell no tied candidates (see RankCounts.from_array)."""
-        return any(array.dtype.kind == "f" for ranks in self.ranks for array in ranks.values())
+        return any(ranks["0/plain/t2v"].dtype.kind == "f" for ranks in self.ranks)
 
     def videos_of(self, direction: str) -> np.ndarray:
         """The video of each query: queries of one video are one unit."""
@@ -53,17 +75,8 @@ class RunOutcomes:
 
 
 def load_outcomes(name: str, files: list[Path]) -> RunOutcomes:
-    """`files`: the result.json of each seed, with ranks.npz beside it. Raises PetvrError naming a damaged one."""
-    results, ranks = [], []
-    for path in files:
-        beside = path.with_name("ranks.npz")
-        results.append(Result.read(path))
-        try:
-            with np.load(beside, allow_pickle=False) as archive:
-                ranks.append({key: archive[key] for key in archive.files})
-        except (OSError, ValueError, EOFError) as error:
-            raise PetvrError(f"{beside}: cannot be read ({error}); delete the run and train it again") from error
-    return RunOutcomes(name, results, ranks)
+    """`files`: the result.json of each seed, with ranks.npz beside it."""
+    return RunOutcomes(name, [Result.read(path) for path in files], [RankFile(p.with_name("ranks.npz")) for p in files])
 
 
 def require_same_queries(one: RunOutcomes, other: RunOutcomes) -> None:

@@ -12,7 +12,8 @@ V_e  what both contain: variance of the residuals / (S Q)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,11 @@ def paired_difference(a: np.ndarray, b: np.ndarray, cluster: np.ndarray, *, leve
     return Difference(value, value - half, value + half, p)
 
 
+def mean_with_interval(a: np.ndarray, cluster: np.ndarray, *, level: float = LEVEL) -> Difference:
+    """The mean of outcomes [S, Q] itself, by queries and seeds together (p: of being 0)."""
+    return paired_difference(a, np.zeros_like(a[:1]), cluster, level=level)
+
+
 def _seed_variances(outcomes: np.ndarray, cluster: np.ndarray) -> tuple[float, float, int]:
     """V_s, V_e and the degrees of freedom of outcomes [S, Q] with S > 1."""
     seeds, queries = outcomes.shape
@@ -82,6 +88,29 @@ def sign_flip(a: np.ndarray, b: np.ndarray, cluster: np.ndarray, *, flips: int =
         signs = random.integers(0, 2, (min(500, flips - start), len(sums)), dtype=np.int8) * 2.0 - 1.0
         far += int((np.abs(signs @ sums) >= seen).sum())
     return (1 + far) / (1 + flips)
+
+
+def letters(order: Sequence[int], differ: Container[frozenset[int]]) -> dict[int, str]:
+    """Item -> letters: two share one exactly where they are not in `differ`; "a" goes to the first of `order`.
+
+    Insert and absorb (Piepho 2004): a column is a largest set of items none of which differ.
+    """
+    columns = [frozenset(order)]
+    for one, other in itertools.combinations(order, 2):
+        if frozenset((one, other)) in differ:
+            split = [part for column in columns for part in _without_pair(column, one, other)]
+            columns = [part for part in dict.fromkeys(split) if not any(part < larger for larger in split)]
+    place = {item: number for number, item in enumerate(order)}
+    columns.sort(key=lambda column: sorted(place[item] for item in column))
+    return {item: "".join(_letter(number) for number, column in enumerate(columns) if item in column) for item in order}
+
+
+def _without_pair(column: frozenset[int], one: int, other: int) -> list[frozenset[int]]:
+    return [column - {one}, column - {other}] if {one, other} <= column else [column]
+
+
+def _letter(number: int) -> str:
+    return chr(ord("a") + number) if number < 26 else f"a{_letter(number - 26)}"
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -102,7 +102,7 @@ class Rankings:
         }
 
     def by_name(self) -> dict[Literal["plain", "dsl"], Ranking]:
-        return {"plain": self.plain} | ({"dsl": self.dsl} if self.dsl else {})
+        return {"plain": self.plain, "dsl": self.dsl} if self.dsl else {"plain": self.plain}
 
 
 def evaluate(

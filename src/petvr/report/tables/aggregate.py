@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from petvr.errors import PetvrError, unknown
 from petvr.papers import Cell, Column, Printed, Row, Table
 from petvr.papers.plan import Plan
-from petvr.report.tables.estimate import Comparison, Estimate, compare_to_paper, estimate, ranks
+from petvr.report.tables.estimate import (
+    Comparison,
+    Estimate,
+    compare_to_paper,
+    estimate,
+    pooled_deviation,
+    ranks,
+)
+from petvr.report.tables.measured import Entry, MeasuredRow, MeasuredTable
 from petvr.report.tables.read_results import Reader, SeedResult, parameters, problem, result_reader, value_of
-from petvr.result import Result
 from petvr.spec import Recipe
 
 # metric -> decimals shown; None: as many as the size of the value asks for
@@ -21,65 +28,6 @@ DECIMALS: dict[str, int | None] = {
 }  # fmt: skip
 Counter = Callable[[Cell, Recipe], tuple[int, int] | None]
 NOT_RUN = "not run"  # how a cell says that its data set cannot be had
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A number of the page: ours, the paper's, and how they compare. `rank`: 1 best, 2 second best, 0 neither."""
-
-    column: Column
-    dataset: str
-    values: dict[int, float]  # seed -> value
-    ours: Estimate | None
-    printed: Printed | None
-    as_paper: Estimate | None = None  # ours with ties as the paper's code counts them: what the difference is taken of
-    difference: float | None = None
-    comparison: Comparison | None = None
-    rank: int = 0
-
-
-@dataclass(frozen=True)
-class MeasuredRow:
-    """A row with a number for every column and, per data set, the seeds behind them."""
-
-    planned: Row
-    entries: tuple[Entry, ...]
-    seeds: dict[str, tuple[SeedResult, ...]]
-
-    def used(self, dataset: str | None = None) -> list[Result]:
-        """What its numbers are made of, of one data set or of all."""
-        chosen = self.seeds.values() if dataset is None else [self.seeds.get(dataset, ())]
-        return [seed.result for seeds in chosen for seed in seeds if seed.state == "ok" and seed.result is not None]
-
-    @property
-    def done(self) -> bool:
-        """Every seed of every data set is measured, or the row is not run here at all."""
-        return all(seed.state == "ok" for seeds in self.seeds.values() for seed in seeds)
-
-
-@dataclass(frozen=True)
-class MeasuredTable:
-    planned: Table
-    rows: tuple[MeasuredRow, ...]
-    rule: str | None  # None: as each recipe says
-    results: Path
-    rerun: str  # command that makes a file of results again
-    mixed: tuple[str, ...] = ()  # what differs between the data of its cells, if that was allowed
-    locks: Mapping[str, str] = field(default_factory=dict)  # data set -> identity that is frozen today
-    unavailable: Mapping[str, str] = field(default_factory=dict)  # data set that cannot be had -> why, and what to do
-
-    @property
-    def world(self) -> str:
-        return "synthetic" if any(result.data.world == "synthetic" for result in self.used()) else "real"
-
-    def used(self) -> list[Result]:
-        return [result for row in self.rows for result in row.used()]
-
-    @property
-    def completeness(self) -> tuple[int, int]:
-        """Rows with every seed done, and all rows that are run here."""
-        run_here = [row for row in self.rows if row.seeds]
-        return sum(row.done for row in run_here), len(run_here)
 
 
 def measure_table(
@@ -95,13 +43,16 @@ def measure_table(
     locks: Mapping[str, str] | None = None,
     unavailable: Mapping[str, str] | None = None,
     count: Counter | None = None,
+    against: str | None = None,
+    intervals: bool = False,
 ) -> MeasuredTable:
     """Read every result under `results/runs` that the table `name` of a plan asks for, and compute all numbers.
 
     `rule`: a selection rule instead of the recipes' own. `read`: share `result_reader(results)` between tables.
     `not_run`: run -> why it cannot be made here; a cell of such runs alone says so instead of waiting for them.
     `locks`: data set -> frozen identity, to be compared with the results'. `unavailable`: data set -> why it cannot be
-    had. `count`: (trained, all) parameters of a cell, for rows that nothing has run of.
+    had. `count`: (trained, all) parameters of a cell, for rows that nothing has run of. `against`: the row that others
+    are compared with (petvr.report.tables.uncertainty). `intervals`: show them in every format.
     Raises PetvrError for an unknown table, and where cells of one data set stand on different test data, unless
     `mixed_data`; a result that is broken, missing or stale only empties its own cell.
     """
@@ -113,8 +64,10 @@ def measure_table(
     mixed = tuple(_mixed(rows))
     if mixed and not mixed_data:
         raise PetvrError(f"table {name}: cells stand on different data: {'; '.join(mixed)}")
-    measured = MeasuredTable(table, tuple(rows), rule, results, rerun, mixed, locks or {}, unavailable or {})
-    return replace(measured, rows=tuple(_ranked(_compared(measured))))
+    from petvr.report.tables.uncertainty import add_uncertainty  # scipy; the workflow's parsing imports this file
+
+    measured = MeasuredTable(table, tuple(rows), rule, results, rerun, mixed, locks or {}, unavailable or {}, intervals)
+    return add_uncertainty(replace(measured, rows=tuple(_ranked(_compared(measured)))), against)
 
 
 def _without(table: Table, not_run: Mapping[str, str]) -> Table:
@@ -203,31 +156,60 @@ def _mixed(rows: Iterable[MeasuredRow]) -> Iterator[str]:
 
 def _compared(table: MeasuredTable) -> Iterator[MeasuredRow]:
     """Differences to the paper: none for a synthetic world, none for data of class C or D, no printed value for D."""
+    pooled = _pooled(table)
     for row in table.rows:
         entries = []
-        for entry in row.entries:
+        for position, entry in enumerate(row.entries):
             kinds = {result.data.data_class for result in row.used(entry.dataset)}
             if table.world == "real" and "D" in kinds:
                 entry = replace(entry, printed=None)
             comparable = table.world == "real" and kinds <= {"A", "B"} and entry.column.metric not in _NOT_COMPARED
             if comparable and entry.as_paper and entry.printed and entry.printed.value is not None:
                 difference = entry.as_paper.mean - entry.printed.value
-                comparison = _comparison(entry.as_paper, entry.printed, entry.printed.value, entry.column)
+                deviation = pooled[position, entry.dataset]
+                comparison = _comparison(entry.as_paper, entry.printed, entry.printed.value, entry.column, deviation)
                 entry = replace(entry, difference=difference, comparison=comparison)
+            why = _incomparable(table, row, entry, kinds) if entry.as_paper and entry.printed else ""
+            if why and entry.column.direction:
+                entry = replace(entry, comparison=None, incomparable=why)
             entries.append(entry)
         yield replace(row, entries=tuple(entries))
+
+
+def _pooled(table: MeasuredTable) -> dict[tuple[int, str], tuple[float, int] | None]:
+    """(column, data set) -> deviation over seeds of its rows together."""
+    groups: dict[tuple[int, str], list[list[float]]] = {}
+    for row in table.rows:
+        for position, entry in enumerate(row.entries):
+            values = list(entry.values.values()) if entry.column.direction else []
+            groups.setdefault((position, entry.dataset), []).append(values)
+    return {key: pooled_deviation(group) for key, group in groups.items()}
+
+
+def _incomparable(table: MeasuredTable, row: MeasuredRow, entry: Entry, kinds: Collection[str]) -> str:
+    """Why our number and the paper's are not the same quantity; "" where they are."""
+    if table.world != "real":
+        return "another world"
+    if worse := sorted(set(kinds) - {"A", "B"}):
+        return f"data of class {', '.join(worse)}"
+    own = {result.spec.recipe.selection for result in row.used(entry.dataset)}
+    return (
+        f"selected by {table.rule}, the paper by {', '.join(sorted(own))}" if table.rule and own != {table.rule} else ""
+    )
 
 
 # what the papers print there depends on their hardware, or counts otherwise than we do
 _NOT_COMPARED = {"memory_G", "gflops"}
 
 
-def _comparison(ours: Estimate, printed: Printed, value: float, column: Column) -> Comparison | None:
+def _comparison(
+    ours: Estimate, printed: Printed, value: float, column: Column, pooled: tuple[float, int] | None
+) -> Comparison | None:
     """Parameters are exact: inside means equal at the digits the paper prints."""
     if column.metric in ("params_M", "params_percent"):
         equal = abs(ours.mean - value) <= 0.5 * 10.0**-printed.decimals + 1e-9
         return "inside" if equal else None
-    return compare_to_paper(ours, printed, column.best)
+    return compare_to_paper(ours, printed, column.best, pooled)
 
 
 def _ranked(rows: Iterable[MeasuredRow]) -> list[MeasuredRow]:
@@ -242,7 +224,9 @@ def _ranked(rows: Iterable[MeasuredRow]) -> list[MeasuredRow]:
         column = entries[members[0]][position].column
         estimates = [entries[index][position].ours for index in members]
         decimals = DECIMALS[column.metric]
-        means = [ours.mean if ours and ours.n else None for ours in estimates]
+        several = any(ours and ours.n > 1 for ours in estimates)  # beside such rows one seed alone is never the best
+        fewest = 2 if several and column.direction else 1
+        means = [ours.mean if ours and ours.n >= fewest else None for ours in estimates]
         for index, rank in zip(members, ranks(means, column.best, 4 if decimals is None else decimals), strict=True):
             entries[index][position] = replace(entries[index][position], rank=rank)
     return [replace(row, entries=tuple(new)) for row, new in zip(rows, entries, strict=True)]

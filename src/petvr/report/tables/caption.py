@@ -77,6 +77,8 @@ def _reading(table: MeasuredTable) -> list[str]:
         said.append("Parameters of rows without a result are counted on the model, before any training.")
     if any(entry.rank for row in table.rows for entry in row.entries):
         said.append("Bold: best measured value; underlined: second best.")
+    if any(entry.uncertainty for row in table.rows for entry in row.entries):
+        said += _uncertainty(table)
     if not any(text.has_printed(row) for row in table.rows):
         return said
     if table.world == "synthetic":
@@ -85,17 +87,28 @@ def _reading(table: MeasuredTable) -> list[str]:
             "backbone, stand below for orientation and no difference is taken."
         )
     elif any(entry.difference is not None for row in table.rows for entry in row.entries):
-        marks = text.COMPARISON_MARKS
         said.append(
-            "Below each row the value the paper prints and our difference to it: "
-            f"{marks['inside']} the printed value lies within 2 standard deviations of our mean "
-            f"(parameters: equal at all printed digits), {marks['better']} ours is better, {marks['worse']} worse."
+            "Below each row the value the paper prints and our difference to it: inside or outside the 95 % prediction "
+            "interval of our seeds (their deviation pooled over rows where these agree), open where one or two "
+            "seeds say nothing; parameters: equal at all printed digits."
         )
+        if table.planned.ties == "released":
+            said.append("For the difference tied candidates are counted as the paper's code does.")
     counted = [entry for row in table.rows for entry in row.entries if entry.column.metric.startswith("params")]
     if any(entry.difference is not None and entry.comparison is None for entry in counted):
         said.append(
             "Parameters count every trained number; the command petvr params tells where a paper counts otherwise."
         )
+    return said
+
+
+def _uncertainty(table: MeasuredTable) -> list[str]:
+    said = [
+        "In brackets 95 % by test queries (videos as units, the gallery fixed) and seeds together, of a single seed by "
+        "queries alone; rows of a column that share a letter do not differ (same queries, Holm, 5 %)."
+    ]
+    if table.noise is not None:
+        said.append(f"R@1 of two rows closer than about {table.noise:.1f} points cannot be told apart here.")
     return said
 
 
@@ -128,6 +141,9 @@ def notes(table: MeasuredTable) -> list[str]:
         for entry in row.entries:
             if entry.printed and entry.printed.remark and entry.printed.digits == "?":
                 said.append(f"{name}, {entry.column.key}: {entry.printed.remark}.")
+    if table.unread:
+        more = f", and {len(table.unread) - 1} more rows" if len(table.unread) > 1 else ""
+        said.append(f"No intervals: {table.unread[0]}{more}.")
     return [sentence.replace("..", ".") for sentence in said]
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import statistics
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from petvr.papers import Printed
 
-Comparison = Literal["inside", "better", "worse"]
+Comparison = Literal["inside", "better", "worse", "open"]
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,41 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(mean, std, n)
 
 
-def compare_to_paper(ours: Estimate, printed: Printed, best: str | None, k: float = 2.0) -> Comparison | None:
-    """Does the printed value lie within ±k standard deviations of our mean (plus half its last printed digit)?
+def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:
+    """Standard deviation over seeds from all rows of a column together, and its degrees of freedom.
 
-    The paper's own standard deviation, where it prints one, is added in quadrature. None with a single seed,
-    where there is no spread to compare with.
+    None where fewer than two rows have several seeds, and where Levene's test (at 5 %) says that rows differ in it.
     """
-    if printed.value is None or ours.std is None or best is None:
+    groups = [group for group in groups if len(group) > 1]
+    freedom = sum(len(group) - 1 for group in groups)
+    squares = sum(statistics.variance(group) * (len(group) - 1) for group in groups)
+    if len(groups) < 2 or squares == 0:
         return None
+    from scipy.stats import levene
+
+    with warnings.catch_warnings(action="ignore"):  # of two seeds a group nothing is left to compare: p is NaN
+        differ = levene(*groups).pvalue <= 0.05
+    return None if differ else ((squares / freedom) ** 0.5, freedom)
+
+
+def compare_to_paper(
+    ours: Estimate, printed: Printed, best: str | None, pooled: tuple[float, int] | None = None
+) -> Comparison | None:
+    """Does the printed value, a single run, lie in the 95 % prediction interval of our seeds?
+
+    |printed - mean| <= t s sqrt(1 + 1/S), plus half the last printed digit; s and its degrees of freedom are `pooled`
+    over rows, or our own. With one or two seeds nothing can be said: "open".
+    """
+    if printed.value is None or best is None:
+        return None
+    if ours.std is None or ours.n < 3:
+        return "open"
+    from scipy.stats import t
+
+    deviation, freedom = pooled or (ours.std, ours.n - 1)
     difference = ours.mean - printed.value
-    spread = math.hypot(ours.std, printed.std or 0.0)
-    if abs(difference) <= k * spread + 0.5 * 10.0**-printed.decimals + 1e-9:
+    half = float(t.ppf(0.975, freedom)) * deviation * math.sqrt(1 + 1 / ours.n)
+    if abs(difference) <= half + 0.5 * 10.0**-printed.decimals + 1e-9:
         return "inside"
     return "better" if (difference > 0) == (best == "max") else "worse"
 

@@ -28,6 +28,8 @@ def render(table: MeasuredTable, folder: Path) -> str:
         footer=provenance.footer(table),
         command=provenance.command(table),
         guesses=provenance.guesses(table),
+        columns=[text.column_title(column) for column in table.planned.columns],
+        versus=" or ".join(table.versus),
         name=table.planned.name,
         id=table.planned.id,
     )
@@ -72,6 +74,7 @@ def _rows(table: MeasuredTable, folder: Path) -> list[dict[str, Any]]:
                 "state": _state(row),
                 "entries": [_entry(row, entry) for entry in row.entries],
                 "has_printed": text.has_printed(row),
+                "has_interval": any(entry.uncertainty for entry in row.entries),
             }
         )
         above = head
@@ -121,4 +124,8 @@ def _entry(row: MeasuredRow, entry: Entry) -> dict[str, Any]:
         "remark": entry.printed.remark if entry.printed else "",
         "difference": text.compared(entry),
         "comparison": entry.comparison or "",
+        "verdict": text.verdict(entry),
+        "interval": text.interval(entry),
+        "versus": text.versus(entry),
+        "differs": bool(entry.uncertainty and entry.uncertainty.differs),
     }

@@ -74,6 +74,9 @@ def render(table: MeasuredTable) -> str:
         if text.has_printed(row):
             cells = [_pale(r"\quad paper"), *(_printed(entry) for entry in row.entries), ""]
             body.append(" & ".join(cells) + r" \\")
+        for what, texts in text.more_lines(table, row):
+            cells = [_pale(rf"\quad {superscript(what)}"), *(_pale(escape(each)) for each in texts), ""]
+            body.append(" & ".join(cells) + r" \\")
     body += [r"\bottomrule", r"\end{tabular}}"]
     command = provenance.command(table)
     again = [f"Run one again: {command}"] if command else []

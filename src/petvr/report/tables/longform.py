@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from petvr.papers.schema import Value
+from petvr.report.tables import text
 from petvr.report.tables.aggregate import Entry, MeasuredRow, MeasuredTable
 from petvr.report.tables.read_results import SeedResult, rule_of
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 FIELDS = (
     "paper", "table", "row_order", "row", "note", "group", "block", "dataset", "backbone", "direction", "metric",
     "kind", "seed", "value", "std", "n", "seeds_wanted", "state", "reason", "printed", "printed_std", "printed_text",
-    "difference", "verdict", "place", "rule", "epoch", "scores", "run", "world", "data_digest", "data_manifest",
+    "difference", "verdict", "low", "high", "queries_low", "queries_high", "letters", "versus_difference", "versus_low",
+    "versus_high", "versus_p", "place", "rule", "epoch", "scores", "run", "world", "data_digest", "data_manifest",
     "data_class",
     "git_revision", "spec_digest", "finished",
 )  # fmt: skip
@@ -99,6 +101,25 @@ def _aggregate(row: MeasuredRow, entry: Entry) -> dict[str, Value]:
         "printed_std": paper.std if paper and paper.std is not None else "",
         "printed_text": paper.digits if paper else "",
         "difference": entry.difference if entry.difference is not None else "",
-        "verdict": entry.comparison or "",
+        "verdict": text.verdict(entry),
         "place": entry.rank or "",
+        **_uncertainty(entry),
     }
+
+
+def _uncertainty(entry: Entry) -> dict[str, Value]:
+    """Intervals of 95 %: by queries and seeds (`low`), by queries alone; the difference to the row compared with."""
+    known = entry.uncertainty
+    if known is None:
+        return {}
+    fields: dict[str, Value] = {
+        "queries_low": known.queries[0],
+        "queries_high": known.queries[1],
+        "letters": known.letters,
+    }
+    if known.both:
+        fields |= {"low": known.both[0], "high": known.both[1]}
+    if known.versus:
+        versus = {"difference": known.versus.value, "low": known.versus.low, "high": known.versus.high}
+        fields |= {f"versus_{key}": value for key, value in versus.items()}
+    return fields if known.versus_p is None else fields | {"versus_p": known.versus_p}

@@ -31,6 +31,8 @@ def render(table: MeasuredTable) -> str:
         )
         if text.has_printed(row):
             lines.append(_line(["↳ paper", *(_printed(entry) for entry in row.entries), ""]))
+        for what, texts in text.more_lines(table, row):
+            lines.append(_line([f"↳ {escape(what)}", *map(escape, texts), ""]))
     lines += ["", *_paragraph(caption.caption(table))]
     notes = caption.notes(table)
     if notes:

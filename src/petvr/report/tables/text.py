@@ -16,7 +16,7 @@ HEADINGS = {  # of columns; the others are headed by their metric
 EMPTY = "–"
 DIRECTION_NAMES = {"t2v": "text → video", "v2t": "video → text"}
 DIRECTION_SHORT = {"t2v": "T→V", "v2t": "V→T"}
-COMPARISON_MARKS = {"inside": "✓", "better": "▲", "worse": "▼"}
+VERDICTS = {"inside": "inside", "better": "outside", "worse": "outside", "open": "open"}  # beside a printed number
 REPORTED_MARK, CLASS_C_MARK = "°", "†"
 
 
@@ -50,17 +50,53 @@ def printed(entry: Entry) -> str:
 
 
 def compared(entry: Entry) -> str:
-    """`+0.4 ✓`: the difference to the printed value and what it means; empty where there is none to show."""
+    """`+0.4 inside`: the difference to the printed value and the verdict; empty where there is none to show."""
     if entry.difference is None or entry.printed is None:
         return ""
     if entry.column.direction is None:
         decimals = max(entry.printed.decimals, 1)
         if entry.comparison == "inside":
-            return COMPARISON_MARKS["inside"]
+            return "equal"
     else:
         decimals = DECIMALS[entry.column.metric] or 1
     sign = f"{entry.difference:+.{decimals}f}".replace("-", "−")
-    return f"{sign} {COMPARISON_MARKS[entry.comparison]}" if entry.comparison else sign
+    return f"{sign} {VERDICTS[entry.comparison]}" if entry.comparison else sign
+
+
+def verdict(entry: Entry) -> str:
+    """In words: inside, outside, open, or why the two are not comparable; empty where nothing is printed or ours."""
+    if entry.incomparable:
+        return f"not comparable: {entry.incomparable}"
+    return VERDICTS[entry.comparison] if entry.comparison else ""
+
+
+def interval(entry: Entry) -> str:
+    """`[42.1, 47.3] ab`: 95 % and the letters of rows that do not differ; empty where there is none."""
+    uncertainty = entry.uncertainty
+    if uncertainty is None:
+        return ""
+    low, high = (number(value, entry.column) for value in uncertainty.interval)
+    return f"[{low}, {high}]" + (f" {uncertainty.letters}" if uncertainty.letters else "")
+
+
+def versus(entry: Entry) -> str:
+    """`+1.2 [−0.4, 2.8]`: against the row that others are compared with; `*` where they differ after Holm."""
+    uncertainty = entry.uncertainty
+    if uncertainty is None or uncertainty.versus is None:
+        return ""
+    decimals = DECIMALS[entry.column.metric] or 1
+    difference = uncertainty.versus
+    star = "*" if uncertainty.differs else ""
+    shown = f"{difference.value:+.{decimals}f}{star} [{difference.low:.{decimals}f}, {difference.high:.{decimals}f}]"
+    return shown.replace("-", "−")
+
+
+def more_lines(table: MeasuredTable, row: MeasuredRow) -> list[tuple[str, list[str]]]:
+    """(what it is, a text per column) of what stands below a row where `intervals` are asked for."""
+    lines = [("95 %", [interval(entry) for entry in row.entries])]
+    if table.versus:
+        lines.append((f"minus {' or '.join(table.versus)}", [versus(entry) for entry in row.entries]))
+    return [line for line in lines if table.intervals and any(line[1])]
 
 
 def has_printed(row: MeasuredRow) -> bool:

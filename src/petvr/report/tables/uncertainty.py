@@ -1,0 +1,154 @@
+"""What test queries and seeds can tell of a table's numbers: intervals, paired differences to one row, letters.
+
+All from the runs' stored ranks (petvr.retrieval.outcomes), with the gallery as it is. Verdicts and letters use queries
+and seeds together: a test over queries alone calls identical methods different far too often.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from petvr.errors import PetvrError, unknown
+from petvr.layout import Layout
+from petvr.report.tables.measured import ALPHA, MeasuredRow, MeasuredTable, Uncertainty
+from petvr.retrieval.outcomes import RankFile, RunOutcomes, require_same_queries
+from petvr.retrieval.paired import Difference, holm, letters, mean_with_interval, paired_difference
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def add_uncertainty(table: MeasuredTable, against: str | None = None) -> MeasuredTable:
+    """`against`: the row that others are compared with, by its name; else in each block full tuning, or the first.
+
+    Raises PetvrError for a row that the table has not.
+    """
+    names = [row.planned.name for row in table.rows]
+    if against is not None and against not in names:
+        raise unknown("row", against, names, table.planned.id)
+    outcomes, unread = _outcomes(table)
+    by_place: dict[tuple[int, int], Uncertainty] = {}  # (row, column)
+    versus: dict[str, None] = {}
+    widths: list[float] = []
+    for column, members in _columns(table, outcomes):
+        reference = _reference(table, members, column, against)
+        versus |= {names[reference]: None} if reference is not None else {}
+        by_place |= _column(table, outcomes, column, members, reference, widths)
+    rows = []
+    for index, row in enumerate(table.rows):
+        entries = (replace(entry, uncertainty=by_place.get((index, n))) for n, entry in enumerate(row.entries))
+        rows.append(replace(row, entries=tuple(entries)))
+    noise = statistics.median(widths) if widths else None
+    return replace(table, rows=tuple(rows), versus=tuple(versus), noise=noise, unread=unread)
+
+
+def _outcomes(table: MeasuredTable) -> tuple[dict[tuple[int, str], RunOutcomes], tuple[str, ...]]:
+    """(row, data set) -> its finished seeds; and why some cannot be read."""
+    layout, kept, unread = Layout(table.results), dict[tuple[int, str], RunOutcomes](), []
+    for index, row in enumerate(table.rows):
+        for dataset in row.seeds:
+            results = row.used(dataset)
+            if not results:
+                continue
+            files = [RankFile(layout.run(result.id) / "ranks.npz") for result in results]
+            measured = RunOutcomes(row.planned.name, results, files)
+            try:
+                require_same_queries(measured, measured)
+                kept[index, dataset] = measured
+            except PetvrError as error:
+                unread.append(str(error))
+    return kept, tuple(unread)
+
+
+def _columns(table: MeasuredTable, outcomes: dict[tuple[int, str], RunOutcomes]) -> list[tuple[int, list[int]]]:
+    """(column, rows that are compared in it): of one block and data set, with a metric that is a mean over queries."""
+    groups: dict[tuple[int, str, str], list[int]] = {}
+    for index, row in enumerate(table.rows):
+        for position, entry in enumerate(row.entries):
+            is_mean = entry.column.direction is not None and entry.column.metric != "MdR"
+            if is_mean and entry.ours and (index, entry.dataset) in outcomes:
+                groups.setdefault((position, entry.dataset, row.planned.block), []).append(index)
+    return [(position, rows) for (position, *_), rows in groups.items()]
+
+
+def _reference(table: MeasuredTable, rows: list[int], column: int, against: str | None) -> int | None:
+    def is_reference(row: MeasuredRow) -> bool:
+        if against is not None:
+            return row.planned.name == against
+        return row.planned.cells[row.entries[column].dataset].method == "full"
+
+    chosen = [index for index in rows if is_reference(table.rows[index])]
+    return chosen[0] if chosen else None if against is not None else rows[0]
+
+
+def _column(
+    table: MeasuredTable,
+    outcomes: dict[tuple[int, str], RunOutcomes],
+    column: int,
+    rows: list[int],
+    reference: int | None,
+    widths: list[float],
+) -> dict[tuple[int, int], Uncertainty]:
+    entry = table.rows[rows[0]].entries[column]
+    direction, metric = str(entry.column.direction), entry.column.metric
+    values: dict[int, np.ndarray] = {}
+    for index in rows:
+        dsl = table.rows[index].planned.cells[entry.dataset].evaluate == "dsl"
+        values[index] = outcomes[index, entry.dataset].of(direction, metric, table.rule or "paper", dsl=dsl)
+    video = outcomes[rows[0], entry.dataset].videos_of(direction)
+    pairs = {
+        (one, other): paired_difference(values[one], values[other], video)
+        for one, other in itertools.combinations(rows, 2)
+    }
+    repeated = [index for index in rows if len(values[index]) > 1]
+    among = {pair: difference for pair, difference in pairs.items() if set(pair) <= set(repeated)}
+    if metric == "R@1":
+        widths += [(difference.high - difference.low) / 2 for difference in among.values()]
+    named = _letters(table, column, repeated, among)
+    differences = {}
+    if reference is not None:
+        differences = {index: _from(pairs, index, reference) for index in rows if index != reference}
+    tested = [index for index in differences if index in repeated and reference in repeated]
+    adjusted = dict(zip(tested, holm([differences[index].p for index in tested]), strict=True))
+    return {
+        (index, column): Uncertainty(
+            queries=_ends(mean_with_interval(values[index].mean(0, keepdims=True), video)),
+            both=_ends(mean_with_interval(values[index], video)) if index in repeated else None,
+            versus=differences.get(index),
+            versus_p=adjusted.get(index),
+            letters=named.get(index, ""),
+        )
+        for index in rows
+    }
+
+
+def _letters(
+    table: MeasuredTable, column: int, rows: Sequence[int], pairs: dict[tuple[int, int], Difference]
+) -> dict[int, str]:
+    """None where one row alone has several seeds: it is compared with nothing."""
+    if len(rows) < 2:
+        return {}
+    adjusted = holm([difference.p for difference in pairs.values()])
+    differ = {frozenset(pair) for pair, p in zip(pairs, adjusted, strict=True) if p <= ALPHA}
+
+    def value(index: int) -> float:
+        ours = table.rows[index].entries[column].ours
+        return ours.mean if ours else 0.0
+
+    best = table.rows[rows[0]].entries[column].column.best
+    return letters(sorted(rows, key=value, reverse=best == "max"), differ)
+
+
+def _from(pairs: dict[tuple[int, int], Difference], index: int, reference: int) -> Difference:
+    if (index, reference) in pairs:
+        return pairs[index, reference]
+    turned = pairs[reference, index]
+    return Difference(-turned.value, -turned.high, -turned.low, turned.p)
+
+
+def _ends(mean: Difference) -> tuple[float, float]:
+    return mean.low, mean.high
