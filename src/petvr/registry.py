@@ -23,7 +23,7 @@ from typing import Any, dataclass_transform, get_args
 from petvr.errors import PetvrError, unknown
 from petvr.spec import Origin
 
-CONSTANTS = ("VERSION", "IDENTITY", "SIMILARITY", "PARTS")
+CONSTANTS = ("VERSION", "IDENTITY", "SIMILARITY", "PARTS", "OPEN")
 ORIGINS = tuple(origin for origin in get_args(Origin) if origin != "config")
 
 
@@ -121,6 +121,7 @@ class DeclaredFile:
     identity: str | dict[str, str]
     similarity: str | None
     parts: tuple[str, ...]
+    open: tuple[str, ...]  # what no paper and no code says of it
     settings: dict[str, Setting]
 
     @property
@@ -152,6 +153,7 @@ class Registry:
             identity=constants.get("IDENTITY", "none"),
             similarity=constants.get("SIMILARITY"),
             parts=tuple(parts),
+            open=(*constants.get("OPEN", ()), *(point for part in parts.values() for point in part.open)),
             settings={key: one for part in parts.values() for key, one in part.settings.items()} | settings,
         )
 

@@ -45,8 +45,11 @@ def test_sentences_end_where_a_reader_ends_them():
     ]
 
 
-def test_open_questions_of_a_paper_go_to_the_methods_they_name():
-    bullets = "# Open\n\n- VPT: n fits\n  nothing.\n- VoP^F+C has a slip; VoP^F too.\n- VoP^P is fine.\n"
-    assert text.mentions("VPT", bullets) == ["VPT: n fits nothing."]
-    assert text.mentions("VoP^F", bullets) == ["VoP^F+C has a slip; VoP^F too."]
-    assert text.mentions("VoP", bullets) == text.mentions("Bias tuning", bullets) == []
+def test_every_method_and_similarity_declares_what_is_open(fresh):
+    declared = {name: methods.declared(name).open for name in methods.available()}
+    declared |= {f"similarity {name}": similarity.declared(name).open for name in similarity.available()}
+    for name, points in declared.items():
+        section = fresh.split(f"\n## {name}\n")[1].split("\n## ")[0]
+        shown = re.findall(r"^- (.+)$", section.partition("\nOpen:\n")[2], flags=re.M)
+        assert points and shown == [text.escape_markdown(point) for point in points], name
+        assert all(point.endswith(".") and len(point.split()) > 3 for point in points), name

@@ -2,10 +2,10 @@
 
 A method's file holds VERSION (raised when its results change), IDENTITY (what it does to CLIP's features before any
 training: "exact", "near" or "none"; {"vision": ..., "text": ...} where the towers differ), SIMILARITY where it cannot
-do without one, its settings (petvr.registry says how), and `declare(settings, build)`, which returns a Declaration
-(petvr.methods._declare); a method that only trains its similarity needs none. A method that is made of others names
-them in PARTS: it takes their settings over, and its version goes up with theirs. Files whose name begins with an
-underscore are no methods.
+do without one, OPEN (what no paper and no code says of it), its settings (petvr.registry says how), and
+`declare(settings, build)`, which returns a Declaration (petvr.methods._declare); a method that only trains its
+similarity needs none. A method that is made of others names them in PARTS: it takes their settings over, and its
+version goes up with theirs. Files whose name begins with an underscore are no methods.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
     x = x + MHA(LN1 x) + s * ReLU(h W_down) W_up,   both towers, all blocks, width r = 64
 
-Guesses (VoP gives the width and nothing else): `reads` normed, the branch reads h = LN1 x, which is what the
-attention itself reads (stream: h = x); `scale` s = 1; ReLU; W_up starts at zero.
+`reads` normed (default): h = LN1 x, which is what the attention itself reads; stream: h = x. W_up starts at zero.
 """
 
 from __future__ import annotations
@@ -13,6 +12,10 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "exact"
+OPEN = (
+    "All but the width: what the branch reads, s, the activation (here ReLU), the start (here W_up at zero).",
+    "VoP searched a learning rate per method and publishes none.",
+)
 
 
 class AdapterAttnSettings(DeclaredSettings):

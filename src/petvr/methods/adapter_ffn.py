@@ -2,8 +2,7 @@
 
     x = x + MLP(LN2 x) + s * ReLU(h W_down) W_up,   both towers, all blocks, width r = 64
 
-Guesses (VoP gives the width and nothing else): `reads` stream, the branch reads h = x before LN2 as AdaptFormer's
-code does (normed: h = LN2 x); `scale` s = 0.1, AdaptFormer's; no LayerNorm of its own, as VoP's count says.
+`reads` stream (default): h = x before LN2, as in AdaptFormer's code; normed: h = LN2 x. W_up starts at zero.
 """
 
 from __future__ import annotations
@@ -13,6 +12,11 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "exact"
+OPEN = (
+    "All but the width: what the branch reads, s, the activation (here ReLU); a LayerNorm of its own would not meet"
+    " the printed size.",
+    "VoP searched a learning rate per method and publishes none.",
+)
 
 
 class AdapterFfnSettings(DeclaredSettings):

@@ -8,8 +8,7 @@ tower; in MV-Adapter's tables the text tower is sequential in all rows.
 
 `width` r = 128 with a LayerNorm of the adapter's own (`norm`) and all of CLIP's biases trained (`biases`) gives
 4,152,320 numbers, 2.775 % of CLIP ViT-B/16 as printed (2.78); none of the three stands in the paper. The LayerNorm is
-the default of AdaptFormer's class. Guesses: `scale` s = 0.1, AdaptFormer's and MV-Adapter's; no dropout, as in both
-papers' formulas and the class's default (AdaptFormer's training sets 0.1).
+the default of AdaptFormer's class.
 """
 
 from __future__ import annotations
@@ -19,6 +18,11 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "exact"
+OPEN = (
+    "Width, LayerNorm and trained biases of MV-Adapter's rows: together they meet the printed share, none stands in"
+    " the paper.",
+    "Scale, dropout (here none, as in the formulas; AdaptFormer trains with 0.1) and rate of these rows.",
+)
 
 
 class AdaptformerSettings(DeclaredSettings):

@@ -21,10 +21,8 @@ projection was trained to; `plain`: u itself, what the attention reads (LN1 of t
 pool: the candidates. In training always the batch's sentences; in evaluation `gallery`, all sentences of the test
 split (a video's feature then depends on them), or `fixed`, a sample of training sentences. RAP does not say.
 
-Guesses: offsets in units of frames and of patches in raster order, read between grid points by linear interpolation,
-so that they can be learnt; positions are clamped to the video's real frames and to its patches; sentences are final,
-normalised features, and the same ones serve all layers; offsets start at zero, which changes nothing. last=n: only the
-last n blocks (RAP_light).
+Offsets are read between grid points by linear interpolation, so that they can be learnt, and start at zero, which
+changes nothing. last=n: only the last n blocks (RAP_light).
 """
 
 from __future__ import annotations
@@ -39,6 +37,16 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "exact"
+OPEN = (
+    "The form of the offsets: equation 7 has 61 numbers, the tables add 0.30 M, which a Linear, ReLU, Linear per "
+    "layer on the chosen patch meets.",
+    "Units of the offsets (here frames, and patches in raster order, read between grid points by linear "
+    "interpolation), their borders (clamped to the real frames and the patches) and their start (zero, which "
+    "changes nothing).",
+    "What Proj of equations 5 and 6 reads, and which candidate sentences it chooses from; here sentences are final,"
+    " normalised features, the same for all layers.",
+    "The class token: here it attends as the others and is never moved.",
+)
 
 
 class AsaSettings(DeclaredSettings):

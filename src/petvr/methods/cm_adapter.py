@@ -8,8 +8,6 @@ own form: two in a block, r = 8 or 16, no LayerNorm.
 
 `width` r = 128, a LayerNorm of its own, one adapter per block and all of CLIP's biases (`biases`) meet the printed
 shares: ds = 16 2.76 %, 8 (DiDeMo) 2.77 %, 512 (ActivityNet; the text tower then has nothing of its own) 2.25 %.
-Guesses: s = 1, as the formula is printed; ReLU and the start values (W_up at zero) from AdaptMLP, on which it is said
-to be based; the adapter stands behind the FFN.
 """
 
 from __future__ import annotations
@@ -23,6 +21,11 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "exact"
+OPEN = (
+    "Width, LayerNorm, place (here behind the FFN) and trained biases: together they meet the printed shares, none "
+    "stands in the paper.",
+    "Scale (here 1, as the formula is printed), activation and start (here AdaptMLP's), and the rate.",
+)
 
 
 class CmAdapterSettings(DeclaredSettings):

@@ -8,9 +8,8 @@ pictures of one pixel, that is through the kernel's centre. `text` adaptformer: 
 AdaptMLP (petvr.methods.adaptformer) as in MV-Adapter's tables; frozen: nothing.
 
 The printed 2.80 % is met by r = 64 with a depthwise convolution (`conv`), a LayerNorm of its own in both kinds of
-adapter (`norm`), `text_width` 128 and all of CLIP's biases (`biases`): 4,195,328 numbers. Convpass's own code has
-r = 8, a full convolution (conv=full) and no LayerNorm, which no r brings to 2.80 %: guess. Guesses too: s = 0.1;
-no dropout, as in the formula (Convpass's code sets 0.1); Xavier for W_down and the kernel; W_up starts at zero.
+adapter (`norm`), `text_width` 128 and all of CLIP's biases (`biases`): 4,195,328 numbers.
+W_down and the kernel start by Xavier's rule, W_up at zero.
 """
 
 from __future__ import annotations
@@ -34,6 +33,12 @@ from petvr.methods._declare import (
 
 VERSION = 1
 IDENTITY = "exact"
+OPEN = (
+    "Width, form of the convolution, LayerNorm and trained biases: together they meet the printed share; Convpass's"
+    " own code has r = 8, a full convolution and no LayerNorm, which no r brings to 2.80 %.",
+    "Scale, dropout (here none, as in the formula; Convpass's code sets 0.1), start (Xavier for W_down and the "
+    "kernel, W_up at zero) and rate of this row.",
+)
 
 PLACES = ("attn_out", "mlp_out")
 

@@ -17,6 +17,10 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = {"vision": "exact", "text": "none"}
+OPEN = (
+    "Which `positions` Cross-Modal Adapter ran; with 64 vectors and 32 words it must have been one of the two.",
+    "The rate of the prompts in either paper.",
+)
 
 
 class CoopSettings(DeclaredSettings):

@@ -30,6 +30,7 @@ from petvr.methods._declare import (
 
 VERSION = 1
 IDENTITY = "near"
+OPEN = ("The rate of the dropout behind the non-linearity that the paper recommends; the released command sets none.",)
 
 STD = 0.01
 PLACES = ("attn_out", "mlp_out")

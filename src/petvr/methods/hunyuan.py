@@ -7,3 +7,4 @@ name.
 VERSION = 1
 IDENTITY = "exact"
 SIMILARITY = "hunyuan"
+OPEN = ("What of CLIP trains: nothing here, as MV-Adapter's section 5.1 says of its rebuilt row.",)

@@ -22,6 +22,10 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "exact"
+OPEN = (
+    "Which projections RAP adapts: joint and q_v at rank 8 and q_k_v_o at rank 4 all make 491,520 numbers.",
+    "alpha (here alpha = r), dropout (here none) and rate of this row.",
+)
 
 
 class LoraSettings(DeclaredSettings):

@@ -14,9 +14,8 @@ factorised=false: the full T x D of the paper's figures 1 and 4. text_rank (tabl
 added to c_t and s_t at every text site with words; the printed size, read as 1.48 M, needs it added, not instead.
 last=n: only the last n blocks of both towers and what follows them (RAP_light of table 3: 4).
 
-Guesses: equation 3 speaks of the sentence feature, but only vectors at all text sites give the printed sizes, so all
-tokens are modulated. Start values: as SSF's, c ~ N(1, 0.02) and s ~ N(0, 0.02), by a first column of ones in c_a and
-s_a; what is left of the factors is N(0, 0.02), text_rank's second factor zero.
+All tokens of a text are modulated. Start values: as SSF's, c ~ N(1, 0.02) and s ~ N(0, 0.02), by a first column of
+ones in c_a and s_a; what is left of the factors is N(0, 0.02), text_rank's second factor zero.
 """
 
 from __future__ import annotations
@@ -30,6 +29,17 @@ from petvr.methods._modulation import STD, Site, Vectors, modulate, sites_of
 
 VERSION = 1
 IDENTITY = "none"
+OPEN = (
+    "Which text features are modulated: equation 3 speaks of the sentence feature, but only vectors at all text "
+    "sites give the printed sizes, so all tokens are.",
+    "The sites: those of SSF meet every printed size together.",
+    "The start: here as SSF's, by a first column of ones in c_a and s_a; what is left of the factors is N(0, 0.02),"
+    " text_rank's second factor zero.",
+    "space_time, space_time_layer: whether CLS has its row (here it has), and how M counts; the printed shape lacks"
+    " T and N.",
+    "DiDeMo takes 64 frames, but CLIP4Clip's 31-second rule leaves 32 at most: half of the time rows never see a "
+    "frame.",
+)
 
 
 class LormSettings(DeclaredSettings):

@@ -21,6 +21,12 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "none"
+OPEN = (
+    "Which `positions` Cross-Modal Adapter took, how its prompts start, and on which side of ln_pre the vision "
+    "prompts enter (here before it).",
+    "What the star on its MaPLe* means.",
+    "The rate of the prompts.",
+)
 
 
 class MapleSettings(DeclaredSettings):

@@ -14,6 +14,10 @@ from petvr.methods._declare import BuildContext, Declaration
 VERSION = 1
 PARTS = ("lorm", "asa")
 IDENTITY = "none"
+OPEN = (
+    "Whether the text is modulated in all layers of RAP_light or in the last four (the latter here; both are 0.4M "
+    "when printed).",
+)
 
 
 class RapSettings(asa.AsaSettings, lorm.LormSettings):

@@ -23,6 +23,11 @@ from petvr.methods._modulation import Vectors, sites_of
 
 VERSION = 1
 IDENTITY = "none"
+OPEN = (
+    "Whether patch embedding and the LayerNorms outside the blocks are modulated; RAP's printed 0.34 M fits both, "
+    "SSF's own code has the patch embedding and the last LayerNorm.",
+    "Its rate: RAP names one for everything.",
+)
 
 ENDS = ("embedded", "block_in", "pooled")  # not of a block; the first LayerNorm's output is what block 0 reads
 

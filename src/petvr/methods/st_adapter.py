@@ -29,6 +29,13 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "exact"
+OPEN = (
+    "The printed 77.45 M of RAP's row with a trained text encoder; adapters and encoder make 77.65 M.",
+    "Width, one or two per block, and AdaptMLP's scale (here 0.1) in MV-Adapter's row: they follow its printed share.",
+    "In RAP's form the second adapter of the last block changes patches that nothing reads: 592,512 of its numbers "
+    "never get a gradient.",
+    "The rate in either paper.",
+)
 
 PLACES = ("block_in", "mid")
 TEXT = ("text_model.", "text_projection.")

@@ -21,6 +21,7 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 VERSION = 1
 IDENTITY = {"vision": "none", "text": "exact"}
 SIMILARITY = "ts2_net"
+OPEN = ("Which modules the printed 139.35 M count: two that no pass reaches would meet it.",)
 
 FOLDS, AHEAD = 7, 4  # the first token from the next frame is the fourth, whatever the fold [released code]
 

@@ -4,8 +4,8 @@ VPT-deep in both towers, independently: n learned tokens of width D_v behind CLS
 every block, and what a block makes of them is thrown away. CLIP is frozen.
 
 The text prompts get no positions and no word is cut (positions=free): the paper runs 80 of them, and CLIP has 77
-positions. `used` gives the first block's prompts positions as CoOp does. Guesses: start N(0, 0.02) in both towers
-(VPT's uniform start has nearly the same spread); vision prompts enter before ln_pre.
+positions. `used` gives the first block's prompts positions as CoOp does. Start N(0, 0.02); vision prompts enter
+before ln_pre.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "none"
+OPEN = (
+    "How the prompts start (here N(0, 0.02) in both towers, nearly VPT's uniform spread) and on which side of "
+    "ln_pre the vision prompts enter (here before it).",
+    "The rate of the prompts.",
+)
 
 
 class VlPromptSettings(DeclaredSettings):

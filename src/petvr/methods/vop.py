@@ -31,6 +31,10 @@ from petvr.methods._prompts import Prompts, entering, normal
 
 VERSION = 1
 IDENTITY = "none"
+OPEN = (
+    "Which `readout` the paper's numbers come from; text features of the two differ by 0.4 to 1.3 of their norm.",
+    "VoP searched a learning rate per method and publishes none.",
+)
 
 FAMILY = ("vop", "vop_p", "vop_c", "vop_f")
 

@@ -7,9 +7,6 @@
 One BiLSTM (one layer, D_v a direction) and one FC serve all blocks. The other 4 of the n = 8 vision prompts (P_i) are
 VoP's. C' is used for prompts alone and goes no further. Text prompts and everything else as in vop. Beside vop_f
 (VoP^F+C) this holds for the first K_s blocks alone. Padded frames come last and are left out of the BiLSTM.
-
-Guesses: BiLSTM and FC start as torch's; the first block's C is taken where its prompts enter, before ln_pre (there
-every frame's CLS is still the same vector, so that G tells no more than the place of the frame).
 """
 
 from __future__ import annotations
@@ -24,6 +21,13 @@ from petvr.methods.vop import Vop, VopSettings, frame_blocks
 
 VERSION = 1
 IDENTITY = "none"
+OPEN = (
+    "How BiLSTM and FC start (here as torch's).",
+    "Where the first block's C is taken: here where its prompts enter, before ln_pre, where every frame's CLS is "
+    "still the same vector, so that G tells no more than the place of the frame.",
+    "What VoP^F+C trains: the parts make 14,269,440 numbers, the printed size is C - P + (F+P).",
+    "VoP searched a learning rate per method and publishes none.",
+)
 
 
 class VopCSettings(VopSettings):

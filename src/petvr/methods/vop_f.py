@@ -11,7 +11,7 @@ prompts and everything else as in vop. shallow=12 is vop itself.
 VoP^F+P and VoP^F+C are the compositions vop_f+vop_p and vop_f+vop_c: text and the first K_s blocks are then theirs.
 Prompts of another method that stand in the sequence when frames are joined stay, every frame's.
 
-The paper's counts leave the frame positions out (F D_v numbers). Guesses: their shape [F, D_v], their start at zero.
+The paper's counts leave the frame positions out (F D_v numbers).
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ from petvr.methods.vop import Vop, VopSettings, frame_blocks
 
 VERSION = 1
 IDENTITY = "none"
+OPEN = (
+    "Shape and start of the frame positions (here [F, D_v] at zero); the paper's counts leave them out.",
+    "VoP searched a learning rate per method and publishes none.",
+)
 
 
 class VopFSettings(VopSettings):

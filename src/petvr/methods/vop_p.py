@@ -19,6 +19,10 @@ from petvr.methods.vop import Vop, VopSettings, frame_blocks
 
 VERSION = 1
 IDENTITY = "none"
+OPEN = (
+    "How the table's share of the prompts starts (here N(0, 0.02), as all).",
+    "VoP searched a learning rate per method and publishes none.",
+)
 
 
 class VopPSettings(VopSettings):

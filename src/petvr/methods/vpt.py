@@ -7,8 +7,6 @@ P_i: n tokens of width D_v for each of the L blocks (deep), for the first alone 
 trained is RAP's second row, in which the whole text tower and its projection (63,428,096 numbers) train along.
 
 `init` uniform: within +-sqrt(6 / (3 patch^2 + D_v)) [released code]; normal: N(0, 0.02) [MaPLe's code for CLIP].
-Guesses: the prompts enter before ln_pre, which the ViT of the released code does not have; no dropout on prompts
-(the released default). RAP does not give n, and its printed 0.21M fits no usual one.
 """
 
 from __future__ import annotations
@@ -20,6 +18,12 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = {"vision": "none", "text": "exact"}
+OPEN = (
+    "RAP's n: its printed 0.21M fits no usual one (23 would); its 63.43M are the text encoder without prompts.",
+    "On which side of ln_pre the prompts enter (here before it; the ViT of the released code has none), and dropout"
+    " on prompts (here none, the released default).",
+    "The rate of the prompts in either paper.",
+)
 
 TEXT = ("text_model.", "text_projection.")
 

@@ -6,3 +6,4 @@
 VERSION = 1
 IDENTITY = "exact"
 SIMILARITY = "x_clip"
+OPEN = ("How RAP's rows on a frozen CLIP train the head; X-CLIP's own rate is taken.",)

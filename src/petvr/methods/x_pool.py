@@ -7,3 +7,4 @@ as published.
 VERSION = 1
 IDENTITY = "exact"
 SIMILARITY = "x_pool"
+OPEN = ("VoP's rate for the head; X-Pool's code on MSR-VTT-9k has the one taken.",)

@@ -28,6 +28,11 @@ from petvr.similarity._head import Features, HeadContext, Similarity, attended, 
 from petvr.similarity.seq_transf import FrameSequence
 
 VERSION = 1
+OPEN = (
+    "Nearly all, no code is public: the aggregation layer, how tokens are grouped, K = 3 clips and phrases, the "
+    "comparison of sets (mean over either side of the best counterpart), equal weights of the levels.",
+    "Label denoising and marginal sample enhancement are left out: numbers of draws, margin and weight are unknown.",
+)
 
 
 class HunyuanSettings(DeclaredSettings):

@@ -20,6 +20,10 @@ from petvr.similarity._blocks import SequenceBlocks
 from petvr.similarity._head import Features, HeadContext, Similarity, unit
 
 VERSION = 1
+OPEN = (
+    "How many layers VoP ran: the released default is 2, the README runs 1; VoP's 4.8 M fits 2.",
+    "What becomes of more than 16 frames: the released table of positions has no more.",
+)
 
 STD = 0.01
 

@@ -11,6 +11,7 @@ from petvr.registry import DeclaredSettings
 from petvr.similarity._head import Features, HeadContext, Similarity, mean_of, unit
 
 VERSION = 1
+OPEN = ("RAP does not say that it pools by the mean; its section 3.3 does so for the selection alone.",)
 
 
 class MeanPool(Similarity):

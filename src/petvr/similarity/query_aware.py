@@ -16,6 +16,11 @@ from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._head import Features, HeadContext, Similarity, attended
 
 VERSION = 1
+OPEN = (
+    "Whether features are normalised before the weights: the paper does not say, the code does not; normalised, a "
+    "temperature of 5 would be nearly uniform.",
+    "Whether the logit scale multiplies the cosine: equations 9 and 10 show none, the code has CLIP's.",
+)
 
 TINY = 1e-12
 

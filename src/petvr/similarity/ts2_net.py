@@ -29,6 +29,11 @@ from petvr.similarity._head import Features, HeadContext, Similarity, attended, 
 from petvr.similarity.seq_transf import FrameSequence
 
 VERSION = 1
+OPEN = (
+    "Positions: the printed size fits 600 rows, where 77 to 256 are used.",
+    "Evaluation: the released code draws noise there too and tiles the mask of padded frames; here it draws none "
+    "and the mask is that of the frames.",
+)
 
 
 class Ts2NetHeadSettings(DeclaredSettings):

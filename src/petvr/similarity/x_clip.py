@@ -26,6 +26,10 @@ from petvr.similarity._head import Features, HeadContext, Similarity, frame_majo
 from petvr.similarity.seq_transf import FrameSequence
 
 VERSION = 1
+OPEN = (
+    "Positions, words and frames: the printed size fits 64 words, 64 frames and 600 rows of positions.",
+    "Padding: the released code lets padded words and frames into the fine comparisons; here they are left out.",
+)
 
 
 class XClipSettings(DeclaredSettings):

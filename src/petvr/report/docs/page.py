@@ -109,9 +109,10 @@ def head_section(name: str) -> str:
     said, (count, _) = text.read_docstring(similarity.REGISTRY.folder / f"{name}.py"), facts.head(name)
     lines = [f"## similarity {name}", "", text.escape_markdown(said.head), *formula(said), ""]
     lines.append(f"- **Trains** {count:,} numbers." if count else "- **Trains** nothing.")
-    lines += ending("similarity", name, similarity.declared(name))
+    declared = similarity.declared(name)
+    lines += ending("similarity", name, declared)
     lines.append(f"- **Scores** rows of {'; '.join(tables(facts.tables_by_similarity()[name]))}.")
-    return "\n".join([*lines, *left(said), ""])
+    return "\n".join([*lines, *left(declared), ""])
 
 
 def section(name: str) -> str:
@@ -133,7 +134,7 @@ def section(name: str) -> str:
     used = uses(name)
     if used:
         lines += ["", table(("in tables as", "trains", "printed", "verdict", "tables"), map(use, used)).rstrip()]
-    return "\n".join([*lines, *left(said), ""])
+    return "\n".join([*lines, *left(declared), ""])
 
 
 def formula(said: text.Docstring) -> list[str]:
@@ -161,13 +162,9 @@ def shown(value: bool | float | str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def left(said: text.Docstring) -> list[str]:
-    """What the file itself says is open, then what the papers' own lists say of it."""
-    open_points = [text.escape_markdown(each) for each in said.open]
-    for paper_name, paper in papers.readable().items():
-        named = text.mentions(said.title, paper.open_questions)
-        open_points += [f"{text.escape_markdown(each)} ({paper_name})" for each in named]
-    return ["", "Open:", "", *(f"- {each}" for each in open_points)] if open_points else []
+def left(declared: DeclaredFile) -> list[str]:
+    """What the file declares to be open."""
+    return ["", "Open:", "", *(f"- {text.escape_markdown(each)}" for each in declared.open)] if declared.open else []
 
 
 def trains(traits: facts.MethodFacts) -> Iterable[str]:
