@@ -10,6 +10,7 @@ import torch
 from petvr import methods, papers
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig, Tower, geometry, with_layers
+from petvr.clip.towers import Attention
 from petvr.clip.weights import SkipMetaInit
 from petvr.errors import PetvrError
 from petvr.spec import method_id
@@ -212,6 +213,9 @@ def made(case, seed=0, name="tiny"):
         setting["shallow"] = min(setting.get("shallow", 1), 2)
     generator = torch.Generator().manual_seed(seed)
     model = methods.adapt(plain(name), case.method, setting, frames=FRAMES, words=WORDS, generator=generator)
+    for part in model.modules():
+        if isinstance(part, Attention):
+            part.pack()  # as in a run
     return model.eval()  # what is drawn anew in every step of training stands still
 
 

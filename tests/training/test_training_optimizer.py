@@ -71,8 +71,10 @@ def test_adamw_step_by_step():
     assert theta < 0.95
 
 
-def test_each_tensor_is_clipped_on_its_own():
-    recipe = tiny.recipe(clip_tensor=1.0, weight_decay=0.0, lr_new=1.0, schedule="constant", warmup=0.0)
+@pytest.mark.parametrize("together", [None, 2.0])
+def test_each_tensor_is_clipped_on_its_own_unless_all_are_shorter_already(together):
+    constants = {"weight_decay": 0.0, "lr_new": 1.0, "schedule": "constant", "warmup": 0.0}
+    recipe = tiny.recipe(clip_tensor=1.0, clip_global=together, **constants)
     one, two = (nn.Parameter(torch.zeros(2, dtype=torch.float64)) for _ in range(2))
     optimizer = build_optimizer(parameter_groups({"a": (one, "new"), "b": (two, "new")}, recipe), recipe, 10)
     one.grad, two.grad = torch.tensor([30.0, 40.0]).double(), torch.tensor([0.3, 0.4]).double()

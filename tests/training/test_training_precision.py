@@ -8,7 +8,6 @@ import torch
 import training_bench as tiny
 from torch import nn
 
-from petvr.clip.towers import Clip
 from petvr.errors import PetvrError
 from petvr.spec import Recipe
 from petvr.training import model, precision
@@ -195,8 +194,14 @@ def test_no_name_is_known_to_the_recipe_and_not_to_training():
         precision.check_precision("cma_fp1")
 
 
-def test_the_plain_modes_leave_every_weight_alone(bench):
-    for mode in ("fp32", "bf16"):
-        made = built(mode, bench=bench)
-        assert {parameter.dtype for parameter in made.adapted.parameters()} == {torch.float32}
-        assert isinstance(made.adapted.clip, Clip)
+def test_the_plain_modes_train_in_fp32_and_bf16_keeps_frozen_matrices_as_autocast_would_cast_them(bench):
+    exact, held = built("fp32", "adapter_ffn", bench, width=4), built("bf16", "adapter_ffn", bench, width=4)
+    assert {parameter.dtype for parameter in exact.adapted.parameters()} == {torch.float32}
+    for name, parameter in held.adapted.named_parameters():
+        matrix = any(part in name for part in ("_proj.", "fc1.", "fc2.", "patch_embedding")) and "visual" not in name
+        expected = matrix and "new" not in name and not name.startswith("clip.text_projection")
+        assert parameter.dtype == (torch.bfloat16 if expected else torch.float32), name
+    one = held.encode_frames(*inputs()[:2])["frames"]
+    for mine, theirs in zip(held.adapted.parameters(), exact.adapted.parameters(), strict=True):
+        mine.data = theirs.data
+    assert torch.equal(one, held.encode_frames(*inputs()[:2])["frames"])

@@ -6,6 +6,7 @@ Legend: B videos or texts, F frames, P patches, W words, D width, E embedding; a
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,24 @@ from petvr.clip.text import crop, first_eot
 from petvr.errors import PetvrError
 
 
+class QuickGelu(torch.autograd.Function):
+    """x sigmoid(1.702 x); for its gradient, silu'(1.702 x), only x is kept."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return torch.mul(x, 1.702).sigmoid_().mul_(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return torch.ops.aten.silu_backward(grad, 1.702 * ctx.saved_tensors[0])
+
+
 def quick_gelu(x: Tensor) -> Tensor:
-    return x * torch.sigmoid(1.702 * x)
+    return QuickGelu.apply(x)
 
 
 ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": functional.gelu}
@@ -36,6 +53,31 @@ def add_positions(x: Tensor, positions: Tensor) -> Tensor:
     return x + (positions.half() if x.dtype == torch.float16 else positions)
 
 
+class AsOne(torch.autograd.Function):
+    """Tensors that lie behind one another in memory as one, without a copy; its gradient comes apart again."""
+
+    @staticmethod
+    def forward(*parts: Tensor) -> Tensor:
+        first = parts[0].detach()
+        return first.as_strided((len(parts) * len(first), *first.shape[1:]), first.stride())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.count = len(inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        return grad.chunk(ctx.count)
+
+
+def whole(*parts: Tensor) -> Tensor | None:
+    """The parts as one tensor; None where they do not lie behind one another."""
+    start, size = parts[0].data_ptr(), parts[0].nbytes
+    if not start or any(part.data_ptr() != start + number * size for number, part in enumerate(parts)):
+        return None
+    return AsOne.apply(*parts)
+
+
 class Attention(nn.Module):
     def __init__(self, config: Tower):
         super().__init__()
@@ -45,9 +87,22 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.width, config.width)
         self.out_proj = nn.Linear(config.width, config.width)
 
+    def pack(self) -> None:
+        """Lay q's, k's and v's weights behind one another: from here on they are one product. Ends with `to`."""
+        for name in ("weight", "bias"):
+            parts = [getattr(layer, name) for layer in (self.q_proj, self.k_proj, self.v_proj)]
+            for part, rows in zip(parts, torch.cat([part.detach() for part in parts]).chunk(3), strict=True):
+                part.data = rows
+
+    def project(self, h: Tensor) -> tuple[Tensor, ...]:
+        q, k, v = self.q_proj, self.k_proj, self.v_proj
+        weight, bias = whole(q.weight, k.weight, v.weight), whole(q.bias, k.bias, v.bias)
+        if weight is None or bias is None:
+            return q(h), k(h), v(h)
+        return functional.linear(h, weight, bias).chunk(3, dim=-1)
+
     def forward(self, h: Tensor, state: ForwardState, layer: int, stream: Tensor) -> Tensor:
-        projected = (self.q_proj(h), self.k_proj(h), self.v_proj(h))
-        q, k, v = state.at("qkv", projected, layer, input=h, residual=stream)
+        q, k, v = state.at("qkv", self.project(h), layer, input=h, residual=stream)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
         hidden = None if state.key_mask is None else state.key_mask[:, None, None, :]
         out = functional.scaled_dot_product_attention(q, k, v, attn_mask=hidden, is_causal=state.tower == "text")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from petvr.clip import weights as clip_weights
+from petvr.clip.towers import Attention
 from petvr.errors import PetvrError
 from petvr.methods import adapt, similarity_of
 from petvr.similarity import build_similarity
@@ -71,8 +72,10 @@ class Model:
         return self.logit_scale.device
 
     def to(self, device: torch.device) -> Model:
-        self.adapted.to(device)
-        self.similarity.to(device)
+        for module in (self.adapted.to(device), self.similarity.to(device)):
+            for part in module.modules():
+                if isinstance(part, Attention):
+                    part.pack()
         return self
 
     def set_training(self, training: bool) -> None:

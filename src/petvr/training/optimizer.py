@@ -23,6 +23,9 @@ from petvr.training import bert_adam_fp16
 LAYER_NORM = re.compile(r"(^|[._])(pre_layrnorm|post_layernorm|\w*layer_?norm\d*|ln(_\w+)?|norm\d*)\.weight$", re.I)
 
 
+Tensors = list[Tensor]
+
+
 @dataclass
 class ParameterGroup:
     part: str
@@ -133,8 +136,7 @@ class Optimizer:
                 if self.clip_tensor is not None:
                     clip_each(grads, self.clip_tensor)
                 m, v = [self.m[name] for name in names], [self.v[name] for name in names]
-                self._moments(m, v, grads)
-                self._update(group, updates, parameters, m, v)
+                self._update(group, updates, parameters, grads, m, v)
                 for name in names:
                     self.updates[name] += 1
         self.taken += 1
@@ -162,15 +164,22 @@ class Optimizer:
             names, parameters = [name for name, _ in pairs], [parameter for _, parameter in pairs]
             yield updates, names, parameters, [parameter.grad for parameter in parameters]
 
-    def _moments(self, m: list[Tensor], v: list[Tensor], grads: list[Tensor]) -> None:
-        first, second = self.betas
-        torch._foreach_mul_(m, first)
-        torch._foreach_add_(m, grads, alpha=1 - first)
-        torch._foreach_mul_(v, second)
-        torch._foreach_addcmul_(v, grads, grads, value=1 - second)
-
-    def _update(self, group: ParameterGroup, updates: int, parameters: list, m: list[Tensor], v: list[Tensor]) -> None:
+    def _update(
+        self, group: ParameterGroup, updates: int, parameters: Tensors, grads: Tensors, m: Tensors, v: Tensors
+    ) -> None:
         raise TypeError("use BertAdam or AdamW")
+
+    def _fused(
+        self, parameters: Tensors, grads: Tensors, m: Tensors, v: Tensors, lr: float, weight_decay: float
+    ) -> None:
+        """Moments, theta -= lr wd theta, theta -= lr m / (sqrt v + eps): torch's AdamW at step 2^24, where its bias
+        corrections are 1."""
+        first, second = self.betas
+        late = torch.full((), 2.0**24, device=parameters[0].device)
+        torch._fused_adamw_(
+            parameters, grads, m, v, [], [late] * len(parameters), lr=lr, beta1=first, beta2=second,
+            weight_decay=weight_decay, eps=self.eps, amsgrad=False, maximize=False,
+        )  # fmt: skip
 
 
 class BertAdam(Optimizer):
@@ -180,23 +189,15 @@ class BertAdam(Optimizer):
     clipped to that norm on its own, after the loop clipped the norm of all.
     """
 
-    def _update(self, group: ParameterGroup, updates: int, parameters: list, m: list[Tensor], v: list[Tensor]) -> None:
+    def _update(
+        self, group: ParameterGroup, updates: int, parameters: Tensors, grads: Tensors, m: Tensors, v: Tensors
+    ) -> None:
         lr = group.lr * self.factor(updates)
         if parameters[0].dtype == torch.float16:
-            bert_adam_fp16.update(parameters, m, v, lr, self.eps, group.weight_decay)
-            return
-        update = torch._foreach_sqrt(v)
-        torch._foreach_add_(update, self.eps)
-        update = torch._foreach_div(m, update)
-        if group.weight_decay > 0:
-            torch._foreach_add_(update, parameters, alpha=group.weight_decay)
-        torch._foreach_add_(parameters, update, alpha=-lr)
-
-    def _moments(self, m: list[Tensor], v: list[Tensor], grads: list[Tensor]) -> None:
-        if m[0].dtype == torch.float16:
             bert_adam_fp16.moments(m, v, grads, self.betas)
+            bert_adam_fp16.update(parameters, m, v, lr, self.eps, group.weight_decay)
         else:
-            super()._moments(m, v, grads)
+            self._fused(parameters, grads, m, v, lr, group.weight_decay)
 
 
 class AdamW(Optimizer):
@@ -206,14 +207,13 @@ class AdamW(Optimizer):
     The schedule counts steps of the run, as a scheduler outside the optimiser does.
     """
 
-    def _update(self, group: ParameterGroup, updates: int, parameters: list, m: list[Tensor], v: list[Tensor]) -> None:
+    def _update(
+        self, group: ParameterGroup, updates: int, parameters: Tensors, grads: Tensors, m: Tensors, v: Tensors
+    ) -> None:
         first, second = self.betas
         lr = group.lr * self.factor(self.taken)
         size = lr * math.sqrt(1 - second ** (updates + 1)) / (1 - first ** (updates + 1))
-        update = torch._foreach_sqrt(v)
-        torch._foreach_add_(update, self.eps)
-        update = torch._foreach_div(m, update)
-        torch._foreach_add_(parameters, update, alpha=-size)
+        self._fused(parameters, grads, m, v, size, 0.0)
         if group.weight_decay > 0:
             torch._foreach_mul_(parameters, 1 - lr * group.weight_decay)
 
@@ -222,12 +222,18 @@ OPTIMIZERS = {"bert_adam": BertAdam, "adamw": AdamW}
 
 
 def build_optimizer(groups: list[ParameterGroup], recipe: Recipe, total_steps: int) -> Optimizer:
-    """The optimiser a recipe names, over `total_steps` steps. Raises PetvrError for an unknown name."""
+    """The optimiser a recipe names, over `total_steps` steps. Raises PetvrError for an unknown name.
+
+    Once the norm of all gradients together is at most as long, no single one is longer: it is not clipped again.
+    """
     if recipe.optimizer not in OPTIMIZERS:
         raise unknown("optimizer", recipe.optimizer, OPTIMIZERS, "recipe.optimizer")
     factor = schedule(recipe.schedule, total=max(1, total_steps), warmup=recipe.warmup)
+    clip_tensor, together = recipe.clip_tensor, recipe.clip_global
+    if clip_tensor is not None and together is not None and together <= clip_tensor:
+        clip_tensor = None
     return OPTIMIZERS[recipe.optimizer](
-        groups, betas=recipe.betas, eps=recipe.eps, factor=factor, clip_tensor=recipe.clip_tensor
+        groups, betas=recipe.betas, eps=recipe.eps, factor=factor, clip_tensor=clip_tensor
     )
 
 

@@ -1,7 +1,7 @@
 """Named arithmetic of a run: what is stored and computed in which type.
 
 fp32             everything
-bf16             autocast over the towers; weights, gradients and moments fp32
+bf16             autocast over the towers; what trains, its gradients and moments fp32; frozen matrices are kept in bf16
 clip4clip_fp16   CLIP4Clip's code: CLIP's Linear and Conv weights are fp16, and so are their gradients and both moments;
                  no fp32 copy, no loss scaling. LayerNorms, embeddings, CLS, positions and the logit scale stay fp32
                  (LayerNorm computes in fp32, the stream between the layers is fp16). What a method inserts stays fp32
@@ -40,9 +40,14 @@ def check_precision(mode: str) -> None:
 def prepare(adapted: nn.Module, mode: str) -> None:
     """Give CLIP and what methods inserted the types of `mode`, once, before an optimiser is made."""
     check_precision(mode)
+    clip, new = adapted.clip, adapted.new
+    if mode == "bf16":  # autocast would cast them in every pass; the outer projections are read without it too
+        inside = [clip.vision_model.embeddings.patch_embedding, clip.vision_model.encoder, clip.text_model.encoder]
+        for parameter in (p for part in inside for layer in part.modules() if isinstance(layer, LAYERS)
+                          for p in layer.parameters() if not p.requires_grad):  # fmt: skip
+            parameter.data = parameter.data.bfloat16()
     if mode not in HALF:
         return
-    clip, new = adapted.clip, adapted.new
     halve(parameter for layer in clip.modules() if isinstance(layer, LAYERS) for parameter in layer.parameters())
     norms = list(layer_norms(clip))
     if mode == "clip4clip_fp16":
