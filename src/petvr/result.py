@@ -33,16 +33,6 @@ class Evaluation(_Part):
     released: dict[Literal["plain", "dsl"], Directions] = {}  # the same with ties as CLIP4Clip's code counts them
 
 
-SELECTION_METRICS = tuple(
-    f"{way}/{metric}" for way in ("t2v", "v2t") for metric in ("R@1", "R@5", "R@10", "RSum", "MdR", "MnR")
-)
-
-
-def check_selection_metric(select_by: str) -> None:
-    if select_by not in SELECTION_METRICS:
-        raise PetvrError(f"recipe.select_by: '{select_by}'; allowed: {', '.join(SELECTION_METRICS)}")
-
-
 def best_evaluation(evaluations: Sequence[Evaluation], select_by: str) -> int:
     """Index of the best evaluation by plain scores, never dual-softmax; of equal ones the later wins.
 

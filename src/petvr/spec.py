@@ -5,15 +5,45 @@ No torch here: the workflow resolves all runs while it is parsed.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from typing import Any, Literal
+import re
+import types
+import typing
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from petvr.errors import PetvrError
 
 # main_paper: of VoP's text, where the one at hand is its supplement; count: only meets a printed size
 Origin = Literal["paper", "main_paper", "code", "count", "guess", "config"]
 Value = str | int | float | bool
+MOST_SEEDS = 2**32 - 1
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+
+
+def _real(value: Any) -> Any:
+    """YAML 1.1, which Snakemake reads, takes 1e-4 for a text; true is no number."""
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return float(value)
+    if type(value) not in (int, float):
+        raise ValueError("no number")
+    return value
+
+
+Real = Annotated[float, BeforeValidator(_real), Field(allow_inf_nan=False)]
+Rate = Annotated[Real, Field(ge=0, le=1)]
+Norm = Annotated[Real, Field(gt=0, le=1e6)]
+Beta = Annotated[Real, Field(ge=0, lt=1)]
+Whole = Annotated[int, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Seed = Annotated[Whole, Field(ge=0, le=MOST_SEEDS)]
+SelectionMetric = Literal[
+    "t2v/R@1", "t2v/R@5", "t2v/R@10", "t2v/RSum", "t2v/MdR", "t2v/MnR",
+    "v2t/R@1", "v2t/R@5", "v2t/R@10", "v2t/RSum", "v2t/MdR", "v2t/MnR",
+]  # fmt: skip
 
 
 class Source(BaseModel):
@@ -29,30 +59,33 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # what a value may be is said here alone; `allowed_values` has it in words
     # optimisation
     optimizer: Literal["bert_adam", "adamw"] = Field(description="bert_adam: CLIP4Clip's, without bias correction")
-    lr_clip: float = Field(description="learning rate of CLIP's own parameters")
-    lr_new: float = Field(description="learning rate of the parameters a method inserts")
-    lr_head: float = Field(description="learning rate of the similarity's parameters")
-    weight_decay: float = Field(description="decoupled from the gradient, in both optimisers")
+    lr_clip: Rate = Field(description="learning rate of CLIP's own parameters")
+    lr_new: Rate = Field(description="learning rate of the parameters a method inserts")
+    lr_head: Rate = Field(description="learning rate of the similarity's parameters")
+    weight_decay: Rate = Field(description="decoupled from the gradient, in both optimisers")
     no_decay: Literal["none", "bias", "bias_and_layernorm"] = Field(description="names left out of weight decay")
-    betas: tuple[float, float] = Field(description="of Adam")
-    eps: float = Field(description="of Adam")
-    warmup: float = Field(description="share of all steps in which the rate grows from zero")
+    betas: tuple[Beta, Beta] = Field(description="of Adam")
+    eps: Real = Field(gt=0, le=1, description="of Adam")
+    warmup: Beta = Field(description="share of all steps in which the rate grows from zero")
     schedule: Literal["warmup_cosine", "warmup_cosine_restarted", "constant"] = Field(
         description="after the warm-up; restarted: the cosine begins at the end of the warm-up"
     )
-    clip_global: float | None = Field(description="largest norm of all gradients together; null: not clipped")
-    clip_tensor: float | None = Field(description="largest norm of each tensor's gradient; null: not clipped")
-    epochs: int = Field(description="passes over the training split")
-    batch: int = Field(description="pairs of a video and a caption in a step")
-    drop_last: bool = Field(description="leave out the last batch of an epoch where it is smaller")
+    clip_global: Norm | None = Field(description="largest norm of all gradients together; null: not clipped")
+    clip_tensor: Norm | None = Field(description="largest norm of each tensor's gradient; null: not clipped")
+    epochs: Whole = Field(ge=1, le=10_000, description="passes over the training split")
+    batch: Whole = Field(
+        ge=2, le=1_048_576, description="pairs of a video and a caption in a step; each is told from the others"
+    )
+    drop_last: Flag = Field(description="leave out the last batch of an epoch where it is smaller")
     precision: Literal["fp32", "bf16", "clip4clip_fp16", "mv_adapter_fp16", "cma_fp16"] = Field(
         description="arithmetic of a step (petvr.training.precision)"
     )
     # data
-    frames: int = Field(description="frames of a video")
-    words: int = Field(description="tokens of a caption, start and end included")
+    frames: Whole = Field(ge=1, le=1_024, description="frames of a video")
+    words: Whole = Field(ge=3, le=77, description="tokens of a caption, start and end included; CLIP has 77 positions")
     sampler: Literal["c4c_1fps_int", "round_1fps", "uniform_mid", "floor_uniform", "linspace_all"] = Field(
         description="which frames of a video are taken (petvr.data.frames.samplers)"
     )
@@ -65,13 +98,17 @@ class Recipe(BaseModel):
     similarity: str = Field(description="a file of petvr.similarity")
     similarity_setting: dict[str, Any] = Field(description="its settings; what is not named keeps its default")
     logit_scale: Literal["train", "frozen"] = Field(description="whether CLIP's temperature trains")
-    logit_scale_max: float = Field(description="exp(logit_scale) is clamped to this")
+    logit_scale_max: Real = Field(ge=1, le=10_000, description="exp(logit_scale) is clamped to this")
     # evaluation
-    evaluations_per_epoch: int = Field(description="how often the test split is ranked in an epoch")
+    evaluations_per_epoch: Whole = Field(
+        ge=0, le=1_000, description="how often the test split is ranked in an epoch; 0: once, at the very end"
+    )
     selection: Literal["best_on_test", "last"] = Field(description="which evaluation a table shows")
-    select_by: str = Field(description="direction and metric that chooses the best, e.g. t2v/R@1")
-    dsl: str = Field(description="variant of dual-softmax reported beside the plain scores; none leaves it out")
-    dsl_temperature: float = Field(description="of dual-softmax")
+    select_by: SelectionMetric = Field(description="direction and metric that chooses the best, e.g. t2v/R@1")
+    dsl: Literal["none", "camoe", "emcl", "ts2net"] = Field(
+        description="variant of dual-softmax reported beside the plain scores; none leaves it out"
+    )
+    dsl_temperature: Real = Field(gt=0, le=1e6, description="of dual-softmax")
 
     def model_choices(self, train: bool) -> dict[str, Any]:
         """Its part of what a model is built with; where nothing trains the logit scale does not either."""
@@ -82,6 +119,50 @@ class Recipe(BaseModel):
             "words": self.words,
             "train_logit_scale": train and self.logit_scale == "train",
         }
+
+
+def checked_value(key: str, value: Any, where: str) -> Any:
+    """A value of the recipe field `key`, in its type. PetvrError, which begins with `where`, says what is allowed."""
+    try:
+        return _adapter(key).validate_python(value)
+    except ValidationError as error:
+        raise value_error(key, value, where) from error
+
+
+@functools.cache
+def _adapter(key: str) -> TypeAdapter[Any]:
+    field = Recipe.model_fields[key]
+    return TypeAdapter(Annotated[field.annotation, field])
+
+
+def value_error(key: str, value: Any, where: str) -> PetvrError:
+    return PetvrError(f"{where}: {key}: {value!r:.60} given, allowed: {allowed_values(key)}")
+
+
+def allowed_values(key: str) -> str:
+    """What a recipe field may be, in words: `a number, 0 to 1`."""
+    field = Recipe.model_fields[key]
+    return _in_words(field.annotation, field.metadata)
+
+
+def _in_words(kind: Any, metadata: list[Any]) -> str:
+    if typing.get_origin(kind) is Annotated:
+        inner, *more = typing.get_args(kind)
+        return _in_words(inner, [*more, *metadata])
+    if typing.get_origin(kind) is Literal:
+        return ", ".join(typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return f"{len(typing.get_args(kind))} values, each {_in_words(typing.get_args(kind)[0], [])}"
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        return f"{_in_words(typing.get_args(kind)[0], metadata)} or null"
+    names = {float: "a number", int: "a whole number", bool: "true, false", str: "a name"}
+    bounds: dict[str, Any] = {}
+    for one in metadata:
+        for part in getattr(one, "metadata", [one]):
+            bounds |= {name: getattr(part, name) for name in ("ge", "gt", "le", "lt") if hasattr(part, name)}
+    low = f"{bounds['ge']:g}" if "ge" in bounds else f"more than {bounds['gt']:g}" if "gt" in bounds else ""
+    high = f" to {int(bounds['le']):,}" if "le" in bounds else f" to below {bounds['lt']:g}" if "lt" in bounds else ""
+    return names.get(kind, "keys and values") + (f", {low}{high}" if low or high else "")
 
 
 class SettingOverride(BaseModel):
@@ -107,7 +188,7 @@ class RunSpec(BaseModel):
     setting: dict[str, Value]
     defaults: dict[str, Value] = {}  # in force though nobody names them: "setting.k", "setting.asa.k", "similarity.tau"
     variant: dict[str, Value] = {}  # recipe fields this cell alone sets; part of the id
-    seed: int
+    seed: Seed
     train: bool  # False: evaluated as it is, nothing is trained
     options: dict[str, str] = {}  # of the data set, e.g. {"didemo_key": "exact"}
     recipe: Recipe

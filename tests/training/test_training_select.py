@@ -4,7 +4,7 @@ import pytest
 
 from petvr.data.datasets.base import Split
 from petvr.errors import PetvrError
-from petvr.result import Evaluation, best_evaluation, check_selection_metric, data_class, selected_evaluations
+from petvr.result import Evaluation, best_evaluation, data_class, selected_evaluations
 from petvr.training.data import available_split
 
 
@@ -26,11 +26,6 @@ def test_ranks_are_better_when_they_are_smaller():
 
 def test_an_untrained_run_has_one_evaluation():
     assert selected_evaluations([evaluation(0, 30.0)], "t2v/R@1") == {"best_on_test": 0, "last": 0}
-
-
-def test_unknown_metric_is_named():
-    with pytest.raises(PetvrError, match=r"select_by: 't2v/R1'; allowed: t2v/R@1"):
-        check_selection_metric("t2v/R1")
 
 
 SPLIT = Split("test", ("a", "b", "c"), ("x", "y", "z", "w"), (0, 1, 2, 1))

@@ -9,6 +9,7 @@ from typing import Any
 from petvr import errors
 from petvr.errors import PetvrError
 from petvr.papers import NAMES, faults, load_paper, readable
+from petvr.papers.recipe import check_overrides
 from petvr.papers.table import OWN, Cell, Table
 from petvr.registry import Setting
 from petvr.spec import Recipe, RunSpec, SettingOverride, Source, Value
@@ -106,6 +107,7 @@ def expand(
     implemented = implemented or Implemented()
     existing = sorted({*_all_datasets(implemented), *(name for table in own_tables for name in table.datasets)})
     allowed = None if datasets == "all" else set(_chosen("data set", datasets, existing))
+    check_overrides(overrides or {})
     _check_override_names(overrides or {}, implemented, existing)
     wanted = None if methods == "all" else set(_chosen("method", methods, _all_methods(implemented)))
     planner = _Planner(

@@ -12,7 +12,7 @@ from petvr import errors
 from petvr.errors import PetvrError
 from petvr.papers import schema
 from petvr.papers.schema import RecipeFile, Value
-from petvr.spec import Recipe, Source
+from petvr.spec import Recipe, Source, checked_value, value_error
 
 OVERRIDE_LEVELS = ("default", "papers", "datasets", "methods")
 Leaves = dict[str, tuple[Any, Source]]
@@ -81,17 +81,28 @@ def check_recipe(path: Path, file: RecipeFile, datasets: set[str]) -> None:
     missing = sorted(set(Recipe.model_fields) - set(file.base))
     if missing:
         raise PetvrError(f"{path}: base: missing {', '.join(missing)}")
-    base = {key: leaf.value for key, leaf in file.base.items()}
-    schema.validated(Recipe, base, f"{path}: base")
+    for key, leaf in file.base.items():
+        checked_value(key, leaf.value, f"{path}: base")
     for number, rule in enumerate(file.rules):
         where = f"{path}: rules.{number}"
-        for key in rule.set:
+        for key, leaf in rule.set.items():
             require_field(key, f"{where}.set")
+            checked_value(key, leaf.value, f"{where}.set")
         for dataset in rule.when.dataset or []:
             if dataset not in datasets:
                 raise errors.unknown("data set", dataset, datasets, f"{where}.when.dataset")
-        changed = {key: leaf.value for key, leaf in rule.set.items()}
-        schema.validated(Recipe, base | changed, f"{where}.set")
+
+
+def check_overrides(overrides: Mapping[str, Any]) -> None:
+    """Every value of the configuration's overrides, whether or not a run will use it. PetvrError names its place."""
+    for level, values in overrides.items():
+        named = {f"recipe.{level}": values} if level == "default" else {
+            f"recipe.{level}.{name}": fields for name, fields in (values or {}).items()
+        }  # fmt: skip
+        for where, fields in named.items():
+            for key, value in (fields or {}).items():
+                require_field(key, where)
+                checked_value(key, value, where)
 
 
 def require_field(key: str, where: str) -> None:
@@ -103,11 +114,9 @@ def _validated(leaves: Leaves, path: Path) -> Recipe:
     try:
         return Recipe.model_validate({key: value for key, (value, _) in leaves.items()})
     except ValidationError as error:
-        first = error.errors()[0]
-        value, source = leaves[str(first["loc"][0])]
-        where = source.where if source.origin == "config" else str(path)
-        key = ".".join(map(str, first["loc"]))
-        raise PetvrError(f"{where}: {key}: {first['msg']} (given: {value!r})") from error
+        key = str(error.errors()[0]["loc"][0])
+        value, source = leaves[key]
+        raise value_error(key, value, source.where if source.origin == "config" else str(path)) from error
 
 
 def _replace(leaves: Leaves, fields: Mapping[str, Any], source: Source) -> None:

@@ -9,8 +9,7 @@ from petvr.clip import tokenizer
 from petvr.clip import weights as clip_weights
 from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
-from petvr.result import Evaluation, Result, best_evaluation, check_selection_metric, selected_evaluations
-from petvr.retrieval import dsl
+from petvr.result import Evaluation, Result, best_evaluation, selected_evaluations
 from petvr.spec import RunSpec
 from petvr.training import evaluate, gradient_cache, result_writer
 from petvr.training.batches import TrainingData, open_training_data
@@ -34,7 +33,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
     """
     started = result_writer.utc_now()
     recipe = spec.recipe
-    check_settings(spec, options)
+    check_options(options)
     device = prepare_device(options.device, options.threads)
 
     store = FrameStore(options.store)
@@ -173,15 +172,7 @@ def evaluate_step(spec: RunSpec, state: TrainState, data: EvaluationData, epoch:
     state.eval_seconds += time.perf_counter() - between
 
 
-def check_settings(spec: RunSpec, options: TrainOptions) -> None:
-    """What can be said without any file: PetvrError names the key of the recipe or configuration."""
-    recipe = spec.recipe
+def check_options(options: TrainOptions) -> None:
+    """What can be said without any file: PetvrError names the key of the configuration."""
     if options.micro_batch is not None and options.micro_batch < 1:
         raise PetvrError(f"micro_batch: {options.micro_batch} given, allowed: 1 or more")
-    check_selection_metric(recipe.select_by)
-    if recipe.dsl != "none":
-        dsl.variant(recipe.dsl)
-        dsl.check_temperature(recipe.dsl_temperature)
-    for key in ("epochs", "batch", "frames"):
-        if getattr(recipe, key) < (0 if key == "epochs" else 1):
-            raise PetvrError(f"{spec.id}: recipe.{key}: {getattr(recipe, key)} given, allowed: 1 or more")

@@ -219,10 +219,10 @@ def listing(folder: str) -> frozenset[str]:
 
 def files_below(folder: str, levels: int = 2) -> list[str]:
     """The files in a folder and in so many levels of folders below, as paths from it, sorted; none where it is not."""
-    files = []
+    files: list[str] = []
     inside = [""]
     for _ in range(levels + 1):
-        deeper = []
+        deeper: list[str] = []
         for inner in inside:
             try:
                 entries = list(os.scandir(os.path.join(folder, inner)))

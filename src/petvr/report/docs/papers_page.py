@@ -16,7 +16,7 @@ from petvr.papers.contents import Contents
 from petvr.papers.figures import FiguresFile, FigureSpec, RowChoice
 from petvr.papers.printed import PRINTED_COLUMNS
 from petvr.papers.table import COSTS, METRICS
-from petvr.spec import Origin, Recipe
+from petvr.spec import Origin, Recipe, allowed_values
 
 INTRO = """\
 # Papers
@@ -126,7 +126,9 @@ def section(model: type[BaseModel]) -> str:
         if model is not schema.CellSpec and issubclass(model, schema.CellSpec) and _is_of_a_cell(model, name):
             continue
         default = "required" if field.is_required() else _default(field.default)
-        lines.append((f"`{field.alias or name}`", kind(field.annotation), default, field.description or ""))
+        literal = typing.get_origin(field.annotation) is Literal
+        what = allowed_values(name) if model is Recipe and not literal else kind(field.annotation)
+        lines.append((f"`{field.alias or name}`", what, default, field.description or ""))
     words = " ".join((model.__doc__ or "").split())
     if issubclass(model, schema.CellSpec) and model is not schema.CellSpec:
         words += f" Beside these keys it may have those of a [cell](#{anchor('cell')})."
