@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 def configured(**changes):
     values = yaml.safe_load((ROOT / "config.yaml").read_text())
-    return config.validate_config(values | changes)
+    return config.validate_config({"config.yaml": values | changes})
 
 
 def run(given, dataset, method="full"):
@@ -88,7 +88,10 @@ def test_own_videos_get_a_table_under_the_recipe_asked_for():
 
 def test_own_tables_and_data_sets_are_chosen_like_the_papers():
     given = configured(
-        own={"mine": "/my/captions.csv", "other": "b.csv"}, datasets=["mine"], tables=["own/mine"], methods=["full"]
+        custom_datasets={"mine": "/my/captions.csv", "other": "b.csv"},
+        datasets=["mine"],
+        tables=["own/mine"],
+        methods=["full"],
     )
     plan = planning.plan(given)
     assert list(plan.tables) == ["own/mine"] and {spec.dataset for spec in plan.runs.values()} == {"mine"}

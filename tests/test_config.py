@@ -45,6 +45,26 @@ def test_overlay_merges_mappings_and_replaces_lists(folder):
         ({"recipe": {"defualt": {}}}, ["mine.yaml", "'recipe.defualt'", "did you mean 'recipe.default'"]),
         ({"seeds": "three"}, ["mine.yaml", "seeds", "'three'"]),
         ({"seeds": []}, ["mine.yaml", "seeds"]),
+        ({"seeds": [-1]}, ["mine.yaml", "seeds.0", "greater than or equal to 0", "-1"]),
+        ({"seeds": [2**53 + 1]}, ["mine.yaml", "seeds.0", "less than or equal to"]),
+        ({"seeds": [True]}, ["mine.yaml", "seeds.0", "True"]),
+        ({"seeds": ["1"]}, ["mine.yaml", "seeds.0", "'1'"]),
+        ({"optional": "yes"}, ["mine.yaml", "optional", "'yes'"]),
+        ({"optional": 1}, ["mine.yaml", "optional"]),
+        ({"checkpoint_minutes": float("nan")}, ["mine.yaml", "checkpoint_minutes", "nan"]),
+        ({"checkpoint_minutes": True}, ["mine.yaml", "checkpoint_minutes", "must be a number"]),
+        ({"micro_batch": 0}, ["mine.yaml", "micro_batch"]),
+        ({"micro_batch": 4.0}, ["mine.yaml", "micro_batch"]),
+        ({"feature_cache_gib": float("inf")}, ["mine.yaml", "feature_cache_gib"]),
+        ({"results": ""}, ["mine.yaml", "results", "name of a file or folder"]),
+        ({"results": "config.yaml"}, ["mine.yaml", "results", "no folder"]),
+        ({"results": "r" * 300}, ["mine.yaml", "results", "255 bytes"]),
+        ({"results": "a\0b"}, ["mine.yaml", "results"]),
+        ({"weights": {"ViT/B": "x"}}, ["mine.yaml", "weights", "lower-case"]),
+        ({"weights": {"mine": ""}}, ["mine.yaml", "weights.mine"]),
+        ({"frames": {"shards": {"msvd": 0}}}, ["mine.yaml", "frames.shards.msvd"]),
+        ({"custom_datasets": {"mine": ""}}, ["mine.yaml", "custom_datasets.mine.captions"]),
+        ({1: 2}, ["mine.yaml", "1"]),
         ({"tables": 3}, ["mine.yaml", "tables", "must be all or a list"]),
         ({"rule": "best"}, ["mine.yaml", "rule", "'best_on_test'"]),
         ({"world": {"sizes": {}}}, ["mine.yaml", "world.tiny_clip", "required"]),
@@ -136,8 +156,8 @@ def test_of_two_files_the_later_one_wins_whichever_name_it_uses(folder):
     (folder / "config.yaml").write_text(text)
     assert config.load_config().micro_batch == 3
     assert overlay(folder, {"micro_batch": 5}).micro_batch == 5
-    merged = yaml.safe_load(text) | {"micro_batch": 5, "chunk": 7}  # as Snakemake hands over --config chunk=7
-    assert config.validate_config(merged, ["config.yaml", "mine.yaml"]).micro_batch == 7
+    layers = config.read_layers(["config.yaml", "mine.yaml"], {"chunk": "7"})  # snakemake --config chunk=7
+    assert config.validate_config(layers).micro_batch == 7
 
 
 def test_both_names_in_one_file_are_an_error(folder):
@@ -148,3 +168,62 @@ def test_both_names_in_one_file_are_an_error(folder):
 def test_an_error_below_an_old_key_names_the_file_that_has_it(folder):
     with pytest.raises(PetvrError, match=r"mine\.yaml: unknown key 'custom_datasets\.mine\.caption'"):
         overlay(folder, {"own": {"mine": {"captions": "a.csv", "caption": "b.csv"}}})
+
+
+BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(9)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"seeds: [1]\nseeds: [2]\n", "line 2, column 1: the key 'seeds' stands there twice"),
+        (b"recipe: {default: {epochs: 1, epochs: 2}}\n", "the key 'epochs' stands there twice"),
+        (b"seeds:\n\t- 1\n", "line 2, column 1: .*a tab"),
+        (BOMB.encode(), "aliases that stand for more than"),
+        (b"recipe: &a {default: *a}\n", "an alias within what it names"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"- " * 3_000 + b"1", "nested too deeply"),
+        (b"seeds: [" + b"9" * 5_000 + b"]\n", "mine.yaml: cannot be used"),
+        ("results: f\u00fcr\n".encode("latin-1"), "cannot be read as UTF-8 .byte 0xfc in line 1"),
+        ("seeds: [1]\n".encode("utf-16"), "UTF-16"),
+        (b"seeds: [1]\0\n", "NUL byte"),
+        (b"seeds: !!python/object/apply:os.system [true]\n", "could not determine a constructor"),
+        (b"? [1]\n: 2\n", "a key has to be a word"),
+        (b"", "must hold keys and values, not NoneType"),
+        (b"- 1\n", "must hold keys and values, not list"),
+        (b"--- {}\n--- {}\n", "another document"),
+        (b"seeds: [010]\n", "seeds.0: .* not '010'"),
+        (b"seeds: [1:30]\n", "seeds.0: .* not '1:30'"),
+        (b"optional: on\n", "optional: .* not 'on'"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_one_line(folder, content, told):
+    (folder / "mine.yaml").write_bytes(content)
+    with pytest.raises(PetvrError, match=told) as error:
+        config.load_config(["mine.yaml"])
+    assert str(error.value).startswith("mine.yaml: ") and "\n" not in str(error.value)
+
+
+def test_a_folder_in_place_of_a_file_is_one_line(folder):
+    (folder / "mine.yaml").mkdir()
+    with pytest.raises(PetvrError, match=r"mine\.yaml: cannot be read \(Is a directory\)"):
+        config.load_config(["mine.yaml"])
+
+
+@pytest.mark.parametrize("garbage", ["{", "[1]", "3", "[" * 100_000])
+def test_an_environment_that_is_not_the_workflows_is_one_line(folder, monkeypatch, garbage):
+    monkeypatch.setenv("PETVR_CONFIG", garbage)
+    with pytest.raises(PetvrError, match="PETVR_CONFIG"):
+        config.load_config()
+
+
+def test_words_of_a_command_line_mean_what_they_mean_in_a_file(folder):
+    """Snakemake leaves words inside lists and mappings texts; a wrong one is not blamed on a file."""
+    given = {"seeds": ["3", "4"], "recipe": {"default": {"lr_new": "1e-3", "batch": "16", "drop_last": "false"}}}
+    loaded = config.validate_config(config.read_layers(["config.yaml"], given))
+    assert loaded.seeds == [3, 4]
+    assert loaded.recipe.default == {"lr_new": 1e-3, "batch": 16, "drop_last": False}
+    with pytest.raises(PetvrError, match=r"^--config: seeds\.1: "):
+        config.validate_config(config.read_layers(["config.yaml"], {"seeds": ["3", "x"]}))

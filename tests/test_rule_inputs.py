@@ -19,7 +19,7 @@ def project(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     places = {name: str(tmp_path / name) for name in ("results", "data", "locks")}
     values = yaml.safe_load((ROOT / "config.yaml").read_text()) | places | {"tables": [TABLE]}
-    given = config.validate_config(values)
+    given = config.validate_config({"config.yaml": values})
     return given, planning.plan(given)
 
 

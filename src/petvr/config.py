@@ -9,15 +9,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from petvr.errors import PetvrError, unknown
-from petvr.spec import SettingOverride
+from petvr.spec import Flag, Rate, Real, Seed, SettingOverride, Whole
+from petvr.yaml_files import read_yaml_file, scalar
 
 
 def _names(value: Any) -> Any:
@@ -26,6 +26,24 @@ def _names(value: Any) -> Any:
     raise ValueError("must be all or a list of names")
 
 
+def _file_name(value: Any) -> Any:
+    """An empty path would be the working folder; what no file system takes would be found out amid a run."""
+    if isinstance(value, str | Path) and (not str(value).strip() or "\0" in str(value)):
+        raise ValueError("must be the name of a file or folder")
+    if isinstance(value, str | Path) and any(len(os.fsencode(part)) > 255 for part in Path(value).parts):
+        raise ValueError("a name of more than 255 bytes, which no file system takes")
+    return value
+
+
+def _folder_name(value: Any) -> Any:
+    if isinstance(value, str | Path) and os.path.lexists(_file_name(value)) and not os.path.isdir(value):
+        raise ValueError("is there and is no folder")
+    return _file_name(value)
+
+
+File = Annotated[Path, BeforeValidator(_file_name)]
+Folder = Annotated[Path, BeforeValidator(_folder_name)]
+Layers = dict[str, dict[str, Any]]  # place -> the keys and values it holds
 Names = Annotated[Any, BeforeValidator(_names)]  # "all" or list[str]
 
 
@@ -61,8 +79,8 @@ class DatasetPaths(_Section):
     A path alone stands for {annotations: PATH, videos: PATH/videos}.
     """
 
-    annotations: Path | None = None
-    videos: Path | None = None
+    annotations: Folder | None = None
+    videos: Folder | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -84,7 +102,7 @@ class CustomDataset(_Section):
     A path alone stands for {captions: PATH}.
     """
 
-    captions: Path
+    captions: File
     paper: str = "rap"  # the one whose recipe trains the methods
     methods: list[str] = Field(default=CUSTOM_METHODS, min_length=1)
     backbone: str = "vit-b-32"
@@ -105,43 +123,51 @@ def _dataset_name(value: str) -> str:
     raise ValueError("the name of a data set must be lower-case letters and digits, a letter first")
 
 
+def _backbone_name(value: str) -> str:
+    if re.fullmatch("[a-z0-9-]+", value):
+        return value
+    raise ValueError("the name of a backbone must be lower-case letters, digits and hyphens")
+
+
 class Downloads(_Section):
     """How data sets are brought (`petvr download`)."""
 
-    parallel: int = Field(default=4, gt=0, le=32)  # transfers at once
+    parallel: Whole = Field(default=4, gt=0, le=32)  # transfers at once
     archives: Literal["delete", "keep"] = "delete"  # what happens to an archive once it is unpacked
-    youtube_parallel: int = Field(default=2, gt=0, le=8)  # more gets an address blocked sooner
-    youtube_cookies: Path | None = None  # a cookie file in Netscape's format, used only where it is named here
-    youtube_height: int = Field(default=480, ge=224)  # tallest picture taken, in pixels
+    youtube_parallel: Whole = Field(default=2, gt=0, le=8)  # more gets an address blocked sooner
+    youtube_cookies: File | None = None  # a cookie file in Netscape's format, used only where it is named here
+    youtube_height: Whole = Field(default=480, ge=224, le=8640)  # tallest picture taken, in pixels
 
 
 class FrameStores(_Section):
     """How frame stores are built: a folder of more videos than one job should decode is cut into shards."""
 
-    videos_per_shard: int = Field(default=1000, gt=0)
-    shards: dict[str, Annotated[int, Field(gt=0)]] = {}  # folder -> jobs, where the number of videos does not say
+    videos_per_shard: Whole = Field(default=1000, gt=0, le=10**9)
+    shards: dict[
+        str, Annotated[Whole, Field(gt=0, le=100_000)]
+    ] = {}  # folder -> jobs, where the number of videos does not say
 
 
 class Sizes(_Section):
     """Videos per split of a generated data set."""
 
-    train: int = Field(gt=0)
-    val: int = Field(ge=0)
-    test: int = Field(gt=1)
+    train: Whole = Field(gt=0, le=10**7)
+    val: Whole = Field(ge=0, le=10**7)
+    test: Whole = Field(gt=1, le=10**7)
 
 
 class TinyClip(_Section):
     """Training of the demo's CLIP on still images of the world."""
 
-    steps: int = Field(gt=0)
-    batch: int = Field(gt=1)
-    lr: float = Field(gt=0)
+    steps: Whole = Field(gt=0, le=10**7)
+    batch: Whole = Field(gt=1, le=10**6)
+    lr: Rate = Field(gt=0)
 
 
 class World(_Section):
     """The synthetic world; absent in a run on the real data."""
 
-    seed: int = 0
+    seed: Seed = 0
     sizes: dict[str, Sizes]
     tiny_clip: TinyClip
 
@@ -151,29 +177,29 @@ class Config(_Section):
     tables: Names = "all"
     datasets: Names = "all"
     methods: Names = "all"
-    seeds: list[int] = Field(min_length=1)
-    optional: bool = False
-    quoted: bool = False
+    seeds: list[Seed] = Field(min_length=1)
+    optional: Flag = False
+    quoted: Flag = False
     rule: Literal["paper", "best_on_test", "last"] = "paper"
     intervals: bool = False
     missing: Literal["record", "strict"] = "record"
     unavailable: Literal["skip", "stop"] = "skip"
-    locks: Path = Path("locks")
-    results: Path = Path("results")
-    data: Path = Path("data")
+    locks: Folder = Path("locks")
+    results: Folder = Path("results")
+    data: Folder = Path("data")
     paths: dict[str, DatasetPaths] = {}
     options: dict[str, dict[str, str]] = {}  # data set -> option -> value (petvr.data.catalogue)
     custom_datasets: dict[Annotated[str, AfterValidator(_dataset_name)], CustomDataset] = {}
     download: Downloads = Downloads()
     frames: FrameStores = FrameStores()
-    weights: dict[str, str]
+    weights: dict[Annotated[str, AfterValidator(_backbone_name)], Annotated[str, Field(min_length=1)]]
     backbones: dict[str, str] = {}  # paper's backbone -> the one that is used (the demo: all -> tiny)
     recipe: Overrides = Overrides()
     setting_overrides: list[SettingOverride] = []
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    checkpoint_minutes: float = Field(default=10, gt=0)
-    micro_batch: int | None = Field(default=None, gt=0)
-    feature_cache_gib: float = Field(default=20.0, ge=0)
+    checkpoint_minutes: Real = Field(default=10, gt=0, le=10**6)
+    micro_batch: Whole | None = Field(default=None, gt=0)
+    feature_cache_gib: Real = Field(default=20.0, ge=0, le=10**6)
     tracking: Tracking = Tracking()
     world: World | None = None
 
@@ -207,69 +233,73 @@ def load_config(files: Sequence[str | Path] = ()) -> Config:
     """
     inherited = os.environ.get("PETVR_CONFIG")
     if inherited and not files:
-        return validate_config(json.loads(inherited), ["PETVR_CONFIG"])
-    paths = [Path("config.yaml"), *(Path("workflow/demo.yaml") if str(f) == "demo" else Path(f) for f in files)]
-    merged: dict[str, Any] = {}
-    for path in paths:
-        merged = _overlay(merged, _read(path))
-    return validate_config(merged, paths)
+        try:
+            return validate_config({"PETVR_CONFIG": json.loads(inherited)})
+        except (ValueError, RecursionError) as error:
+            raise PetvrError(f"PETVR_CONFIG: not what the workflow writes there ({error}); unset it") from error
+    return validate_config(
+        read_layers(["config.yaml", *("workflow/demo.yaml" if str(file) == "demo" else file for file in files)])
+    )
 
 
-def rename_old_keys(values: dict[str, Any], files: Sequence[str | Path] = ("config.yaml",)) -> dict[str, Any]:
-    """`values`, merged from `files` and a command line, under today's keys; one line on stderr for each old one.
+def read_layers(files: Sequence[str | Path], command_line: Mapping[str, Any] | None = None) -> Layers:
+    """File -> its keys and values under today's names, later ones win; last what Snakemake has from --config.
 
-    Later files win whichever name they use. Raises PetvrError where one of them has both names of a key.
+    Says one line on stderr for each key of an earlier version. Raises PetvrError where one place has both names of it.
     """
-    if not RENAMED.keys() & values.keys():
-        return values
-    layers = {str(path): _read(Path(path)) for path in files if Path(path).is_file()}
-    of_files: dict[str, Any] = {}
-    for layer in layers.values():
-        of_files = _overlay(of_files, layer)
-    rest = {key: value for key, value in values.items() if key not in of_files or of_files[key] != value}
-    merged: dict[str, Any] = {}
-    for file, layer in {**layers, "--config" if layers else str(files[0]): rest}.items():
+    layers: Layers = {str(file): _read(Path(file)) for file in files}
+    if command_line:
+        layers["--config"] = {key: _resolved(value) for key, value in command_line.items()}
+    for place, layer in layers.items():
         for old in [key for key in RENAMED if key in layer]:
             if RENAMED[old] in layer:
-                raise PetvrError(f"{file}: {old} and {RENAMED[old]} are one key, allowed: {RENAMED[old]} alone")
-            print(f"petvr: {file}: the key {old} is now called {RENAMED[old]}", file=sys.stderr)
-        merged = _overlay(merged, _under_new_names(layer))
+                raise PetvrError(f"{place}: {old} and {RENAMED[old]} are one key, allowed: {RENAMED[old]} alone")
+            print(f"petvr: {place}: the key {old} is now called {RENAMED[old]}", file=sys.stderr)
+            layer[RENAMED[old]] = layer.pop(old)
+    return layers
+
+
+def merged_values(layers: Layers) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in layers.values():
+        merged = _overlay(merged, layer)
     return merged
 
 
-def _under_new_names(values: dict[str, Any]) -> dict[str, Any]:
-    return {RENAMED.get(key, key): value for key, value in values.items()}
-
-
-def validate_config(values: dict[str, Any], files: Sequence[str | Path] = ("config.yaml",)) -> Config:
-    """Raises PetvrError with the file that holds the wrong key, the key, and what is allowed."""
-    values = rename_old_keys(values, files)
+def validate_config(layers: Layers) -> Config:
+    """Raises PetvrError with the place that holds the wrong key, the key, and what is allowed."""
+    for place, layer in layers.items():
+        if not isinstance(layer, dict):
+            raise PetvrError(f"{place}: must hold keys and values, not {type(layer).__name__}")
     try:
-        return Config.model_validate(values)
+        return Config.model_validate(merged_values(layers))
     except ValidationError as error:
         # a misspelt key is often reported as a missing one as well: say what stands there first
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        keys = [str(key) for key in first["loc"]]
-        given_keys = keys[:-1] if first["type"] == "missing" else keys
-        file = next((f for f in reversed(files) if _holds(f, given_keys)), files[0])
+        keys = [str(key) for key in first["loc"] if key != "[key]"]
+        place = _place_of(keys[:-1] if first["type"] == "missing" else keys, layers)
         if first["type"] == "extra_forbidden":
-            raise unknown("key", ".".join(keys), _siblings(keys), str(file)) from error
-        given = "" if first["type"] == "missing" else f", not {first['input']!r}"
-        raise PetvrError(f"{file}: {'.'.join(keys)}: {first['msg'].removeprefix('Value error, ')}{given}") from error
+            raise unknown("key", ".".join(keys), _siblings(keys), place) from error
+        given = "" if first["type"] == "missing" else f", not {first['input']!r:.80}"
+        raise PetvrError(f"{place}: {'.'.join(keys)}: {first['msg'].removeprefix('Value error, ')}{given}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PetvrError(
-            f"{path}: no such configuration file (run petvr in the folder that holds config.yaml)"
-        ) from error
-    except yaml.YAMLError as error:
-        raise PetvrError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not path.exists():
+        raise PetvrError(f"{path}: no such configuration file (run petvr in the folder that holds config.yaml)")
+    values = read_yaml_file(path)
     if not isinstance(values, dict):
         raise PetvrError(f"{path}: must hold keys and values, not {type(values).__name__}")
     return values
+
+
+def _resolved(value: Any) -> Any:
+    """Snakemake leaves every word inside a list or mapping of --config a text: `seeds=[0]` is ['0'] to it."""
+    if isinstance(value, Mapping):
+        return {key: _resolved(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_resolved(one) for one in value]
+    return scalar(value) if isinstance(value, str) else value
 
 
 def _overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
@@ -280,15 +310,19 @@ def _overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _holds(file: str | Path, keys: list[str]) -> bool:
-    if not Path(file).is_file():
-        return False
-    values: Any = _under_new_names(_read(Path(file)))
+def _place_of(keys: list[str], layers: Layers) -> str:
+    """The last layer that holds the key, or the most of the way to it."""
+    ways = [keys[:length] for length in range(len(keys), 0, -1)]
+    held = (name for way in ways for name, layer in reversed(layers.items()) if _holds(layer, way))
+    return next(held, next(iter(layers)))
+
+
+def _holds(layer: Any, keys: list[str]) -> bool:
     for key in keys:
-        if isinstance(values, dict) and key in values:
-            values = values[key]
-        elif isinstance(values, list) and key.isdigit() and int(key) < len(values):
-            values = values[int(key)]
+        if isinstance(layer, dict) and key in (named := {str(name): value for name, value in layer.items()}):
+            layer = named[key]
+        elif isinstance(layer, list) and key.isdigit() and int(key) < len(layer):
+            layer = layer[int(key)]
         else:
             return False
     return True

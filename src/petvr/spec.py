@@ -29,7 +29,7 @@ def _real(value: Any) -> Any:
     if isinstance(value, str) and NUMBER.fullmatch(value):
         return float(value)
     if type(value) not in (int, float):
-        raise ValueError("no number")
+        raise ValueError("must be a number")
     return value
 
 
@@ -132,7 +132,8 @@ def checked_value(key: str, value: Any, where: str) -> Any:
 @functools.cache
 def _adapter(key: str) -> TypeAdapter[Any]:
     field = Recipe.model_fields[key]
-    return TypeAdapter(Annotated[field.annotation, field])
+    kind: Any = Annotated[field.annotation, field]
+    return TypeAdapter(kind)
 
 
 def value_error(key: str, value: Any, where: str) -> PetvrError:

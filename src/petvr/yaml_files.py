@@ -68,6 +68,16 @@ def parse_yaml(text: str, where: str) -> Any:
         raise PetvrError(f"{where}: cannot be used ({error})") from error
 
 
+def scalar(word: str) -> Any:
+    """A word as YAML reads it where it has no quotes: `1e-4` is a number, `true` is true, `a: b` a text."""
+    loader = _StrictLoader("")
+    node = yaml.ScalarNode(loader.resolve(yaml.ScalarNode, word, (True, False)), word)
+    try:
+        return loader.construct_object(node)
+    except (ValueError, yaml.YAMLError):  # a number of thousands of digits
+        return word
+
+
 def _one_line(error: yaml.YAMLError) -> str:
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     if mark is None or not problem:
@@ -85,7 +95,7 @@ def _require_flat(text: str) -> None:
             raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=event.start_mark)
 
 
-def _count_values(node: yaml.Node, counts: dict[int, int]) -> int:
+def _count_values(node: Any, counts: dict[int, int]) -> int:
     """How many values a node stands for, an alias as often as it is used. Each node is looked at once."""
     if id(node) in counts:
         if not counts[id(node)]:

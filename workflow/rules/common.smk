@@ -20,14 +20,17 @@ sys.path.insert(0, str(SOURCE))
 from petvr import environment, papers, planning
 from petvr import workflow as rules_ask
 from petvr.data import catalogue
-from petvr.config import rename_old_keys, validate_config
+from petvr.config import merged_values, read_layers, validate_config
 from petvr.errors import PetvrError
 from petvr.data.frames import shards
 from petvr.layout import Layout
 
 try:
-    VALUES = rename_old_keys(config, workflow.configfiles)
-    CONFIG = validate_config(VALUES, workflow.configfiles)
+    # read anew, since Snakemake lets a key that stands twice pass; config.yaml first, then --configfile, then --config
+    given = workflow.config_settings
+    own = [file for file in workflow.configfiles if file not in given.configfiles]
+    LAYERS = read_layers([*own, *given.configfiles], given.config)
+    CONFIG = validate_config(LAYERS)
     PLAN = planning.plan(CONFIG)
 except PetvrError as error:
     print(f"petvr: error: {error}", file=sys.stderr)
@@ -36,7 +39,7 @@ except PetvrError as error:
 LAYOUT = Layout(CONFIG.results)
 DATA = CONFIG.data
 
-environment.export(VALUES, SOURCE)
+environment.export(merged_values(LAYERS), SOURCE)
 ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "petvr.yaml")
 
 

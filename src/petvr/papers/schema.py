@@ -10,12 +10,12 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from petvr import errors
 from petvr.errors import PetvrError
 from petvr.spec import Origin
+from petvr.yaml_files import read_yaml_file
 
 Value = str | int | float | bool
 M = TypeVar("M", bound=BaseModel)
@@ -182,13 +182,7 @@ class TablesFile(_Strict):
 
 def read_yaml(path: Path, model: type[M]) -> M:
     """Read and validate a YAML file. Raises PetvrError with the file, the key and what is allowed."""
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except FileNotFoundError as error:
-        raise PetvrError(f"{path}: no such file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PetvrError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    return validated(model, data, str(path))
+    return validated(model, read_yaml_file(path), str(path))
 
 
 def validated(model: type[M], data: Any, where: str) -> M:
