@@ -202,9 +202,6 @@ def test_a_store_of_another_recipe_is_refused(bench):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"select_by": "t2v/R1"}, "recipe.select_by"),
-        ({"dsl": "best"}, "unknown dual-softmax variant 'best'"),
-        ({"dsl_temperature": 0.0}, "dsl_temperature must be above 0"),
         ({"batch": 49}, "batch 49 is larger than the 48 training samples"),
         ({"similarity": "mean_pol"}, "did you mean 'mean_pool'"),
     ],
