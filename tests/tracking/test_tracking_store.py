@@ -16,6 +16,7 @@ from table_factory import put, result, spec
 from petvr.layout import Layout
 from petvr.report import tracking
 from petvr.report.tracking import store as stores
+from petvr.report.tracking import write as writes
 
 pytestmark = pytest.mark.slow  # MLflow itself
 
@@ -58,6 +59,7 @@ def test_a_run_has_parameters_metrics_per_epoch_tags_and_files(ready):
     put(ready, "vop", [44.0, 45.0])
     run = spec("vop", 1)
     (Layout(ready).run(run) / "adapter.safetensors").write_bytes(b"weights")
+    (Layout(ready).run(run) / "log.txt").write_text("2026-01-05T10:01:30Z epoch 1, step 10, loss 2.0: t2v\n")
     status = tracking.sync(ready, tables={CELL: ["vop/table_3", "rap/table_1"]})
     assert status.ok and status.logged == 2
     found = by_name(ready)
@@ -65,28 +67,110 @@ def test_a_run_has_parameters_metrics_per_epoch_tags_and_files(ready):
     assert child.data.params["recipe.lr_new"] == "0.0001"
     assert child.data.params["recipe.betas"] == "[0.9, 0.98]"
     wanted = {"paper": "vop", "dataset": "msrvtt-7k", "backbone": "vit-b-32", "method": "vop", "seed": "1"}
-    wanted |= {"tables": "vop/table_3 rap/table_1", "synthetic": "false", "data_digest": "d1e2f3"}
+    wanted |= {"tables": "|vop/table_3|rap/table_1|", "level": "run", "synthetic": "false", "data_digest": "d1e2f3"}
     wanted |= {"git_revision": "0123456789abcdef", "mlflow.parentRunId": parent.info.run_id}
     assert wanted.items() <= child.data.tags.items()
     client = stores.open_store(tracking.default_uri(ready), "petvr").client
-    curve = client.get_metric_history(child.info.run_id, "t2v/R1")
+    curve = client.get_metric_history(child.info.run_id, "curve/t2v_R1")
     assert sorted((point.step, point.value) for point in curve) == [(0, 10.0), (1, 45.0), (2, 44.5)]
-    assert child.data.metrics["best_on_test/t2v/R1"] == 45.0
-    assert child.data.metrics["last/v2t/R5"] == 63.5
-    assert child.data.metrics["cost/train_seconds"] == 61.5
+    # log.txt says when epoch 1 was done, epoch 2 stands at its share of all steps
+    moments = {point.step: (point.timestamp - child.info.start_time) / 1000 for point in curve}
+    assert moments == {0: 0, 1: 90, 2: 120}
+    loss = client.get_metric_history(child.info.run_id, "curve/train_loss")
+    assert sorted((point.step, point.value) for point in loss) == [(10, 2.0), (20, 1.5)]
+    assert child.data.metrics["score/best_on_test/t2v_R1"] == 45.0
+    assert child.data.metrics["score/last/v2t_R5"] == 63.5
+    assert child.data.metrics["usage/train_seconds"] == 61.5
     artifacts = Path(child.info.artifact_uri.removeprefix("file://"))
     assert (artifacts / "adapter.safetensors").read_bytes() == b"weights"
     assert json.loads((artifacts / "result.json").read_text())["id"] == run.id
     assert (child.info.status, child.info.end_time - child.info.start_time) == ("FINISHED", 120_000)
 
 
+def read_back(results, uri):
+    """All that MLflow's client says of the runs but their ids, ids of parents turned into names."""
+    with stores.locked(uri):
+        opened = stores.open_store(uri, "petvr")
+        runs = stores.search(opened)
+    names = {run.info.run_id: run.info.run_name for run in runs}
+    told = []
+    for run in runs:
+        tags = {key: names.get(value, value) for key, value in run.data.tags.items()}
+        curves = {
+            name: sorted(
+                (p.step, p.value, p.timestamp) for p in opened.client.get_metric_history(run.info.run_id, name)
+            )
+            for name in run.data.metrics
+        }
+        inputs = sorted(
+            (one.dataset.name, one.dataset.digest, one.dataset.source, one.dataset.source_type,
+             [(tag.key, tag.value) for tag in one.tags]) for one in run.inputs.dataset_inputs
+        )  # fmt: skip
+        info = (run.info.run_name, run.info.status, run.info.start_time, run.info.end_time, run.info.lifecycle_stage)
+        home = Path(run.info.artifact_uri.removeprefix("file://"))
+        files = {path.name: path.read_bytes() for path in home.iterdir()} if home.exists() else {}
+        latest = run.data.metrics
+        told.append((info, tags, run.data.params, latest, curves, inputs, files))
+    return sorted(told, key=lambda one: one[0])
+
+
+def test_rows_written_at_once_read_as_what_the_client_writes(ready, empty_store, monkeypatch, tmp_path):
+    put(ready, "vop", [44.0, 45.0])
+    put(ready, "bias", [40.0])
+    uris = [tracking.default_uri(ready), f"sqlite:///{tmp_path / 'other' / 'mlflow.db'}"]
+    shutil.copytree(empty_store, tmp_path / "other")
+    assert writes.writes_rows(stores.open_store(uris[0], "petvr")), "the schema of the pinned MLflow is known"
+    assert tracking.sync(ready, uris[0]).logged == 3
+    monkeypatch.setattr(writes, "SCHEMA", "another")
+    assert tracking.sync(ready, uris[1]).logged == 3
+    rows, client = (read_back(ready, uri) for uri in uris)
+    assert len(rows) == 5 and rows == client
+    for uri in uris:
+        with stores.locked(uri):
+            opened = stores.open_store(uri, "petvr")
+            cells = (
+                "tags.level = 'cell' AND dataset.name = 'msrvtt-7k test' AND metrics.`score/best_on_test/t2v_R1` > 41"
+            )
+            assert [run.data.tags["method"] for run in stores.search(opened, cells)] == ["vop"]
+
+
+def test_nothing_new_is_known_without_mlflow_and_a_store_somebody_touched_is_looked_into(ready):
+    put(ready, "vop", [44.0, 45.0])
+    put(ready, "bias", [40.0])
+    Layout(ready).result(spec("bias", 0)).write_text("broken")
+    tracking.sync(ready)
+    code = (
+        "import sys; from petvr.report import tracking; status = tracking.sync(sys.argv[1]); "
+        "print(status.logged, status.unchanged, len(status.broken), 'mlflow' in sys.modules)"
+    )
+    call = [sys.executable, "-c", code, str(ready)]
+    assert subprocess.run(call, capture_output=True, text=True, check=True).stdout.split() == ["0", "3", "1", "False"]
+    with stores.locked(tracking.default_uri(ready)):
+        opened = stores.open_store(tracking.default_uri(ready), "petvr")
+        opened.client.delete_run(by_id(opened)[spec("vop", 0).id].info.run_id)
+    assert tracking.sync(ready).logged == 1
+    Layout(ready).result(spec("vop", 1)).unlink()
+    assert tracking.sync(ready).removed == 2  # the run, and the old means of its cell
+
+
+def by_id(opened):
+    return {run.data.tags.get("petvr.run"): run for run in stores.search(opened)}
+
+
+def test_the_screen_stays_quiet(results):
+    put(results, "vop", [44.0])
+    code = "import sys; from petvr.report import tracking; assert tracking.sync(sys.argv[1]).logged == 1"
+    done = subprocess.run([sys.executable, "-c", code, str(results)], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_the_parent_holds_mean_and_sample_deviation(ready):
     put(ready, "vop", [44.0, 45.0, 49.0])
     tracking.sync(ready)
     parent = by_name(ready)[CELL]
-    assert parent.data.metrics["best_on_test/t2v/R1"] == pytest.approx(46.0)
-    assert parent.data.metrics["best_on_test/t2v/R1_std"] == pytest.approx(7.0**0.5)  # (4 + 1 + 9) / 2
-    assert parent.data.metrics["seeds"] == 3
+    assert parent.data.metrics["score/best_on_test/t2v_R1"] == pytest.approx(46.0)
+    assert parent.data.metrics["score/best_on_test/t2v_R1_std"] == pytest.approx(7.0**0.5)  # (4 + 1 + 9) / 2
+    assert parent.data.metrics["score/seeds"] == 3
     assert parent.data.tags["seed"] == "0,1,2"
 
 
@@ -108,8 +192,8 @@ def test_a_run_made_again_replaces_the_old_one(ready):
     assert status.ok and (status.logged, status.unchanged) == (1, 1)
     found = by_name(ready)
     assert set(found) == set(before)
-    assert found[spec("vop", 1).id].data.metrics["best_on_test/t2v/R1"] == 47.0
-    assert found[CELL].data.metrics["best_on_test/t2v/R1"] == 45.5
+    assert found[spec("vop", 1).id].data.metrics["score/best_on_test/t2v_R1"] == 47.0
+    assert found[CELL].data.metrics["score/best_on_test/t2v_R1"] == 45.5
     assert found[spec("vop", 0).id].info.run_id == before[spec("vop", 0).id].info.run_id
     assert found[spec("vop", 0).id].data.tags["mlflow.parentRunId"] == found[CELL].info.run_id
 
@@ -149,8 +233,12 @@ def test_the_store_can_be_deleted_and_built_again(ready):
     assert "2 logged, 0 unchanged, 0 older ones removed" in told
     with sqlite3.connect(Layout(ready).mlflow / "mlflow.db") as database:
         active = database.execute("SELECT name FROM runs WHERE lifecycle_stage = 'active' ORDER BY name").fetchall()
-    name = "vop · msrvtt-7k · vit-b-32"
-    assert active == [(f"{name} seed 0",), (f"{name} seed 1",), (f"{name} · vop",)]
+    name = "vop · msrvtt-7k"
+    assert active == [
+        (f"seed 0 · {name} · vit-b-32",),
+        (f"seed 1 · {name} · vit-b-32",),
+        (f"{name} · R@1 44.5±0.7 · 0.123 M · 2 seeds · vit-b-32 · vop",),
+    ]
 
 
 def test_a_broken_result_is_named_and_hides_no_other(ready):
@@ -168,7 +256,7 @@ def test_values_that_are_no_numbers_are_left_out(ready):
     made.write(Layout(ready).result(run))
     tracking.sync(ready)
     client = stores.open_store(tracking.default_uri(ready), "petvr").client
-    history = client.get_metric_history(by_name(ready)[run.id].info.run_id, "train_loss")
+    history = client.get_metric_history(by_name(ready)[run.id].info.run_id, "curve/train_loss")
     assert [point.value for point in history] == [2.0]
 
 

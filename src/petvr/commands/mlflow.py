@@ -28,4 +28,4 @@ def run(args: argparse.Namespace, config: Config) -> int:
     print(f"{status.logged} runs logged, {status.unchanged} unchanged; Ctrl-C ends the page", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", config.tracking_uri]
     command += ["--host", args.host, "--port", str(args.port)]
-    return subprocess.call(command, env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"})
+    return subprocess.call(command, env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"})

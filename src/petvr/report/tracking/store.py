@@ -19,7 +19,13 @@ from petvr.errors import PetvrError
 from petvr.layout import Layout
 
 RUN_TAG, CELL_TAG, DIGEST_TAG, RESULTS_TAG = "petvr.run", "petvr.cell", "petvr.digest", "petvr.results"
-LOCK_SECONDS = 120.0
+TAGS = {  # of the experiment
+    "mlflow.experimentKind": "custom_model_development",  # what the interface shows for training runs
+    "mlflow.note.content": "Built from petvr's result.json files by `petvr track`; delete it and build it again.\n\n"
+    "One run per cell (`tags.level = 'cell'`) with a child per seed. A paper's table: "
+    "`tags.level = 'cell' AND tags.tables LIKE '%|vop/table_3|%'`, sorted by `score/best_on_test/t2v_R1`.",
+}
+LOCK_SECONDS = 600.0
 
 
 def default_uri(results: str | Path) -> str:
@@ -125,6 +131,7 @@ def _mlflow() -> Any:
         "DO_NOT_TRACK": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }.items():
         os.environ.setdefault(key, value)
     from mlflow import MlflowClient
@@ -148,14 +155,13 @@ def _experiment(client: Any, name: str, file: Path | None) -> str:
     if existing is not None and existing.lifecycle_stage == "deleted":
         client.restore_experiment(existing.experiment_id)
     if existing is not None:
+        for key, value in TAGS.items():
+            if existing.tags.get(key) != value:
+                client.set_experiment_tag(existing.experiment_id, key, value)
         return existing.experiment_id
-    tags = {
-        "mlflow.experimentKind": "custom_model_development",  # what the interface shows for training runs
-        "mlflow.note.content": "Built from petvr's result.json files by `petvr track`; delete it and build it again.",
-    }
     location = (file.parent.resolve() / "artifacts").as_uri() if file is not None else None
     try:
-        return client.create_experiment(name, artifact_location=location, tags=tags)
+        return client.create_experiment(name, artifact_location=location, tags=TAGS)
     except Exception:
         existing = client.get_experiment_by_name(name)  # another machine was quicker
         if existing is None:

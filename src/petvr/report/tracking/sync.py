@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from petvr import atomic
 from petvr.errors import PetvrError
+from petvr.report.tracking.content import RunRecord, record_of_cell, record_of_run
 from petvr.report.tracking.store import (
     CELL_TAG,
     DIGEST_TAG,
     RESULTS_TAG,
     RUN_TAG,
     Store,
+    database,
     default_uri,
     locked,
     open_store,
     search,
     shown,
 )
-from petvr.report.tracking.write import ARTIFACTS, log_cell, log_run
+from petvr.report.tracking.write import ARTIFACTS, write_runs
 from petvr.result import Result
 
 FORMAT = 2  # a new number logs everything again
 PARENT_TAG = "mlflow.parentRunId"
+AT_ONCE = 60  # cells under one lock and in one transaction
 
 
 @dataclass
@@ -52,36 +57,53 @@ class Status:
         return f"MLflow {self.uri}: {done}{skipped}"
 
 
+@dataclass(frozen=True)
+class CellFiles:
+    """The result files of a cell, each with the digest of all that its run in MLflow is made from."""
+
+    id: str
+    files: dict[Path, str]
+    tables: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        return _hash(*(f"{file.parent.name} {digest}" for file, digest in self.files.items()))
+
+
 def sync(
     results: str | Path,
     uri: str | None = None,
     experiment: str = "petvr",
     tables: Mapping[str, Sequence[str]] | None = None,
     runs: Iterable[str] | None = None,
+    again: bool = False,
 ) -> Status:
     """Bring the view up to date with the results below `results/runs`; called twice, the second does nothing.
 
     `tables`: cell id -> tables that show it (a tag). `runs`: only the cells of these run ids. Without it everything
-    is looked at, and runs of this results folder whose file is gone are removed.
+    is looked at, and runs of this results folder whose file is gone are removed. `again`: look into the store even
+    where the notes beside it say that nothing has changed.
     """
     results = Path(results)
     uri = uri or default_uri(results)
     status = Status(shown(uri), experiment)
-    files = sorted((results / "runs").glob("*/*/*/*/seed-*/result.json"))
-    present = {file.parent.relative_to(results / "runs").as_posix() for file in files}
     chosen = None if runs is None else {run.rpartition("/")[0] for run in runs}
-    cells = dict.fromkeys(file.parent.parent for file in files)
+    cells = list(_cell_files(results, chosen, tables or {}))
+    notes = _Notes(results, uri, experiment)
+    if not again and notes.say_unchanged(cells, everything=chosen is None):
+        status.unchanged = sum(len(cell.files) for cell in cells)
+        status.broken = notes.broken
+        return status
     try:
         store = None
-        for folder in cells:
-            if chosen is not None and folder.relative_to(results / "runs").as_posix() not in chosen:
-                continue
+        for begin in range(0, max(len(cells), 1), AT_ONCE):
             with locked(uri):
                 store = store or open_store(uri, experiment)
-                _cell(store, status, results, folder, tables or {})
+                _sync_cells(store, status, results, cells[begin : begin + AT_ONCE])
         if chosen is None:
             with locked(uri):
-                _prune(store or open_store(uri, experiment), status, results, present)
+                _prune(store or open_store(uri, experiment), status, results, {cell.id: cell for cell in cells})
+        notes.keep(cells, status.broken, everything=chosen is None)
     except Exception as error:
         status.warning = _warning(uri, error)
     return status
@@ -94,26 +116,13 @@ def log_result(
     tables: Mapping[str, Sequence[str]] | None = None,
 ) -> Status:
     """Log the run of one `results/runs/<run id>/result.json`, and the mean and spread of its cell anew."""
-    path = Path(path)
-    results = _results_of(path)  # the only error it raises: a path that is no run's
-    uri = uri or default_uri(results)
-    status = Status(shown(uri), experiment)
-    try:
-        with locked(uri):
-            _cell(open_store(uri, experiment), status, results, path.parent.parent, tables or {})
-    except Exception as error:
-        status.warning = _warning(uri, error)
-    return status
-
-
-def _results_of(path: Path) -> Path:
-    """The folder that holds `runs`, from a result's place `runs/paper/dataset/backbone/method/seed-n/result.json`."""
-    parents = path.absolute().parents
+    parents = Path(path).absolute().parents
     if len(parents) < 7 or parents[5].name != "runs":
         raise PetvrError(
             f"{path}: not of the form results/runs/<paper>/<dataset>/<backbone>/<method>/seed-<n>/result.json"
         )
-    return parents[6]
+    run = parents[0].relative_to(parents[5]).as_posix()
+    return sync(parents[6], uri, experiment, tables, [run])
 
 
 def _warning(uri: str, error: Exception) -> str:
@@ -125,49 +134,14 @@ def _warning(uri: str, error: Exception) -> str:
     )
 
 
-def _cell(store: Store, status: Status, results: Path, folder: Path, tables: Mapping[str, Sequence[str]]) -> None:
-    """All seeds of one cell and the run above them; inside the lock."""
-    folder = folder.absolute()
-    cell = folder.relative_to((results / "runs").absolute()).as_posix()
-    shown_in = list(tables.get(cell, ()))
-    old: dict[str, list[Any]] = {}
-    for run in search(store, f"tags.`{CELL_TAG}` = '{cell}'"):
-        old.setdefault(run.data.tags.get(RUN_TAG, ""), []).append(run)
-
-    kept: dict[str, str] = {}  # run id of petvr -> run id of MLflow
-    digests, good = [], []
-    for file in sorted(folder.glob("seed-*/result.json")):
-        name = f"{cell}/{file.parent.name}"
-        digest = _digest(file, shown_in)
-        same = [run for run in old.get(name, []) if run.data.tags.get(DIGEST_TAG) == digest]
-        try:
-            result = Result.read(file)
-            if result.id != name:
-                raise PetvrError(f"{file}: holds the result of {result.id}")
-        except (PetvrError, OSError, UnicodeDecodeError) as error:
-            status.broken.append(str(error))
-            continue
-        good.append(result)
-        digests.append(digest)
-        if same:
-            kept[name] = same[0].info.run_id
-            status.unchanged += 1
-        else:
-            kept[name] = log_run(store, results, file, result, digest, shown_in)
-            status.logged += 1
-    if not good:
-        return
-    above = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-    parents = [run for run in old.get("", []) if run.data.tags.get(DIGEST_TAG) == above]
-    parent = parents[0].info.run_id if parents else log_cell(store, results, cell, good, above, shown_in)
-    for name, run_id in kept.items():
-        known = next((run for run in old.get(name, []) if run.info.run_id == run_id), None)
-        if known is None or known.data.tags.get(PARENT_TAG) != parent:
-            store.client.set_tag(run_id, PARENT_TAG, parent)
-    # only now is there a complete new run for every old one
-    for run in (run for runs in old.values() for run in runs):
-        if run.info.run_id not in {*kept.values(), parent}:
-            _remove(store, status, run)
+def _cell_files(results: Path, chosen: set[str] | None, tables: Mapping[str, Sequence[str]]) -> Iterator[CellFiles]:
+    by_cell: dict[str, dict[Path, str]] = {}
+    for file in sorted((results / "runs").glob("*/*/*/*/seed-*/result.json")):
+        cell = file.parent.parent.relative_to(results / "runs").as_posix()
+        if chosen is None or cell in chosen:
+            by_cell.setdefault(cell, {})[file] = _digest(file, tables.get(cell, ()))
+    for cell, files in by_cell.items():
+        yield CellFiles(cell, files, tuple(tables.get(cell, ())))
 
 
 def _digest(file: Path, tables: Iterable[str]) -> str:
@@ -180,14 +154,121 @@ def _digest(file: Path, tables: Iterable[str]) -> str:
     return hashlib.sha256(file.read_bytes() + "\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _prune(store: Store, status: Status, results: Path, present: set[str]) -> None:
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+class _Notes:
+    """What the store held after the last sync, in a file below results: read before MLflow is imported.
+
+    A local store that somebody else has written since, or deleted, is looked into all the same.
+    """
+
+    def __init__(self, results: Path, uri: str, experiment: str) -> None:
+        self.file = results / "mlflow" / f"logged-{_hash(uri, experiment)}.json"
+        self.database = database(uri)
+        try:
+            noted = json.loads(self.file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            noted = {}
+        sound = isinstance(noted, dict) and noted.get("format") == FORMAT and noted.get("store") == self._stamp()
+        self.cells: dict[str, str] = noted["cells"] if sound else {}
+        self.broken: list[str] = noted["broken"] if sound else []
+
+    def _stamp(self) -> list[int] | None:
+        """Of a local store's file; None for a server."""
+        if self.database is None:
+            return None
+        if not self.database.exists():
+            return []
+        stat = self.database.stat()
+        return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+
+    def say_unchanged(self, cells: Sequence[CellFiles], everything: bool) -> bool:
+        same = all(self.cells.get(cell.id) == cell.digest for cell in cells)
+        return bool(self.cells) and same and not (everything and len(self.cells) != len(cells))
+
+    def keep(self, cells: Sequence[CellFiles], broken: list[str], everything: bool) -> None:
+        kept = {} if everything else self.cells
+        noted = kept | {cell.id: cell.digest for cell in cells}
+        value = {"format": FORMAT, "store": self._stamp(), "cells": noted, "broken": broken}
+        atomic.write_text(self.file, json.dumps(value))
+
+
+def _sync_cells(store: Store, status: Status, results: Path, cells: Sequence[CellFiles]) -> None:
+    """All seeds of some cells, and above each cell's the run with its means; inside the lock."""
+    old: dict[str, dict[str, list[Any]]] = {cell.id: {} for cell in cells}  # cell -> run ("" for the cell) -> MLflow's
+    condition = f"tags.`{CELL_TAG}` = '{cells[0].id}'" if len(cells) == 1 else ""
+    for run in search(store, condition):
+        if run.data.tags[CELL_TAG] in old:
+            old[run.data.tags[CELL_TAG]].setdefault(run.data.tags.get(RUN_TAG, ""), []).append(run)
+    common = {RESULTS_TAG: str(results.resolve()), "mlflow.source.name": "petvr", "mlflow.user": "petvr"}
+    keep: set[str] = set()
+    parents: dict[str, str] = {}
+    new_cells: list[tuple[str, RunRecord]] = []
+    readable: dict[str, list[tuple[str, Path, Result]]] = {}
+    for cell in cells:
+        readable[cell.id] = list(_read_cell(cell, status))
+        if not readable[cell.id]:
+            continue
+        digest = _hash(*(digest for digest, _, _ in readable[cell.id]))
+        same = _with_digest(old[cell.id].get("", []), digest)
+        if same:
+            parents[cell.id] = same.info.run_id
+        else:
+            record = record_of_cell([result for _, _, result in readable[cell.id]], cell.tables)
+            record.tags |= common | {CELL_TAG: cell.id, DIGEST_TAG: digest}
+            new_cells.append((cell.id, record))
+    ids = write_runs(store, [record for _, record in new_cells])
+    parents |= dict(zip((cell for cell, _ in new_cells), ids, strict=True))
+    new_runs: list[RunRecord] = []
+    for cell in cells:
+        for digest, file, result in readable[cell.id]:
+            same = _with_digest(old[cell.id].get(result.id, []), digest)
+            if same:
+                keep.add(same.info.run_id)
+                status.unchanged += 1
+                if same.data.tags.get(PARENT_TAG) != parents[cell.id]:
+                    store.client.set_tag(same.info.run_id, PARENT_TAG, parents[cell.id])
+                continue
+            record = record_of_run(result, file.parent, cell.tables)
+            tags = {RUN_TAG: result.id, CELL_TAG: cell.id, PARENT_TAG: parents[cell.id], DIGEST_TAG: digest}
+            record.tags |= common | tags
+            new_runs.append(record)
+    write_runs(store, new_runs)
+    status.logged += len(new_runs)
+    # only now is there a complete new run for every old one
+    for cell in cells:
+        if readable[cell.id]:
+            for run in (run for runs in old[cell.id].values() for run in runs):
+                if run.info.run_id not in keep | set(parents.values()):
+                    _remove(store, status, run)
+
+
+def _read_cell(cell: CellFiles, status: Status) -> Iterator[tuple[str, Path, Result]]:
+    for file, digest in cell.files.items():
+        try:
+            result = Result.read(file)
+            if result.id != f"{cell.id}/{file.parent.name}":
+                raise PetvrError(f"{file}: holds the result of {result.id}")
+            yield digest, file, result
+        except (PetvrError, OSError, UnicodeDecodeError) as error:
+            status.broken.append(str(error))
+
+
+def _with_digest(runs: Iterable[Any], digest: str) -> Any:
+    return next((run for run in runs if run.data.tags.get(DIGEST_TAG) == digest), None)
+
+
+def _prune(store: Store, status: Status, results: Path, cells: Mapping[str, CellFiles]) -> None:
     """Cut-off runs are marked, and runs of this folder without a file are removed."""
-    cells = {name.rpartition("/")[0] for name in present}
     for run in search(store):
         tags = run.data.tags
         if run.info.status == "RUNNING":
             store.client.set_terminated(run.info.run_id, status="KILLED")
-        gone = tags[RUN_TAG] not in present if RUN_TAG in tags else tags[CELL_TAG] not in cells
+        cell = cells.get(tags[CELL_TAG])
+        seeds = {f"{cell.id}/{file.parent.name}" for file in cell.files} if cell else set()
+        gone = tags[RUN_TAG] not in seeds if RUN_TAG in tags else cell is None
         if gone and tags.get(RESULTS_TAG) == str(results.resolve()):
             _remove(store, status, run)
 
