@@ -144,10 +144,10 @@ def _evaluation_times(result: Result, log: Path, start: int, end: int) -> dict[i
         lines = re.findall(r"^(\S+) epoch (\d+), step (\d+)", log.read_text(encoding="utf-8"), re.MULTILINE)
     except (OSError, UnicodeDecodeError):
         lines = []
-    told = {(int(epoch), int(step)): moment(at) for at, epoch, step in lines}
+    logged = {(int(epoch), int(step)): moment(at) for at, epoch, step in lines}
     steps = max((evaluation.step for evaluation in result.evaluations), default=0) or 1
     return {
-        index: told.get((one.epoch, one.step), start + round((end - start) * one.step / steps))
+        index: logged.get((one.epoch, one.step), start + round((end - start) * one.step / steps))
         for index, one in enumerate(result.evaluations)
     }
 
