@@ -80,7 +80,7 @@ class Recipe(BaseModel):
         ge=2, le=1_048_576, description="pairs of a video and a caption in a step; each is told from the others"
     )
     drop_last: Flag = Field(description="leave out the last batch of an epoch where it is smaller")
-    precision: Literal["fp32", "bf16", "clip4clip_fp16", "mv_adapter_fp16", "cma_fp16"] = Field(
+    precision: Literal["fp32", "tf32", "bf16", "clip4clip_fp16", "mv_adapter_fp16", "cma_fp16"] = Field(
         description="arithmetic of a step (petvr.training.precision)"
     )
     # data

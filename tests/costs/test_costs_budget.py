@@ -80,9 +80,11 @@ def test_longer_texts_and_precision_count():
         estimate(expand(tables=["vop/table_3"], overrides={"default": {"words": words}})) for words in (32, 77)
     )
     assert long.total.gpu_hours > short.total.gpu_hours
-    fast = estimate(expand(tables=["vop/table_3"], overrides={"default": {"precision": "bf16"}}))
-    slow = estimate(expand(tables=["vop/table_3"]))
-    assert slow.total.gpu_hours > 3 * fast.total.gpu_hours
+    hours = [
+        estimate(expand(tables=["vop/table_3"], overrides={"default": {"precision": mode}})).total.gpu_hours
+        for mode in ("bf16", "tf32", "fp32")
+    ]
+    assert hours == sorted(hours) and hours[2] > 3 * hours[1]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from petvr import training
 from petvr.errors import PetvrError
 from petvr.result import Result
 from petvr.training import checkpoint, run
+from petvr.training.determinism import name_refused_kernels, prepare_device
 from petvr.training.signals import StopRequested, StopSignal
 
 pytestmark = pytest.mark.slow  # kills trainings and resumes them
@@ -198,3 +199,16 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_run(bench, uninte
     result = tiny.train(tiny.resumable(), **bench, checkpoint_steps=2)
     assert tiny.outcome(result, bench["out"]) == uninterrupted
     assert "No space left on device; going on without this checkpoint" in (bench["out"] / "log.txt").read_text()
+
+
+def test_a_kernel_that_cannot_be_repeated_is_refused_by_name_unless_that_is_allowed(bench):
+    spec = tiny.spec(epochs=1)
+    with pytest.raises(PetvrError, match="put_ has no deterministic kernel on this device; `deterministic: false`"):
+        prepare_device("cpu", 1)
+        with name_refused_kernels():
+            torch.zeros(3).put_(torch.tensor([1]), torch.ones(1))
+    strict = tiny.train(spec, **bench)
+    loose = tiny.train(spec, **bench, deterministic=False)
+    torch.zeros(3).put_(torch.tensor([1]), torch.ones(1))
+    said = [result.provenance.hardware["numerics"]["deterministic"] for result in (strict, loose)]
+    assert said == [True, False]

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
             device=None if config.device == "auto" else config.device,
             threads=args.threads,
             checkpoint_seconds=config.checkpoint_minutes * 60,
+            deterministic=config.deterministic,
             micro_batch=config.micro_batch,
             feature_cache=layout.prefixes,
             feature_cache_gib=config.feature_cache_gib,

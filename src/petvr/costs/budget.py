@@ -23,8 +23,8 @@ class Assumptions:
     """Everything the numbers stand on; replace a value to plan for other hardware."""
 
     device: str = "H200"
-    tflops: Mapping[str, float] = field(default_factory=lambda: {"bf16": 790.0, "fp32": 60.0})
-    share: Mapping[str, float] = field(default_factory=lambda: {"bf16": 0.45, "fp32": 0.8})
+    tflops: Mapping[str, float] = field(default_factory=lambda: {"bf16": 790.0, "tf32": 395.0, "fp32": 60.0})
+    share: Mapping[str, float] = field(default_factory=lambda: {"bf16": 0.45, "tf32": 0.55, "fp32": 0.8})
     step_full: float = 3.0  # a training step relative to its forward pass
     step_peft: float = 2.0
     step_frozen_towers: float = 1.0
@@ -36,7 +36,7 @@ class Assumptions:
             f"{self.tflops[name]:g} TFLOP/s x {self.share[name]:.0%} in {name}" for name in sorted(self.tflops)
         )
         return [
-            f"one {self.device} per run: {speeds} (fp32 without TF32 is a guess)",
+            f"one {self.device} per run: {speeds} (tf32 and fp32 are guesses)",
             f"a step costs {self.step_full:g} forward passes for full tuning, {self.step_peft:g} for what trains "
             f"inside the towers, {self.step_frozen_towers:g} where both stay frozen ({', '.join(self.frozen_towers)})",
             "inserted modules and similarities are not counted; every pair decodes nothing and encodes its own video",

@@ -6,27 +6,31 @@ at any step without stored generator states.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from petvr.errors import PetvrError
 
+OVERRIDES = ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 
-def prepare_device(device: str | None, threads: int | None) -> torch.device:
-    """The device, with torch's deterministic algorithms where it has them; fp32 means fp32 (no TF32)."""
+
+def prepare_device(device: str | None, threads: int | None, deterministic: bool = True) -> torch.device:
+    """The device. deterministic: torch takes no kernel whose sums may come in another order the next time, and raises
+    where it has no other; merely warned, attention's backward passes would stay such kernels."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     count = threads if threads is not None else os.environ.get("PETVR_THREADS")
     if count is not None:
         if not str(count).isdecimal() or int(count) < 1:
             raise PetvrError(f"threads: '{count}' given, allowed: 1 or more")
         torch.set_num_threads(int(count))
-    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports the compiler: a second
+    torch.set_deterministic_debug_mode("error" if deterministic else "default")  # imports no compiler: a second
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what it did not write
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(1, device=chosen)
@@ -35,6 +39,30 @@ def prepare_device(device: str | None, threads: int | None) -> torch.device:
     if chosen.type == "cuda":
         torch.cuda.reset_peak_memory_stats(chosen)
     return chosen
+
+
+@contextlib.contextmanager
+def name_refused_kernels() -> Iterator[None]:
+    """What torch refuses under deterministic algorithms is an error that says what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        name, refused, _ = str(error).partition(" does not have a deterministic implementation")
+        if not refused:
+            raise
+        raise PetvrError(
+            f"{name} has no deterministic kernel on this device; `deterministic: false` in the configuration goes on "
+            "without: a resumed run may then differ from an uninterrupted one, and its result.json says so"
+        ) from error
+
+
+def numerics() -> dict[str, object]:
+    """What decides a result's last bits beside the recipe, for result.json."""
+    return {
+        "deterministic": torch.get_deterministic_debug_mode() == 2,
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+        **{name: os.environ[name] for name in OVERRIDES if name in os.environ},
+    }
 
 
 def seed_number(seed: int, *names: object) -> int:

@@ -27,6 +27,7 @@ class TrainOptions:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     checkpoint_steps: int | None = None  # besides, every so many steps
     device: str | None = None  # "cpu", "cuda", ...; None takes a GPU if there is one
+    deterministic: bool = True  # False: take kernels that are no repetition of themselves, and say so in the result
     threads: int | None = None  # of the CPU; None takes PETVR_THREADS or torch's choice
     progress: bool | None = None  # None draws a bar on a terminal only
     eval_frames_per_batch: int | None = None  # frames that an evaluation encodes at once

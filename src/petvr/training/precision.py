@@ -1,6 +1,8 @@
 """Named arithmetic of a run: what is stored and computed in which type.
 
 fp32             everything
+tf32             as fp32, but a GPU from Ampere on rounds what it multiplies to ten bits of mantissa: torch's default
+                 from 1.7 to 1.11, similarity and ranks included. On a CPU, and on older GPUs, it is fp32
 bf16             autocast over the towers; what trains, its gradients and moments fp32; frozen matrices are kept in bf16
 clip4clip_fp16   CLIP4Clip's code: CLIP's Linear and Conv weights are fp16, and so are their gradients and both moments;
                  no fp32 copy, no loss scaling. LayerNorms, embeddings, CLS, positions and the logit scale stay fp32
@@ -10,8 +12,8 @@ cma_fp16         the same with the inserted parameters in fp16 too: Cross-Modal 
 mv_adapter_fp16  MV-Adapter's code: the same weights in fp16, the inserted Linear and Conv layers as well, all under
                  fp16 autocast, without loss scaling; inserted parameters of other kinds stay fp32
 
-Similarity, loss and ranks are always fp32. In the fp16 modes an increment (1 - beta2) g^2 below 3e-8 is lost, so that
-|g| < 1.2e-3 leaves the second moment at zero and the step is m / eps: "lr 1e-7" is then another rate than in fp32.
+But for tf32, similarity, loss and ranks are always fp32. In the fp16 modes an increment (1 - beta2) g^2 below 3e-8 is
+lost, so that |g| < 1.2e-3 leaves the second moment at zero and the step is m / eps: "lr 1e-7" is then another rate.
 Attention's softmax is rounded by torch's kernel, not after every one of upstream's operations.
 """
 
@@ -26,7 +28,7 @@ from torch import Tensor, nn
 
 from petvr.errors import unknown
 
-MODES = ("fp32", "bf16", "clip4clip_fp16", "mv_adapter_fp16", "cma_fp16")
+MODES = ("fp32", "tf32", "bf16", "clip4clip_fp16", "mv_adapter_fp16", "cma_fp16")
 HALF = tuple(mode for mode in MODES if mode.endswith("_fp16"))
 AUTOCAST = {"bf16": torch.bfloat16, "mv_adapter_fp16": torch.float16}  # around the towers
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -40,6 +42,7 @@ def check_precision(mode: str) -> None:
 def prepare(adapted: nn.Module, mode: str) -> None:
     """Give CLIP and what methods inserted the types of `mode`, once, before an optimiser is made."""
     check_precision(mode)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = mode == "tf32"
     clip, new = adapted.clip, adapted.new
     if mode == "bf16":  # autocast would cast them in every pass; the outer projections are read without it too
         inside = [clip.vision_model.embeddings.patch_embedding, clip.vision_model.encoder, clip.text_model.encoder]

@@ -30,6 +30,7 @@ from petvr.data.datasets import Split
 from petvr.result import Cost, Evaluation, Provenance, Result
 from petvr.spec import RunSpec
 from petvr.training.checkpoint import TrainState
+from petvr.training.determinism import numerics
 
 PACKAGES = ("torch", "numpy", "safetensors", "tokenizers", "transformers", "decord", "av", "pydantic")
 SOURCE = Path(__file__).resolve().parents[1]
@@ -141,6 +142,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}",
+        "numerics": numerics(),
     }
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)

@@ -15,7 +15,7 @@ from petvr.training import evaluate, gradient_cache, result_writer
 from petvr.training.batches import TrainingData, open_training_data
 from petvr.training.checkpoint import Checkpointer, TrainState, lock_state
 from petvr.training.data import open_splits
-from petvr.training.determinism import prepare_device, seed_torch
+from petvr.training.determinism import name_refused_kernels, prepare_device, seed_torch
 from petvr.training.evaluate import EvaluationData, evaluation_steps, open_evaluation_data
 from petvr.training.frozen_feature_cache import open_cache
 from petvr.training.log import RunLog
@@ -34,7 +34,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
     started = result_writer.utc_now()
     recipe = spec.recipe
     check_options(options)
-    device = prepare_device(options.device, options.threads)
+    device = prepare_device(options.device, options.threads, options.deterministic)
 
     store = FrameStore(options.store)
     splits = open_splits(spec, options.dataset, store, options.missing, options.checked)
@@ -47,7 +47,12 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
         "device": device.type,
     }
 
-    with RunLog(options.out / "log.txt", options.progress) as log, lock_state(options.state), catch_signals() as stop:
+    with (
+        RunLog(options.out / "log.txt", options.progress) as log,
+        lock_state(options.state),
+        catch_signals() as stop,
+        name_refused_kernels(),
+    ):
         model = build_model(spec, options.weights, device)
         if store.size != model.adapted.image_size:
             raise PetvrError(
