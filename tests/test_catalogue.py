@@ -17,7 +17,7 @@ def configured(**changes):
     return config.validate_config({"config.yaml": values | changes})
 
 
-def run(given, dataset, method="full"):
+def run(given, dataset, method="bias"):
     return planning.spec(given, f"cross_modal_adapter/{dataset}/vit-b-32/{method}/seed-0")
 
 
@@ -138,8 +138,8 @@ def test_a_method_brings_its_similarity_whatever_the_paper_says_of_others():
     recipe = planning.spec(configured(), X_POOL).recipe
     assert (recipe.similarity, recipe.similarity_setting) == ("x_pool", {})
     assert planning.spec(configured(), X_POOL).sources["recipe.similarity"].where == "method 'x_pool' needs it"
-    assert planning.spec(configured(), X_POOL.replace("x_pool", "vop+x_pool")).recipe.similarity == "x_pool"
-    assert planning.spec(configured(), X_POOL.replace("x_pool", "full")).recipe.similarity == "mean_pool"
+    assert planning.spec(configured(), X_POOL.replace("x_pool", "x_pool+vop")).recipe.similarity == "x_pool"
+    assert planning.spec(configured(), X_POOL.replace("x_pool", "full@rule=clip4clip")).recipe.similarity == "mean_pool"
     by_rule = planning.spec(configured(), X_POOL.replace("rap/", "cross_modal_adapter/"))
     assert by_rule.recipe.similarity_setting == {"dropout": 0.4}, "a paper's rule for the method adds to it"
 
@@ -161,7 +161,7 @@ def test_another_similarity_than_the_methods_own_is_refused_before_anything_runs
 
 
 def test_a_run_typed_with_another_similarity_is_refused():
-    with pytest.raises(PetvrError, match=r"the run's id: recipe\.similarity: 'mean_pool'.*: x_pool$"):
+    with pytest.raises(PetvrError, match=r"the run's id: recipe\.similarity: 'mean_pool'.*: x_pool"):
         planning.spec(configured(), X_POOL.replace("x_pool", "x_pool@similarity=mean_pool"))
     with pytest.raises(PetvrError, match="different similarities: seq_transf, x_pool"):
         planning.spec(configured(), X_POOL.replace("x_pool", "x_pool+seq_transf"))

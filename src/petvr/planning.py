@@ -5,14 +5,14 @@ The workflow calls this while it is parsed, the commands when they start; both s
 
 from __future__ import annotations
 
+import difflib
 import functools
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-
-import yaml
+from urllib.parse import unquote
 
 from petvr import methods, papers, similarity, training
 from petvr.config import Config
@@ -20,13 +20,15 @@ from petvr.data import catalogue
 from petvr.data.manifest import available
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
-from petvr.papers.cells import parse_id
+from petvr.papers.cells import parse_id, split_method
 from petvr.papers.figures import FigureSpec, table_figures
 from petvr.papers.own import own_table as make_own_table
-from petvr.papers.plan import Implemented, Plan, expand, unnamed_settings
+from petvr.papers.plan import Implemented, Plan, all_cells, expand, unnamed_settings
 from petvr.papers.table import Table
-from petvr.spec import Recipe, RunSpec, Source
+from petvr.spec import MOST_SEEDS, Recipe, RunSpec, Source, Value, checked_value, method_id
+from petvr.yaml_files import scalar
 
+LONGEST_ID = 300  # of which a near one is looked for
 FIGURES_VERSION = 2  # raised when a figure would look different: the workflow then draws all anew
 
 
@@ -84,26 +86,55 @@ def own_table(config: Config, name: str) -> Table:
         raise unknown("paper", given.paper, papers.NAMES, where)
     if given.backbone not in {*config.weights, *config.backbones}:
         raise unknown("backbone", given.backbone, {*config.weights, *config.backbones}, where)
-    table = make_own_table(name, given.methods, given.paper, papers.load_paper(given.paper).title, given.backbone)
-    for row in table.rows:
+    rows: dict[str, tuple[str, dict[str, Value]]] = {}
+    for written in given.methods:
+        place = f"{where}.methods: '{written}'"
+        method, words = split_method(written, f"{place} is not of the form method[@key=value,...]")
+        if written in rows:
+            raise PetvrError(f"{place} stands there twice")
         try:
-            methods.settings(row.cells[name].method or "", row.cells[name].setting)
+            rows[written] = one_order(method), methods.shortest_setting(method, methods.typed_setting(method, words))
         except PetvrError as error:
             raise PetvrError(f"{where}.methods: {error}") from error
-    return table
+        if (right := method_id(*rows[written])) != written:
+            raise PetvrError(f"{place}: this method is spelled '{right}'")
+    return make_own_table(name, rows, given.paper, papers.load_paper(given.paper).title, given.backbone)
+
+
+def one_order(method: str) -> str:
+    """The parts of a composition as the papers' tables have them, else by their names."""
+    parts = sorted(methods.split(method))
+    printed = {cell.method for cell in all_cells() if cell.method and sorted(cell.method.split("+")) == parts}
+    return method if method in printed else min(printed, default="+".join(parts))
 
 
 def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
     """The spec of any run that can be written as an id: of the plan, with another seed, or of a row of one's own.
 
-    Raises PetvrError for a malformed id and for unknown papers, data sets, backbones, methods or settings.
+    Raises PetvrError for a malformed id, for unknown papers, data sets, backbones, methods or settings, and, naming
+    the right one, for another spelling of an id.
     """
     planned = planned or plan(config)
     if run_id in planned.runs:
         return planned.runs[run_id]
+    try:
+        resolved = _resolved_spec(config, run_id, planned)
+    except PetvrError as error:
+        meant = unquote(run_id).strip("/. ").rpartition("runs/")[2].removesuffix("/result.json").lower()
+        near = [] if len(meant) > LONGEST_ID else difflib.get_close_matches(meant, planned.runs, n=1, cutoff=0.8)
+        raise PetvrError(f"{error}; is '{near[0]}' meant?" if near else str(error)) from error
+    if resolved.id != run_id:
+        raise PetvrError(f"{run_id!r:.150}: the id of this run is spelled '{resolved.id}'")
+    return resolved
+
+
+def _resolved_spec(config: Config, run_id: str, planned: Plan) -> RunSpec:
+    """Whatever the spelling of its values and the order of its settings."""
     parts = parse_id(run_id)
     if parts.seed is None:
         raise PetvrError(f"'{run_id}' is a cell; a run needs a seed, e.g. {run_id}/seed-{config.seeds[0]}")
+    if parts.seed > MOST_SEEDS:
+        raise PetvrError(f"'{run_id}': seed {parts.seed}, allowed: 0 to {MOST_SEEDS}")
     cell = planned.cells.get(parts.cell)
     if cell is not None and cell.runs:
         return planned.runs[cell.runs[0]].model_copy(update={"seed": parts.seed})
@@ -112,37 +143,52 @@ def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
     backbones = {*config.weights, *config.backbones.values()}
     if parts.backbone not in backbones:
         raise unknown("backbone", parts.backbone, backbones, run_id)
-    given = {key: yaml.safe_load(value) for key, value in parts.setting.items()}
-    variant = {key: value for key, value in given.items() if key in Recipe.model_fields}
-    setting = {key: value for key, value in given.items() if key not in variant}
-    methods.settings(parts.method, setting)
-    recipe, sources = papers.load_paper(parts.paper).recipe(
-        parts.dataset,
-        parts.method,
-        setting,
-        config.recipe.model_dump(),
-        variant,
-        Source(origin="config", where="the run's id"),
-        None,
-        needed_similarity(parts.method),
-    )
+    method, paper = one_order(parts.method), papers.load_paper(parts.paper)
+    words = {key: word for key, word in parts.setting.items() if key not in Recipe.model_fields}
+    setting = methods.shortest_setting(method, methods.typed_setting(method, words))
+
+    def resolve(variant: Mapping[str, Value]) -> tuple[Recipe, dict[str, Source]]:
+        return paper.recipe(
+            parts.dataset,
+            method,
+            setting,
+            config.recipe.model_dump(),
+            variant,
+            Source(origin="config", where="the run's id"),
+            None,
+            needed_similarity(method),
+        )
+
+    given = {
+        key: checked_value(key, scalar(word), f"{run_id!r:.150}")
+        for key, word in parts.setting.items()
+        if key in Recipe.model_fields
+    }
+    plain, _ = resolve({}) if given else (None, {})
+    variant = {key: value for key, value in given.items() if value != getattr(plain, key)}
+    recipe, sources = resolve(variant)
+    for same in planned.cells.values():
+        if (same.paper, same.dataset, same.backbone, same.method) == (*parts[:3], method) and same.runs:
+            run = planned.runs[same.runs[0]]
+            if run.recipe == recipe and methods.shortest_setting(method, run.setting) == setting:
+                return run.model_copy(update={"seed": parts.seed})
     existing = implemented(config)
-    defaults, declared_by = unnamed_settings(existing, parts.paper, parts.method, setting, recipe)
+    defaults, declared_by = unnamed_settings(existing, parts.paper, method, setting, recipe)
     options = catalogue.chosen_options(config, parts.dataset)
     return RunSpec(
         paper=parts.paper,
         dataset=parts.dataset,
         backbone=parts.backbone,
-        method=parts.method,
+        method=method,
         setting=setting,
         defaults=defaults,
         variant=variant,
         seed=parts.seed,
-        train=parts.method != "zero_shot",
+        train=method != "zero_shot",
         options={key: value for key, (value, _) in options.items()},
         recipe=recipe,
         sources=sources | {f"options.{key}": source for key, (_, source) in options.items()} | declared_by,
-        versions=existing.versions(parts.method, recipe.similarity),
+        versions=existing.versions(method, recipe.similarity),
     )
 
 

@@ -70,7 +70,7 @@ class Setting:
             value = float(value)
         if type(value) is not type(self.default):
             kind = type(self.default).__name__
-            raise PetvrError(f"{where}: {value!r} given, allowed: {kind} (default {self.default!r})")
+            raise PetvrError(f"{where}: {value!r:.60} given, allowed: {kind} (default {self.default!r})")
         if self.choices and value not in self.choices:
             raise unknown("value", str(value), map(str, self.choices), where)
         if not self.choices and isinstance(value, int | float) and not self._in_bounds(value, limits):
@@ -90,6 +90,20 @@ class Setting:
             and (self.below is None or value < self.below)
             and (self.multiple_of == 1 or value % self.multiple_of == 0)
         )
+
+
+def typed_word(default: Any, word: str) -> Any:
+    """A word of a run's id in the type of a setting's default; `checked` refuses one that is none."""
+    if isinstance(default, bool):
+        return {"true": True, "false": False}.get(word.lower(), word)
+    if isinstance(default, str) or len(word) > 40:
+        return word
+    for kind in (type(default), lambda text: int(text, 0)):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
 
 
 def setting(default: Any, origin: Origin, where: str, **bounds: Any) -> Any:

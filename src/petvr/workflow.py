@@ -5,6 +5,7 @@ The rules only declare; what they ask is answered here, where it can be tested. 
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping
@@ -18,6 +19,14 @@ from petvr.data.manifest import lock
 from petvr.data.manifest.available import Verdict
 from petvr.layout import Layout
 from petvr.papers.plan import Plan
+
+
+def check_targets(config: Config, plan: Plan, words: Iterable[str]) -> None:
+    """Of a command line. PetvrError for the result of a run that does not exist, or whose id is spelled another way."""
+    for target in words:
+        path = Path(os.path.normpath(target))
+        if path.name == "result.json" and path.is_relative_to(runs := Layout(config.results).runs):
+            planning.spec(config, path.parent.relative_to(runs).as_posix(), plan)
 
 
 def shard_indexes(config: Config, folder: str, sampler: str, frames: int | str, size: int | str) -> list[Path]:

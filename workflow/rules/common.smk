@@ -32,6 +32,7 @@ try:
     LAYERS = read_layers([*own, *given.configfiles], given.config)
     CONFIG = validate_config(LAYERS)
     PLAN = planning.plan(CONFIG)
+    rules_ask.check_targets(CONFIG, PLAN, sys.argv[1:])
 except PetvrError as error:
     print(f"petvr: error: {error}", file=sys.stderr)
     sys.exit(2)

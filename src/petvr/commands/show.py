@@ -22,7 +22,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     if args.run.endswith(".json"):
         result = Result.read(args.run)
     else:
-        run_id = args.run.strip("/")
+        run_id = args.run
         status = status_of(layout, planning.spec(config, run_id))
         if status.result is None:
             reason = status.reason if status.state == RunState.FAILED else status.state.meaning

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from petvr.errors import PetvrError, unknown
 from petvr.methods._registry import REGISTRY
-from petvr.registry import DeclaredFile
+from petvr.registry import DeclaredFile, typed_word
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +84,30 @@ def settings(
         complete = {name: {key: REGISTRY.checked(name, key, value, limits) for key, value in values.items()}
                     for name, values in complete.items()}  # fmt: skip
     return complete
+
+
+def typed_setting(method: str, written: Mapping[str, str]) -> dict[str, Any]:
+    """The words of a run's id in the types of the settings; `settings` refuses what is none."""
+    typed: dict[str, Any] = {}
+    for key, word in written.items():
+        part, _, bare = key.rpartition(".")
+        declarations = [declared(name).settings for name in split(method) if part in ("", name)]
+        default = next((its[bare].default for its in declarations if bare in its), word)
+        typed[key] = typed_word(default, word)
+    return typed
+
+
+def shortest_setting(method: str, setting: Mapping[str, Any]) -> dict[str, Any]:
+    """The one way to write a setting: no defaults, and a part's name only where the parts differ."""
+    complete, shortest = settings(method, setting), {}
+    for key in sorted({key for values in complete.values() for key in values}):
+        values = {part: its[key] for part, its in complete.items() if key in its}
+        others = {part: value for part, value in values.items() if value != defaults(part)[key]}
+        if others and len(set(values.values())) == 1:
+            shortest[key] = next(iter(values.values()))
+        else:
+            shortest |= {f"{part}.{key}": value for part, value in others.items()}
+    return shortest
 
 
 def adapt(

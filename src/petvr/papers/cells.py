@@ -30,25 +30,25 @@ class RunId(NamedTuple):
 def parse_id(text: str) -> RunId:
     """Take the id of a run or of a cell apart. Raises PetvrError, showing the form, if it is neither."""
     form = "paper/dataset/backbone/method[@key=value,...][/seed-0]"
-    parts = text.strip("/").split("/")
+    parts = text.split("/")
     seed = None
-    if len(parts) == 5 and parts[4].startswith("seed-") and parts[4][5:].isdecimal():
+    if len(parts) == 5 and parts[4].startswith("seed-") and parts[4][5:].isdecimal() and len(parts[4]) < 20:
         seed = int(parts.pop()[5:])
     if len(parts) != 4 or not all(parts):
-        raise PetvrError(f"'{text}' is not an id of the form {form}")
-    method, setting = split_method(parts[3], f"'{text}' is not an id of the form {form}")
+        raise PetvrError(f"{text!r:.150} is not an id of the form {form}")
+    method, setting = split_method(parts[3], f"{text!r:.150} is not an id of the form {form}")
     return RunId(parts[0], parts[1], parts[2], method, setting, seed)
 
 
 def split_method(text: str, complaint: str = "") -> tuple[str, dict[str, str]]:
     """`vop@tokens=8` -> ("vop", {"tokens": "8"}). Raises PetvrError, with `complaint` in front, if it is not so."""
-    complaint = complaint or f"'{text}' is not of the form method[@key=value,...]"
+    complaint = complaint or f"{text!r:.150} is not of the form method[@key=value,...]"
     method, at, written = text.partition("@")
     setting = {}
     for item in written.split(",") if at else []:
         key, equals, value = item.partition("=")
         if not (key and equals and value) or key in setting:
-            raise PetvrError(f"{complaint}: '{item}'")
+            raise PetvrError(f"{complaint}: {item!r:.60}")
         setting[key] = value
     if not method:
         raise PetvrError(complaint)
