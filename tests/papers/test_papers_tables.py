@@ -81,7 +81,7 @@ def test_names_of_data_sets_backbones_and_metrics():
         for column in table.columns:
             assert column.direction in ("t2v", "v2t", None)
             ranked = {"R@1", "R@5", "R@10", "RSum", "MnR", "MdR"}
-            costs = {"params_M", "params_percent", "memory_G", "gflops"}
+            costs = {"params_M", "params_percent", "memory_G", "forward_gmacs"}
             assert column.metric in (costs if column.direction is None else ranked)
             if column.direction:
                 assert column.best == ("min" if column.metric in ("MnR", "MdR") else "max")

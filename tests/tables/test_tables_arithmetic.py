@@ -11,7 +11,7 @@ from table_factory import measure, planned, put, result, row, spec, table
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers import Printed
-from petvr.report.tables import render
+from petvr.report.tables import FORMATS, render
 from petvr.report.tables.estimate import Estimate, compare_to_paper, estimate, pooled_deviation, ranks
 
 
@@ -177,24 +177,19 @@ def test_parameters_agree_when_all_printed_digits_do(tmp_path):
         assert entry(built, 0, "params_M").comparison == expected
 
 
-def test_shares_are_taken_of_the_papers_own_total(tmp_path):
-    runs, columns = put(tmp_path, "vop", [44.0, 45.0]), ("params_percent",)
-    own = entry(measure(table([row("VoP", runs)], columns=columns), tmp_path), 0, "params_percent")
-    assert own.ours.mean == pytest.approx(100 * 122_880 / 151_400_193)
-    model = table([row("VoP", runs)], {(0, "params_percent"): "0.103"}, columns, percent_of={"vit-b-32": 119_826_432})
-    as_printed = entry(measure(model, tmp_path), 0, "params_percent")
-    assert as_printed.ours.mean == pytest.approx(100 * 122_880 / 119_826_432)
-    assert as_printed.comparison == "inside"
-
-
-def test_training_everything_is_a_hundred_percent(tmp_path):
-    run = spec("full", 0)
-    made = result(run, 44.0)
-    made.cost.trainable = made.cost.total
-    made.write(Layout(tmp_path).result(run))
-    columns = ("params_percent",)
-    model = table([row("Full", planned("full", 1))], columns=columns, percent_of={"vit-b-32": 119_826_432})
-    assert entry(measure(model, tmp_path), 0, "params_percent").ours.mean == 100.0
+def test_beside_a_printed_size_stands_ours_counted_alike_and_what_trains_in_a_column_of_its_own(tmp_path):
+    columns = ("params_M", "params_percent", "t2v: R@1")
+    asked = table([row("VoP", put(tmp_path, "vop", [44.0]))], {(0, "params_percent"): "0.103"}, columns)
+    built = measure(asked, tmp_path)
+    assert [column.metric for column in built.columns] == ["params_M", "params_percent", "trains_M", "R@1"]
+    share, trains = entry(built, 0, "params_percent"), entry(built, 0, "trains_M")
+    assert (share.ours.mean, share.comparison) == (0.1025, "inside") and trains.ours.mean == 0.12288
+    other = measure(asked, tmp_path, count=lambda *_: (0.2, "computed 0.200, printed 0.103: a slip"))
+    assert entry(other, 0, "params_percent").difference == pytest.approx(0.097)
+    for suffix in FORMATS:
+        assert "computed 0.200, printed 0.103: a slip" in render(other, suffix)
+    uncounted = measure(asked, tmp_path, count=None)
+    assert entry(uncounted, 0, "params_percent").ours is None, "never another quantity in its place"
 
 
 def test_a_synthetic_world_shows_the_printed_value_and_no_difference(tmp_path):
@@ -211,20 +206,29 @@ def test_incomplete_test_sets_lose_the_difference_then_the_printed_value(tmp_pat
     assert (shown.printed is not None) == printed
 
 
-def test_parameters_of_a_row_that_nothing_has_run_of_are_counted(tmp_path):
-    """And neither compared nor ranked: the world they will be trained in is not known yet."""
+def test_sizes_are_counted_before_anything_has_run(tmp_path):
     rows = [row("VoP", put(tmp_path, "vop", [44.0])), row("LoRA", planned("lora", 2))]
-    columns = ("params_M", "params_percent", "t2v: R@1")
-    asked = table(rows, {(1, "params_M"): "0.49"}, columns, percent_of={"vit-b-32": 1e8}, mark_params=True)
-    built = measure(asked, tmp_path, count=lambda cell, recipe: (491_520, 151_768_833))
-    assert [entry(built, 1, key).ours for key in ("params_M", "params_percent", "t2v:R@1")] == [
-        Estimate(0.49152, None, 0),
-        Estimate(0.49152, None, 0),
+    built = measure(table(rows, {(1, "params_M"): "0.49"}, ("params_M", "t2v: R@1")), tmp_path)
+    assert [entry(built, 1, key).ours for key in ("params_M", "trains_M", "t2v:R@1")] == [
+        Estimate(0.12288, None, 0),
+        Estimate(0.13, None, 0),
         None,
     ]
-    shown = entry(built, 1, "params_M")
-    assert (shown.difference, shown.comparison, entry(built, 1, "params_percent").rank) == (None, None, 0)
-    assert entry(built, 0, "params_M").ours.mean == 0.12288, "what ran is measured"
-    text = render(built, "md")
-    assert "| LoRA | 0.492 | 0.492 | – | missing |" in text and "counted on the model, before any training" in text
-    assert "before any training" not in render(measure(asked, tmp_path), "md")
+    assert entry(built, 1, "params_M").difference == pytest.approx(0.12288 - 0.49)
+    assert entry(built, 0, "trains_M").ours.mean == 0.12288, "what ran is measured"
+    assert "| 0.123 | 0.130 | – | missing |" in render(built, "md")
+
+
+def test_beside_another_backbone_s_size_the_printed_one_is_for_orientation(tmp_path):
+    """The demo's rows before anything has run: the counter says that the two do not compare."""
+    asked = table([row("VoP", planned("vop", 1))], {(0, "params_M"): "0.1"})
+    shown = entry(measure(asked, tmp_path, count=lambda *_: (0.012, "")), 0, "params_M")
+    assert (shown.ours.mean, shown.difference, shown.comparison) == (0.012, None, None)
+
+
+def test_gains_are_those_of_our_own_rows(tmp_path):
+    rows = [row("w/o", put(tmp_path, "a", [44.0, 45.0])), row("Ours", put(tmp_path, "b", [44.6]), gain_over="w/o")]
+    built = measure(table(rows, {(1, "t2v:R@1"): Printed(45.4, None, "45.4", "45.4(↑0.5)")}), tmp_path)
+    assert entry(built, 1, "t2v:R@1").gain == pytest.approx(0.1) and entry(built, 0, "t2v:R@1").gain is None
+    assert "| 44.6 ↑0.1 |" in render(built, "md") and "45.4 ↑0.5" in render(built, "md")
+    assert r"44.6 $\uparrow$0.1" in render(built, "tex")

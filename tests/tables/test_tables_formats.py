@@ -43,38 +43,39 @@ def small(tmp_path):
 GOLDEN = """\
 ### VoP, table 3: All methods
 
-|  | Params (M) | T→V R@1 | T→V MnR | V→T R@1 | Seeds |
-| :-- | --: | --: | --: | --: | :-- |
-| *Fine-tune* |  |  |  |  |  |
-| Full | 0.123 | **44.7±0.5** | **5.3±0.5** | **43.7±0.5** | 3 |
-| ↳ paper | 119.8 (−119.7) | 42.0 (+2.7 outside) | – | – |  |
-| *Prompt* |  |  |  |  |  |
-| VoP^F | 0.123 | <u>44.2±0.4</u> | <u>5.8±0.4</u> | <u>43.2±0.4</u> | 2 of 3 seeds (missing) |
-| ↳ paper | 0.1 (equal) | 44.6 (−0.4 open) | 16.3 (−10.6 open) | – |  |
-| Bias | 0.123 | 40.0 | 10.0 | 39.0 | n=1 |
-| Proj | – | – | – | – | missing |
-| VoP^C | – | – | – | – | not implemented: vop\\_c |
-| Ju et al. | – | – | – | – | reported only° |
-| ↳ paper | – | 36.7 | – | – |  |
+| Method | Params (M) | trains (M) | T→V R@1 | T→V MnR | V→T R@1 | Seeds |
+| :-- | --: | --: | --: | --: | --: | :-- |
+| *Fine-tune* |  |  |  |  |  |  |
+| Full<sup>1</sup> | 0.123 | 0.123 | **44.7±0.5** | **5.3±0.5** | **43.7±0.5** | 3 |
+| ↳ paper | 119.8 (−119.7) | – | 42.0 (+2.7 outside) | – | – |  |
+| *Prompt* |  |  |  |  |  |  |
+| VoP^F<sup>2</sup> | 0.123 | 0.123 | <u>44.2±0.4</u> | <u>5.8±0.4</u> | <u>43.2±0.4</u> | 2 of 3 seeds (missing) |
+| ↳ paper | 0.1 (equal) | – | 44.6 (−0.4 open) | 16.3 (−10.6 open) | – |  |
+| Bias | 0.123 | 0.123 | 40.0 | 10.0 | 39.0 | n=1 |
+| Proj | 0.123 | 0.130 | – | – | – | missing |
+| VoP^C | – | – | – | – | – | not implemented: vop\\_c |
+| Ju et al.<sup>3</sup> | – | – | – | – | – | reported only° |
+| ↳ paper | – | – | 36.7 | – | – |  |
 
 Mean±sample standard deviation over seeds (ddof=1; seeds 0, 1, 2; n=1: a single run). \
 Evaluation shown: best\\_on\\_test by t2v/R@1 (as the recipe says). Arithmetic: fp32. \
-Bold: best measured value; underlined: second best. In brackets 95 % by test queries (videos as units, the gallery \
+Params: counted on the model, as VoP counts; trains: every number that a run trains. Bold: best measured \
+value; underlined: second best. In brackets 95 % by test queries (videos as units, the gallery \
 fixed) and seeds together, of a single seed by queries alone; rows of a column that share a letter do not differ (same \
 queries, Holm, 5 %). R@1 of two rows closer than about 1.2 points cannot be told apart here. Below each row the value \
 the paper prints and our difference to it: inside or outside the 95 % prediction interval of our seeds (their \
 deviation pooled over rows where these agree), open where one or two seeds say nothing; parameters: equal at all \
-printed digits. Parameters count every trained number; the command petvr params tells where a paper \
-counts otherwise. MSR-VTT-7k: 1,000 of 1,000 test and 7,010 of 7,010 training videos, 1,000 test captions; \
+printed digits. MSR-VTT-7k: 1,000 of 1,000 test and 7,010 of 7,010 training videos, 1,000 test captions; \
 class A (exact); data d1e2f3.
 
 Notes:
 
-- VoP^F (Prompt): missing seed 2 (not run yet).
-- VoP^C (Prompt): not implemented: vop\\_c.
-- ° Ju et al. (Prompt): reported only: copied (sure).
+- <sup>1</sup> Params (M): computed 0.123, printed 119.8.
+- <sup>2</sup> missing seed 2 (not run yet).
+- <sup>3</sup> ° reported only: copied (sure).
 
-petvr 0.1.0, git 0123456789; runs finished 2026-01-05; cpu.
+petvr 0.1.0, git 0123456789; runs finished 2026-01-05; cpu. Values in force: 8, by origin: guess 4, paper 4; \
+petvr show RUN has each with its place.
 
 Run one again: `snakemake --cores all --force 'RESULTS/runs/vop/msrvtt-7k/vit-b-32/full/seed-0/result.json'`, \
 then ask for this table.
@@ -121,7 +122,7 @@ def test_latex_escapes_everything(tmp_path):
     # unescaped braces are balanced and every line of the table has the same number of cells
     assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
     lines = [line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
-    assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {5}
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {6}
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
@@ -150,15 +151,16 @@ def test_html_links_lead_to_the_runs(small):
         assert (page.parent / link / "result.json").exists()
 
 
-def test_guesses_behind_the_numbers_are_listed(small):
+def test_values_in_force_are_listed_with_their_sources_guesses_first(small):
     text = render(small, "html")
-    assert "recipe.lr_new" in text and "the paper names no rate for &lt;new&gt; parts" in text
-    assert "recipe.batch" not in text
+    first, second = text.index("<code>recipe.lr_new</code>"), text.index("<code>recipe.batch</code>")
+    assert first < second and "the paper names no rate for &lt;new&gt; parts" in text[first:second]
+    assert "section 4.1" in text[second:] and "1 of them our guesses" in text
 
 
 def test_markdown_keeps_its_columns_whatever_the_names(tmp_path):
     lines = [line for line in render(nasty_table(tmp_path), "md").splitlines() if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {7}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {8}
 
 
 @pytest.mark.parametrize("broken", ["{", "[]", '{"schema_version": 1}', "", "\udcff"])
@@ -166,7 +168,7 @@ def test_a_broken_result_is_a_failed_cell_with_its_reason(small, broken):
     path = Layout(small.results).result(spec("bias", 0))
     path.write_bytes(broken.encode(errors="surrogateescape"))
     text = render(measure(small.planned, small.results), "md")
-    assert "| Bias | – | – | – | – | failed |" in text
+    assert re.search(r"\| Bias<sup>\d</sup> \| 0.123 \| 0.130 \| – \| – \| – \| failed \|", text)
     assert "bias/seed-0 failed: " in text
     assert "**44.7±0.5**" in text
 

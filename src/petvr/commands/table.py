@@ -16,12 +16,13 @@ from petvr.data.manifest import lock
 from petvr.data.manifest.available import Verdict
 from petvr.errors import PetvrError
 from petvr.layout import Layout
-from petvr.papers import Cell
+from petvr.papers import Cell, Table
 from petvr.papers.plan import Plan
 from petvr.spec import Recipe
 
 if TYPE_CHECKING:
     from petvr.report.tables import MeasuredTable
+    from petvr.report.tables.aggregate import Counter
 
 RULES = ("paper", "best_on_test", "last")
 
@@ -98,7 +99,7 @@ def measured_tables(
                 rerun=f"snakemake {profile}",
                 locks={dataset: frozen for dataset, frozen in locks.items() if frozen},
                 not_run=not_run,
-                count=_count if counted else None,
+                count=_counter(config) if counted else None,
                 unavailable={dataset: _why(one) for dataset, one in lacking.items()},
                 against=against,
                 intervals=config.intervals,
@@ -107,11 +108,23 @@ def measured_tables(
             yield error
 
 
-def _count(cell: Cell, recipe: Recipe) -> tuple[int, int] | None:
-    """Parameters of a row that nothing has run of; torch is imported only for such a row."""
-    from petvr.costs.params import counted_cell
+def _counter(config: Config) -> Counter:
+    """Sizes as the paper of a table counts them; torch is imported when the first one is asked for."""
+    layout = Layout(config.results)
 
-    return counted_cell(cell, recipe)
+    def count(table: Table, cell: Cell, recipe: Recipe, metric: str, printed: str) -> tuple[float, str] | None:
+        from petvr.clip.config import GEOMETRIES, read_config
+        from petvr.costs.params import size_in_table
+
+        published = cell.backbone in GEOMETRIES
+        weights = layout.weights(cell.backbone)
+        if not published and not (weights / "config.json").exists():
+            return None
+        sizes = GEOMETRIES[cell.backbone] if published else read_config(weights)
+        number, check = size_in_table(table, cell, recipe, metric, printed, sizes)
+        return number, check if published else ""  # beside another backbone's the printed size says nothing
+
+    return count
 
 
 def _why(verdict: Verdict) -> str:

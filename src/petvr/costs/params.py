@@ -153,14 +153,14 @@ def size_in_table(
 ) -> tuple[float, str]:
     """(a column's number as the paper of the table counts, the verdict on what it prints) before anything has run.
 
-    metric: one of UNITS, "trains_M" for every number that trains, or "gflops": multiply-adds of the forward pass.
+    metric: one of UNITS, "trains_M" for every number that trains, or "forward_gmacs": 1e9 multiply-adds of a pair.
     """
     from petvr.costs import compute
 
     method, choices = cell.method or "", recipe.model_choices(cell.train)
-    if metric == "gflops":
+    if metric == "forward_gmacs":
         cost = compute.compute(sizes, method, cell.setting, memory=False, train=cell.train, **choices)
-        return cost.forward / 2e9, ""
+        return cost.forward / 2e9, "counted"
     trained = counts(sizes, method, cell.setting, **choices)
     if metric == "trains_M":
         return trained.trainable / 1e6, ""

@@ -124,7 +124,7 @@ class Paper:
         return {
             name: make_table(
                 self.name, file, name, spec, paper_title=self.short_title, printed=printed.get(name, {}),
-                percent_of=dict(self.percent_of), ties=self._recipe.ties.value,
+                ties=self._recipe.ties.value,
             )
             for name, spec in self._tables.tables.items()
         }  # fmt: skip

@@ -26,7 +26,7 @@ DIRECTIONS: dict[str, Direction] = {"t2v": "t2v", "v2t": "v2t"}
 METRICS: dict[str, Literal["max", "min"]] = {
     "R@1": "max", "R@5": "max", "R@10": "max", "RSum": "max", "MdR": "min", "MnR": "min",
 }  # fmt: skip
-COSTS = ("params_M", "params_percent", "memory_G", "gflops")  # columns that belong to no direction
+COSTS = ("params_M", "params_percent", "memory_G", "forward_gmacs")  # columns that belong to no direction
 
 
 class Column(NamedTuple):
@@ -76,7 +76,6 @@ class Table(TableSpec):
     name: str
     rows: tuple[Row, ...]
     printed: dict[PrintedKey, Printed] = Field(default={})
-    percent_of: dict[str, float] = Field(default={})  # backbone -> 100 % in the paper's way of counting
     ties: Literal["expected", "released"] = "expected"  # how the paper's code counts tied candidates
 
     @property

@@ -40,7 +40,7 @@ class FigureRow:
             for position, evaluation in enumerate(result.evaluations):
                 shown = result.model_copy(update={"selected": {"shown": position}})
                 scores = self.cell.evaluate if evaluation.dsl is not None else "plain"
-                if (value := value_of(shown, column, "shown", scores, {})) is not None:
+                if (value := value_of(shown, column, "shown", scores)) is not None:
                     values.setdefault(evaluation.epoch, []).append(value)
         return _estimates(values)
 
@@ -131,7 +131,7 @@ class FigureRows:
         if quantity.name == "params_M":
             return result.cost.trainable / 1e6
         column = Column(quantity.name, quantity.direction)
-        return value_of(result, column, self.rule, row.cell.evaluate, {})
+        return value_of(result, column, self.rule, row.cell.evaluate)
 
     def _reference(self, row: FigureRow) -> FigureRow | None:
         """The row that is 1, on the same data set; of several blocks that of the same one first."""
@@ -152,14 +152,16 @@ def collect_rows(
     rows: list[FigureRow] = []
     for choice in spec.rows:
         table = tables.get(choice.table)
-        for row in table.rows if table else ():
+        if table is None:
+            continue
+        for row in table.rows:
             if choice.rows and row.planned.name not in choice.rows:
                 continue
             for dataset, cell in row.planned.cells.items():
                 if not spec.datasets or dataset in spec.datasets:
                     rows.append(
                         FigureRow(
-                            choice.called or row.planned.name, dataset, cell, tuple(row.used(dataset)),
+                            choice.called or table.planned.label(row.planned), dataset, cell, tuple(row.used(dataset)),
                             row.planned.group, row.planned.block, row.planned, table,
                         )
                     )  # fmt: skip

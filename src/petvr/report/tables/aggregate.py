@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from petvr.errors import PetvrError, unknown
-from petvr.papers import Cell, Column, Printed, Row, Table
+from petvr.papers import Cell, Column, Row, Table
 from petvr.papers.plan import Plan
 from petvr.report.tables.estimate import (
-    Comparison,
     Estimate,
     compare_to_paper,
     estimate,
@@ -18,15 +17,17 @@ from petvr.report.tables.estimate import (
     ranks,
 )
 from petvr.report.tables.measured import Entry, MeasuredRow, MeasuredTable
-from petvr.report.tables.read_results import Reader, SeedResult, parameters, problem, result_reader, value_of
-from petvr.spec import Recipe
+from petvr.report.tables.read_results import Reader, SeedResult, problem, result_reader, value_of
+from petvr.spec import Recipe, RunSpec
 
 # metric -> decimals shown; None: as many as the size of the value asks for
 DECIMALS: dict[str, int | None] = {
     "R@1": 1, "R@5": 1, "R@10": 1, "RSum": 1, "MdR": 1, "MnR": 1, "params_M": None, "params_percent": None,
-    "memory_G": 1, "gflops": 1,
+    "trains_M": None, "memory_G": 1, "forward_gmacs": 1,
 }  # fmt: skip
-Counter = Callable[[Cell, Recipe], tuple[int, int] | None]
+SIZES = ("params_M", "params_percent")
+COUNTED = (*SIZES, "forward_gmacs", "trains_M")  # known before any run; the last one is measured where one is there
+Counter = Callable[[Table, Cell, Recipe, str, str], tuple[float, str] | None]
 NOT_RUN = "not run"  # how a cell says that its data set cannot be had
 
 
@@ -51,8 +52,9 @@ def measure_table(
     `rule`: a selection rule instead of the recipes' own. `read`: share `result_reader(results)` between tables.
     `not_run`: run -> why it cannot be made here; a cell of such runs alone says so instead of waiting for them.
     `locks`: data set -> frozen identity, to be compared with the results'. `unavailable`: data set -> why it cannot be
-    had. `count`: (trained, all) parameters of a cell, for rows that nothing has run of. `against`: the row that others
-    are compared with (petvr.report.tables.uncertainty). `intervals`: show them in every format.
+    had. `count`: (number, verdict on the printed one) of a cell for one of COUNTED, counted as the paper of the table
+    counts; without it these columns stay empty. `against`: the row that others are compared with
+    (petvr.report.tables.uncertainty). `intervals`: show them in every format.
     Raises PetvrError for an unknown table, and where cells of one data set stand on different test data, unless
     `mixed_data`; a result that is broken, missing or stale only empties its own cell.
     """
@@ -67,7 +69,7 @@ def measure_table(
     from petvr.report.tables.uncertainty import add_uncertainty  # scipy; the workflow's parsing imports this file
 
     measured = MeasuredTable(table, tuple(rows), rule, results, rerun, mixed, locks or {}, unavailable or {}, intervals)
-    return add_uncertainty(replace(measured, rows=tuple(_ranked(_compared(measured)))), against)
+    return add_uncertainty(replace(measured, rows=tuple(_with_gains(_ranked(_compared(measured))))), against)
 
 
 def _without(table: Table, not_run: Mapping[str, str]) -> Table:
@@ -86,37 +88,52 @@ def _without(table: Table, not_run: Mapping[str, str]) -> Table:
 def _measure_row(
     plan: Plan, table: Table, row: Row, read: Reader, rule: str | None, count: Counter | None
 ) -> MeasuredRow:
-    seeds = {}
+    seeds, specs = {}, _specs(plan, row)
     for dataset, cell in row.cells.items():
         if cell.runs:
             runs = sorted((plan.runs[id] for id in cell.runs), key=lambda run: run.seed)
             seeds[dataset] = tuple(_usable(read(run), rule, cell.evaluate) for run in runs)
     entries = []
-    for column in table.columns:
+    for column in _columns(table):
         dataset = column.dataset or row.dataset
         numbers: dict[str, dict[int, float]] = {"expected": {}, table.ties: {}}
         for seed in seeds.get(dataset, ()):
             if seed.state == "ok" and seed.result is not None:
                 for ties, values in numbers.items():
                     scores = row.cells[dataset].evaluate
-                    number = value_of(seed.result, column, rule, scores, table.percent_of, ties)
+                    number = value_of(seed.result, column, rule, scores, ties)
                     if number is not None:
                         values[seed.seed] = number
         values, as_paper = numbers["expected"], estimate(list(numbers[table.ties].values()))
-        ours = estimate(list(values.values()))
-        if ours is None and count and dataset in row.cells and column.metric in ("params_M", "params_percent"):
-            ours = _counted(plan, row.cells[dataset], column.metric, table, count)
-        entries.append(Entry(column, dataset, values, ours, table.printed_in(row, column), as_paper))
-    return MeasuredRow(row, tuple(entries), seeds)
+        ours, check, printed = estimate(list(values.values())), "", table.printed_in(row, column)
+        if ours is None and count and column.metric in COUNTED and dataset in specs:
+            digits = printed.text if printed else ""
+            counted = count(table, row.cells[dataset], specs[dataset].recipe, column.metric, digits)
+            if counted:
+                ours, check = Estimate(counted[0], None, 0), counted[1]  # n = 0: no run has measured it
+                as_paper = ours
+        entries.append(Entry(column, dataset, values, ours, printed, as_paper, check))
+    row_of_results = MeasuredRow(row, tuple(entries), seeds)
+    used = {dataset: results[0].spec for dataset in seeds if (results := row_of_results.used(dataset))}
+    return replace(row_of_results, specs=specs | used)
 
 
-def _counted(plan: Plan, cell: Cell, metric: str, table: Table, count: Counter) -> Estimate | None:
-    """A number that no run has measured: n = 0. Also of runs that cannot be made here."""
-    runs = cell.runs or (plan.cells[cell.id].runs if cell.id in plan.cells else ())
-    numbers = count(cell, plan.runs[runs[0]].recipe) if runs else None
-    if numbers is None:
-        return None
-    return Estimate(parameters(metric, *numbers, table.percent_of.get(cell.backbone)), None, 0)
+def _specs(plan: Plan, row: Row) -> dict[str, RunSpec]:
+    """Data set -> a run of it, also one that cannot be made here."""
+    runs = {
+        dataset: cell.runs or (plan.cells[cell.id].runs if cell.id in plan.cells else ())
+        for dataset, cell in row.cells.items()
+    }
+    return {dataset: plan.runs[ids[0]] for dataset, ids in runs.items() if ids}
+
+
+def _columns(table: Table) -> list[Column]:
+    """The paper's, and behind its sizes what truly trains."""
+    columns = list(table.columns)
+    sizes = [position for position, column in enumerate(columns) if column.metric in SIZES]
+    if sizes:
+        columns.insert(sizes[-1] + 1, Column("trains_M"))
+    return columns
 
 
 def _usable(seed: SeedResult, rule: str | None, scores: str) -> SeedResult:
@@ -163,11 +180,15 @@ def _compared(table: MeasuredTable) -> Iterator[MeasuredRow]:
             kinds = {result.data.data_class for result in row.used(entry.dataset)}
             if table.world == "real" and "D" in kinds:
                 entry = replace(entry, printed=None)
-            comparable = table.world == "real" and kinds <= {"A", "B"} and entry.column.metric not in _NOT_COMPARED
+            measured = entry.column.direction and kinds <= {"A", "B"}
+            comparable = table.world == "real" and (measured or entry.check)
             if comparable and entry.as_paper and entry.printed and entry.printed.value is not None:
                 difference = entry.as_paper.mean - entry.printed.value
                 deviation = pooled[position, entry.dataset]
-                comparison = _comparison(entry.as_paper, entry.printed, entry.printed.value, entry.column, deviation)
+                if entry.column.direction:
+                    comparison = compare_to_paper(entry.as_paper, entry.printed, entry.column.best, deviation)
+                else:
+                    comparison = "inside" if entry.check.startswith("agrees") else None
                 entry = replace(entry, difference=difference, comparison=comparison)
             why = _incomparable(table, row, entry, kinds) if entry.as_paper and entry.printed else ""
             if why and entry.column.direction:
@@ -198,20 +219,6 @@ def _incomparable(table: MeasuredTable, row: MeasuredRow, entry: Entry, kinds: C
     )
 
 
-# what the papers print there depends on their hardware, or counts otherwise than we do
-_NOT_COMPARED = {"memory_G", "gflops"}
-
-
-def _comparison(
-    ours: Estimate, printed: Printed, value: float, column: Column, pooled: tuple[float, int] | None
-) -> Comparison | None:
-    """Parameters are exact: inside means equal at the digits the paper prints."""
-    if column.metric in ("params_M", "params_percent"):
-        equal = abs(ours.mean - value) <= 0.5 * 10.0**-printed.decimals + 1e-9
-        return "inside" if equal else None
-    return compare_to_paper(ours, printed, column.best, pooled)
-
-
 def _ranked(rows: Iterable[MeasuredRow]) -> list[MeasuredRow]:
     """Best and second best among measured rows of one block, data set and column."""
     rows = list(rows)
@@ -226,7 +233,25 @@ def _ranked(rows: Iterable[MeasuredRow]) -> list[MeasuredRow]:
         decimals = DECIMALS[column.metric]
         several = any(ours and ours.n > 1 for ours in estimates)  # beside such rows one seed alone is never the best
         fewest = 2 if several and column.direction else 1
+        fewest = 0 if column.metric in COUNTED else fewest
         means = [ours.mean if ours and ours.n >= fewest else None for ours in estimates]
         for index, rank in zip(members, ranks(means, column.best, 4 if decimals is None else decimals), strict=True):
             entries[index][position] = replace(entries[index][position], rank=rank)
     return [replace(row, entries=tuple(new)) for row, new in zip(rows, entries, strict=True)]
+
+
+def _with_gains(rows: list[MeasuredRow]) -> Iterator[MeasuredRow]:
+    """Ours over the row over which the paper prints gains."""
+    by_key = {row.planned.key: row for row in rows}
+    for row in rows:
+        base = by_key.get(row.planned.gain_over)
+        if base is None:
+            yield row
+            continue
+        entries = [
+            replace(entry, gain=entry.ours.mean - other.ours.mean)
+            if entry.ours and other.ours and entry.column.direction and entry.dataset == other.dataset
+            else entry
+            for entry, other in zip(row.entries, base.entries, strict=True)
+        ]
+        yield replace(row, entries=tuple(entries))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from petvr.papers.table import OWN, Cell
 from petvr.report.tables import data_notes, text
-from petvr.report.tables.aggregate import NOT_RUN, MeasuredRow, MeasuredTable
+from petvr.report.tables.aggregate import NOT_RUN, SIZES, MeasuredRow, MeasuredTable
 from petvr.report.tables.read_results import rule_of
 
 
@@ -73,8 +76,17 @@ def _rule(table: MeasuredTable) -> str:
 
 def _reading(table: MeasuredTable) -> list[str]:
     said = []
-    if any(entry.ours and not entry.ours.n for row in table.rows for entry in row.entries):
-        said.append("Parameters of rows without a result are counted on the model, before any training.")
+    metrics = {column.metric for column in table.columns}
+    if metrics & set(SIZES):
+        paper = f"as {table.planned.paper_title} counts" if table.planned.paper != OWN else "every number that trains"
+        said.append(f"Params: counted on the model, {paper}; trains: every number that a run trains.")
+    if "forward_gmacs" in metrics:
+        said.append("Forward GMACs: 1e9 multiply-adds of one pair's forward pass, counted on the model.")
+    if "memory_G" in metrics:
+        said.append(
+            "Peak memory: ours is what one device allocated at most with the whole batch of the recipe; of the printed "
+            "one only the number of cards is known, so no difference is taken."
+        )
     if any(entry.rank for row in table.rows for entry in row.entries):
         said.append("Bold: best measured value; underlined: second best.")
     if any(entry.uncertainty for row in table.rows for entry in row.entries):
@@ -94,11 +106,15 @@ def _reading(table: MeasuredTable) -> list[str]:
         )
         if table.planned.ties == "released":
             said.append("For the difference tied candidates are counted as the paper's code does.")
-    counted = [entry for row in table.rows for entry in row.entries if entry.column.metric.startswith("params")]
-    if any(entry.difference is not None and entry.comparison is None for entry in counted):
-        said.append(
-            "Parameters count every trained number; the command petvr params tells where a paper counts otherwise."
-        )
+    shown = [entry.printed for row in table.rows for entry in row.entries if entry.printed]
+    if any(printed.reconstructed for printed in shown):
+        said.append("[Brackets]: the text at hand has lost or damaged the printed number, see its row's note.")
+    if any(printed.emphasised for printed in shown):
+        said.append("Bold and underlined printed values are so in the paper.")
+    if any(
+        entry.gain is not None or (entry.printed and entry.printed.gain) for row in table.rows for entry in row.entries
+    ):
+        said.append("Arrows: the gain over the row that the paper compares with.")
     return said
 
 
@@ -112,39 +128,62 @@ def _uncertainty(table: MeasuredTable) -> list[str]:
     return said
 
 
-def notes(table: MeasuredTable) -> list[str]:
-    """One per row that needs a word: approximated, not run here, failed, missing, dual-softmax, doubtful figures."""
-    said = []
-    for row in table.rows:
-        name = _name(row)
-        if row.planned.note.startswith("approximation"):
-            said.append(f"{name}: {row.planned.note}.")
-        for reason, (note, datasets) in _not_run(row).items():
-            if (reason == "not selected" and not note) or reason.startswith(NOT_RUN):
-                continue  # the row itself says so, the caption why
-            mark = f"{text.REPORTED_MARK} " if reason == "reported only" else ""
-            some = len(datasets) < len(row.planned.cells)
-            where = f" on {', '.join(map(text.dataset_title, datasets))}" if some else ""
-            said.append(f"{mark}{name}: {reason}{where}{f': {note}' if note else ''}.")
-        for dataset, cell in row.planned.cells.items():
-            if cell.copied and dataset in row.seeds:
-                said.append(f"{name}, {text.dataset_title(dataset)}: printed values seem copied: {_evidence(cell)}.")
-        if any(cell.evaluate == "dsl" for cell in row.planned.cells.values()):
-            said.append(f"{name}: ranked with dual-softmax.")
-        for seeds in row.seeds.values():
-            for seed in seeds:
-                if seed.state in ("failed", "stale"):
-                    said.append(f"{name}: {seed.run} {seed.state}: {seed.reason}.")
-            missing = [seed for seed in seeds if seed.state == "missing"]
-            if missing and len(missing) < len(seeds):
-                said.append(f"{name}: missing {', '.join(f'seed {s.seed} ({s.reason})' for s in missing)}.")
-        for entry in row.entries:
-            if entry.printed and entry.printed.remark and entry.printed.digits == "?":
-                said.append(f"{name}, {entry.column.key}: {entry.printed.remark}.")
+class Notes(NamedTuple):
+    general: tuple[str, ...]  # of the table
+    numbered: tuple[str, ...]  # of rows; what several share stands once
+    marks: tuple[tuple[int, ...], ...]  # for each row the numbers of its own, from 1
+
+
+def notes(table: MeasuredTable) -> Notes:
+    """What a reader must know: of the table, and of its rows by numbers."""
+    numbers: dict[str, int] = {}
+    marks = [
+        tuple(numbers.setdefault(note, len(numbers) + 1) for note in dict.fromkeys(_of_row(row))) for row in table.rows
+    ]
+    general = [table.planned.note] if table.planned.note else []
     if table.unread:
         more = f", and {len(table.unread) - 1} more rows" if len(table.unread) > 1 else ""
-        said.append(f"No intervals: {table.unread[0]}{more}.")
-    return [sentence.replace("..", ".") for sentence in said]
+        general.append(f"No intervals: {table.unread[0]}{more}")
+    return Notes(tuple(f"{sentence}." for sentence in general), tuple(numbers), tuple(marks))
+
+
+def _of_row(row: MeasuredRow) -> Iterator[str]:
+    """What its paper's folder says of it, why it is not run, failed, missing, doubtful or of another size."""
+    if row.planned.note:
+        yield f"{row.planned.note}."
+    for reason, (evidence, datasets) in _not_run(row).items():
+        if not evidence or reason.startswith(NOT_RUN):
+            continue  # the row itself says so, the caption why
+        mark = f"{text.REPORTED_MARK} " if reason == "reported only" else ""
+        some = len(datasets) < len(row.planned.cells)
+        where = f" on {', '.join(map(text.dataset_title, datasets))}" if some else ""
+        yield f"{mark}{reason}{where}: {evidence}."
+    for dataset, cell in row.planned.cells.items():
+        if cell.copied and dataset in row.seeds:
+            where = f" on {text.dataset_title(dataset)}" if len(row.planned.cells) > 1 else ""
+            yield f"printed values{where} seem copied: {_evidence(cell)}."
+    if any(cell.evaluate == "dsl" for cell in row.planned.cells.values()):
+        yield "ranked with dual-softmax."
+    for seeds in row.seeds.values():
+        for seed in seeds:
+            if seed.state in ("failed", "stale"):
+                yield f"{seed.run} {seed.state}: {seed.reason}.".replace("..", ".")
+        missing = [seed for seed in seeds if seed.state == "missing"]
+        if missing and len(missing) < len(seeds):
+            yield f"missing {', '.join(f'seed {s.seed} ({s.reason})' for s in missing)}."
+    yield from _of_printed(row)
+
+
+def _of_printed(row: MeasuredRow) -> Iterator[str]:
+    """What is known of damaged or doubtful printed numbers, and of sizes that no count meets."""
+    remarks: dict[str, list[str]] = {}
+    for entry in row.entries:
+        known = [entry.printed.remark] if entry.printed and entry.printed.digits and not entry.printed.gain else []
+        known += [] if entry.check in ("agrees", "counted", "nothing is printed") else [entry.check]
+        for remark in filter(None, known):
+            remarks.setdefault(remark, []).append(text.column_title(entry.column))
+    for remark, columns in remarks.items():
+        yield f"{', '.join(columns)}: {remark}."
 
 
 def _not_run(row: MeasuredRow) -> dict[str, tuple[str, list[str]]]:
@@ -158,8 +197,3 @@ def _not_run(row: MeasuredRow) -> dict[str, tuple[str, list[str]]]:
 
 def _evidence(cell: Cell) -> str:
     return f"{cell.copied.evidence} ({cell.copied.certainty})" if cell.copied else ""
-
-
-def _name(row: MeasuredRow) -> str:
-    head = text.heading(row)
-    return f"{row.planned.name} ({head})" if head else row.planned.name

@@ -16,19 +16,21 @@ from petvr.report.tables.read_results import SeedResult, rule_of
 
 def render(table: MeasuredTable, folder: Path) -> str:
     """`folder`: where the file will lie; links to runs are relative to it."""
+    notes = caption.notes(table)
     return template("table.html.j2").render(
         title=caption.title(table),
         synthetic=table.world == "synthetic",
         header_rows=text.header_rows(table),
-        headings=[text.column_heading(column) for column in table.planned.columns],
+        front=text.front_headings(table),
+        headings=[text.column_heading(column) for column in table.columns],
         first_of_block=_first_columns(table),
-        rows=_rows(table, Path(folder)),
+        rows=_rows(table, Path(folder), notes),
         caption=caption.caption(table),
-        notes=caption.notes(table),
+        notes=notes,
         footer=provenance.footer(table),
         command=provenance.command(table),
-        guesses=provenance.guesses(table),
-        columns=[text.column_title(column) for column in table.planned.columns],
+        sources=provenance.sources(table),
+        columns=[text.column_title(column) for column in table.columns],
         versus=" or ".join(table.versus),
         name=table.planned.name,
         id=table.planned.id,
@@ -57,19 +59,22 @@ def superscript(name: str) -> Any:
 
 def _first_columns(table: MeasuredTable) -> set[int]:
     """Columns where a new data set or direction begins: they get a rule at their left."""
-    keys = [(column.dataset, column.direction) for column in table.planned.columns]
+    keys = [(column.dataset, column.direction) for column in table.columns]
     return {index for index, key in enumerate(keys) if index and key != keys[index - 1]}
 
 
-def _rows(table: MeasuredTable, folder: Path) -> list[dict[str, Any]]:
+def _rows(table: MeasuredTable, folder: Path, notes: caption.Notes) -> list[dict[str, Any]]:
     rows, above = [], None
-    for row in table.rows:
+    for row, marks in zip(table.rows, notes.marks, strict=True):
+        name, *labels = text.front(table, row)
         head = text.heading(row)
         rows.append(
             {
                 "heading": head if head != above else "",
-                "name": row.planned.name,
-                "note": row.planned.note,
+                "name": name,
+                "labels": labels,
+                "marks": ", ".join(map(str, marks)),
+                "note": " ".join(notes.numbered[number - 1] for number in marks),
                 "seeds": _seeds(table, row, folder),
                 "state": _state(row),
                 "entries": [_entry(row, entry) for entry in row.entries],
@@ -120,7 +125,9 @@ def _entry(row: MeasuredRow, entry: Entry) -> dict[str, Any]:
         "rank": entry.rank,
         "mark": text.class_mark(row, entry),
         "each": each,
+        "gain": text.gain(entry),
         "printed": text.printed(entry),
+        "emphasised": text.emphasised(entry),
         "remark": entry.printed.remark if entry.printed else "",
         "difference": text.compared(entry),
         "comparison": entry.comparison or "",

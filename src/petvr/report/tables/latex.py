@@ -39,7 +39,10 @@ _SPECIAL = {
     '"': r"\textquotedbl{}",
     "±": r"$\pm$",
     "→": r"$\rightarrow$",
-    "✓": r"$\approx$",
+    "✓": r"$\surd$",
+    "✗": r"$\times$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
     "▲": r"$\bigtriangleup$",
     "▼": r"$\bigtriangledown$",
     "†": r"$^\dagger$",
@@ -57,31 +60,36 @@ _SPECIAL = {
 
 
 def render(table: MeasuredTable) -> str:
-    width = len(table.planned.columns)
+    front, notes = text.front_headings(table), caption.notes(table)
+    width, blank = len(table.columns) + len(front) - 1, [""] * (len(front) - 1)
     body = [r"\begin{table}[ht]", r"\centering", r"\small", rf"\caption{{{_caption(table)}}}"]
     body += [rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', table.planned.id.lower())}}}", r"\resizebox{\linewidth}{!}{%"]
-    body += [rf"\begin{{tabular}}{{l{'r' * width}l}}", r"\toprule", *_head(table), r"\midrule"]
+    aligned = "c" * (len(front) - 1) + "r" * len(table.columns)
+    body += [rf"\begin{{tabular}}{{l{aligned}l}}", r"\toprule", *_head(table), r"\midrule"]
     above = None
-    for number, row in enumerate(table.rows):
+    for number, (row, marks) in enumerate(zip(table.rows, notes.marks, strict=True)):
         head = text.heading(row)
         if head != above and head:
             rule = [r"\addlinespace"] if number else []
             body += [*rule, rf"\multicolumn{{{width + 2}}}{{l}}{{\textit{{{escape(head)}}}}} \\"]
         above = head
-        name = superscript(row.planned.name)
-        cells = [name, *(_measured(row, entry) for entry in row.entries), escape(text.seeds(row))]
+        name, *labels = map(superscript, text.front(table, row))
+        name += rf"\,\textsuperscript{{{', '.join(map(str, marks))}}}" if marks else ""
+        cells = [name, *labels, *(_measured(row, entry) for entry in row.entries), escape(text.seeds(row))]
         body.append(" & ".join(cells) + r" \\")
         if text.has_printed(row):
-            cells = [_pale(r"\quad paper"), *(_printed(entry) for entry in row.entries), ""]
+            cells = [_pale(r"\quad paper"), *blank, *(_printed(entry) for entry in row.entries), ""]
             body.append(" & ".join(cells) + r" \\")
         for what, texts in text.more_lines(table, row):
-            cells = [_pale(rf"\quad {superscript(what)}"), *(_pale(escape(each)) for each in texts), ""]
+            cells = [_pale(rf"\quad {superscript(what)}"), *blank, *(_pale(escape(each)) for each in texts), ""]
             body.append(" & ".join(cells) + r" \\")
     body += [r"\bottomrule", r"\end{tabular}}"]
     command = provenance.command(table)
     again = [f"Run one again: {command}"] if command else []
-    said = [*caption.notes(table), *provenance.footer(table), *again]
-    body += [r"\par\smallskip\raggedright\scriptsize", *(rf"{escape(note)}\par" for note in said), r"\end{table}"]
+    said = [escape(note) for note in notes.general]
+    said += [rf"\textsuperscript{{{number}}} {escape(note)}" for number, note in enumerate(notes.numbered, start=1)]
+    said += [escape(sentence) for sentence in (*provenance.footer(table), *again)]
+    body += [r"\par\smallskip\raggedright\scriptsize", *(rf"{sentence}\par" for sentence in said), r"\end{table}"]
     return _PREAMBLE + "\n".join(body) + "\n" + _END
 
 
@@ -91,31 +99,34 @@ def _caption(table: MeasuredTable) -> str:
 
 
 def _head(table: MeasuredTable) -> list[str]:
-    lines = []
+    lines, front = [], [escape(name) for name in text.front_headings(table)]
     for row in text.header_rows(table):
         lines.append(
-            " & ".join(["", *(rf"\multicolumn{{{n}}}{{c}}{{{escape(name)}}}" for name, n in row), ""]) + r" \\"
+            " & ".join([*[""] * len(front), *(rf"\multicolumn{{{n}}}{{c}}{{{escape(name)}}}" for name, n in row), ""])
+            + r" \\"
         )
-        start, rules = 2, []
+        start, rules = len(front) + 1, []
         for name, n in row:
             if name:
                 rules.append(rf"\cmidrule(lr){{{start}-{start + n - 1}}}")
             start += n
         lines.append("".join(rules))
-    names = [escape(text.column_heading(column)) for column in table.planned.columns]
-    return [*lines, " & ".join(["", *names, "Seeds"]) + r" \\"]
+    names = [escape(text.column_heading(column)) for column in table.columns]
+    return [*lines, " & ".join([*front, *names, "Seeds"]) + r" \\"]
 
 
 def _measured(row: MeasuredRow, entry: Entry) -> str:
     shown = escape(text.measured(entry))
     shown = {0: shown, 1: rf"\textbf{{{shown}}}", 2: rf"\underline{{{shown}}}"}[entry.rank]
-    return shown + escape(text.class_mark(row, entry))
+    gain = text.gain(entry)
+    return shown + escape(text.class_mark(row, entry)) + (f" {escape(gain)}" if gain else "")
 
 
 def _printed(entry: Entry) -> str:
-    difference = text.compared(entry)
-    shown = text.printed(entry) + (f" ({difference})" if difference else "")
-    return _pale(escape(shown))
+    shown, difference = escape(text.printed(entry)), text.compared(entry)
+    command = {"bold": "textbf", "underline": "underline"}.get(text.emphasised(entry))
+    shown = rf"\{command}{{{shown}}}" if command else shown
+    return _pale(shown + (f" ({escape(difference)})" if difference else ""))
 
 
 def _pale(latex: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from petvr.papers.schema import Value
-from petvr.report.tables import text
+from petvr.report.tables import caption, provenance, text
 from petvr.report.tables.aggregate import Entry, MeasuredRow, MeasuredTable
 from petvr.report.tables.read_results import SeedResult, rule_of
 
@@ -14,26 +14,33 @@ if TYPE_CHECKING:
     import pandas
 
 FIELDS = (
-    "paper", "table", "row_order", "row", "note", "group", "block", "dataset", "backbone", "direction", "metric",
-    "kind", "seed", "value", "std", "n", "seeds_wanted", "state", "reason", "printed", "printed_std", "printed_text",
-    "difference", "verdict", "low", "high", "queries_low", "queries_high", "letters", "versus_difference", "versus_low",
-    "versus_high", "versus_p", "place", "rule", "epoch", "scores", "run", "world", "data_digest", "data_manifest",
-    "data_class",
-    "git_revision", "spec_digest", "finished",
+    "paper", "table", "row_order", "row", "note", "notes", "table_note", "settings", "group", "block", "dataset",
+    "backbone", "direction", "metric", "kind", "seed", "value", "std", "n", "seeds_wanted", "state", "reason",
+    "printed", "printed_std", "printed_text", "printed_emphasis", "printed_reconstructed", "size_check", "gain",
+    "printed_gain", "difference", "verdict", "low", "high", "queries_low", "queries_high", "letters",
+    "versus_difference", "versus_low", "versus_high", "versus_p", "place", "rule", "epoch", "scores", "run", "world",
+    "data_digest", "data_manifest", "data_class", "git_revision", "spec_digest", "finished",
 )  # fmt: skip
 
 
 def frame(table: MeasuredTable) -> pandas.DataFrame:
-    """Columns FIELDS; what does not apply to a line is None. `kind` is "seed" or "aggregate" (ddof=1)."""
+    """Columns FIELDS, behind `row` those with which the paper labels its rows; what does not apply to a line is None.
+
+    `kind` is "seed" or "aggregate" (ddof=1).
+    """
     import pandas
 
-    lines = []
+    lines, notes = [], caption.notes(table)
     for order, row in enumerate(table.rows, start=1):
+        of_row = {"notes": " ".join(notes.numbered[number - 1] for number in notes.marks[order - 1])}
+        of_row |= dict(zip(table.planned.label_columns, row.planned.labels, strict=True))
         for entry in row.entries:
-            common = _common(table, order, row, entry)
+            common = _common(table, order, row, entry) | of_row
             lines += [common | _seed(table, entry, seed) for seed in row.seeds.get(entry.dataset, ())]
             lines.append(common | _aggregate(row, entry))
-    return pandas.DataFrame(lines, columns=list(FIELDS), dtype=object)
+    behind = FIELDS.index("row") + 1
+    fields = [*FIELDS[:behind], *table.planned.label_columns, *FIELDS[behind:]]
+    return pandas.DataFrame(lines, columns=fields, dtype=object)
 
 
 def render(table: MeasuredTable) -> str:
@@ -48,6 +55,7 @@ def _common(table: MeasuredTable, order: int, row: MeasuredRow, entry: Entry) ->
         "row_order": order,
         "row": row.planned.name,
         "note": row.planned.note,
+        "table_note": table.planned.note,
         "group": row.planned.group,
         "block": row.planned.block,
         "dataset": entry.dataset,
@@ -100,6 +108,12 @@ def _aggregate(row: MeasuredRow, entry: Entry) -> dict[str, Value]:
         "printed": paper.value if paper and paper.value is not None else "",
         "printed_std": paper.std if paper and paper.std is not None else "",
         "printed_text": paper.digits if paper else "",
+        "printed_emphasis": text.emphasised(entry),
+        "printed_reconstructed": bool(paper and paper.reconstructed),
+        "size_check": entry.check,
+        "gain": entry.gain if entry.gain is not None else "",
+        "printed_gain": paper.gain if paper else "",
+        "settings": provenance.settings(row.specs[entry.dataset]) if entry.dataset in row.specs else "",
         "difference": entry.difference if entry.difference is not None else "",
         "verdict": text.verdict(entry),
         "place": entry.rank or "",

@@ -10,33 +10,28 @@ from petvr.report.tables.aggregate import Entry, MeasuredRow, MeasuredTable
 
 
 def render(table: MeasuredTable) -> str:
-    columns = table.planned.columns
-    heads = ["", *(text.column_title(column) for column in columns), "Seeds"]
+    front, columns, notes = text.front_headings(table), table.columns, caption.notes(table)
+    heads = [*front, *(text.column_title(column) for column in columns), "Seeds"]
     lines = [f"### {escape(caption.title(table))}", ""]
-    lines += [_line(map(escape, heads)), _line([":--", *["--:"] * len(columns), ":--"])]
-    above = None
-    for row in table.rows:
+    lines += [_line(map(escape, heads)), _line([":--", *[":-:"] * (len(front) - 1), *["--:"] * len(columns), ":--"])]
+    blank, above = [""] * (len(front) - 1), None
+    for row, marks in zip(table.rows, notes.marks, strict=True):
         head = text.heading(row)
         if head != above and head:
-            lines.append(_line([f"*{escape(head)}*", *[""] * (len(columns) + 1)]))
+            lines.append(_line([f"*{escape(head)}*", *blank, *[""] * (len(columns) + 1)]))
         above = head
-        lines.append(
-            _line(
-                [
-                    escape(row.planned.name),
-                    *(_measured(row, entry) for entry in row.entries),
-                    escape(text.seeds(row)),
-                ]
-            )
-        )
+        name, *labels = text.front(table, row)
+        name = escape(name) + (f"<sup>{', '.join(map(str, marks))}</sup>" if marks else "")
+        cells = [name, *map(escape, labels), *(_measured(row, entry) for entry in row.entries)]
+        lines.append(_line([*cells, escape(text.seeds(row))]))
         if text.has_printed(row):
-            lines.append(_line(["↳ paper", *(_printed(entry) for entry in row.entries), ""]))
+            lines.append(_line(["↳ paper", *blank, *(_printed(entry) for entry in row.entries), ""]))
         for what, texts in text.more_lines(table, row):
-            lines.append(_line([f"↳ {escape(what)}", *map(escape, texts), ""]))
+            lines.append(_line([f"↳ {escape(what)}", *blank, *map(escape, texts), ""]))
     lines += ["", *_paragraph(caption.caption(table))]
-    notes = caption.notes(table)
-    if notes:
-        lines += ["", "Notes:", "", *(f"- {escape(note)}" for note in notes)]
+    if notes.general or notes.numbered:
+        lines += ["", "Notes:", "", *(f"- {escape(note)}" for note in notes.general)]
+        lines += [f"- <sup>{number}</sup> {escape(note)}" for number, note in enumerate(notes.numbered, start=1)]
     lines += ["", *_paragraph(provenance.footer(table))]
     command = provenance.command(table)
     if command:
@@ -55,12 +50,14 @@ def _paragraph(sentences: list[str]) -> list[str]:
 def _measured(row: MeasuredRow, entry: Entry) -> str:
     shown = text.measured(entry)
     shown = {0: shown, 1: f"**{shown}**", 2: f"<u>{shown}</u>"}[entry.rank]
-    return shown + text.class_mark(row, entry)
+    gain = text.gain(entry)
+    return shown + text.class_mark(row, entry) + (f" {gain}" if gain else "")
 
 
 def _printed(entry: Entry) -> str:
-    difference = text.compared(entry)
-    return f"{text.printed(entry)} ({difference})" if difference else text.printed(entry)
+    shown, difference = escape(text.printed(entry)), text.compared(entry)
+    shown = {"bold": f"**{shown}**", "underline": f"<u>{shown}</u>"}.get(text.emphasised(entry), shown)
+    return f"{shown} ({difference})" if difference else shown
 
 
 def escape(string: str) -> str:

@@ -11,6 +11,7 @@ from petvr.papers import Column, Printed, Row, Table
 from petvr.report.tables.estimate import Comparison, Estimate
 from petvr.report.tables.read_results import SeedResult
 from petvr.result import Result
+from petvr.spec import RunSpec
 
 if TYPE_CHECKING:
     from petvr.retrieval.paired import Difference  # scipy: not while the workflow is parsed
@@ -48,6 +49,8 @@ class Entry:
     ours: Estimate | None
     printed: Printed | None
     as_paper: Estimate | None = None  # ours with ties as the paper's code counts them: what the difference is taken of
+    check: str = ""  # of a size: the verdict on the printed one (petvr.costs.params); "" where the two do not compare
+    gain: float | None = None  # ours over the row over which the paper prints a gain
     difference: float | None = None
     comparison: Comparison | None = None
     incomparable: str = ""  # why a printed number has a difference or a value of ours beside it, and no verdict
@@ -62,6 +65,7 @@ class MeasuredRow:
     planned: Row
     entries: tuple[Entry, ...]
     seeds: dict[str, tuple[SeedResult, ...]]
+    specs: Mapping[str, RunSpec] = field(default_factory=dict)  # data set -> of a result where there is one
 
     def used(self, dataset: str | None = None) -> list[Result]:
         """What its numbers are made of, of one data set or of all."""
@@ -88,6 +92,11 @@ class MeasuredTable:
     versus: tuple[str, ...] = ()  # the rows that others are compared with
     noise: float | None = None  # what an R@1 must differ by to be told apart, in the middle of all pairs of rows
     unread: tuple[str, ...] = ()  # why some rows have no intervals
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Those of the paper, and what we add to them."""
+        return tuple(entry.column for entry in self.rows[0].entries) if self.rows else self.planned.columns
 
     @property
     def world(self) -> str:

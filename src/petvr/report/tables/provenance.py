@@ -1,10 +1,13 @@
-"""Where a table's numbers come from: revisions and dates, the command that makes a run again, and every guess."""
+"""Where a table's numbers come from: revisions and dates, the command that makes a run again, every value in force."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 from petvr.layout import Layout
 from petvr.report.tables.aggregate import MeasuredTable
 from petvr.result import Result
+from petvr.spec import RunSpec
 
 
 def footer(table: MeasuredTable) -> list[str]:
@@ -20,7 +23,7 @@ def footer(table: MeasuredTable) -> list[str]:
             f"petvr {', '.join(sorted({r.provenance.petvr for r in results}))}, git {', '.join(revisions)}; "
             f"runs finished {dates}" + (f"; {', '.join(hardware)}" if hardware else "") + "."
         )
-    return said
+    return said + origins(table)
 
 
 def command(table: MeasuredTable) -> str:
@@ -41,13 +44,40 @@ def _revision(result: Result) -> str:
     return f"{revision} (with local changes)" if result.provenance.git_dirty else revision
 
 
-def guesses(table: MeasuredTable) -> list[tuple[str, str, str, int]]:
-    """Every recipe or setting value no paper states: key, value, reason, how many rows' runs use it."""
-    rows: dict[tuple[str, str, str], set[int]] = {}
+def sources(table: MeasuredTable) -> list[tuple[str, str, str, str, int]]:
+    """Every value in force: key, value, origin, place, how many rows have it; what nobody states comes first."""
+    rows: dict[tuple[str, str, str, str], set[int]] = {}
     for index, row in enumerate(table.rows):
-        for result in row.used():
-            values = result.spec.values()
-            for key, source in result.spec.sources.items():
-                if source.origin == "guess":
-                    rows.setdefault((key, str(values.get(key, "")), source.where), set()).add(index)
-    return [(*key, len(users)) for key, users in sorted(rows.items())]
+        for spec in row.specs.values():
+            for key, value in spec.values().items():
+                if source := spec.sources.get(key):
+                    rows.setdefault((key, str(value), source.origin, source.where), set()).add(index)
+    lines = [(*key, len(users)) for key, users in rows.items()]
+    return sorted(lines, key=lambda line: (line[2] != "guess", line))
+
+
+def origins(table: MeasuredTable) -> list[str]:
+    """One sentence: how many values are in force, who states them, and which settings of methods nobody does."""
+    counted = Counter(
+        spec.sources[key].origin
+        for row in table.rows
+        for spec in row.specs.values()
+        for key in spec.values()
+        if key in spec.sources
+    )
+    if not counted:
+        return []
+    guessed = dict.fromkeys(key for key, _, origin, _, _ in sources(table) if origin == "guess")
+    settings = [key for key in guessed if not key.startswith("recipe.")]
+    named = f"; guessed settings: {', '.join(settings)}" if settings else ""
+    each = ", ".join(f"{origin} {number:,}" for origin, number in counted.most_common())
+    return [
+        f"Values in force: {sum(counted.values()):,}, by origin: {each}{named}; petvr show RUN has each with its place."
+    ]
+
+
+def settings(spec: RunSpec) -> str:
+    """`k=3 [paper: RAP section 4.1]; ...`: settings of method and similarity in force, with their sources."""
+    named = {key: value for key, value in spec.values().items() if key.startswith(("setting.", "similarity."))}
+    where = {key: f" [{source.origin}: {source.where}]" for key, source in spec.sources.items()}
+    return "; ".join(f"{key.removeprefix('setting.')}={value}{where.get(key, '')}" for key, value in named.items())

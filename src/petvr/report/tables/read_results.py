@@ -83,32 +83,16 @@ def scores_of(evaluation: Evaluation, scores: str, ties: str = "expected") -> Di
     return (evaluation.dsl or {}) if scores == "dsl" else evaluation.plain
 
 
-def parameters(metric: str, trainable: int, total: int, whole: float | None) -> float:
-    """In millions, or in percent of the paper's own whole (of the model's total where it states none)."""
-    if metric == "params_M":
-        return trainable / 1e6
-    if trainable == total:
-        return 100.0  # whatever a paper leaves out of its count, everything is everything
-    return 100.0 * trainable / (whole or total or math.inf)
+def value_of(result: Result, column: Column, rule: str | None, scores: str, ties: str = "expected") -> float | None:
+    """The number of this column; None where a run does not measure it (sizes), or this one did not (memory, no GPU).
 
-
-def value_of(
-    result: Result, column: Column, rule: str | None, scores: str, percent_of: dict[str, float], ties: str = "expected"
-) -> float | None:
-    """The number of this column; None where the result does not have it (e.g. memory on a machine without GPU).
-
-    Units: see `parameters`; memory in GiB, compute in 1e9 floating point operations of one pair, forward and
-    backward, multiply-add = 2.
+    Units: millions of every number that trains; peak memory in GiB.
     """
     cost = result.cost
-    match column.metric:
-        case "params_M" | "params_percent":
-            whole = percent_of.get(result.spec.backbone)
-            return parameters(column.metric, cost.trainable, cost.total, whole)
-        case "memory_G":
-            return None if cost.peak_memory_bytes is None else cost.peak_memory_bytes / GIB
-        case "gflops":
-            return None if cost.flops_per_pair is None else cost.flops_per_pair / 1e9
+    if column.metric == "trains_M":
+        return cost.trainable / 1e6
+    if column.metric == "memory_G":
+        return None if cost.peak_memory_bytes is None else cost.peak_memory_bytes / GIB
     if column.direction is None:
         return None
     metrics = scores_of(result.at(rule_of(result, rule)), scores, ties).get(column.direction, {})

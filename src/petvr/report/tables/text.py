@@ -10,8 +10,9 @@ from petvr.report.tables.read_results import SeedResult
 HEADINGS = {  # of columns; the others are headed by their metric
     "params_M": "Params (M)",
     "params_percent": "Params (%)",
-    "memory_G": "Memory (GiB)",
-    "gflops": "GFLOPs",
+    "trains_M": "trains (M)",
+    "memory_G": "Peak memory (GiB)",
+    "forward_gmacs": "Forward GMACs",
 }
 EMPTY = "–"
 DIRECTION_NAMES = {"t2v": "text → video", "v2t": "video → text"}
@@ -44,9 +45,34 @@ def class_mark(row: MeasuredRow, entry: Entry) -> str:
     return CLASS_C_MARK if entry.ours and "C" in kinds else ""
 
 
+def gain(entry: Entry) -> str:
+    """`↑0.5`: ours over the row over which the paper prints gains."""
+    if entry.gain is None:
+        return ""
+    return f"{'↓' if entry.gain < 0 else '↑'}{abs(entry.gain):.{DECIMALS[entry.column.metric] or 1}f}"
+
+
 def printed(entry: Entry) -> str:
-    """The paper's own digits, a dash where it prints none."""
-    return (entry.printed.digits or EMPTY) if entry.printed else EMPTY
+    """The paper's own digits and gain, in brackets where the text at hand has lost them; a dash where none are."""
+    if not entry.printed or not entry.printed.digits:
+        return EMPTY
+    digits = f"[{entry.printed.digits}]" if entry.printed.reconstructed else entry.printed.digits
+    return f"{digits} ↑{entry.printed.gain}" if entry.printed.gain else digits
+
+
+def emphasised(entry: Entry) -> str:
+    """What the paper's own emphasis says: "bold", "underline" or ""."""
+    return entry.printed.emphasised if entry.printed else ""
+
+
+def front_headings(table: MeasuredTable) -> list[str]:
+    """Above the columns that say what a row is, as the paper heads them."""
+    return [*filter(None, [table.planned.row_heading]), *table.planned.label_columns]
+
+
+def front(table: MeasuredTable, row: MeasuredRow) -> list[str]:
+    """A text for each of them."""
+    return [*([row.planned.name] if table.planned.row_heading else []), *row.planned.labels]
 
 
 def compared(entry: Entry) -> str:
@@ -165,7 +191,7 @@ def spans(names: list[str]) -> list[tuple[str, int]]:
 
 def header_rows(table: MeasuredTable) -> list[list[tuple[str, int]]]:
     """Headings above the metric names, widest first: data sets (if columns differ in them), then directions."""
-    columns = table.planned.columns
+    columns = table.columns
     rows = []
     if any(column.dataset for column in columns):
         rows.append(spans([dataset_title(column.dataset) if column.dataset else "" for column in columns]))
