@@ -45,9 +45,10 @@ def test_every_sampler_gets_the_frames_it_named(folder, name):
     path = made(folder, name)
     for sampler in SAMPLERS:
         found = read_frames(path, lambda n, fps, s=sampler: pick(s, n_frames=n, fps=fps, frames=12), transform=small)
-        named = pick(sampler, n_frames=FRAMES, fps=25, frames=12).tolist()
+        rate = 20.2 if name in ("variable.mp4", "left_out.avi") else 25  # 80 frames in 3.96 s
+        named = pick(sampler, n_frames=FRAMES, fps=rate, frames=12).tolist()
         assert numbers(found.pixels) == found.indices.tolist() == named, (sampler, found.decoder, found.note)
-        assert (found.n_frames, found.fps) == (FRAMES, 25)
+        assert (found.n_frames, found.fps) == (FRAMES, rate)
 
 
 @pytest.mark.parametrize("name", NAMES)

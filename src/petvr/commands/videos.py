@@ -70,10 +70,8 @@ def look(file: Path, target: Path | None, use_decord: bool = True) -> tuple[str,
 
     video = check_video(file, use_decord=use_decord)
     facts = [f"{video.container.split(',')[0]} {video.codec} {video.width}x{video.height}", f"{video.n_frames} frames"]
-    facts += [f"{video.fps:.3f} fps", f"{video.seconds:.2f} s", f"by {video.decoder.split()[0]}"]
-    misread = video.against_decord or (not video.decoder.startswith("decord") and video.note)
-    if misread:
-        facts.append(f"not by decord ({video.against_decord})" if video.against_decord else "not by decord")
+    facts += [f"{video.fps:.3f} fps", f"{video.seconds:.2f} s"]
+    facts.append(f"not by decord ({misread})" if (misread := video.against_decord) else "by decord too")
     if video.note:
         facts.append(video.note)
     if target is not None and misread:
@@ -87,9 +85,10 @@ def look(file: Path, target: Path | None, use_decord: bool = True) -> tuple[str,
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:
+    """What lies in the folders and below, pipes and dangling links too: they are told as what they are."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+            yield from _files(sorted(entry for entry in path.iterdir() if not entry.name.startswith(".")))
         else:
             yield path
 

@@ -117,6 +117,7 @@ def decode_item(item: VideoItem, sampler: str, frames: int, size: int, use_decor
         "indices": tuple(decoded.indices.tolist()),
         "n_frames": decoded.n_frames,
         "fps": decoded.fps,
+        "seconds": float(np.ptp(decoded.ends)),
         "decoder": decoded.decoder,
         "note": decoded.note,
         "source": source,

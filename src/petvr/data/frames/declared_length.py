@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from petvr.data.frames import truncation
 from petvr.data.frames.truncation import Packet
 
@@ -57,15 +59,44 @@ def average_rate(stream: Any) -> float:
     return float(stream.average_rate or 0) or _plausible(stream.guessed_rate)
 
 
-def frame_rate(stream: Any, packets: int) -> float:
-    """Frames per second as OpenCV gives it to the papers' code; the average where that is absurd or absent."""
-    if guessed := _plausible(stream.guessed_rate):
-        return guessed
-    if average := average_rate(stream):
-        return average
+def frame_rate(stream: Any, times: np.ndarray, last: float, packets: int) -> float:
+    """Frames per second: the announced rate where the time stamps keep to it, else the average, as of OpenCV.
+
+    times: seconds at which the frames are shown, ascending, empty where no time stamps say so; last: for how long the
+    last one is shown, 0 where nothing says. Averages are rounded to hundredths: Matroska's clock has milliseconds.
+    """
+    announced = [rate for rate in (_plausible(stream.guessed_rate), average_rate(stream)) if rate]
+    tick = max(float(stream.time_base or 0), 0.001)
+    for rate in announced:
+        if len(times) < 2 or is_even(times, rate, min(tick, 0.25 / rate)):
+            return rate
+    if len(times) > 1:
+        length = times[-1] - times[0]
+        average = len(times) / (length + last) if last else (len(times) - 1) / length
+        return round(average, 2) or average
     if stream.duration and stream.time_base:
         return packets / float(stream.duration * stream.time_base)
     return 25.0  # nothing says; what FFmpeg itself assumes
+
+
+def is_even(times: np.ndarray, rate: float, spare: float) -> bool:
+    """Whether each frame begins where a constant rate puts it, give or take `spare` seconds."""
+    return bool(np.abs(times - times[0] - np.arange(len(times)) / rate).max() <= spare)
+
+
+def last_frame(stream: Any, container: Any, packets: Sequence[Packet], lacking: float) -> float:
+    """Seconds for which the last frame is shown: to the announced end or as its packet says; 0.0 where nothing does.
+
+    lacking: seconds by which the frames end before the announced end, where more must have been there.
+    """
+    shown = [packet for packet in packets if packet.pts is not None and not packet.discard]
+    last = max(shown, key=lambda packet: packet.pts or 0, default=None)
+    if last is None or last.pts is None or stream.time_base is None:
+        return 0.0
+    left = 0.0
+    if "DURATION" in stream.metadata and not lacking:
+        left = (_duration(stream, container) or 0.0) - float(last.pts * stream.time_base)
+    return left if left > 0 else float(max(last.duration, 0) * stream.time_base)
 
 
 def _plausible(rate: Any) -> float:

@@ -1,25 +1,33 @@
-"""Pixels at given frame indices, checked: decord where its random access is right, PyAV read in order elsewhere.
+"""Pixels at given frame indices, checked: few frames of a long file by decord, all else in order by PyAV.
 
 A frame that cannot be had is an error with a reason. It is never replaced by zeros or by another frame.
+decord conceals damage and does not say so; what it read is decoded by PyAV too, which does (docs/decoding.md).
 """
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from petvr.data.frames import timeline
 from petvr.data.frames.probe import Probe, Unreadable, container_error, open_video, probe
-from petvr.data.frames.sequential_decode import Transform, decode_sequentially, to_rgb, video_stream
+from petvr.data.frames.sequential_decode import (
+    Transform,
+    decode_sequentially,
+    mirror_note,
+    to_rgb,
+    video_stream,
+)
 
-VERSION = 2  # raised when other frames or pixels come than before: stores built before are then stale
+VERSION = 3  # raised when other frames or pixels come than before: stores built before are then stale
 Pick = Callable[[int, float], np.ndarray]
+SPARSE = 0.4  # decord and its check are faster than reading in order where they decode a smaller share (measured)
 CHUNK = 16  # frames in native size that are held at a time
 
 
@@ -29,6 +37,7 @@ class DecodedFrames:
     indices: np.ndarray  # int64 [n], which frames these are
     n_frames: int
     fps: float
+    ends: np.ndarray  # float64 [n_frames + 1], seconds at which frames begin; last, when the last one ends
     decoder: str  # e.g. "decord 0.6.0", "pyav 18.1.0"
     note: str  # why not decord, or what was damaged; empty where nothing is to be said
 
@@ -36,10 +45,11 @@ class DecodedFrames:
 def decode_frames(path: Path | str, indices: Sequence[int] | np.ndarray, *, use_decord: bool = True) -> np.ndarray:
     """uint8 [n, H, W, 3] RGB pixels, upright, of the frames at `indices` (0-based, in the order of showing).
 
-    Raises Unreadable (a PetvrError) for files that are no video, truncated or damaged at a wanted frame, and for an
-    index beyond the last frame.
+    Raises Unreadable (a PetvrError) for files that are no video, truncated or damaged up to the last wanted frame, and
+    for an index beyond the last frame.
     """
-    return read_frames(path, lambda n_frames, fps: np.asarray(indices, np.int64), use_decord=use_decord).pixels
+    wanted = np.asarray(indices, np.int64)
+    return read_frames(path, lambda n_frames, fps: wanted, use_decord=use_decord, whole=False).pixels
 
 
 def read_frames(
@@ -49,41 +59,45 @@ def read_frames(
     transform: Transform | None = None,
     use_decord: bool = True,
     window: timeline.Window | None = None,
+    whole: bool = True,
 ) -> DecodedFrames:
-    """Decode the frames that `pick(n_frames, fps)` chooses. Raises Unreadable.
+    """Decode the frames that `pick(n_frames, fps)` chooses. Raises Unreadable, for damage in frames not chosen too.
 
     window: seconds (start, end); `pick` is then asked as though the frames shown from start to end, both included, were
     a file of their own. The indices of the result are those of the whole file.
     Where only decoding tells how many frames there are and when they are shown (AVI, MPEG, WMV, VP8), and it
     contradicts the packets, `pick` is asked again with the truth.
+    whole: ask all frames of a short file for damage, so that the answer is the same whichever are chosen; else, and in
+    a long file, those that are decoded for the chosen ones.
     """
     facts = probe(path)
     indices = _picked(facts, facts.times(), window, pick)
-    against = facts.against_decord() if use_decord else "not asked for"
-    if against is None and importlib.util.find_spec("decord") is None:
-        against = "decord is not installed"
-    if against is None:
-        pixels, against = _decord(facts, indices, transform)
-        if pixels is not None:
-            return _result(facts, indices, pixels, _version("decord"), _joined(*_notes(facts, facts.times(), window)))
+    against = (facts.against_decord() or "") if use_decord else "not asked for"
+    if not against and not (whole and facts.read_whole) and _is_sparse(facts, indices):
+        pixels, against = read_by_decord(facts, indices, transform)
+        if pixels:
+            note = _joined(against, *_notes(facts, facts.times(), window))
+            return _result(facts, indices, pixels, facts.times(), _version("decord"), note)
     for _ in range(3):  # to learn how many frames there are, where each is, and to read them
-        decoded = decode_sequentially(facts, indices, transform)
+        decoded = decode_sequentially(facts, indices, transform, whole=whole and facts.read_whole)
         times = decoded.facts.times(decoded.stamps)
         truth = _picked(decoded.facts, times, window, pick)
         if decoded.facts == facts and np.array_equal(truth, indices):
             note = _joined(against, decoded.note, *_notes(facts, times, window))
-            return _result(facts, indices, decoded.pixels, _version("av"), note)
+            return _result(facts, indices, decoded.pixels, times, _version("av"), note)
         facts, indices, against = decoded.facts, truth, _joined(against, decoded.note)
     raise Unreadable(facts.path, "gives another number of frames each time it is read")
 
 
-def _result(facts: Probe, indices: np.ndarray, pixels: dict[int, np.ndarray], decoder: str, note: str) -> DecodedFrames:
+def _result(
+    facts: Probe, indices: np.ndarray, pixels: dict[int, np.ndarray], times: np.ndarray, decoder: str, note: str
+) -> DecodedFrames:
     stacked = np.stack([pixels[index] for index in indices.tolist()])
-    return DecodedFrames(stacked, indices, facts.n_frames, facts.fps, decoder, note)
+    return DecodedFrames(stacked, indices, facts.n_frames, facts.fps, facts.ends(times), decoder, note)
 
 
 def _notes(facts: Probe, times: np.ndarray, window: timeline.Window | None) -> tuple[str, ...]:
-    return facts.fewer, timeline.gap_note(times), timeline.short_note(times, facts.fps, window)
+    return facts.fewer, timeline.gap_note(times), timeline.short_note(facts.ends(times), window), facts.remark
 
 
 def _joined(*notes: str) -> str:
@@ -107,31 +121,39 @@ def _version(package: str) -> str:
     return f"{'pyav' if package == 'av' else package} {version(package)}"
 
 
-def _decord(facts: Probe, indices: np.ndarray, transform: Transform | None) -> tuple[dict[int, np.ndarray] | None, str]:
-    """Frames by index, or None and why not. The first, the middle and the last are compared with PyAV."""
+def _is_sparse(facts: Probe, indices: np.ndarray) -> bool:
+    decoded = sum(group[-1] - key + 1 for key, group in facts.groups(indices).items())
+    return decoded < SPARSE * (int(indices.max()) + 1)
+
+
+def read_by_decord(facts: Probe, indices: np.ndarray, transform: Transform | None) -> tuple[dict[int, np.ndarray], str]:
+    """Frames by index and a note, or none and why; only for files that `against_decord` says nothing of."""
+    if importlib.util.find_spec("decord") is None:
+        return {}, "decord is not installed"
     # DECORD_EOF_RETRY_MAX is left alone: lower limits end its endless loops early but make it fail now and
     # then on sound files too (measured: up to 256 at 381 frames). Files it loops on do not come here.
     import decord
 
     wanted = sorted(set(indices.tolist()))
-    compared = {wanted[0], wanted[len(wanted) // 2], wanted[-1]}
-    witnesses: dict[int, np.ndarray] = {}
+    checks: dict[int, int] = {}
     pixels: dict[int, np.ndarray] = {}
     try:
         reader = decord.VideoReader(str(facts.path), num_threads=1)
         if len(reader) != facts.n_frames:
-            return None, f"decord counts {len(reader)} frames, there are {facts.n_frames}"
+            return {}, f"decord counts {len(reader)} frames, there are {facts.n_frames}"
         for start in range(0, len(wanted), CHUNK):
             part = wanted[start : start + CHUNK]
             for index, image in zip(part, reader.get_batch(part).asnumpy(), strict=True):
-                if index in compared:
-                    witnesses[index] = image
+                checks[index] = _checksum(image)
                 pixels[index] = transform(image) if transform else image
     except (decord.DECORDError, RuntimeError) as error:
-        return None, f"decord failed ({_said(error)})"
-    if not _confirmed(facts, witnesses):
-        return None, "decord gave another picture than PyAV"
-    return pixels, ""
+        return {}, f"decord failed ({_said(error)})"
+    note = _confirmed(facts, checks)
+    return ({}, "decord gave another picture than PyAV, or a damaged one") if note is None else (pixels, note)
+
+
+def _checksum(image: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(image).data)
 
 
 def _said(error: Exception) -> str:
@@ -140,24 +162,29 @@ def _said(error: Exception) -> str:
     return re.sub(r"^(\[[\d:]+\] )?\S+:\d+: (\[[^\]]*\])?", "", first)[:80]
 
 
-def _confirmed(facts: Probe, witnesses: dict[int, np.ndarray]) -> bool:
-    """Whether PyAV, going to each of these frames from the keyframe before, decodes exactly these pixels."""
+def _confirmed(facts: Probe, checks: dict[int, int]) -> str | None:
+    """A note, where PyAV, going to each of these frames from the keyframe before, decodes exactly these pictures.
+
+    checks: index -> CRC-32 of the picture. Damage to a frame on these ways, which decord went too, is none.
+    """
     assert facts.stamps is not None
+    note = ""
     try:
         with open_video(facts.path) as container:
             stream = video_stream(container)
-            frames: Iterator[Any] = iter(())
-            reached: int | None = None
-            for index, image in sorted(witnesses.items()):
-                stamp = facts.stamps[index]
-                key = max((key for key in facts.keys if key <= stamp), default=facts.stamps[0])
-                if reached is None or key > reached:  # otherwise what was decoded so far is on the way
-                    container.seek(key, stream=stream)
-                    frames = container.decode(stream)
-                frame = next((frame for frame in frames if frame.pts is not None and frame.pts >= stamp), None)
-                if frame is None or frame.pts != stamp or not np.array_equal(to_rgb(frame, facts), image):
-                    return False
-                reached = stamp
+            for key, group in facts.groups(list(checks)).items():
+                left = set(group)
+                container.seek(facts.stamps[key], stream=stream)
+                for frame in container.decode(stream):
+                    index = facts.rank.get(frame.pts, -1)
+                    if frame.is_corrupt or (index in left and _checksum(to_rgb(frame, facts)) != checks[index]):
+                        return None
+                    note = note or mirror_note(frame)
+                    left.discard(index)
+                    if index >= group[-1]:
+                        break
+                if left:
+                    return None
     except container_error():
-        return False
-    return True
+        return None
+    return note

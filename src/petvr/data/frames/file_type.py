@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from petvr.errors import PetvrError
@@ -14,6 +15,13 @@ CONTAINERS = (
     "mov", "matroska", "webm", "avi", "flv", "live_flv", "asf", "mpeg", "mpegts", "mpegvideo", "m4v", "h264", "hevc",
     "ogg", "rm", "mxf", "wtv", "dv", "nut", "ivf", "obu", "gif", "swf", "amv", "vc1",
 )  # fmt: skip
+NO_FILE = {  # opening one of these may wait for ever
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 NO_VIDEO = {  # how files begin that are often saved in a video's place
     b"\xff\xd8\xff": "a JPEG picture",
     b"\x89PNG": "a PNG picture",
@@ -39,23 +47,21 @@ class Unreadable(PetvrError):
         super().__init__(f"{path}: {reason}")
         self.path, self.reason = Path(path), reason
 
-    def __reduce__(
-        self,
-    ) -> tuple[
-        type[Unreadable], tuple[Path, str]
-    ]:  # crosses process borders, where exceptions are rebuilt from their arguments
-        return Unreadable, (self.path, self.reason)
+    def __reduce__(self) -> tuple[type[Unreadable], tuple[Path, str]]:  # rebuilt from its arguments in other processes
+        return type(self), (self.path, self.reason)
 
 
 def require_video_file(path: Path) -> None:
-    """Tell missing, empty and text files by name before a demuxer guesses at them."""
+    """Tell missing, empty and text files, pipes and devices by name before a demuxer guesses at them or waits."""
     try:
+        if kind := NO_FILE.get(stat.S_IFMT(path.stat().st_mode)):
+            raise Unreadable(path, f"{kind}, not a video")
         with open(path, "rb") as stream:
             head = stream.read(512)
     except FileNotFoundError as error:
         raise Unreadable(path, "no such file") from error
-    except OSError as error:
-        raise Unreadable(path, f"cannot be read ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise Unreadable(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if not head:
         raise Unreadable(path, "empty file")
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()

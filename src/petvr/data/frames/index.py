@@ -53,6 +53,7 @@ class FrameRecord:
     source: SourceFingerprint
     window: tuple[float, float] | None
     checksum: str  # of its frames
+    seconds: float = 0.0  # from the first frame to the end of the last, by their time stamps; 0: an older store
 
     @property
     def count(self) -> int:

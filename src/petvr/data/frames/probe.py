@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from petvr.data.frames.truncation import Packet
 
 __all__ = ["Probe", "Unreadable", "container_error", "is_cover", "open_video", "probe"]
 
+SHORT = 1000  # frames; to read all of such a file costs about what decord's way to a dozen of its frames costs
+HDR = (16, 18)  # transfer functions of ITU-T H.273: PQ and HLG
 LATE = 0.25  # seconds; a frame that begins less late does so for a muxer's reasons: its clock is zero there (guess)
 
 
@@ -33,7 +36,7 @@ class Probe:
     codec: str
     width: int
     height: int
-    fps: float  # what OpenCV reports and the samplers of the papers divide by
+    fps: float  # the average rate, which the samplers of the papers divide by
     expected: float | None  # announced number of packets; None where nothing announces it
     packets: int  # without the torn ones
     discarded: int  # decoded for reference, never shown
@@ -49,6 +52,9 @@ class Probe:
     loose: int = 0  # how many those are
     announced: int = 0  # frames by the file's own count; 0 where it has none
     lacking: float = 0.0  # seconds by which the frames end before the announced end, where that is worth a word
+    last: float = 0.0  # seconds for which the last frame is shown; 0 where nothing says
+    aspect: Fraction = Fraction(1)  # width of a pixel to its height
+    remark: str = ""  # what is odd about its pictures and is left as it is
     shown: int | None = None  # how many frames decoding gave, where that is known and another number than the packets'
 
     @property
@@ -96,6 +102,26 @@ class Probe:
             return np.arange(self.n_frames) / self.fps
         times = np.array(known, np.float64) * self.tick - self.start
         return times - times[0] if 0 < abs(times[0]) < LATE else times
+
+    def ends(self, times: np.ndarray) -> np.ndarray:
+        """`times` and, behind them, when the last frame ends."""
+        return np.append(times, times[-1] + (self.last or 1 / self.fps))
+
+    @property
+    def read_whole(self) -> bool:
+        """Whether all frames are decoded and asked for damage whichever are wanted: where the file is short, and where
+        frames have to be counted to the end anyway. Of a long one those are asked that are decoded for the wanted."""
+        return self.n_frames <= SHORT or not self.one_frame_a_packet
+
+    def groups(self, indices: Sequence[int] | np.ndarray) -> dict[int, list[int]]:
+        """Index of a keyframe -> those of `indices`, ascending, that are decoded from there."""
+        assert self.stamps is not None
+        keys = np.array([self.rank[key] for key in self.keys if key in self.rank])
+        groups: dict[int, list[int]] = {}
+        for index in sorted({int(index) for index in indices}):
+            before = max(0, int(np.searchsorted(keys, index, side="right")) - 1)
+            groups.setdefault(int(keys[before]), []).append(index)
+        return groups
 
     def against_decord(self) -> str | None:
         """Why decord's random access is not trusted with this file (docs/decoding.md); None where it is right.
@@ -168,13 +194,17 @@ def _probe(path: Path, container: Any) -> Probe:
     kept = [stamp for stamp in shown if secure is None or stamp is None or stamp <= secure]
     known = [stamp for stamp in kept if stamp is not None]
     complete = None not in shown and len(set(shown)) == len(shown)
+    tick = float(stream.time_base or 0) or 1.0
+    last = declared_length.last_frame(stream, container, packets, lacking)
+    # MPEG streams are of a constant rate, and their clock may jump
+    clock = sorted(known) if complete and not container.format.name.startswith("mpeg") else []
     return Probe(
         path=path,
         container=container.format.name,
         codec=stream.codec_context.codec.canonical_name,
         width=stream.codec_context.width,
         height=stream.codec_context.height,
-        fps=declared_length.frame_rate(stream, len(packets)),
+        fps=declared_length.frame_rate(stream, np.array(clock) * tick, last, len(packets)),
         expected=expected,
         packets=len(packets),
         discarded=discarded,
@@ -184,13 +214,23 @@ def _probe(path: Path, container: Any) -> Probe:
         keys=tuple(sorted(packet.pts for packet in packets if packet.key and packet.pts is not None)),
         leading=_leading([(packet.key, packet.pts) for packet in packets]),
         order=tuple((packet.pts, packet.key) for packet in packets),
-        tick=float(stream.time_base or 0) or 1.0,
+        tick=tick,
         start=(container.start_time or 0) / 1e6,
         secure=secure,
         loose=len(shown) - len(kept),
         announced=stream.frames,
         lacking=lacking,
+        last=last,
+        aspect=stream.sample_aspect_ratio or Fraction(1),
+        remark=_remark(stream),
     )
+
+
+def _remark(stream: Any) -> str:
+    """What a player would show otherwise; the papers' code, and so petvr, takes the coded pictures as they are."""
+    aspect, transfer = stream.sample_aspect_ratio or 1, stream.codec_context.color_trc
+    wide = f"pixels of {aspect.numerator}:{aspect.denominator}, pictures are not stretched" * (abs(aspect - 1) > 0.01)
+    return "; ".join(filter(None, (wide, "HDR, read without tone mapping" if transfer in HDR else "")))
 
 
 def _packets(container: Any, stream: Any) -> tuple[list[Packet], str]:
@@ -199,7 +239,8 @@ def _packets(container: Any, stream: Any) -> tuple[list[Packet], str]:
     try:
         for packet in container.demux(stream):
             if packet.size:
-                packets.append(Packet(packet.is_keyframe, packet.is_discard, packet.is_corrupt, packet.pts, packet.dts))
+                flags = packet.is_keyframe, packet.is_discard, packet.is_corrupt
+                packets.append(Packet(*flags, packet.pts, packet.dts, packet.duration or 0))
     except container_error() as error:
         return packets, f" ({_message(error)})"
     return packets, ""

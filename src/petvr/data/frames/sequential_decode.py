@@ -1,13 +1,13 @@
 """Read a video from its beginning with PyAV: every frame is the one its place says, whatever the container.
 
-Where every packet is one frame, time stamps say which frame this is, a damaged packet shifts nothing, and reading stops
-after the last wanted frame. Elsewhere frames are counted to the end, and one undecodable packet is an error.
+Where every packet is one frame, time stamps say which frame this is; elsewhere frames are counted to the end. Decoders
+conceal damage and go on, so each decoded frame is asked whether it is whole, and one that is not refuses the video.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,12 @@ from petvr.data.frames.file_type import ENOUGH
 from petvr.data.frames.probe import Probe, Unreadable, container_error, is_cover, open_video
 
 Transform = Callable[[np.ndarray], np.ndarray]
+# FFmpeg's HEVC decoder marks no frame as damaged; it can stop at damage, and compare pictures with their check sums
+TELLING = {"hevc": {"err_detect": "crccheck+explode"}}
+
+
+class Damaged(Unreadable):
+    """A video with a frame that cannot be decoded, or not whole."""
 
 
 @dataclass(frozen=True)
@@ -28,65 +34,82 @@ class SequentialFrames:
     note: str
 
 
-def decode_sequentially(facts: Probe, indices: np.ndarray, transform: Transform | None) -> SequentialFrames:
-    """The pixels of the frames at `indices`. Raises Unreadable for damage at one of them.
+def decode_sequentially(
+    facts: Probe, indices: np.ndarray, transform: Transform | None, *, whole: bool = True
+) -> SequentialFrames:
+    """The pixels of the frames at `indices`. Raises Damaged for damage anywhere; unless `whole`, up to the last one.
 
     Where decoding shows that there are more or fewer frames than `facts` said, `facts` of the result is another one,
     the pixels may be those of other frames than were meant, and one has to ask again.
     """
-    return _by_stamp(facts, indices, transform) if facts.one_frame_a_packet else _by_count(facts, indices, transform)
+    return (_by_stamp if facts.one_frame_a_packet else _by_count)(facts, indices, transform, whole)
 
 
-def _by_stamp(facts: Probe, indices: np.ndarray, transform: Transform | None) -> SequentialFrames:
+def _by_stamp(facts: Probe, indices: np.ndarray, transform: Transform | None, whole: bool) -> SequentialFrames:
     wanted = set(indices.tolist())
     pixels: dict[int, np.ndarray] = {}
-    first: int | None = None
+    shown: list[int] = []  # frames in the order of showing, without those that belong to none
     bad: set[int | None] = set()
+    note = ""
     with open_video(facts.path) as container:
         for packet, frames in _decoded(container, facts):
             if frames is None:
                 bad.add(packet)
                 continue
             for frame in frames:
-                first = frame.pts if first is None else first
                 if frame.is_corrupt:
                     bad.add(frame.pts)
-                index = facts.rank.get(frame.pts, -1)
+                if (index := facts.rank.get(frame.pts, -1)) < 0:
+                    continue
+                note = note if shown else mirror_note(frame)
+                shown.append(index)
                 if index in wanted and index not in pixels:
                     image = to_rgb(frame, facts)
                     pixels[index] = transform(image) if transform else image
-            if len(pixels) == len(wanted):
+            if not whole and len(pixels) == len(wanted):
                 break
     assert facts.stamps is not None
-    if not bad and first in facts.rank and first != facts.stamps[0]:
-        # frames before the first keyframe, which refer to what was cut away: no decoder can show them
-        unseen = facts.rank[first]
+    if shown and not facts.order[0][1]:  # frames before the first keyframe refer to what was cut away
+        bad = {stamp for stamp in bad if stamp is None or stamp >= facts.stamps[shown[0]]}
+    if not bad and shown and (unseen := shown[0]):  # no decoder can show those
         kept = replace(facts, stamps=facts.stamps[unseen:], discarded=facts.discarded + unseen)
         return SequentialFrames({}, kept, None, f"{unseen} frames before the first keyframe cannot be shown")
-    hurt = truncation.damaged_pts(facts.order, bad)
-    for index in sorted(wanted):
-        if facts.stamps[index] in hurt:
-            raise Unreadable(facts.path, f"damaged at frame {index} of {facts.n_frames}")
-        if index not in pixels:
-            raise Unreadable(facts.path, f"damaged: frame {index} of {facts.n_frames} cannot be decoded")
-    return SequentialFrames(pixels, facts, None, f"{len(bad)} damaged packets" if bad else "")
+    _refuse_damaged(facts, bad, shown, facts.n_frames if whole else max(wanted) + 1)
+    return SequentialFrames(pixels, facts, None, note)
 
 
-def _by_count(facts: Probe, indices: np.ndarray, transform: Transform | None) -> SequentialFrames:
+def _refuse_damaged(facts: Probe, bad: Set[int | None], shown: Sequence[int], end: int) -> None:
+    """Raises Damaged where one of the frames before `end` was not decoded or may show damage.
+
+    bad: pts of packets and frames that are damaged; shown: the frames that were decoded.
+    """
+    hurt = truncation.damaged_pts(facts.order, bad) if bad else set()
+    index = next((index for index, stamp in enumerate((facts.stamps or ())[:end]) if stamp in hurt), None)
+    if index is not None:
+        raise Damaged(facts.path, f"damaged at frame {index} of {facts.n_frames}")
+    if missing := set(range(end)).difference(shown):
+        raise Damaged(facts.path, f"damaged: frame {min(missing)} of {facts.n_frames} cannot be decoded")
+    if None in bad:
+        raise Damaged(facts.path, f"damaged at its end, behind frame {max(shown)} of {facts.n_frames}")
+
+
+def _by_count(facts: Probe, indices: np.ndarray, transform: Transform | None, whole: bool) -> SequentialFrames:
     if facts.corrupt:
-        raise Unreadable(facts.path, f"damaged: {facts.corrupt} torn packets with others behind them")
+        raise Damaged(facts.path, f"damaged: {facts.corrupt} torn packets with others behind them")
     wanted = set(indices.tolist())
     pixels: dict[int, np.ndarray] = {}
     stamps: list[int | None] = []
     hurt: set[int] = set()
+    note = ""
     spoilt = False  # by a damaged frame since the last keyframe
     with open_video(facts.path) as container:
         for _, frames in _decoded(container, facts):
             if frames is None and stamps:
-                raise Unreadable(facts.path, f"damaged after frame {len(stamps)} of {facts.n_frames}")
+                raise Damaged(facts.path, f"damaged after frame {len(stamps)} of {facts.n_frames}")
             for frame in frames or ():  # None before the first frame: a stream that was joined while it ran
                 if facts.secure is not None and frame.pts is not None and frame.pts > facts.secure:
                     continue
+                note = note if stamps else mirror_note(frame)
                 spoilt = frame.is_corrupt or (spoilt and not frame.key_frame)
                 index = len(stamps)
                 stamps.append(frame.pts)
@@ -101,10 +124,10 @@ def _by_count(facts: Probe, indices: np.ndarray, transform: Transform | None) ->
         raise Unreadable(facts.path, what)
     if count < ENOUGH * (facts.expected or 1):
         raise Unreadable(facts.path, f"truncated: {count} of {round(facts.expected or 1)} frames can be decoded")
-    if count == facts.n_frames and (damaged := sorted(hurt & wanted)):
-        raise Unreadable(facts.path, f"damaged at frame {damaged[0]} of {count}")
+    if count == facts.n_frames and hurt and (whole or min(hurt) <= max(wanted)):
+        raise Damaged(facts.path, f"damaged at frame {min(hurt)} of {count}")
     known = facts if count == facts.n_frames else replace(facts, shown=count)
-    return SequentialFrames(pixels, known, tuple(stamps), _disorder(facts, stamps))
+    return SequentialFrames(pixels, known, tuple(stamps), "; ".join(filter(None, (note, _disorder(facts, stamps)))))
 
 
 def _disorder(facts: Probe, stamps: list[int | None]) -> str:
@@ -144,11 +167,32 @@ def video_stream(container: Any) -> Any:
     """The stream the probe looked at, decoded by one thread: videos are decoded in parallel, not frames."""
     stream = next(s for s in container.streams.video if not is_cover(s))
     stream.codec_context.thread_count = 1
+    stream.codec_context.options = TELLING.get(stream.codec_context.codec.canonical_name, {})
     return stream
+
+
+def display_matrix(frame: Any) -> list[int]:
+    """The nine numbers of the file's display matrix (FFmpeg's layout); empty where it has none."""
+    data = next((side for side in frame.side_data if side.type.name == "DISPLAYMATRIX"), None)
+    return np.frombuffer(bytes(data), np.int32).tolist() if data is not None else []
+
+
+def is_mirrored(matrix: Sequence[int]) -> bool:
+    return bool(matrix) and matrix[0] * matrix[4] < matrix[1] * matrix[3]
+
+
+def mirror_note(frame: Any) -> str:
+    return "is shown mirrored by players; read turned only, as decord and OpenCV do" * is_mirrored(
+        display_matrix(frame)
+    )
 
 
 def to_rgb(frame: Any, facts: Probe) -> np.ndarray:
     """uint8 [H, W, 3], all of one size even if the stream changes it, turned upright as the file says."""
     image = frame.to_ndarray(format="rgb24", width=facts.width, height=facts.height)
-    turns = round(frame.rotation / 90) % 4
+    turns = quarter_turns(frame)
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def quarter_turns(frame: Any) -> int:
+    return round(frame.rotation / 90) % 4

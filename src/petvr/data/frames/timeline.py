@@ -37,9 +37,9 @@ def frame_range(path: Path | str, times: Sequence[float] | np.ndarray, window: W
     return first, last
 
 
-def short_note(times: Sequence[float] | np.ndarray, fps: float, window: Window | None) -> str:
-    """A note where the video ends well before its window does; empty otherwise."""
-    end = float(times[-1]) + 1 / fps
+def short_note(ends: np.ndarray, window: Window | None) -> str:
+    """A note where the video ends well before its window does; empty otherwise. ends: its last number is the end."""
+    end = float(ends[-1])
     return f"ends at {end:.2f} s, its window at {window[1]:g} s" if window and end < window[1] - SHORT else ""
 
 

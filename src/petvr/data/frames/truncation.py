@@ -18,6 +18,7 @@ class Packet:
     corrupt: bool
     pts: int | None
     dts: int | None
+    duration: int = 0  # 0 where the file does not say
 
 
 def last_secure_pts(packets: Sequence[Packet]) -> int | None:
