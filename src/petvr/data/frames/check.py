@@ -9,7 +9,7 @@ import numpy as np
 
 from petvr.data.frames import decode, timeline
 from petvr.data.frames.probe import Probe, Unreadable, probe
-from petvr.data.frames.sequential_decode import Damaged
+from petvr.data.frames.sequential_decode import DamagedVideo
 
 POSITIONS = 8  # frames compared between random access and reading in order, the first and the last among them
 
@@ -46,7 +46,7 @@ def check_video(
 
     try:
         decoded = decode.read_frames(path, spread, window=window, use_decord=False)
-    except Damaged as error:
+    except DamagedVideo as error:
         if facts.read_whole:
             raise
         span = float(np.ptp(facts.ends(facts.times())))

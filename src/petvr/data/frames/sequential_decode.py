@@ -22,7 +22,7 @@ Transform = Callable[[np.ndarray], np.ndarray]
 TELLING = {"hevc": {"err_detect": "crccheck+explode"}}
 
 
-class Damaged(Unreadable):
+class DamagedVideo(Unreadable):
     """A video with a frame that cannot be decoded, or not whole."""
 
 
@@ -37,7 +37,7 @@ class SequentialFrames:
 def decode_sequentially(
     facts: Probe, indices: np.ndarray, transform: Transform | None, *, whole: bool = True
 ) -> SequentialFrames:
-    """The pixels of the frames at `indices`. Raises Damaged for damage anywhere; unless `whole`, up to the last one.
+    """The pixels of the frames at `indices`. Raises DamagedVideo for damage anywhere; unless `whole`, up to the last one.
 
     Where decoding shows that there are more or fewer frames than `facts` said, `facts` of the result is another one,
     the pixels may be those of other frames than were meant, and one has to ask again.
@@ -79,23 +79,23 @@ def _by_stamp(facts: Probe, indices: np.ndarray, transform: Transform | None, wh
 
 
 def _refuse_damaged(facts: Probe, bad: Set[int | None], shown: Sequence[int], end: int) -> None:
-    """Raises Damaged where one of the frames before `end` was not decoded or may show damage.
+    """Raises DamagedVideo where one of the frames before `end` was not decoded or may show damage.
 
     bad: pts of packets and frames that are damaged; shown: the frames that were decoded.
     """
     hurt = truncation.damaged_pts(facts.order, bad) if bad else set()
     index = next((index for index, stamp in enumerate((facts.stamps or ())[:end]) if stamp in hurt), None)
     if index is not None:
-        raise Damaged(facts.path, f"damaged at frame {index} of {facts.n_frames}")
+        raise DamagedVideo(facts.path, f"damaged at frame {index} of {facts.n_frames}")
     if missing := set(range(end)).difference(shown):
-        raise Damaged(facts.path, f"damaged: frame {min(missing)} of {facts.n_frames} cannot be decoded")
+        raise DamagedVideo(facts.path, f"damaged: frame {min(missing)} of {facts.n_frames} cannot be decoded")
     if None in bad:
-        raise Damaged(facts.path, f"damaged at its end, behind frame {max(shown)} of {facts.n_frames}")
+        raise DamagedVideo(facts.path, f"damaged at its end, behind frame {max(shown)} of {facts.n_frames}")
 
 
 def _by_count(facts: Probe, indices: np.ndarray, transform: Transform | None, whole: bool) -> SequentialFrames:
     if facts.corrupt:
-        raise Damaged(facts.path, f"damaged: {facts.corrupt} torn packets with others behind them")
+        raise DamagedVideo(facts.path, f"damaged: {facts.corrupt} torn packets with others behind them")
     wanted = set(indices.tolist())
     pixels: dict[int, np.ndarray] = {}
     stamps: list[int | None] = []
@@ -105,7 +105,7 @@ def _by_count(facts: Probe, indices: np.ndarray, transform: Transform | None, wh
     with open_video(facts.path) as container:
         for _, frames in _decoded(container, facts):
             if frames is None and stamps:
-                raise Damaged(facts.path, f"damaged after frame {len(stamps)} of {facts.n_frames}")
+                raise DamagedVideo(facts.path, f"damaged after frame {len(stamps)} of {facts.n_frames}")
             for frame in frames or ():  # None before the first frame: a stream that was joined while it ran
                 if facts.secure is not None and frame.pts is not None and frame.pts > facts.secure:
                     continue
@@ -125,7 +125,7 @@ def _by_count(facts: Probe, indices: np.ndarray, transform: Transform | None, wh
     if count < ENOUGH * (facts.expected or 1):
         raise Unreadable(facts.path, f"truncated: {count} of {round(facts.expected or 1)} frames can be decoded")
     if count == facts.n_frames and hurt and (whole or min(hurt) <= max(wanted)):
-        raise Damaged(facts.path, f"damaged at frame {min(hurt)} of {count}")
+        raise DamagedVideo(facts.path, f"damaged at frame {min(hurt)} of {count}")
     known = facts if count == facts.n_frames else replace(facts, shown=count)
     return SequentialFrames(pixels, known, tuple(stamps), "; ".join(filter(None, (note, _disorder(facts, stamps)))))
 

@@ -45,7 +45,8 @@ def _joined(row: VideoRow, record: FrameRecord | None, problem: Problem | None) 
     if row.bytes is None:
         return row
     if record is not None and (record.source.bytes, record.source.mtime_ns) == here:
-        row = replace(row, frames=record.n_frames, fps=record.fps, duration=round(record.seconds, 3) or None)
+        seconds = record.seconds or (record.n_frames / record.fps if record.fps > 0 else 0.0)
+        row = replace(row, frames=record.n_frames, fps=record.fps, duration=round(seconds, 3) or None)
     if problem is not None and row.ok and (problem.source.bytes, problem.source.mtime_ns) == here:
         row = replace(row, status=VideoState.UNDECODABLE, reason=problem.reason)
     return row
