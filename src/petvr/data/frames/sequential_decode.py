@@ -37,7 +37,7 @@ class SequentialFrames:
 def decode_sequentially(
     facts: Probe, indices: np.ndarray, transform: Transform | None, *, whole: bool = True
 ) -> SequentialFrames:
-    """The pixels of the frames at `indices`. Raises DamagedVideo for damage anywhere; unless `whole`, up to the last one.
+    """The pixels of the frames at `indices`. Raises DamagedVideo for damage; unless `whole`, up to the last one alone.
 
     Where decoding shows that there are more or fewer frames than `facts` said, `facts` of the result is another one,
     the pixels may be those of other frames than were meant, and one has to ask again.
