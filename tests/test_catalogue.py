@@ -191,3 +191,21 @@ def test_a_store_has_the_size_of_pictures_its_backbone_reads(tmp_path):
     waited_for[0].with_name("config.json").write_text('{"vision_config": {"image_size": 336}}')
     assert catalogue.image_size(given, "hub") == 336
     assert catalogue.weights_first(given, sizes) == waited_for, "or Snakemake sees other inputs than before"
+
+
+def test_own_data_with_a_val_split_select_by_it_unless_told_otherwise(tmp_path):
+    table = "video,caption,split\na.mp4,a,train\nb.mp4,b,test\n"
+    for rows, changes, expected in (
+        ("c.mp4,c,val\n", {}, "best_on_val"),
+        ("c.mp4,c,val\n", {"recipe": {"datasets": {"mine": {"selection": "last"}}}}, "last"),
+        ("", {}, "best_on_test"),
+        ("", {"rule": "best_on_val"}, "best_on_val"),
+    ):
+        (tmp_path / "own.csv").write_text(table + rows)
+        chosen = configured(custom_datasets={"mine": {"captions": str(tmp_path / "own.csv")}}, **changes)
+        planned = planning.plan(chosen)
+        runs = [run for run in planned.runs.values() if run.dataset == "mine"]
+        assert {run.recipe.selection for run in runs} == {expected}
+        assert planning.spec(chosen, runs[0].id.replace("seed-0", "seed-9")).recipe.selection == expected
+        assert planning.validates(planned, chosen, "mine") == (expected == "best_on_val")
+        (tmp_path / "own.csv").unlink()  # the same time of change would be the same file

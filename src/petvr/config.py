@@ -180,8 +180,8 @@ class Config(_Section):
     seeds: list[Seed] = Field(min_length=1)
     optional: Flag = False
     quoted: Flag = False
-    rule: Literal["paper", "best_on_test", "last"] = "paper"
-    intervals: bool = False
+    rule: Literal["paper", "best_on_test", "best_on_val", "last"] = "paper"
+    intervals: Flag = False
     missing: Literal["record", "strict"] = "record"
     unavailable: Literal["skip", "stop"] = "skip"
     locks: Folder = Path("locks")

@@ -56,6 +56,27 @@ def needed_similarity(method: str) -> str | None:
     return next(iter(needed), None)
 
 
+def recipe_overrides(config: Config) -> dict[str, Any]:
+    """The configuration's; with `rule: best_on_val` all runs select by validation, as own data with such a split do
+    unless the configuration says otherwise.
+    """
+    overrides = config.recipe.model_dump()
+    if config.rule == "best_on_val":
+        overrides["default"]["selection"] = "best_on_val"
+    for name in config.custom_datasets:
+        if catalogue.has_own_validation(config, name):
+            overrides["datasets"][name] = {"selection": "best_on_val"} | overrides["datasets"].get(name, {})
+    return overrides
+
+
+def validates(planned: Plan, config: Config, folder: str) -> bool:
+    """Whether a run on a folder's videos selects by validation, so that these frames are needed too."""
+    return any(
+        run.recipe.selection == "best_on_val" and catalogue.folder_of(config, run.dataset) == folder
+        for run in planned.runs.values()
+    )
+
+
 def plan(config: Config, everything: bool = False) -> Plan:
     """All cells and runs of the configuration; `everything` counts methods to come as if they existed."""
     for number, override in enumerate(config.setting_overrides):
@@ -72,7 +93,7 @@ def plan(config: Config, everything: bool = False) -> Plan:
         backbones=config.backbones,
         optional=config.optional,
         quoted=config.quoted,
-        overrides=config.recipe.model_dump(),
+        overrides=recipe_overrides(config),
         implemented=None if everything else implemented(config),
         own_tables=[own_table(config, name) for name in config.custom_datasets],
         setting_overrides=config.setting_overrides,
@@ -152,7 +173,7 @@ def _resolved_spec(config: Config, run_id: str, planned: Plan) -> RunSpec:
             parts.dataset,
             method,
             setting,
-            config.recipe.model_dump(),
+            recipe_overrides(config),
             variant,
             Source(origin="config", where="the run's id"),
             None,

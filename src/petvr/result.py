@@ -30,11 +30,14 @@ class Evaluation(_Part):
     train_loss: float | None  # mean over the steps since the last evaluation
     plain: Directions
     dsl: Directions | None = None  # with dual-softmax, where the recipe names a variant
+    validation: Directions | None = None  # plain scores of the validation split, where the recipe selects by it
     released: dict[Literal["plain", "dsl"], Directions] = {}  # the same with ties as CLIP4Clip's code counts them
 
 
-def best_evaluation(evaluations: Sequence[Evaluation], select_by: str) -> int:
+def best_evaluation(evaluations: Sequence[Evaluation], select_by: str, rule: str = "best_on_test") -> int:
     """Index of the best evaluation by plain scores, never dual-softmax; of equal ones the later wins.
+
+    rule: "best_on_test", or "best_on_val" where validation was recorded.
 
     Epoch 0, before any training, is never chosen where something was trained: a method that only harms must not show
     CLIP's own number (whether MV-Adapter, which evaluates it too, may choose it is not known).
@@ -43,7 +46,9 @@ def best_evaluation(evaluations: Sequence[Evaluation], select_by: str) -> int:
 
     def value(index: int) -> float:
         """Larger is better: mean and median ranks change sign."""
-        number = evaluations[index].plain["t2v" if way == "t2v" else "v2t"][metric]
+        evaluation = evaluations[index]
+        scores = evaluation.plain if rule == "best_on_test" else evaluation.validation
+        number = (scores or {})["t2v" if way == "t2v" else "v2t"][metric]
         return -number if metric in ("MdR", "MnR") else number
 
     candidates = [index for index, evaluation in enumerate(evaluations) if evaluation.step > 0] or [0]
@@ -51,8 +56,11 @@ def best_evaluation(evaluations: Sequence[Evaluation], select_by: str) -> int:
 
 
 def selected_evaluations(evaluations: Sequence[Evaluation], select_by: str) -> dict[str, int]:
-    """Selection rule -> index: every rule is computed for every run."""
-    return {"best_on_test": best_evaluation(evaluations, select_by), "last": len(evaluations) - 1}
+    """Selection rule -> index: every rule is computed for every run, best_on_val where validation was recorded."""
+    rules = ["best_on_test"]
+    if all(evaluation.validation for evaluation in evaluations):
+        rules.append("best_on_val")
+    return {rule: best_evaluation(evaluations, select_by, rule) for rule in rules} | {"last": len(evaluations) - 1}
 
 
 class Cost(_Part):
@@ -79,6 +87,8 @@ class Data(_Part):
     test_videos: int
     test_videos_official: int
     test_captions: int
+    validation: str = ""  # what the validation split is, in words; "" where the recipe does not select by it
+    validation_videos: int = 0
     missing: list[str] = []  # ids left out, those of the test split first
     why: dict[str, dict[str, int]] = {}  # split -> VideoState of what is left out -> videos
     manifest: str = ""  # identity of the data set: petvr.data.manifest.identity; "" where it was never checked
@@ -120,7 +130,7 @@ class Result(_Part):
     id: str
     spec: RunSpec
     evaluations: list[Evaluation]
-    selected: dict[str, int]  # selection rule -> index into `evaluations`; every rule is computed for every run
+    selected: dict[str, int]  # selection rule -> index into `evaluations`; every rule that the run can tell
     cost: Cost
     data: Data
     provenance: Provenance

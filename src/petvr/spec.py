@@ -103,7 +103,10 @@ class Recipe(BaseModel):
     evaluations_per_epoch: Whole = Field(
         ge=0, le=1_000, description="how often the test split is ranked in an epoch; 0: once, at the very end"
     )
-    selection: Literal["best_on_test", "last"] = Field(description="which evaluation a table shows")
+    selection: Literal["best_on_test", "best_on_val", "last"] = Field(
+        description="which evaluation a table shows; best_on_val: the best on the validation split, without which the "
+        "run then trains"
+    )
     select_by: SelectionMetric = Field(description="direction and metric that chooses the best, e.g. t2v/R@1")
     dsl: Literal["none", "camoe", "emcl", "ts2net"] = Field(
         description="variant of dual-softmax reported beside the plain scores; none leaves it out"

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from petvr.data.datasets import available, load_dataset
+from petvr.errors import PetvrError
 
 
 @pytest.mark.parametrize("name", ["msrvtt-9k", "msrvtt-7k"])
@@ -115,3 +116,30 @@ def test_didemo_time_order_moves_words_and_loses_none(real_files):
     assert 150 < same < 350  # 241 of 1,002 elsewhere in the literature
     for a, b in zip(by_file.captions, by_time.captions, strict=True):
         assert sorted(a.split()) == sorted(b.split())
+
+
+@pytest.mark.parametrize("name", ["msrvtt-9k", "msrvtt-7k"])
+def test_the_official_validation_clips_stand_in_both_training_lists(real_files, name, monkeypatch):
+    dataset = load_dataset(name, real_files / "msrvtt")
+    with open(real_files / "msrvtt" / dataset.train_list, encoding="utf-8") as stream:
+        listed = [line.strip() for line in stream][1:]
+    monkeypatch.setattr(dataset, "_captions", lambda: {video: ["a thing"] for video in listed})  # no file of sentences
+    validation = dataset.validation()
+    assert len(validation.left_out) == len(validation.split.videos) == 497
+    assert not validation.left_out & set(dataset.split("test").videos)
+    assert {"video6513", "video7009"} <= validation.left_out and "official" in validation.kind
+
+
+def test_activitynet_holds_out_a_fixed_list_of_training(real_files, monkeypatch):
+    dataset = load_dataset("activitynet", real_files / "activitynet")
+    validation = dataset.validation()
+    assert len(validation.left_out) == len(validation.split.captions) == 500
+    assert validation.left_out < set(dataset.split("train").videos)
+    monkeypatch.setattr(type(dataset), "held_out_sha256", "0" * 64)
+    with pytest.raises(PetvrError, match="the 500 videos held out for validation are not those"):
+        dataset.validation()
+
+
+def test_msvd_validates_on_a_split_of_its_own(real_files):
+    validation = load_dataset("msvd", real_files / "msvd").validation()
+    assert validation.left_out == frozenset() and validation.split.name == "val"

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from petvr import atomic
 from petvr.clip import tokenizer, weights
+from petvr.data.datasets.base import Split, Validation
 from petvr.data.frames.index import Problem, SourceFingerprint
 from petvr.data.frames.store import FrameStore, VideoItem, build_store
 from petvr.errors import PetvrError
@@ -97,7 +98,7 @@ def test_zero_shot_is_epoch_0_of_full_tuning(tmp_path, bench):
 @pytest.mark.parametrize("rule", ["best_on_test", "last"])
 def test_the_adapter_is_that_of_the_selected_evaluation(bench, rule, monkeypatch):
     states, evaluated = [], []
-    original = evaluate.rank_test_split
+    original = evaluate.rank_split
 
     def rank(made, *arguments, **options):
         states.append(made.state())
@@ -107,7 +108,7 @@ def test_the_adapter_is_that_of_the_selected_evaluation(bench, rule, monkeypatch
             report.plain.counts["t2v"].above[:] = report.plain.counts["t2v"].tied[:] = 0
         return report
 
-    monkeypatch.setattr(evaluate, "rank_test_split", rank)
+    monkeypatch.setattr(evaluate, "rank_split", rank)
     result = tiny.train(tiny.spec(epochs=4, selection=rule), **bench)
     chosen = {"best_on_test": 2, "last": 4}
     assert result.selected == chosen
@@ -130,6 +131,28 @@ def test_several_evaluations_an_epoch(bench):
     result = tiny.train(tiny.spec(epochs=2, evaluations_per_epoch=3), **bench)
     assert [evaluation.step for evaluation in result.evaluations] == [0, 2, 4, 6, 8, 10, 12]
     assert [evaluation.epoch for evaluation in result.evaluations] == [0, 1, 1, 1, 2, 2, 2]
+
+
+def test_a_run_that_selects_by_validation_trains_without_it(bench):
+    """One in twenty of 24 training videos is held out, and its score chooses the epoch and the saved tensors."""
+    validation = bench["dataset"].validation()
+    assert len(validation.left_out) == 1
+    result = tiny.train(tiny.spec(selection="best_on_val", epochs=2), **bench)
+    data = result.data
+    assert (data.train_videos, data.train_videos_official, data.data_class, data.validation_videos) == (23, 23, "A", 1)
+    assert data.validation == "held out of training, one video in twenty"
+    assert all(each.validation["t2v"]["R@1"] == 100 for each in result.evaluations)  # a gallery of one video
+    assert result.selected["best_on_val"] == len(result.evaluations) - 1 and set(result.selected) > {"last"}
+    plain = tiny.train(tiny.spec(epochs=2), **(bench | {"out": bench["out"] / "plain"}))
+    assert plain.data.validation == "" and plain.evaluations[0].validation is None
+    assert plain.data.digest != data.digest and "best_on_val" not in plain.selected
+
+
+def test_a_store_without_the_validation_videos_says_what_to_do(bench, monkeypatch):
+    own = Validation(Split("val", ("val0",), ("red left",), (0,)), frozenset(), "a split of its own")
+    monkeypatch.setattr(tiny.Colours, "validation", lambda self: own)
+    with pytest.raises(PetvrError, match=r"holds no val video.*rule: best_on_val"):
+        tiny.train(tiny.spec(selection="best_on_val"), **bench)
 
 
 def test_several_captions_a_test_video(bench):

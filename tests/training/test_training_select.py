@@ -65,3 +65,12 @@ def test_nothing_left_or_a_wrong_policy_is_an_error():
 )
 def test_classes_follow_the_missing_shares(test, train, expected):
     assert data_class(test, train) == expected
+
+
+def test_validation_chooses_where_it_was_recorded():
+    on_test, on_val = [10.0, 30.0, 25.0, 20.0], [10.0, 15.0, 22.0, 22.0]
+    series = [
+        evaluation(step, one).model_copy(update={"validation": evaluation(step, other).plain})
+        for step, (one, other) in enumerate(zip(on_test, on_val, strict=True))
+    ]
+    assert selected_evaluations(series, "t2v/R@1") == {"best_on_test": 1, "best_on_val": 3, "last": 3}

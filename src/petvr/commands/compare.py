@@ -18,6 +18,7 @@ ALPHA = 0.05
 EVALUATIONS = {
     "paper": "each run's by its paper's rule",
     "best_on_test": "the best on the test set",
+    "best_on_val": "the best on the validation split",
     "last": "the last",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from petvr import planning
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.data.frames.samplers import SAMPLERS
@@ -68,9 +69,14 @@ def _items(folder: str, config: Config) -> list:
     if not names:
         raise unknown("folder", folder, {catalogue.folder_of(config, name) for name in catalogue.dataset_names(config)})
     items: dict[str, VideoItem] = {}
+    splits = (
+        ("train", "val", "test") if planning.validates(planning.plan(config), config, folder) else ("train", "test")
+    )
     for name in names:
         dataset = catalogue.open_dataset(config, name)
-        for split in ("train", "test"):
+        for split in splits:
+            if split not in dataset.splits:
+                continue
             for video in dataset.split(split).videos:
                 items[video] = VideoItem(video, dataset.video_file(video), dataset.window(video))
     return list(items.values())

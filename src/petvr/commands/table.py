@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from petvr.report.tables import MeasuredTable
     from petvr.report.tables.aggregate import Counter
 
-RULES = ("paper", "best_on_test", "last")
+RULES = ("paper", "best_on_test", "best_on_val", "last")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -43,6 +43,14 @@ def open_dataset(config: Config, name: str) -> Dataset:
     return datasets.load_dataset(name, config.folder(where), config.videos(where), **config.options.get(name, {}))
 
 
+def has_own_validation(config: Config, name: str) -> bool:
+    """Whether a user's captions name a split `val`; a file that is absent or wrong is told where it is read for use."""
+    try:
+        return "val" in open_dataset(config, name).splits
+    except PetvrError:
+        return False
+
+
 def folder_of(config: Config, name: str) -> str:
     """The name under which its videos and frames are kept: `msrvtt` for both MSR-VTT splits."""
     if name not in dataset_names(config):

@@ -46,7 +46,7 @@ class RunOutcomes:
     def of(self, direction: str, metric: str, rule: str, *, dsl: bool = False, epoch: int | None = None) -> np.ndarray:
         """[seeds, queries], float64: a metric (R@K and RSum in percent, MnR a rank) is its mean over queries.
 
-        rule: "paper" (each run's own), "best_on_test" or "last"; epoch: the evaluation at that epoch's end instead.
+        rule: "paper" (each run's own), or a name in `selected`; epoch: the evaluation at that epoch's end instead.
         Tied candidates count by their expected value. Raises PetvrError for an epoch that was not evaluated, and for
         MdR, which is no mean.
         """
@@ -54,7 +54,10 @@ class RunOutcomes:
             raise PetvrError("a median has no paired difference")
         kept = []
         for result, ranks in zip(self.results, self.ranks, strict=True):
-            entry = result.selected[result.spec.recipe.selection if rule == "paper" else rule]
+            name = result.spec.recipe.selection if rule == "paper" else rule
+            if name not in result.selected:
+                raise PetvrError(f"{result.id}: was not selected by {name}; it has {', '.join(result.selected)}")
+            entry = result.selected[name]
             if epoch is not None:
                 entries = [n for n, evaluation in enumerate(result.evaluations) if evaluation.epoch == epoch]
                 if not entries:

@@ -6,10 +6,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from petvr.data.datasets import Dataset, Split
+from petvr.data.datasets.base import Validation
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
@@ -25,6 +26,7 @@ class AvailableSplit:
     split: Split  # what is there
     official: int  # videos the split should have
     missing: tuple[str, ...]
+    own: bool = True  # False: taken out of the training split
 
 
 def available_split(
@@ -72,8 +74,12 @@ class DatasetCheck:
 
 @dataclass(frozen=True)
 class Splits:
+    """val: None where the recipe does not select by it; validation: what it is, in words."""
+
     train: AvailableSplit
     test: AvailableSplit
+    val: AvailableSplit | None = None
+    validation: str = ""
     trains: bool = True  # False: the run is evaluated as it is, and what is missing of `train` changes nothing
     checked: DatasetCheck = field(default_factory=DatasetCheck)
 
@@ -93,15 +99,23 @@ class Splits:
             test_videos=test,
             test_videos_official=self.test.official,
             test_captions=len(self.test.split.captions),
-            missing=[*self.test.missing, *self.train.missing],
-            why={name: self._why(part) for name, part in (("test", self.test), ("train", self.train)) if part.missing},
+            validation=self.validation,
+            validation_videos=len(self.val.split.videos) if self.val else 0,
+            missing=[video for part in self._parts().values() for video in part.missing],
+            why={name: self._why(part) for name, part in self._parts().items() if part.missing},
             data_class=data_class((test, self.test.official), (train, official)),
             manifest=self.identity(),
             frozen=bool(self.checked.lock),
         )
 
     def identity(self) -> str:
-        return self.checked.identity([*self.train.missing, *self.test.missing])
+        """Of what runs read whatever their rule: a validation split of its own does not count."""
+        held_out = [] if self.val is None or self.val.own else self.val.missing
+        return self.checked.identity([*self.train.missing, *self.test.missing, *held_out])
+
+    def _parts(self) -> dict[str, AvailableSplit]:
+        parts = {"test": self.test, "train": self.train}
+        return parts if self.val is None else parts | {"val": self.val}
 
     def _why(self, part: AvailableSplit) -> dict[str, int]:
         """Beside what was known before, only decoding can have failed."""
@@ -124,15 +138,14 @@ def open_splits(
     ids, where = set(frames.ids), str(frames.path)
     official = dataset.official or {}
 
-    def one(name: str, policy: MissingPolicy, needed: bool) -> AvailableSplit:
-        count = official.get(name, (0, 0))[0]
+    def checked_split(name: str) -> Split:
         split = dataset.split(name)
         if checked.captions.get(name, split.digest()) != split.digest():
             raise PetvrError(
                 f"{dataset.root}: the {name} split of {dataset.name} is not the one that was checked; "
                 f"`petvr data check {dataset.name}` says what changed"
             )
-        return available_split(split, allowed(name), frames.problems, policy, where, count, needed)
+        return split
 
     def allowed(name: str) -> set[str]:
         """What the store has of what a lock allows; a store that lacks a frozen video is an error, not a gap."""
@@ -148,11 +161,42 @@ def open_splits(
             )
         return ids & checked.usable[name]
 
-    train = one("train", policy if spec.train else "record", spec.train)
-    splits = Splits(train, one("test", policy, True), spec.train, checked)
+    def of_official(name: str) -> int:
+        return official.get(name, (0, 0))[0]
+
+    train, test = checked_split("train"), checked_split("test")
+    validation, held_out = None, frozenset[str]()
+    if recipe.selection == "best_on_val":
+        validation = dataset.validation()
+        held_out = validation.left_out
+        train = train.keep(set(train.videos) - held_out) if held_out else train
+    splits = Splits(
+        available_split(
+            train, allowed("train") - held_out, frames.problems, policy if spec.train else "record", where,
+            max(0, of_official("train") - len(held_out)), spec.train,
+        ),
+        available_split(test, allowed("test"), frames.problems, policy, where, of_official("test")),
+        validation and _validation_split(validation, allowed("train" if held_out else "val"), frames, policy),
+        validation.kind if validation else "",
+        spec.train,
+        checked,
+    )  # fmt: skip
     if checked.lock and splits.identity() != checked.lock:
         raise PetvrError(
             f"{dataset.root}: {dataset.name} is not as it was frozen ({splits.identity()}, frozen {checked.lock}); "
             f"`petvr data check {dataset.name}` says what differs"
         )
     return splits
+
+
+def _validation_split(
+    validation: Validation, ids: set[str], frames: FrameStore, policy: MissingPolicy
+) -> AvailableSplit:
+    split = validation.split
+    if not ids.intersection(split.videos):
+        raise PetvrError(
+            f"{frames.path}: holds no {split.name} video, and the recipe selects by them (best_on_val); its frames are "
+            "made where the configuration says so: rule: best_on_val, or recipe: {default: {selection: best_on_val}}"
+        )
+    part = available_split(split, ids, frames.problems, policy, str(frames.path), len(split.videos))
+    return replace(part, own=not validation.left_out)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from petvr.clip.tokenizer import Tokenizer
+from petvr.data.datasets import Split
 from petvr.retrieval import ranking
 from petvr.spec import Recipe, RunSpec
 from petvr.training.batches import FrameReader, FrameSource, TokenizedCaptions
@@ -23,7 +24,7 @@ SCRATCH = {"cpu": 1 << 30, "cuda": 1 << 35}  # numbers worked through between tw
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """Captions and videos of the test split, `caption_video[c]` the video of caption c.
+    """Captions and videos of the test or the validation split, `caption_video[c]` the video of caption c.
 
     candidates: the sentences a method may look at while it reads a video; None: the captions
     (petvr.training.candidate_texts).
@@ -43,8 +44,10 @@ def open_evaluation_data(
     frames: FrameSource,
     tokenize: Tokenizer,
     frames_per_batch: int | None = None,
+    split: Split | None = None,
 ) -> EvaluationData:
-    test, pool, max_tokens = splits.test.split, model.adapted.needs_texts, spec.recipe.words
+    """Of the test split, or of `split`."""
+    test, pool, max_tokens = split or splits.test.split, model.adapted.needs_texts, spec.recipe.words
     sentences = candidate_captions(pool, splits.train.split.captions) if pool else None
     return EvaluationData(
         captions=TokenizedCaptions.of(test.captions, tokenize, max_tokens),
@@ -72,10 +75,10 @@ def evaluation_steps(per_epoch: int, epochs: int, evaluations: int) -> dict[int,
 
 
 @torch.inference_mode()
-def rank_test_split(
+def rank_split(
     model: Model, test: EvaluationData, recipe: Recipe, raise_if_stopped: Callable[[], None] = lambda: None
 ) -> ranking.Rankings:
-    """Rank every caption and every video of the test split, plain and with the recipe's dual-softmax.
+    """Rank every caption and every video of the split, plain and with the recipe's dual-softmax.
 
     `raise_if_stopped` is called between batches.
     """

@@ -57,7 +57,7 @@ def selected_tensors(spec: RunSpec, state: TrainState) -> dict[str, Tensor]:
     """The trained tensors at the evaluation that the recipe's rule takes."""
     if state.optimizer is None:
         return {}
-    if spec.recipe.selection == "best_on_test" and state.best is not None:
+    if spec.recipe.selection != "last" and state.best is not None:
         return state.best
     return state.model.state()
 

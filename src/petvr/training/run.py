@@ -61,13 +61,17 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
         cache = None
         if options.feature_cache is not None and recipe.augment == "none":
             videos = [*splits.test.split.videos, *(splits.train.split.videos if spec.train else ())]
+            videos += splits.val.split.videos if splits.val else ()
             cache = open_cache(
                 model, store, videos, root=options.feature_cache, gib=options.feature_cache_gib,
                 weights_digest=weights_digest, log=log, raise_if_stopped=stop.raise_if_stopped,
             )  # fmt: skip
         frames = cache or store
         tokenize = tokenizer.load_tokenizer(options.weights)
-        test_data = open_evaluation_data(spec, splits, model, frames, tokenize, options.eval_frames_per_batch)
+        at_once, val_data = options.eval_frames_per_batch, None
+        test_data = open_evaluation_data(spec, splits, model, frames, tokenize, at_once)
+        if splits.val is not None:
+            val_data = open_evaluation_data(spec, splits, model, frames, tokenize, at_once, splits.val.split)
         state, training_data, total, epoch_at = TrainState(model, None), None, 0, {0: 0}
         if spec.train:
             training_data = open_training_data(spec, splits.train.split, model, frames, tokenize)
@@ -86,7 +90,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
         try:
             while True:
                 if state.step in epoch_at and not state.evaluated():
-                    evaluate_step(spec, state, test_data, epoch_at[state.step], stop)
+                    evaluate_step(spec, state, test_data, val_data, epoch_at[state.step], stop)
                     log.line(result_writer.evaluation_line(state.evaluations[-1]))
                 elif state.step < total:
                     train_step(spec, state, training_data, options.micro_batch)
@@ -150,15 +154,23 @@ def train_step(spec: RunSpec, state: TrainState, data: TrainingData, micro_batch
     state.train_seconds += time.perf_counter() - start
 
 
-def evaluate_step(spec: RunSpec, state: TrainState, data: EvaluationData, epoch: int, stop: StopSignal) -> None:
-    """Rank the test split; note metrics, ranks and, where they are the best yet, the trained tensors."""
+def evaluate_step(
+    spec: RunSpec,
+    state: TrainState,
+    data: EvaluationData,
+    val_data: EvaluationData | None,
+    epoch: int,
+    stop: StopSignal,
+) -> None:
+    """Rank the test split and validation; note metrics, ranks and, where they are the best yet, the trained tensors."""
     start = time.perf_counter()
     mean_loss = state.mean_loss()  # waits for the steps that the device still works on
     between = time.perf_counter()
     state.train_seconds += between - start
     if mean_loss is not None and not math.isfinite(mean_loss):
         raise PetvrError(f"{spec.id}: the loss is {mean_loss} at step {state.step}: nothing is recorded from here")
-    rankings = evaluate.rank_test_split(state.model, data, spec.recipe, stop.raise_if_stopped)
+    rankings = evaluate.rank_split(state.model, data, spec.recipe, stop.raise_if_stopped)
+    validation = val_data and evaluate.rank_split(state.model, val_data, spec.recipe, stop.raise_if_stopped)
     state.evaluations.append(
         Evaluation(
             epoch=epoch,
@@ -166,13 +178,15 @@ def evaluate_step(spec: RunSpec, state: TrainState, data: EvaluationData, epoch:
             train_loss=mean_loss,
             plain=rankings.plain.directions(),
             dsl=rankings.dsl.directions() if rankings.dsl else None,
+            validation=validation.plain.directions() if validation else None,
             released={name: ranking.released() for name, ranking in rankings.by_name().items()},
         )
     )
     state.ranks.append(rankings.arrays())
     state.loss_steps, state.loss_sum = 0, None
     newest = len(state.evaluations) - 1
-    if spec.recipe.selection == "best_on_test" and best_evaluation(state.evaluations, spec.recipe.select_by) == newest:
+    rule = spec.recipe.selection
+    if rule != "last" and best_evaluation(state.evaluations, spec.recipe.select_by, rule) == newest:
         state.best = state.model.state()
     state.eval_seconds += time.perf_counter() - between
 

@@ -10,7 +10,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -53,6 +53,15 @@ class Split:
         return Split(self.name, kept, tuple(text for text, _ in pairs), tuple(its for _, its in pairs))
 
 
+@dataclass(frozen=True)
+class Validation:
+    """What a run that selects its epoch on it is evaluated on, and which training videos it leaves out for that."""
+
+    split: Split
+    left_out: frozenset[str]
+    kind: str  # in words
+
+
 class Dataset(abc.ABC):
     """A data set on disk. Subclasses say which files they need and read one split.
 
@@ -72,6 +81,7 @@ class Dataset(abc.ABC):
     original_bytes: ClassVar[int] = 0  # of its videos, where the originals are not what `sources` bring
     options: ClassVar[dict[str, tuple[str, ...]]] = {}
     why: ClassVar[dict[str, tuple[Origin, str]]] = {}  # option -> where its default comes from
+    held_out_sha256: ClassVar[str] = ""  # of the videos that `validation` takes out of training, where it does
     uncertain: ClassVar[frozenset[str]] = frozenset()  # splits whose number of videos only one user reported
     extensions: ClassVar[tuple[str, ...]] = EXTENSIONS
     sources: ClassVar[tuple[DownloadSource, ...]] = ()
@@ -123,6 +133,29 @@ class Dataset(abc.ABC):
         if which not in self.splits:
             raise unknown(f"split of {self.name}", which, self.splits)
         return self._read_split(which)
+
+    def validation(self) -> Validation:
+        """The split `val`; without one, training videos that a fixed rule takes out: see `held_out`.
+
+        Raises PetvrError where real data do not give the list that is known.
+        """
+        if "val" in self.splits:
+            return Validation(self.split("val"), frozenset(), "a split of its own")
+        train = self.split("train")
+        ids, kind = self.held_out(train.videos)
+        sha256 = hashlib.sha256("\n".join(ids).encode()).hexdigest()
+        if self.official is not None and self.held_out_sha256 not in ("", sha256):
+            raise PetvrError(
+                f"{self.files('train')[0]}: the {len(ids)} videos held out for validation are not those that belong to "
+                f"{self.name} (sha256 {sha256}, expected {self.held_out_sha256})"
+            )
+        kept = train.keep(ids)
+        return Validation(replace(kept, name="val"), frozenset(ids), kind)
+
+    def held_out(self, training: Sequence[str]) -> tuple[list[str], str]:
+        """One video in twenty, by the order of the sha256 of their ids: the same for all runs and machines."""
+        order = sorted(training, key=lambda video: hashlib.sha256(video.encode()).hexdigest())
+        return order[: max(1, round(len(order) / 20))], "held out of training, one video in twenty"
 
     def complete(self, which: str) -> Split:
         """The split, which for real data must have exactly the official numbers of videos and captions.

@@ -71,7 +71,12 @@ def _rule(table: MeasuredTable) -> str:
         rules.setdefault(name, set()).add(detail)
     shown = [f"{name} {' and '.join(sorted(filter(None, how)))}".strip() for name, how in sorted(rules.items())]
     why = "asked for with --rule" if table.rule else "as the recipe says"
-    return f"Evaluation shown: {', '.join(shown)} ({why})."
+    how = {
+        "best_on_test": "the test split chose the epoch",
+        "best_on_val": "a validation split chose the epoch",
+    }
+    chosen = "; ".join(text for rule, text in how.items() if rule in rules)
+    return f"Evaluation shown: {', '.join(shown)} ({why}{f'; {chosen}' if chosen else ''})."
 
 
 def _reading(table: MeasuredTable) -> list[str]:

@@ -31,6 +31,8 @@ def _measured(table: MeasuredTable) -> list[str]:
         test = _part(data.test_videos, data.test_videos_official)
         train = _part(data.train_videos, data.train_videos_official)
         parts = [f"{test} test and {train} training videos, {data.test_captions:,} test captions"]
+        if data.validation:
+            parts.append(f"{data.validation_videos:,} for validation, {data.validation}")
         if data.missing:
             parts.append(left_out(data))
         if data.world != "real":
@@ -46,7 +48,7 @@ def left_out(data: Data) -> str:
     """`left out: test 1 undecodable (vid12), training 38 removed`."""
     said = []
     count = data.test_videos_official - data.test_videos
-    for split, title in (("test", "test"), ("train", "training")):
+    for split, title in (("test", "test"), ("train", "training"), ("val", "validation")):
         why = data.why.get(split, {})
         if why:
             numbers = ", ".join(f"{number:,} {VideoState(status).english}" for status, number in why.items())
