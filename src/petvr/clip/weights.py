@@ -26,7 +26,7 @@ BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
 SIZES = ("patch", "positions", "vocab", "embed")
 SIZES += tuple(f"{tower}.{key}" for tower in ("vision", "text") for key in ("width", "layers", "heads", "mlp"))
 FILLING = ("normal_", "uniform_", "fill_", "zero_")
-INIT = ("zeros_", "ones_", "constant_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_")
+INIT = ("eye", "zeros_", "ones_", "constant_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_")
 
 
 class SkipMetaInit(TorchFunctionMode):
@@ -38,8 +38,8 @@ class SkipMetaInit(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         if getattr(function, "__name__", "") in FILLING + INIT:
-            tensor = args[0] if args else kwargs["tensor"]
-            if tensor.is_meta:
+            tensor = kwargs.get("out", args[0] if args else kwargs.get("tensor"))
+            if isinstance(tensor, Tensor) and tensor.is_meta:
                 return tensor
         return function(*args, **kwargs)
 

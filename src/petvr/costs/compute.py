@@ -106,10 +106,9 @@ def build_model(
         head = similarities.build_similarity(
             similarity, similarity_setting or {}, clip.embed_dim, generator, clip=clip, frames=frames, words=words
         )
-    for part in (adapted, head):
-        part.train(train)
-        if not train:
-            part.requires_grad_(False)
+    if not train:
+        for part in (adapted, head):
+            part.eval().requires_grad_(False)
     return adapted, head
 
 

@@ -20,6 +20,7 @@ from petvr.spec import Recipe, method_id
 
 if TYPE_CHECKING:
     from petvr.clip.config import ClipConfig
+    from petvr.clip.towers import Clip
     from petvr.papers.plan import Implemented
 
 COLUMNS = ("paper", "table", "row", "method", "backbone", "dataset", "trainable", "printed", "printed_unit", "verdict")
@@ -48,36 +49,32 @@ def counts(backbone: str | ClipConfig, method: str, setting: Mapping[str, Any] |
 @cache
 def _counts(backbone: str | ClipConfig, method: str, setting: str, choices: str) -> Counts:
     from petvr import methods
-    from petvr.clip import weights
     from petvr.clip.weights import SkipMetaInit
     from petvr.costs import compute
 
-    with SkipMetaInit():
-        clip = weights.on_meta(_sizes(backbone))
-        model, head = compute.build_model(clip, method, json.loads(setting), **json.loads(choices))
-    names = {name: parameter.numel() for name, parameter in model.trainable().items()}
-    names |= {f"head.{name}": part.numel() for name, part in head.named_parameters() if part.requires_grad}
+    with SkipMetaInit():  # one CLIP for all: each method says anew what of it trains
+        model, head = compute.build_model(_shapes(backbone), method, json.loads(setting), **json.loads(choices))
+    parameters = dict(model.named_parameters()) | {f"head.{name}": part for name, part in head.named_parameters()}
+    names = {name: parameter.numel() for name, parameter in parameters.items() if parameter.requires_grad}
     by_part = {"clip": 0, "new": 0, "head": 0}
     for name, size in names.items():
         by_part["head" if name.startswith("head.") else model.part(name)] += size
-    total = sum(part.numel() for module in (model, head) for part in module.parameters())
+    total = sum(parameter.numel() for parameter in parameters.values())
     complete = methods.settings(method, json.loads(setting)).get("full")
     return Counts(sum(names.values()), by_part, total, names, complete is not None and not complete["freeze"])
 
 
-def _sizes(backbone: str | ClipConfig) -> ClipConfig:
-    from petvr.clip import config
+@cache
+def _shapes(backbone: str | ClipConfig) -> Clip:
+    from petvr.clip import config, weights
 
-    return config.geometry(backbone) if isinstance(backbone, str) else backbone
+    return weights.on_meta(config.geometry(backbone) if isinstance(backbone, str) else backbone)
 
 
 @cache
 def clip_sizes(backbone: str | ClipConfig) -> dict[str, int]:
     """Every parameter of CLIP with its size."""
-    from petvr.clip import weights
-
-    clip = weights.on_meta(_sizes(backbone))
-    return {f"clip.{name}": parameter.numel() for name, parameter in clip.named_parameters()}
+    return {f"clip.{name}": parameter.numel() for name, parameter in _shapes(backbone).named_parameters()}
 
 
 # What OpenAI's CLIP holds outside of leaf modules: the attention's input projections and parameters of their own.

@@ -167,7 +167,7 @@ def build_adapted(
         with torch.random.fork_rng(devices=[]), torch.device("meta" if device.type == "meta" else "cpu"):
             torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator, device="cpu")))
             parts[name] = _declaration(name, build)
-        if (module := parts[name].module) is not None:
+        if (module := parts[name].module) is not None and device.type != "meta":
             module.to(device)
     return Adapted(clip, parts, train_logit_scale)
 

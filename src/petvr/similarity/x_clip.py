@@ -45,11 +45,9 @@ class XClip(Similarity):
         super().__init__()
         self.tau = settings.tau
         self.sequence = FrameSequence(build, settings.layers, build.frames)
-        self.coarse, self.fine = (nn.Parameter(torch.eye(build.embed)) for _ in range(2))
-        self.words_of_video, self.words_first, self.words_last = (nn.Parameter(torch.eye(build.words)) for _ in "123")
-        self.frames_of_text, self.frames_first, self.frames_last = (
-            nn.Parameter(torch.eye(build.frames)) for _ in "123"
-        )
+        self.coarse, self.fine = (identity(build.embed) for _ in range(2))
+        self.words_of_video, self.words_first, self.words_last = (identity(build.words) for _ in "123")
+        self.frames_of_text, self.frames_first, self.frames_last = (identity(build.frames) for _ in "123")
 
     def text_side(self, features: Features) -> Features:
         words, limit = unit(features["words"]), len(self.words_first)
@@ -91,6 +89,10 @@ class XClip(Similarity):
         size = x.shape[1]
         shares = torch.add(hide, x, alpha=1 / self.tau).softmax(dim=1)
         return (x * (matrix[:size, :size].T @ shares)).sum(dim=1)
+
+
+def identity(size: int) -> nn.Parameter:
+    return nn.Parameter(nn.init.eye_(torch.empty(size, size)))
 
 
 def bias(mask: Tensor) -> Tensor:
