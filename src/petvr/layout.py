@@ -36,6 +36,11 @@ class Layout:
         return self.results / "prefixes"
 
     @property
+    def flop_counts(self) -> Path:
+        """What a step of a model costs, counted by the first run of it; may be deleted at any time."""
+        return self.results / "flops"
+
+    @property
     def runs(self) -> Path:
         return self.results / "runs"
 

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 
 import pytest
 import torch
@@ -165,6 +166,24 @@ def test_digest_follows_weights_and_geometry(folder):
     assert weights.digest(folder) == before
     weights.save(weights.random(TINY, 4), folder)
     assert weights.digest(folder) != before
+
+
+def test_digest_reads_a_file_again_only_when_it_is_another(folder, monkeypatch):
+    before, read = weights.digest(folder), []
+    hashed = weights.hashlib.file_digest
+    monkeypatch.setattr(weights.hashlib, "file_digest", lambda *given: read.append(given[0].name) or hashed(*given))
+    assert weights.digest(folder) == before and not read
+    path = folder / "model.safetensors"
+    status, data = path.stat(), bytearray(path.read_bytes())
+    data[-1] ^= 1
+    with open(path, "r+b") as stream:  # in place: size, inode and, put back, the time of change stay
+        stream.write(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert weights.digest(folder) != before and read == [str(path)]
+    (folder / ".digests.json").write_text("[1, 2")
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert weights.digest(folder) == before
 
 
 def test_config_of_the_hubs_older_files_means_the_highest_id_by_eos_2():

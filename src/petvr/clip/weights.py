@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import operator
 import os
 import shutil
@@ -197,14 +199,30 @@ def _convert_openai(path: Path, out: Path) -> None:
 
 
 def digest(folder: str | Path) -> str:
-    """Changes when the weights, the geometry or the tokenizer change."""
+    """Changes when the weights, the geometry or the tokenizer change.
+
+    A file is read whole once: `.digests.json` beside it keeps the outcome with the file's size, times and inode.
+    """
     folder = Path(folder)
-    total = hashlib.sha256()
+    total, kept = hashlib.sha256(), folder / ".digests.json"
+    try:
+        known = dict(json.loads(kept.read_text()))
+    except (OSError, ValueError, TypeError):
+        known = {}
+    digests = {}
     for path in (folder / "config.json", _file(folder), folder / "tokenizer.json"):
         if path.exists():
-            total.update(path.name.encode())
             with open(path, "rb") as stream:
-                total.update(hashlib.file_digest(stream, "sha256").digest())
+                status = os.fstat(stream.fileno())
+                stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+                entry = known.get(path.name)
+                if not isinstance(entry, dict) or entry.get("stamp") != stamp:
+                    entry = {"stamp": stamp, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+            digests[path.name] = entry
+            total.update(path.name.encode() + bytes.fromhex(entry["sha256"]))
+    if digests != known:
+        with contextlib.suppress(PetvrError):  # where nothing can be written it is read again the next time
+            atomic.write_json(kept, digests)
     return total.hexdigest()[:16]
 
 

@@ -50,6 +50,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
             deterministic=config.deterministic,
             micro_batch=config.micro_batch,
             feature_cache=layout.prefixes,
+            flop_counts=layout.flop_counts,
             feature_cache_gib=config.feature_cache_gib,
             resume=not args.fresh,
         )

@@ -8,9 +8,12 @@ trains, its backward pass; scores are formed in a batch of two unless more are a
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,15 +22,18 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from petvr import methods
+from petvr import atomic, methods
 from petvr import similarity as similarities
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig
 from petvr.clip.towers import Clip
 from petvr.clip.weights import SkipMetaInit
+from petvr.errors import PetvrError
 from petvr.methods._adapted import Adapted
 from petvr.similarity._head import Features, Similarity
+from petvr.spec import method_id
 
+VERSION = 1  # raised when the same model would be counted otherwise
 BATCH = 2
 
 
@@ -77,6 +83,27 @@ def compute(
     parts = [part for module in (adapted, head) for part in module.parameters()]
     trained = sum(part.numel() for part in parts if part.requires_grad)
     return Compute(trained, sum(part.numel() for part in parts), forward / batch, step / batch, kept / batch)
+
+
+def step_flops(
+    kept: Path | None,
+    versions: Mapping[str, int],
+    config: ClipConfig,
+    method: str,
+    setting: Mapping[str, Any],
+    **choices: Any,
+) -> float:
+    """`compute(...).step`, counted once for all runs of these choices and versions of the code. kept: a folder."""
+    key = json.dumps([VERSION, dict(versions), asdict(config), method, dict(setting), choices], sort_keys=True)
+    path = kept / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json" if kept else None
+    if path is not None:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return float(json.loads(path.read_text())["step"])
+    step = compute(config, method, setting, memory=False, **choices).step
+    if path is not None:
+        with contextlib.suppress(PetvrError):  # the next run counts again
+            atomic.write_json(path, {"method": method_id(method, setting), "step": step})
+    return step
 
 
 def build_model(

@@ -52,7 +52,9 @@ class Model:
     """`adapted` encodes, `similarity` scores. Trained tensors have a name and the part that sets their rate."""
 
     def __init__(self, adapted: Adapted, similarity: Similarity, *, mode: str = "fp32") -> None:
-        precision.prepare(adapted, mode)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = mode == "tf32"
+        if mode != "fp32":
+            precision.prepare(adapted, mode)
         self.adapted, self.similarity, self.mode = adapted, similarity, mode
         self.vision: VisionEncoder = adapted
         self.trained: dict[str, tuple[nn.Parameter, str]] = {

@@ -33,4 +33,5 @@ class TrainOptions:
     eval_frames_per_batch: int | None = None  # frames that an evaluation encodes at once
     micro_batch: int | None = None  # samples of a batch that are encoded and scored at once; its loss stays; None: all
     feature_cache: Path | None = None  # folder of all caches of vision towers' frozen beginnings
+    flop_counts: Path | None = None  # folder of the FLOP counts that runs share; None: each counts for itself
     feature_cache_gib: float = 0.0  # what one of them may take; 0: none

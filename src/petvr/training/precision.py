@@ -42,7 +42,6 @@ def check_precision(mode: str) -> None:
 def prepare(adapted: nn.Module, mode: str) -> None:
     """Give CLIP and what methods inserted the types of `mode`, once, before an optimiser is made."""
     check_precision(mode)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = mode == "tf32"
     clip, new = adapted.clip, adapted.new
     if mode == "bf16":  # autocast would cast them in every pass; the outer projections are read without it too
         inside = [clip.vision_model.embeddings.patch_embedding, clip.vision_model.encoder, clip.text_model.encoder]

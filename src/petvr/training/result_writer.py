@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from petvr import __version__, atomic
-from petvr.costs.compute import compute
+from petvr.costs.compute import step_flops
 from petvr.data.datasets import Split
 from petvr.result import Cost, Evaluation, Provenance, Result
 from petvr.spec import RunSpec
@@ -62,21 +62,16 @@ def selected_tensors(spec: RunSpec, state: TrainState) -> dict[str, Tensor]:
     return state.model.state()
 
 
-def cost_of(spec: RunSpec, state: TrainState, cached_blocks: int | None) -> Cost:
+def cost_of(spec: RunSpec, state: TrainState, cached_blocks: int | None, counted: Path | None) -> Cost:
+    """counted: the folder of FLOP counts that runs share."""
     by_part, total = state.model.counts()
-    flops = compute(
-        state.model.adapted.clip.config,
-        spec.method,
-        spec.setting,
-        memory=False,
-        train=spec.train,
-        **spec.recipe.model_choices(spec.train),
-    )
+    choices = {"train": spec.train, **spec.recipe.model_choices(spec.train)}
+    clip = state.model.adapted.clip.config
     return Cost(
         trainable=sum(by_part.values()),
         total=total,
         trainable_by_part=by_part,
-        flops_per_pair=flops.step,
+        flops_per_pair=step_flops(counted, spec.versions, clip, spec.method, spec.setting, **choices),
         peak_memory_bytes=peak_memory(state.model.device),
         train_seconds=state.train_seconds,
         eval_seconds=state.eval_seconds,

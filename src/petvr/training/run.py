@@ -110,7 +110,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             spec=spec,
             evaluations=state.evaluations,
             selected=selected_evaluations(state.evaluations, recipe.select_by),
-            cost=result_writer.cost_of(spec, state, cache.blocks if cache else None),
+            cost=result_writer.cost_of(spec, state, cache.blocks if cache else None, options.flop_counts),
             data=splits.describe(options.world, store.digest),
             provenance=result_writer.provenance(
                 started=started, spec_digest=identity["spec"], weights_digest=weights_digest, device=device
