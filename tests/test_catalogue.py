@@ -209,3 +209,67 @@ def test_own_data_with_a_val_split_select_by_it_unless_told_otherwise(tmp_path):
         assert planning.spec(chosen, runs[0].id.replace("seed-0", "seed-9")).recipe.selection == expected
         assert planning.validates(planned, chosen, "mine") == (expected == "best_on_val")
         (tmp_path / "own.csv").unlink()  # the same time of change would be the same file
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"tables": ["vop/table_3"], "datasets": ["lsmdc"]}, "chooses no run: its 1 table.s. show msrvtt-"),
+        ({"tables": ["vop/table_3"], "methods": ["rap"]}, "chooses no run"),
+        ({"papers": ["vopp"]}, "unknown paper 'vopp' .did you mean 'vop'"),
+        ({"tables": ["vop/table_33"]}, "unknown table 'vop/table_33'"),
+        ({"datasets": ["msvdd"]}, "unknown data set 'msvdd'"),
+        ({"methods": ["vop_ff"]}, "unknown method 'vop_ff'"),
+        ({"seeds": [1, 1]}, "seeds: needs at least one seed and each only once"),
+        ({"backbones": {"vit-b-23": "vit-b-32"}}, "backbones: unknown backbone 'vit-b-23'"),
+        ({"backbones": {"vit-b-32": "tiny"}}, r"backbones\.vit-b-32: unknown backbone 'tiny'"),
+        ({"frames": {"shards": {"msvdd": 3}}}, r"frames\.shards: unknown folder of a data set 'msvdd'"),
+        ({"frames": {"shards": {"msrvtt-9k": 3}}}, r"did you mean 'msrvtt'"),
+        ({"paths": {"msvdd": "x"}}, "paths: unknown folder"),
+        ({"options": {"didemo": {"order": "x"}}}, r"options\.didemo: unknown option 'order'"),
+        (
+            {"setting_overrides": [{"method": "lora", "key": "rank", "printed": 7, "used": 4}]},
+            r"setting_overrides\[0\]: unknown value of lora's rank in the tables '7'",
+        ),
+        (
+            {"setting_overrides": [{"method": "lora", "key": "rnak", "printed": 8, "used": 4}]},
+            r"setting_overrides\[0\]: unknown setting 'rnak'|setting_overrides\[0\]: .*did you mean 'rank'",
+        ),
+        ({"recipe": {"datasets": {"lsmdcc": {"epochs": 1}}}}, "recipe.datasets: unknown dataset 'lsmdcc'"),
+        ({"recipe": {"datasets": {"lsmdc": {"epoch": 1}}}, "datasets": ["msvd"]}, "unknown recipe field 'epoch'"),
+        (
+            {"recipe": {"methods": {"vop_f": {"lr_new": -1}}}, "methods": ["full"]},
+            r"recipe\.methods\.vop_f: lr_new: -1",
+        ),
+        ({"recipe": {"default": {"similarity": "mean_poll"}}}, "mean_pool"),
+        ({"recipe": {"default": {"similarity_setting": {"x": 1}}}}, r"recipe\.default: .*unknown setting 'x'"),
+        ({"recipe": {"default": {"batch": 1_000_000}}}, r"batch 1000000 is larger than the .* write recipe: "),
+        ({"custom_datasets": {"mine": {"captions": "a.csv", "methods": ["lora@rank=0"]}}}, "rank.*allowed: 1 or more"),
+        (
+            {"custom_datasets": {"mine": {"captions": "a.csv", "methods": ["vop@tokens=76"]}}},
+            "tokens.*allowed: 1 to 75",
+        ),
+        ({"custom_datasets": {"mine": {"captions": "a.csv", "paper": "rapp"}}}, "did you mean 'rap'"),
+        ({"custom_datasets": {"msvd": "a.csv"}}, "belongs to one of the papers' data sets"),
+    ],
+)
+def test_a_name_or_choice_that_means_nothing_is_told_when_the_workflow_is_parsed(changes, told):
+    with pytest.raises(PetvrError, match=told) as error:
+        planning.plan(configured(**changes))
+    assert "\n" not in str(error.value)
+
+
+def test_a_batch_that_the_data_cannot_fill_is_said_with_the_remedy(capsys):
+    planned = planning.plan(configured(custom_datasets={"mine": "a.csv"}, tables=["own/mine"], datasets=["mine"]))
+    (batch,) = {run.recipe.batch for run in planned.training_runs}
+    planning.require_batches(planned, "mine", batch, batch)
+    with pytest.raises(
+        PetvrError, match=r"batch 128 is larger than the 40 .* write recipe: \{datasets: \{mine: \{batch: 40"
+    ):
+        planning.require_batches(planned, "mine", 12, 40)
+    with pytest.raises(PetvrError, match="zero_shot needs none"):
+        planning.require_batches(planned, "mine", 0, 0)
+    small = {run.id: run.model_copy(update={"recipe": run.recipe.model_copy(update={"batch": 4})})
+             for run in planned.training_runs[:1]}  # fmt: skip
+    planning.require_batches(planned.__class__(planned.cells, planned.runs | small, {}, {}), "mine", 12, 40)
+    assert "petvr: warning: recipe.batch 128 is larger than the 40 training samples of mine" in capsys.readouterr().err

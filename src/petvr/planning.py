@@ -9,14 +9,15 @@ import difflib
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
 from petvr import methods, papers, similarity, training
+from petvr.clip.config import GEOMETRIES, settings_limits
 from petvr.config import Config
-from petvr.data import catalogue
+from petvr.data import catalogue, datasets
 from petvr.data.manifest import available
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
@@ -24,8 +25,9 @@ from petvr.papers.cells import parse_id, split_method
 from petvr.papers.figures import FigureSpec, table_figures
 from petvr.papers.own import own_table as make_own_table
 from petvr.papers.plan import Implemented, Plan, all_cells, expand, unnamed_settings
-from petvr.papers.table import Table
+from petvr.papers.table import Cell, Table
 from petvr.spec import MOST_SEEDS, Recipe, RunSpec, Source, Value, checked_value, method_id
+from petvr.text_files import say_once
 from petvr.yaml_files import scalar
 
 LONGEST_ID = 300  # of which a near one is looked for
@@ -43,9 +45,50 @@ def implemented(config: Config) -> Implemented:
         similarity_of=needed_similarity,
         method_settings=lambda name: methods.declared(name).settings,
         similarity_settings=lambda name: similarity.declared(name).settings,
+        check=functools.partial(check_run, config),
         parts={"training": training.VERSION, **catalogue.frame_versions()},
         options=catalogue.all_options(config),
     )
+
+
+def check_run(
+    config: Config, method: str, setting: Mapping[str, Any], recipe: Recipe, backbone: str, trained_on: str
+) -> None:
+    """PetvrError for settings that the method, the similarity or the CLIP does not allow, and for too large a batch."""
+    limits = settings_limits(GEOMETRIES[backbone]) if backbone in GEOMETRIES else None
+    methods.settings(method, setting, limits)
+    try:
+        similarity.settings(recipe.similarity, recipe.similarity_setting)
+    except PetvrError as error:
+        raise PetvrError(f"recipe.similarity_setting: {error}") from error
+    if trained_on in datasets.available() and config.world is None:
+        require_batch(trained_on, recipe, *datasets.dataset_class(trained_on).counts["train"])
+
+
+def require_batch(dataset: str, recipe: Recipe, videos: int, captions: int) -> None:
+    """PetvrError where the training split does not fill one batch, with what to write into the configuration."""
+    pairs = captions if recipe.captions == "all_pairs" else videos
+    if pairs < (recipe.batch if recipe.drop_last else 2):
+        remedy = f"write recipe: {{datasets: {{{dataset}: {{batch: {pairs}}}}}}} into the configuration"
+        raise PetvrError(
+            f"recipe.batch {recipe.batch} is larger than the {pairs:,} training samples of {dataset}; "
+            f"{remedy if pairs > 1 else 'nothing can be trained on so few, zero_shot needs none'}"
+        )
+
+
+def require_batches(planned: Plan, dataset: str, videos: int, captions: int) -> None:
+    """Said before anything is decoded. PetvrError where no training run of the plan has a batch that can be filled."""
+    refused: list[PetvrError] = []
+    trained = [run for run in planned.training_runs if run.dataset == dataset]
+    for run in trained:
+        try:
+            require_batch(dataset, run.recipe, videos, captions)
+        except PetvrError as error:
+            refused.append(error)
+    if refused and len(refused) == len(trained):
+        raise refused[0]
+    for line in dict.fromkeys(map(str, refused)):
+        say_once(f"warning: {line}")
 
 
 def needed_similarity(method: str) -> str | None:
@@ -77,14 +120,16 @@ def validates(planned: Plan, config: Config, folder: str) -> bool:
     )
 
 
-def plan(config: Config, everything: bool = False) -> Plan:
-    """All cells and runs of the configuration; `everything` counts methods to come as if they existed."""
-    for number, override in enumerate(config.setting_overrides):
-        try:
-            methods.settings(override.method, {override.key: override.used})
-        except PetvrError as error:
-            raise PetvrError(f"setting_overrides[{number}]: {error}") from error
-    return expand(
+def plan(config: Config, everything: bool = False, *, may_be_empty: bool = False) -> Plan:
+    """All cells and runs of the configuration; `everything` counts methods to come as if they existed.
+
+    Raises PetvrError for names and values that mean nothing, and for a choice that leaves no run.
+    """
+    own_tables = [own_table(config, name) for name in config.custom_datasets]
+    _check_names(
+        config, [*all_cells(), *(cell for one in own_tables for row in one.rows for cell in row.cells.values())]
+    )
+    planned = expand(
         papers=config.papers,
         tables=config.tables,
         datasets=config.datasets,
@@ -95,9 +140,45 @@ def plan(config: Config, everything: bool = False) -> Plan:
         quoted=config.quoted,
         overrides=recipe_overrides(config),
         implemented=None if everything else implemented(config),
-        own_tables=[own_table(config, name) for name in config.custom_datasets],
+        own_tables=own_tables,
         setting_overrides=config.setting_overrides,
     )
+    if not planned.runs and not may_be_empty:
+        shown = sorted({dataset for one in planned.tables.values() for dataset in one.datasets})
+        raise PetvrError(
+            f"the configuration chooses no run: its {len(planned.tables)} table(s) show {', '.join(shown)}, and "
+            f"datasets ({_listed(config.datasets)}) and methods ({_listed(config.methods)}) leave none of their rows"
+        )
+    return planned
+
+
+def _listed(names: Any) -> str:
+    return names if isinstance(names, str) else ", ".join(names)
+
+
+def _check_names(config: Config, cells: Sequence[Cell]) -> None:
+    """PetvrError for a name of the configuration that would silently change nothing."""
+    for number, override in enumerate(config.setting_overrides):
+        place = f"setting_overrides[{number}]"
+        try:
+            methods.settings(override.method, {override.key: override.used})
+        except PetvrError as error:
+            raise PetvrError(f"{place}: {error}") from error
+        of_method = [cell for cell in cells if cell.method and override.method in cell.method.split("+")]
+        printed = {cell.setting[override.key] for cell in of_method if override.key in cell.setting}
+        if override.printed not in printed:
+            what = f"value of {override.method}'s {override.key} in the tables"
+            raise unknown(what, str(override.printed), map(str, printed), place)
+    for name, used in config.backbones.items():
+        if name not in (known := {*config.weights, *(cell.backbone for cell in cells)}):
+            raise unknown("backbone", name, known, "backbones")
+        if used not in (known := {*config.weights, *(("tiny",) if config.world else ())}):
+            raise unknown("backbone", used, known, f"backbones.{name}")
+    folders = {catalogue.folder_of(config, name) for name in catalogue.dataset_names(config)}
+    for place, names in (("frames.shards", config.frames.shards), ("world.sizes", config.world and config.world.sizes)):
+        for name in names or ():
+            if name not in folders:
+                raise unknown("folder of a data set", name, folders, place)
 
 
 def own_table(config: Config, name: str) -> Table:
@@ -188,6 +269,7 @@ def _resolved_spec(config: Config, run_id: str, planned: Plan) -> RunSpec:
     plain, _ = resolve({}) if given else (None, {})
     variant = {key: value for key, value in given.items() if value != getattr(plain, key)}
     recipe, sources = resolve(variant)
+    check_run(config, method, setting, recipe, parts.backbone, "" if method == "zero_shot" else parts.dataset)
     for same in planned.cells.values():
         if (same.paper, same.dataset, same.backbone, same.method) == (*parts[:3], method) and same.runs:
             run = planned.runs[same.runs[0]]

@@ -32,7 +32,7 @@ class Setting:
     """One setting as its file declares it: the default, where that comes from, and what else it may be.
 
     origin: one of ORIGINS; "count" is a value that only meets a printed size. where: the section, the code, the size,
-    or why it is a guess. at_most may name a size of the CLIP (petvr.methods._adapted.settings_limits) or another
+    or why it is a guess. at_most may name a size of the CLIP (petvr.clip.config.settings_limits) or another
     setting, which the file compares itself. Numbers are never negative.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -61,6 +62,23 @@ def selected_evaluations(evaluations: Sequence[Evaluation], select_by: str) -> d
     if all(evaluation.validation for evaluation in evaluations):
         rules.append("best_on_val")
     return {rule: best_evaluation(evaluations, select_by, rule) for rule in rules} | {"last": len(evaluations) - 1}
+
+
+def suspicions(spec: RunSpec, evaluations: Sequence[Evaluation]) -> list[str]:
+    """Why a run that trained may have measured nothing: each as what follows its name."""
+    if not spec.train:
+        return []
+    losses = [one.train_loss for one in evaluations if one.train_loss is not None]
+    said = []
+    if all(one.step == 0 for one in evaluations):
+        said.append("was evaluated before any training alone")
+    if any(loss == 0 for loss in losses):
+        said.append("has a loss of 0: no batch told a pair from another")
+    if not all(math.isfinite(loss) for loss in losses):
+        said.append("has a loss that is no number")
+    if len(evaluations) > 1 and all(one.plain == evaluations[0].plain for one in evaluations):
+        said.append("ranks alike at every evaluation: its training changed nothing")
+    return said
 
 
 class Cost(_Part):
@@ -134,6 +152,7 @@ class Result(_Part):
     cost: Cost
     data: Data
     provenance: Provenance
+    suspicious: list[str] = []  # see `suspicions`
 
     def at(self, rule: str) -> Evaluation:
         return self.evaluations[self.selected[rule]]

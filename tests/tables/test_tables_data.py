@@ -1,9 +1,10 @@
 """What a table says of the data it stands on, and what the data allow it to show."""
 
 import pytest
-from table_factory import cell, measure, put, row, table
+from table_factory import cell, measure, put, result, row, table
 
 from petvr.errors import PetvrError
+from petvr.layout import Layout
 from petvr.papers import Row
 from petvr.report.tables import measure_table, render
 from petvr.report.tables.caption import caption, title
@@ -111,3 +112,12 @@ def test_a_result_from_before_is_shown_although_its_data_are_gone(tmp_path):
     cells = [cell for cell in cells if cell.unavailable in ("", "not run: needs a login")]
     assert [cell.runs for cell in cells] == [(runs[0],)] + [()] * (len(runs) - 1)
     assert [cell.unavailable for cell in cells] == [""] + ["not run: needs a login"] * (len(runs) - 1)
+
+
+def test_a_run_that_may_have_measured_nothing_is_told(tmp_path):
+    runs = put(tmp_path, "vop", [44.0])
+    still = result(runs[0], 10.0, last=10.0)
+    still.evaluations[2].train_loss = 0.0
+    still.write(Layout(tmp_path).result(runs[0]))
+    (line,) = (line for line in caption(measure(table([row("VoP", runs)], PRINTED), tmp_path)) if runs[0].id in line)
+    assert line.startswith("WARNING") and "a loss of 0" in line and "ranks alike at every evaluation" in line

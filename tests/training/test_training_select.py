@@ -1,10 +1,11 @@
 """Selection rules, missing videos and their class."""
 
 import pytest
+import training_bench
 
 from petvr.data.datasets.base import Split
 from petvr.errors import PetvrError
-from petvr.result import Evaluation, best_evaluation, data_class, selected_evaluations
+from petvr.result import Evaluation, best_evaluation, data_class, selected_evaluations, suspicions
 from petvr.training.data import available_split
 
 
@@ -74,3 +75,35 @@ def test_validation_chooses_where_it_was_recorded():
         for step, (one, other) in enumerate(zip(on_test, on_val, strict=True))
     ]
     assert selected_evaluations(series, "t2v/R@1") == {"best_on_test": 1, "best_on_val": 3, "last": 3}
+
+
+def measured(step, loss=1.0, r1=30.0):
+    one = evaluation(step, r1)
+    return one.model_copy(update={"step": step, "train_loss": loss})
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "told"),
+    [
+        ([measured(0)], "before any training alone"),
+        ([measured(0), measured(0, r1=31.0)], "before any training alone"),
+        ([measured(0, None), measured(5, 0.0, r1=31.0)], "has a loss of 0"),
+        ([measured(0, None), measured(5, float("nan"), r1=31.0)], "loss that is no number"),
+        ([measured(0, None), measured(5), measured(9)], "ranks alike at every evaluation"),
+    ],
+)
+def test_a_run_that_may_have_measured_nothing_is_told(evaluations, told):
+    (why,) = suspicions(training_bench.spec(), evaluations)
+    assert told in why
+    assert suspicions(training_bench.spec(train=False), evaluations) == []
+
+
+def test_a_run_that_learnt_is_not_suspicious():
+    assert suspicions(training_bench.spec(), [measured(0, None), measured(5), measured(9, 0.5, 31.0)]) == []
+
+
+def test_a_run_that_learns_nothing_says_so_in_its_result_and_log(bench):
+    still = {"lr_clip": 0.0, "lr_new": 0.0, "lr_head": 0.0, "logit_scale": "frozen", "weight_decay": 0.0, "epochs": 1}
+    result = training_bench.train(training_bench.spec(**still), **bench)
+    assert result.suspicious == ["ranks alike at every evaluation: its training changed nothing"]
+    assert "WARNING: this run ranks alike" in (bench["out"] / "log.txt").read_text()

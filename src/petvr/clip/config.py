@@ -106,6 +106,18 @@ def geometry(backbone: str) -> ClipConfig:
     return GEOMETRIES[backbone]
 
 
+def settings_limits(config: ClipConfig) -> dict[str, int]:
+    """The sizes of a CLIP that the upper bound of a setting may name."""
+    vision, text = config.vision, config.text
+    return {
+        "layers": min(vision.layers, text.layers),
+        "vision_layers": vision.layers,
+        "narrower_width": min(vision.width, text.width),
+        "patches": config.patches,
+        "free_positions": config.positions - 2,  # of texts, beside SOT and EOT
+    }
+
+
 def with_layers(config: ClipConfig, layers: int) -> ClipConfig:
     """The same CLIP cut to its first `layers` blocks in both towers."""
     cut = {**vars(config)}

@@ -84,6 +84,10 @@ def _check(name: str, config: Config, *, freeze: bool, accept: bool, checksum: b
             f"{path}: {len(checked.changes):,} difference(s) between the frozen data and the disk, listed above; put "
             f"the files back, or accept them: petvr data freeze {name} --accept"
         )
+    train = [row for row in checked.rows if row.ok and row.split == "train"]
+    planning.require_batches(
+        planning.plan(config, may_be_empty=True), name, len(train), sum(row.captions for row in train)
+    )
     left = [row for row in checked.rows if not row.ok]
     if left and config.missing == "strict":
         raise PetvrError(
@@ -113,7 +117,7 @@ def _status(names: list[str], config: Config) -> None:
     from petvr.data.manifest import check_progress, report
     from petvr.data.manifest.state import dataset_status
 
-    plan = planning.plan(config)
+    plan = planning.plan(config, may_be_empty=True)
     states = []
     for name in names or catalogue.chosen_datasets(config):
         with check_progress(name) as step:

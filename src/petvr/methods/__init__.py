@@ -66,7 +66,7 @@ def settings(
 
     A key goes to every part that has it; `part.key` reaches one part alone. Raises PetvrError for a key that no part
     has (with the nearest one), and for a value that its declaration does not allow. limits: the sizes of a CLIP, where
-    it is known (petvr.methods._adapted.settings_limits); defaults are then checked too.
+    it is known (petvr.clip.config.settings_limits); defaults are then checked too.
     """
     parts = split(method)
     complete = {part: defaults(part) for part in parts}
@@ -127,7 +127,8 @@ def adapt(
     the method (CLIP4Clip's `full` trains it, the frozen-CLIP methods do not); True or False decides it.
     Raises PetvrError for an unknown method or setting.
     """
+    from petvr.clip.config import settings_limits
     from petvr.methods import _adapted
 
-    complete = settings(method, setting, _adapted.settings_limits(clip.config))
+    complete = settings(method, setting, settings_limits(clip.config))
     return _adapted.build_adapted(clip, complete, frames, words, generator, train_logit_scale)

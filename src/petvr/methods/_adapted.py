@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from petvr import atomic
-from petvr.clip.config import ClipConfig
 from petvr.clip.insert import Inserts
 from petvr.clip.towers import Clip
 from petvr.errors import PetvrError
@@ -179,15 +178,3 @@ def _declaration(name: str, build: BuildContext) -> Declaration:
     if REGISTRY.declared(name).similarity is None:
         raise PetvrError(f"method '{name}': its file has neither `declare` nor SIMILARITY")
     return Declaration()  # what trains is the similarity
-
-
-def settings_limits(config: ClipConfig) -> dict[str, int]:
-    """The sizes of a CLIP that the upper bound of a setting may name."""
-    vision, text = config.vision, config.text
-    return {
-        "layers": min(vision.layers, text.layers),
-        "vision_layers": vision.layers,
-        "narrower_width": min(vision.width, text.width),
-        "patches": config.patches,
-        "free_positions": config.positions - 2,  # of texts, beside SOT and EOT
-    }

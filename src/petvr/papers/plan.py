@@ -27,6 +27,8 @@ class Implemented:
     similarity_of: Callable[[str], str | None] = lambda method: None  # what a method or composition cannot do without
     method_settings: Callable[[str], Mapping[str, Setting]] = lambda name: {}
     similarity_settings: Callable[[str], Mapping[str, Setting]] = lambda name: {}
+    # raises PetvrError where method, setting, recipe, backbone and data set cannot go together
+    check: Callable[[str, Mapping[str, Any], Recipe, str, str], None] = lambda *run: None
     parts: Mapping[str, int] = field(default_factory=dict)  # e.g. {"training": 2}: versions every run depends on
     # data set -> option -> (chosen value, who chose it)
     options: Mapping[str, Mapping[str, tuple[str, Source]]] = field(default_factory=dict)
@@ -107,7 +109,7 @@ def expand(
     implemented = implemented or Implemented()
     existing = sorted({*_all_datasets(implemented), *(name for table in own_tables for name in table.datasets)})
     allowed = None if datasets == "all" else set(_chosen("data set", datasets, existing))
-    check_overrides(overrides or {})
+    check_overrides(overrides or {}, implemented.similarities)
     _check_override_names(overrides or {}, implemented, existing)
     wanted = None if methods == "all" else set(_chosen("method", methods, _all_methods(implemented)))
     planner = _Planner(
@@ -176,6 +178,12 @@ class _Planner:
         listed = table.startswith(f"{OWN}/")  # its methods are listed by the user already
         if not unavailable and self.wanted is not None and not listed and method not in self.wanted:
             unavailable = "not selected"
+        if not unavailable:
+            try:
+                self.implemented.check(method, cell.setting, recipe, backbone, cell.dataset if cell.train else "")
+            except PetvrError as error:
+                chosen = [one.where for key, one in sources.items() if one.origin == "config" and key in str(error)]
+                raise PetvrError(f"{chosen[0] if chosen else table or cell.used_in}: {error}") from error
         first = self._run(cell, self.seeds[0], recipe, sources, with_versions=not unavailable)
         if table and table not in self.tables_of.setdefault(first.cell, []):
             self.tables_of[first.cell].append(table)

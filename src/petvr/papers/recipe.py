@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def check_recipe(path: Path, file: RecipeFile, datasets: set[str]) -> None:
                 raise errors.unknown("data set", dataset, datasets, f"{where}.when.dataset")
 
 
-def check_overrides(overrides: Mapping[str, Any]) -> None:
+def check_overrides(overrides: Mapping[str, Any], similarities: Collection[str] | None = None) -> None:
     """Every value of the configuration's overrides, whether or not a run will use it. PetvrError names its place."""
     for level, values in overrides.items():
         named = {f"recipe.{level}": values} if level == "default" else {
@@ -103,6 +103,8 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
             for key, value in (fields or {}).items():
                 require_field(key, where)
                 checked_value(key, value, where)
+                if key == "similarity" and similarities is not None and value not in similarities:
+                    raise errors.unknown("similarity", value, similarities, where)
 
 
 def require_field(key: str, where: str) -> None:

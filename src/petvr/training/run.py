@@ -9,7 +9,7 @@ from petvr.clip import tokenizer
 from petvr.clip import weights as clip_weights
 from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
-from petvr.result import Evaluation, Result, best_evaluation, selected_evaluations
+from petvr.result import Evaluation, Result, best_evaluation, selected_evaluations, suspicions
 from petvr.spec import RunSpec
 from petvr.training import evaluate, gradient_cache, result_writer
 from petvr.training.batches import TrainingData, open_training_data
@@ -115,6 +115,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             provenance=result_writer.provenance(
                 started=started, spec_digest=identity["spec"], weights_digest=weights_digest, device=device
             ),
+            suspicious=suspicions(spec, state.evaluations),
         )
         try:
             result_writer.write_results(options.out, result, state, splits.test.split)
@@ -122,6 +123,8 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             kept = f"the trained state is kept in {options.state}" if saved else "its state could not be saved either"
             raise PetvrError(f"{error}; {kept}; make room and start again") from error
         checkpoints.clear()
+        for suspicion in result.suspicious:
+            log.line(f"WARNING: this run {suspicion}")
         log.line(f"done: {result_writer.evaluation_line(result.at(recipe.selection))} ({recipe.selection})")
     return result
 

@@ -6,7 +6,7 @@ from petvr.data.datasets.video_state import VideoState
 from petvr.papers.table import OWN
 from petvr.report.tables import text
 from petvr.report.tables.aggregate import NOT_RUN, MeasuredTable
-from petvr.result import Data, Result
+from petvr.result import Data, Result, suspicions
 
 CLASSES = {
     "A": "exact",
@@ -18,8 +18,17 @@ NAMED = 5  # videos of the test split that are named
 
 
 def sentences(table: MeasuredTable) -> list[str]:
-    """One per data set, then what differs from a lock, then the data sets that cannot be had."""
-    return [*_measured(table), *_other(table), *unavailable(table)]
+    """One per data set, what differs from a lock, runs that may mean nothing, data sets that cannot be had."""
+    return [*_measured(table), *_other(table), *_suspicious(table), *unavailable(table)]
+
+
+def _suspicious(table: MeasuredTable) -> list[str]:
+    used = [result for row in table.rows for dataset in row.seeds for result in row.used(dataset)]
+    return [
+        f"WARNING, {id} {'; '.join(why)}."
+        for id, why in {one.id: suspicions(one.spec, one.evaluations) for one in used}.items()
+        if why
+    ]
 
 
 def _measured(table: MeasuredTable) -> list[str]:
