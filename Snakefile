@@ -52,10 +52,7 @@ include: "workflow/rules/tables.smk"
 
 
 onsuccess:
-    if (
-        left_out.cache_info().currsize
-    ):  # nothing is left out where nothing was asked
-        say(rules_ask.left_out_lines(PLAN, left_out()))
+    say(rules_ask.left_out_lines(PLAN, LEFT_OUT))
 
 
 onerror:

@@ -44,7 +44,7 @@ class Project:
         environment = {key: value for key, value in os.environ.items() if key != "PETVR_CONFIG"}
         environment |= {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", module, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=environment, timeout=580)
+        return subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=environment, timeout=3000)
 
     def snakemake(self, *targets, config=(), dry=False):
         """Rule -> number of jobs it ran (or would run)."""
@@ -67,8 +67,8 @@ class Project:
     def result(self, run=RUN):
         return self.folder / RESULTS / "runs" / run / "result.json"
 
-    def table(self, suffix):
-        return (self.folder / RESULTS / "tables" / f"{TABLE}.{suffix}").read_text()
+    def table(self, suffix, name=TABLE):
+        return (self.folder / RESULTS / "tables" / f"{name}.{suffix}").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +143,31 @@ def test_a_deleted_result_runs_again_alone(project):
     assert project.snakemake() == {}
 
 
+def test_a_changed_result_builds_its_table_anew_and_one_that_is_only_touched_does_not(project):
+    text = project.result().read_text()
+    project.result().touch()
+    assert project.snakemake() == {}
+    result = json.loads(text)
+    chosen = result["evaluations"][result["selected"]["best_on_test"]]["plain"]["t2v"]
+    chosen["R@5"] += 10
+    project.result().write_text(json.dumps(result))
+    ran = project.snakemake()
+    assert "train" not in ran and ran["table"] == 1
+    assert f"{chosen['R@5']:.1f}" in project.table("csv")
+    project.result().write_text(text)
+    project.snakemake()
+    assert project.snakemake() == {}
+
+
 def test_a_table_of_what_is_there_is_completed_later(project):
-    """`tables_now` shows a missing run as missing; asking for the table then runs it."""
+    """`tables_now` shows a missing run as missing, in a file of its own; asking for the table then runs it."""
+    tables = project.folder / RESULTS / "tables"
     shutil.rmtree(project.result().parent)
     project.snakemake("tables_now")
-    assert "1 of 2 seeds" in project.table("md")
+    assert "1 of 2 seeds" in project.table("partial.md") and f"{TABLE}.partial.md" in (tables / "index.md").read_text()
+    assert not (tables / f"{TABLE}.md").exists(), "as it was before, it would look finished"
     assert project.snakemake(f"{RESULTS}/tables/{TABLE}.md") == {"train": 1, "table": 1}
-    assert "1 of 2 seeds" not in project.table("md")
+    assert "1 of 2 seeds" not in project.table("md") and not list(tables.rglob("*.partial.*"))
     project.snakemake()
     assert project.snakemake() == {}
 
@@ -263,7 +281,8 @@ def other(project, edited):
     demo["world"]["sizes"] = {"msvd": demo["world"]["sizes"]["msvd"]}
     edited("workflow/demo.yaml", whole, yaml.safe_dump(demo))
     yield ["datasets=[msvd,lsmdc]", f"tables=[{TABLE},vop/table_6]"]
-    (project.folder / RESULTS / "tables" / "vop" / "table_6.md").unlink(missing_ok=True)
+    for path in (project.folder / RESULTS / "tables" / "vop").glob("table_6.*"):
+        path.unlink()
     project.snakemake()
 
 
@@ -272,7 +291,7 @@ def test_a_data_set_that_cannot_be_had_leaves_its_rows_saying_why(project, other
     (project.folder / RESULTS / "tables" / f"{TABLE}.md").unlink()
     ran = project.snakemake("all_tables", config=other)
     assert "train" not in ran and "world" not in ran and ran["table"] == 2
-    text = (project.folder / RESULTS / "tables" / "vop" / "table_6.md").read_text()
+    text = project.table("md", "vop/table_6")
     assert "not run: not in this world" in text
     assert "LSMDC: not run here: not in this world (world.sizes in the configuration has no lsmdc)." in text
     assert "±" in project.table("md")
@@ -287,8 +306,7 @@ def test_where_a_missing_data_set_must_stop_the_run_the_rest_is_still_shown(proj
     assert done.returncode == 1
     told = done.stderr.partition("petvr: failed, ")[2]  # quiet or not, the reason is on the screen
     assert "petvr: error: unknown data set of the world 'lsmdc'" in told
-    text = (project.folder / RESULTS / "tables" / "vop" / "table_6.md").read_text()
-    assert "not run: not in this world" in text
+    assert "not run: not in this world" in project.table("partial.md", "vop/table_6"), "it waits: `unavailable: stop`"
 
 
 def test_a_data_set_by_name_and_freezing_it_trains_nothing(project):
@@ -308,24 +326,27 @@ def test_a_data_set_by_name_and_freezing_it_trains_nothing(project):
     assert "not frozen" in project.table("md")
 
 
-def test_killed_training_leaves_everything_else_and_continues(project):
-    """SIGTERM in the middle: exit code 75, a checkpoint; the next call ends with the same numbers."""
-    import signal
-    import time
+STOPPED_AT_ITS_FIRST_STEP = """
+import os, signal
+from petvr.training import run
 
+def stopped(*arguments, step=run.train_step):
+    os.kill(os.getpid(), signal.SIGTERM)
+    step(*arguments)
+
+run.train_step = stopped
+"""  # as sitecustomize.py: Python imports it by that name, before anything else
+
+
+def test_killed_training_leaves_everything_else_and_continues(project, tmp_path):
+    """SIGTERM in the middle: exit code 75, a checkpoint; the next call ends with the same numbers."""
     run = RUN.replace("seed-0", "seed-5")
-    environment = os.environ | {"PYTHONPATH": str(project.folder / "src"), "OMP_NUM_THREADS": "1"}
+    (tmp_path / "sitecustomize.py").write_text(STOPPED_AT_ITS_FIRST_STEP)
+    path = f"{tmp_path}{os.pathsep}{project.folder / 'src'}"
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "petvr", "-c", "demo", "-c", "micro.yaml", "train", run, "--threads", "1"]
-    with subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, text=True) as child:
-        log = project.folder / RESULTS / "runs" / run / "log.txt"
-        deadline = time.monotonic() + 600
-        while time.monotonic() < deadline and child.poll() is None and not (log.exists() and log.stat().st_size):
-            time.sleep(0.01)
-        child.send_signal(signal.SIGTERM)
-        child.wait(600)
-    if child.returncode != 0:  # it may have been done already
-        assert child.returncode == 75
-        assert not project.result(run).exists()
+    assert subprocess.run(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE).returncode == 75
+    assert not project.result(run).exists()
     assert project.petvr("train", run, "--threads", "1").returncode == 0
     resumed = json.loads(project.result(run).read_text())
     shutil.rmtree(project.result(run).parent)

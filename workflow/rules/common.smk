@@ -2,14 +2,13 @@
 #
 # Data sets that cannot be had. Most sets can be downloaded, and a set that merely is not there yet is brought by rule
 # `download` when something needs it. What cannot be had (no licence, every mirror refused for good, no such set in the
-# demo's world) is found out when Snakemake asks for inputs, from file names, the marks of earlier downloads and the
-# environment alone: `left_out`. Tables do not wait for such runs, their rows say `not run: <reason>`, and one line on
-# stderr says so before anything starts and once more at the end. That is success, exit code 0, because configuration
+# demo's world) is found out here, from file names, the marks of earlier downloads and the environment alone: LEFT_OUT.
+# Tables do not wait for such runs, their rows say `not run: <reason>`, and one line on stderr says so before anything
+# starts and once more at the end. That is success, exit code 0, because configuration
 # asks for it (unavailable: skip); with `unavailable: stop` the jobs stay and the first one fails with the same reason.
 # What is asked for by name (a run's path, data_lsmdc) is never left out. A download that fails meanwhile is a failure,
 # exit code 1: with --keep-going all else goes on, and tables that waited for it are built of what there is (onerror).
 # A dry-run on a machine without any data set lists every job of the configuration: that is how one plans.
-import functools
 import shlex
 import sys
 from pathlib import Path
@@ -33,12 +32,24 @@ try:
     CONFIG = validate_config(LAYERS)
     PLAN = planning.plan(CONFIG)
     rules_ask.check_targets(CONFIG, PLAN, sys.argv[1:])
+    # data set -> verdict, of those that no table waits for; and run -> why nobody waits for it
+    LEFT_OUT = rules_ask.left_out(CONFIG, PLAN, workflow.output_settings.dryrun)
+    NOT_RUN = planning.not_run(CONFIG, PLAN, LEFT_OUT)
 except PetvrError as error:
     print(f"petvr: error: {error}", file=sys.stderr)
     sys.exit(2)
 
 LAYOUT = Layout(CONFIG.results)
 DATA = CONFIG.data
+
+
+def say(lines):
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+if workflow.is_main_process:
+    say(rules_ask.left_out_lines(PLAN, LEFT_OUT))
 
 environment.export(merged_values(LAYERS), SOURCE)
 ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "petvr.yaml")
@@ -90,43 +101,23 @@ def figure_files(wildcards):
     ]
 
 
-@functools.cache
-def left_out():
-    """Data set -> verdict of those that no table waits for; said on stderr when they are first left out."""
-    found = rules_ask.left_out(CONFIG, PLAN, workflow.dryrun)
-    if workflow.is_main_process:
-        say(rules_ask.left_out_lines(PLAN, found))
-    return found
-
-
-def say(lines):
-    for line in lines:
-        print(line, file=sys.stderr)
-
-
-@functools.cache
-def not_run():
-    """Run -> why nobody waits for it."""
-    return planning.not_run(CONFIG, PLAN, left_out())
-
-
 def awaited(runs):
     """The results of the runs that can be made, in their order."""
-    return [LAYOUT.result(run) for run in runs if run not in not_run()]
+    return [LAYOUT.result(run) for run in runs if run not in NOT_RUN]
 
 
 def table_inputs(wildcards):
     name = f"{wildcards.paper}/{wildcards.table}"
-    return rules_ask.table_inputs(CONFIG, PLAN, name, not_run())
+    return rules_ask.table_inputs(CONFIG, PLAN, name, NOT_RUN)
 
 
 def table_data(wildcards):
     name = f"{wildcards.paper}/{wildcards.table}"
-    return rules_ask.table_data(CONFIG, PLAN, name, not_run())
+    return rules_ask.table_data(CONFIG, PLAN, name, NOT_RUN)
 
 
 def unfinished():
     """Tables of this call that still wait for a result."""
     jobs = [job for job in workflow.dag.jobs if job.rule.name in ("table", "track")]
     asked = {f"{job.wildcards.paper}/{job.wildcards.table}" for job in jobs}
-    return rules_ask.unfinished_tables(CONFIG, PLAN, asked, not_run())
+    return rules_ask.unfinished_tables(CONFIG, PLAN, asked, NOT_RUN)

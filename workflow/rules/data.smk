@@ -138,7 +138,7 @@ rule data_all:
         lambda w: [
             file
             for name in catalogue.chosen_datasets(CONFIG)
-            if name not in left_out()
+            if name not in LEFT_OUT
             for file in rules_ask.dataset_files(CONFIG, PLAN, name)
         ],
 

@@ -57,7 +57,7 @@ rule index:
 
 
 rule tables_now:
-    """All tables from the results that are there; what is missing or failed is shown as such."""
+    """All tables from the results that are there; one that waits for runs is <table>.partial.md."""
     log:
         LAYOUT.results / "logs" / "tables" / "tables_now.log",
     conda:

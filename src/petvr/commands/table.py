@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from petvr import planning
+from petvr import planning, workflow
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.data.manifest import lock
@@ -41,7 +39,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     plan = planning.plan(config)
     if not args.table and not args.all:
         raise PetvrError(f"name a table or say --all; tables: {', '.join(plan.tables)}")
-    refused = 0
+    not_run, refused = planning.not_run(config, plan), 0
     names = list(plan.tables) if args.all else args.table
     for built in measured_tables(config, plan, names, args.rule, counted=True, against=args.against):
         if isinstance(built, PetvrError):  # the other tables are built all the same
@@ -50,23 +48,9 @@ def run(args: argparse.Namespace, config: Config) -> int:
         elif args.show:
             tables.show_table(built)
         else:
-            paths = tables.write_table(built, Layout(config.results).tables)
-            if waited_for(config, plan, built.planned.id):
-                outdate(paths)
-            print(paths[0])
+            partial = bool(workflow.unfinished_tables(config, plan, {built.planned.id}, not_run))
+            print(tables.write_table(built, Layout(config.results).tables, partial=partial)[0])
     return 2 if refused else 0
-
-
-def waited_for(config: Config, plan: Plan, table: str) -> bool:
-    """Whether a run of the table is still to come; one whose data set cannot be had is not."""
-    without = planning.not_run(config, plan)
-    return any(not Layout(config.results).result(run).exists() for run in plan.tables[table].runs if run not in without)
-
-
-def outdate(paths: Iterable[Path]) -> None:
-    """A table with missing runs must not look up to date to Snakemake: it gets the oldest possible time."""
-    for path in paths:
-        os.utime(path, (1, 1))  # not 0, which Snakemake reads as "no time"
 
 
 def measured_tables(

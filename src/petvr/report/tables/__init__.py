@@ -23,8 +23,8 @@ VERSION = 5  # raised when a table would look different: the workflow then build
 FORMATS = ("md", "tex", "csv", "html")
 
 
-def render(table: MeasuredTable, suffix: str, folder: str | Path = ".") -> str:
-    """One of FORMATS as text; `folder` is where an HTML file will lie, for its links to the runs."""
+def render(table: MeasuredTable, suffix: str, folder: str | Path = ".", name: str | None = None) -> str:
+    """One of FORMATS as text; `folder` and `name` say where an HTML file will lie, for its links."""
     match suffix:
         case "md":
             return markdown.render(table)
@@ -33,14 +33,22 @@ def render(table: MeasuredTable, suffix: str, folder: str | Path = ".") -> str:
         case "csv":
             return longform.render(table)
         case "html":
-            return html.render(table, Path(folder))
+            return html.render(table, Path(folder), name or table.planned.name)
     raise unknown("format", suffix, FORMATS)
 
 
-def write_table(table: MeasuredTable, folder: str | Path, formats: tuple[str, ...] = FORMATS) -> list[Path]:
-    """`<folder>/<paper>/<table>.<format>` for every format, atomically; the paths written."""
+def write_table(
+    table: MeasuredTable, folder: str | Path, formats: tuple[str, ...] = FORMATS, *, partial: bool = False
+) -> list[Path]:
+    """`<folder>/<paper>/<table>.<format>` for every format, atomically; the paths written.
+
+    A table that waits for runs is `<table>.partial.<format>`, so that the workflow sees that the table itself is still
+    to come; only one of the two is there.
+    """
     home = Path(folder) / table.planned.paper
-    paths = [home / f"{table.planned.name}.{suffix}" for suffix in formats]
-    for path, suffix in zip(paths, formats, strict=True):
-        atomic.write_text(path, render(table, suffix, home))
-    return paths
+    whole, part = table.planned.name, f"{table.planned.name}.partial"
+    name, other = (part, whole) if partial else (whole, part)
+    for suffix in formats:
+        atomic.write_text(home / f"{name}.{suffix}", render(table, suffix, home, name))
+        (home / f"{other}.{suffix}").unlink(missing_ok=True)
+    return [home / f"{name}.{suffix}" for suffix in formats]

@@ -14,8 +14,8 @@ from petvr.report.tables.aggregate import Entry, MeasuredRow, MeasuredTable
 from petvr.report.tables.read_results import SeedResult, rule_of
 
 
-def render(table: MeasuredTable, folder: Path) -> str:
-    """`folder`: where the file will lie; links to runs are relative to it."""
+def render(table: MeasuredTable, folder: Path, name: str) -> str:
+    """`folder` and `name`: where the file will lie; its links are relative to that."""
     notes = caption.notes(table)
     return template("table.html.j2").render(
         title=caption.title(table),
@@ -32,7 +32,7 @@ def render(table: MeasuredTable, folder: Path) -> str:
         sources=provenance.sources(table),
         columns=[text.column_title(column) for column in table.columns],
         versus=" or ".join(table.versus),
-        name=table.planned.name,
+        name=name,
         id=table.planned.id,
     )
 

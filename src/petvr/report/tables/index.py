@@ -15,7 +15,7 @@ from petvr.report.tables.aggregate import MeasuredTable
 def write_index(tables: Iterable[MeasuredTable], folder: str | Path) -> list[Path]:
     """`index.html` and `index.md` in `folder`, beside the papers' folders."""
     tables = list(tables)
-    entries = [_entry(table) for table in tables]
+    entries = [_entry(table, Path(folder)) for table in tables]
     done, total = sum(entry["done"] for entry in entries), sum(entry["total"] for entry in entries)
     papers = [(paper, list(group)) for paper, group in groupby(entries, key=lambda entry: entry["paper"])]
     synthetic = any(table.world == "synthetic" for table in tables)
@@ -31,14 +31,15 @@ def write_index(tables: Iterable[MeasuredTable], folder: str | Path) -> list[Pat
     return paths
 
 
-def _entry(table: MeasuredTable) -> dict[str, Any]:
+def _entry(table: MeasuredTable, folder: Path) -> dict[str, Any]:
     done, total = table.completeness
     planned = table.planned
+    partial = f"{planned.paper}/{planned.name}.partial"
     return {
         "paper": planned.paper_title,
         "name": planned.name.replace("_", " "),
         "title": planned.title,
-        "href": f"{planned.paper}/{planned.name}",
+        "href": partial if (folder / f"{partial}.html").exists() else f"{planned.paper}/{planned.name}",
         "done": done,
         "total": total,
         "not_run": len(table.rows) - total,
