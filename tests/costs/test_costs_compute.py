@@ -1,6 +1,7 @@
 """Counted operations against closed forms and against each other; what is kept for the backward pass, and for whom."""
 
 import csv
+import functools
 import io
 
 import pytest
@@ -13,12 +14,12 @@ from petvr.costs import compute, formula, measure
 from petvr.errors import PetvrError
 
 torch.set_num_threads(1)
-TINY = ClipConfig(Tower(32, 4, 4, 64), Tower(24, 4, 2, 48), image=16, patch=8, positions=24, vocab=60, eot=59, embed=16)
+TINY = ClipConfig(Tower(32, 2, 4, 64), Tower(24, 2, 2, 48), image=16, patch=8, positions=24, vocab=60, eot=59, embed=16)
 SIZES = {"frames": 3, "words": 10}
 SMALL = {
     "cross_modal_adapter": {"r": 4, "ds": 6},
     "cm_adapter": {"ds": 6},
-    "vop_f": {"shallow": 2},
+    "vop_f": {"shallow": 1},
     "coop": {"tokens": 4},
     "vpt": {"tokens": 4},
     "vl_prompt": {"tokens": 4},
@@ -30,9 +31,13 @@ SMALL = {
 SCORE = 2 * 2 * TINY.embed  # of a pair with the two videos or texts of its batch
 
 
-def cost(method, setting=None, config=TINY, **choices):
-    given = SMALL.get(method, {}) if setting is None else setting
-    return compute.compute(config, method, given, **{**SIZES, **choices})
+def cost(method, setting=None, config=TINY):
+    return _cost(method, *sorted((SMALL.get(method, {}) if setting is None else setting).items()), config=config)
+
+
+@functools.cache
+def _cost(method, *setting, config):
+    return compute.compute(config, method, dict(setting), **SIZES)
 
 
 @pytest.mark.real_geometry
@@ -60,7 +65,7 @@ def test_the_known_figures_of_vit_b_32():
 
 def test_an_adapters_own_operations_by_hand():
     """Down and up, in every block of both towers, forward; the same twice again backward."""
-    extra = 4 * (3 * (1 + TINY.patches) * 2 * 2 * 32 * 8 + 10 * 2 * 2 * 24 * 8)
+    extra = 2 * (3 * (1 + TINY.patches) * 2 * 2 * 32 * 8 + 10 * 2 * 2 * 24 * 8)
     plain, adapted = cost("zero_shot"), cost("adapter_ffn", {"width": 8})
     assert adapted.forward - plain.forward == extra
     assert plain.forward == plain.step == formula.pair(TINY, 3, 10) + SCORE and plain.saved == 0
@@ -69,15 +74,15 @@ def test_an_adapters_own_operations_by_hand():
 def test_raps_own_operations_by_hand():
     """Predictor on K patches of every frame; factors; the sentence's projection. No patch is projected."""
     asa = cost("asa", {"hidden": 8, "k": 2}).forward - cost("zero_shot").forward
-    predictor = 4 * 3 * 2 * 2 * (32 * 8 + 8 * 2)
-    choice = 4 * (2 * 32 * 16 + 2 * 16 * 2 + 2 * 16 * 32 + 3 * TINY.patches * 2 * 32)
+    predictor = 2 * 3 * 2 * 2 * (32 * 8 + 8 * 2)
+    choice = 2 * (2 * 32 * 16 + 2 * 16 * 2 + 2 * 16 * 32 + 3 * TINY.patches * 2 * 32)
     assert asa == predictor + choice
 
 
 def test_a_depthwise_convolution_costs_backward_twice_what_it_costs_forward():
     """Convpass: the same 3 x 3 convolution, once between all channels, once within each."""
     wide, thin = (cost("convpass", {"width": 8, "conv": kind}) for kind in ("full", "depthwise"))
-    rows = 3 * 4 * 2  # frames, blocks, one beside attention and one beside the MLP
+    rows = 3 * 2 * 2  # frames, blocks, one beside attention and one beside the MLP
     cls = 2 * 8 * 8  # one pixel: a product, or element-wise work
     assert wide.forward - thin.forward == rows * (TINY.patches * 2 * 9 * (8 * 8 - 8) + cls)
     assert wide.step - thin.step == 3 * (wide.forward - thin.forward)
@@ -106,13 +111,13 @@ def test_no_gradient_is_formed_for_a_frozen_matrix(method):
 
 @pytest.mark.parametrize(
     ("method", "setting"),
-    [("partial", {"blocks": 2}), ("full", {"freeze": 2}), ("rap", {"last": 2}), ("lorm", {"last": 2})],
+    [("partial", {"blocks": 1}), ("full", {"freeze": 1}), ("rap", {"last": 1}), ("lorm", {"last": 1})],
 )
 def test_below_the_first_trainable_insertion_nothing_is_kept_and_nothing_goes_back(method, setting):
-    """Two blocks train on top of two or of six frozen ones: the same is kept, the same goes back."""
-    shallow, deep = TINY, with_layers(TINY, 8)
+    """One block trains on top of one or of three frozen ones: the same is kept, the same goes back."""
+    shallow, deep = TINY, with_layers(TINY, 4)
     here = cost(method, setting, shallow)
-    moved = {key: value + 4 if key == "freeze" else value for key, value in setting.items()}
+    moved = {key: value + 2 if key == "freeze" else value for key, value in setting.items()}
     there = cost(method, moved, deep)
     assert there.saved == here.saved > 0
     assert there.step - there.forward == here.step - here.forward
@@ -155,7 +160,7 @@ def test_what_is_kept_by_hand():
 @pytest.mark.slow
 def test_steps_are_measured_in_a_process_of_their_own():
     found = measure.measure(TINY, "vop", {"tokens": 2}, batch=2, steps=1, threads=1, **SIZES)
-    assert 0 < found.seconds < 60 and found.peak > 10e6
+    assert found.seconds > 0 and found.peak > 10e6
     with pytest.raises(PetvrError, match="vop"):
         measure.measure(TINY, "vop", {"tokens": 99}, batch=2, steps=1, threads=1, **SIZES)
 

@@ -2,9 +2,10 @@
 
 import itertools
 import random
+import threading
 
 import pytest
-from rogue import drip, drop, page, redirect, status
+from rogue import drip, drop, hold, page, redirect, status
 
 from petvr.data.datasets.source import Login, Mirror
 from petvr.data.download.failures import Changed, DiskFull, LoginRequired, MirrorFailed, RetryLater
@@ -360,13 +361,14 @@ def test_an_address_with_a_password_in_it_is_not_shown(server, get):
 
 
 def test_an_interruption_stops_at_the_next_block(server, lock, tmp_path):
-    retry = RetryPolicy()
+    retry, release = RetryPolicy(), threading.Event()
     web = Web(retry)
-    url = server.put("/f", BODY, drip(0.01))
+    url = server.put("/f", BODY, hold(30_000, release))
 
     def on_progress(have, total):
         if have > 20_000:
             retry.halt.set()
+            release.set()
 
     with pytest.raises(Exception, match="interrupted"):
         fetch(web, Mirror(url), tmp_path / "file", lock, on_progress)

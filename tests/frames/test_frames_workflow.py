@@ -50,7 +50,7 @@ def test_one_job_a_shard_and_one_for_the_index(tmp_path):
             ROOT / "workflow" / "demo.yaml", tmp_path / "micro.yaml", "--cores", "2", "--quiet", "rules",
             "--rerun-triggers", "mtime", "params", "--config", *more, "--", f"{STORE}/index.json",
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=3000)
         text = done.stdout + done.stderr
         assert done.returncode == 0, text
         if "Job stats:" not in text:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def snakemake(*arguments, cwd=ROOT):
     environment = {key: value for key, value in os.environ.items() if key != "PETVR_CONFIG"}
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(cwd), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=3000)
 
 
 @pytest.fixture
