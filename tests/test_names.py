@@ -1,7 +1,7 @@
 """Names a reader can trust: a class exists once, a function says what it works on, a variable what it holds."""
 
 import ast
-from collections.abc import Iterator
+import functools
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src"
@@ -9,11 +9,15 @@ VERBS = {"build", "run", "read", "check", "load", "put", "take", "get"}  # of wh
 VAGUE = {"found", "told", "made"}
 
 
-def nodes() -> Iterator[tuple[str, ast.AST]]:
+@functools.cache
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
+
+
+@functools.cache
+def nodes() -> list[tuple[str, ast.AST]]:
     """Every node of every file's syntax tree, with the file's name."""
-    for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            yield path.relative_to(SOURCE).as_posix(), node
+    return [(path.relative_to(SOURCE).as_posix(), node) for path, tree in trees().items() for node in ast.walk(tree)]
 
 
 def test_a_class_name_exists_once():
@@ -27,8 +31,8 @@ def test_a_class_name_exists_once():
 def test_a_function_says_of_what():
     """A method may be a bare verb (its class says of what), and `run` is what every file of a command offers."""
     bare = []
-    for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for path, tree in trees().items():
+        for node in tree.body:
             command = path.parent.name == "commands" and getattr(node, "name", "") == "run"
             if isinstance(node, ast.FunctionDef) and node.name in VERBS and not command:
                 bare.append(f"{path.relative_to(SOURCE)}:{node.lineno} {node.name}")

@@ -11,8 +11,8 @@ from petvr.clip.config import ClipConfig, Tower
 from petvr.costs import compute, formula
 
 torch.set_num_threads(1)
-TINY = ClipConfig(Tower(32, 4, 4, 64), Tower(24, 4, 2, 48), image=16, patch=8, positions=24, vocab=60, eot=59, embed=16)
-F, W, P, L, B = 3, 10, 4, 4, 2
+TINY = ClipConfig(Tower(32, 2, 4, 64), Tower(24, 2, 2, 48), image=16, patch=8, positions=24, vocab=60, eot=59, embed=16)
+F, W, P, L, B = 3, 10, 4, 2, 2
 S, D, T, E, M = 1 + P, 32, 24, 16, 64  # tokens of a frame, widths of vision and text, embedding, vision MLP
 
 
@@ -83,7 +83,7 @@ OWN = {
     "vop": ({"tokens": 4}, prompts(4, 4)),
     "vop_p": ({}, prompts(8, 8)),
     "vop_c": ({}, prompts(8, 8) + context()),
-    "vop_f": ({"shallow": 2}, joined(2, 8)),
+    "vop_f": ({"shallow": 1}, joined(1, 8)),
     "ju": ({"prefix": 2, "postfix": 2}, prompts(0, 4)),
     "adapter_attn": ({"width": 8}, bottleneck(8)),
     "adapter_ffn": ({"width": 8}, bottleneck(8)),

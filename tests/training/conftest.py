@@ -7,10 +7,26 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import training_bench
 
+from petvr.training import result_writer
+
 torch.set_num_threads(1)
+_counts = {}
 
 
 @pytest.fixture
 def bench(tmp_path):
     """The options of a run in a fresh small world."""
     return training_bench.everything(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def counted_once(monkeypatch, compute=result_writer.compute):
+    """The operations of equal models are counted once: that takes longer than training so small a one does."""
+
+    def counted(*arguments, **choices):
+        key = repr((arguments, choices))
+        if key not in _counts:
+            _counts[key] = compute(*arguments, **choices)
+        return _counts[key]
+
+    monkeypatch.setattr(result_writer, "compute", counted)
