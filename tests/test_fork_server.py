@@ -152,6 +152,7 @@ def test_only_known_commands_of_the_same_source_are_handed_over(monkeypatch, wor
     assert not fork_server.serves(words)
 
 
+@pytest.mark.slow
 def test_the_command_line_ends_with_the_commands_exit_code(tmp_path):
     script = 'test -S "${PETVR_WARM%%:*}" && echo "$PETVR_WARM"; exit 9'
     process = subprocess.run(

@@ -135,6 +135,7 @@ def test_the_jobs_command_knows_its_states(monkeypatch, tmp_path):
         jobs_command.run(parser.parse_args(["don"]), None)
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_the_profile_needs_no_slurm(tmp_path):
     """On a laptop, before anything is sent anywhere."""
     path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])

@@ -5,7 +5,7 @@ import pytest
 from petvr.clip.config import ClipConfig, Tower
 from petvr.costs import batch, compute
 
-TINY = ClipConfig(Tower(32, 3, 4, 64), Tower(24, 3, 2, 48), image=16, patch=8, positions=24, vocab=60, eot=59, embed=16)
+TINY = ClipConfig(Tower(32, 2, 4, 64), Tower(24, 2, 2, 48), image=16, patch=8, positions=24, vocab=60, eot=59, embed=16)
 CASES = [
     ("full", "mean_pool", {}),
     ("full", "query_aware", {}),

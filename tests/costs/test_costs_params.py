@@ -123,6 +123,7 @@ def test_count_checks(computed, printed, said):
     assert params.count_check(computed, printed) == said
 
 
+@pytest.mark.slow  # every row of every table is counted
 def test_every_printed_figure_of_every_table_has_a_row_and_a_verdict(rows):
     printed = sum(
         key[3] in params.UNITS
@@ -134,6 +135,7 @@ def test_every_printed_figure_of_every_table_has_a_row_and_a_verdict(rows):
     assert all(tuple(row) == params.COLUMNS and row["verdict"] for row in rows)
 
 
+@pytest.mark.slow  # every row of every table is counted
 def test_what_is_implemented_agrees_or_says_why_not(rows):
     odd = [row for row in rows if row["trainable"] and not row["verdict"].startswith("agrees")]
     assert all(": " in row["verdict"] for row in odd), "a figure that no count meets needs its reason"
@@ -143,6 +145,7 @@ def test_what_is_implemented_agrees_or_says_why_not(rows):
     assert all(row["verdict"].startswith(("not implemented", "reported only")) for row in rows if not row["trainable"])
 
 
+@pytest.mark.slow  # every row of every table is counted
 def test_every_share_mv_adapter_prints_is_met_by_what_runs(rows):
     """ST's row and the long data sets with their 32 frames and 64 words included."""
     shares = {(row["table"], row["row"]): row["verdict"] for row in rows if row["paper"] == "mv_adapter"}

@@ -16,10 +16,12 @@ def fresh():
     return page.methods_page()
 
 
+@pytest.mark.slow
 def test_the_page_is_fresh(fresh):
     assert WRITTEN.read_text(encoding="utf-8") == fresh, "write it anew: petvr docs methods"
 
 
+@pytest.mark.slow
 def test_every_method_and_similarity_has_a_section_and_every_link_leads_somewhere(fresh):
     sections = re.findall(r"^## (.+)$", fresh, flags=re.M)
     assert {*methods.available(), *(f"similarity {name}" for name in similarity.available())} <= set(sections)
@@ -28,6 +30,7 @@ def test_every_method_and_similarity_has_a_section_and_every_link_leads_somewher
         assert target[1:] in anchors if target.startswith("#") else (WRITTEN.parent / target).exists(), target
 
 
+@pytest.mark.slow
 def test_a_section_holds_what_a_reader_looks_for(fresh):
     section = fresh.split("\n## cross_modal_adapter\n")[1].split("\n## ")[0]
     assert "519,168 new numbers" in section and "both towers: `attn_out`, `mlp_out` in every block" in section
@@ -45,6 +48,7 @@ def test_sentences_end_where_a_reader_ends_them():
     ]
 
 
+@pytest.mark.slow
 def test_every_method_and_similarity_declares_what_is_open(fresh):
     declared = {name: methods.declared(name).open for name in methods.available()}
     declared |= {f"similarity {name}": similarity.declared(name).open for name in similarity.available()}

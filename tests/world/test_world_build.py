@@ -143,6 +143,7 @@ def test_the_sidecar_names_each_pair_once(folders):
     assert sorted(listed) == sorted(marked) and len(set(listed)) == len(listed) == 2
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_with_any_number_of_workers_and_another_seed_another_world(tmp_path):
     """Each call in a process of its own, as `petvr world` is: libraries that other tests load may set the processor to
     flush denormal numbers, which x264's rate control feels."""
