@@ -7,7 +7,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import training_bench
 
-from petvr.training import result_writer
+from petvr.costs import compute
 
 torch.set_num_threads(1)
 _counts = {}
@@ -20,13 +20,13 @@ def bench(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def counted_once(monkeypatch, compute=result_writer.compute):
+def counted_once(monkeypatch, count=compute.compute):
     """The operations of equal models are counted once: that takes longer than training so small a one does."""
 
     def counted(*arguments, **choices):
         key = repr((arguments, choices))
         if key not in _counts:
-            _counts[key] = compute(*arguments, **choices)
+            _counts[key] = count(*arguments, **choices)
         return _counts[key]
 
-    monkeypatch.setattr(result_writer, "compute", counted)
+    monkeypatch.setattr(compute, "compute", counted)
