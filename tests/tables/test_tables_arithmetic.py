@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from table_factory import measure, planned, put, result, row, spec, table
+from table_factory import RUNS, cell, measure, planned, put, result, row, spec, table
 
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers import Printed
-from petvr.report.tables import FORMATS, render
+from petvr.papers.plan import Plan
+from petvr.report.tables import FORMATS, measure_table, render
 from petvr.report.tables.estimate import Estimate, compare_to_paper, estimate, pooled_deviation, ranks
 
 
@@ -232,3 +233,15 @@ def test_gains_are_those_of_our_own_rows(tmp_path):
     assert entry(built, 1, "t2v:R@1").gain == pytest.approx(0.1) and entry(built, 0, "t2v:R@1").gain is None
     assert "| 44.6 ↑0.1 |" in render(built, "md") and "45.4 ↑0.5" in render(built, "md")
     assert r"44.6 $\uparrow$0.1" in render(built, "tex")
+
+
+def test_floor_and_ceiling_are_the_untrained_and_the_fully_tuned_run_of_the_plan(tmp_path):
+    runs = {name: put(tmp_path, name, r1s) for name, r1s in {"full": [50.0, 52.0], "zero_shot": [30.0]}.items()}
+    cells = {name: cell(each).model_copy(update={"method": name}) for name, each in runs.items()}
+    planned_table = table([row("VoP", put(tmp_path, "vop", [44.0, 45.0, 46.0]))])
+    plan = Plan(cells, RUNS, {planned_table.id: planned_table}, {})
+    built = measure_table(plan, planned_table.id, tmp_path)
+    assert built.ends == {("msrvtt-7k", "vit-b-32"): {"untrained": 30.0, "full tuning": 51.0}}
+    said = "Floor and ceiling, T→V R@1: MSR-VTT-7k vit-b-32 untrained 30.0, full tuning 51.0."
+    assert said in render(built, "md")
+    assert measure(planned_table, tmp_path).ends == {}  # a plan without them

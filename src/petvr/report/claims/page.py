@@ -113,7 +113,7 @@ def _markdown(page: PaperClaims) -> str:
     lines = [f"# {page.title}: what it says, and what the runs say", "", summary(page) + ".", ""]
     if page.synthetic:
         lines += ["The runs are of the synthetic world: no verdict on the paper is possible from them.", ""]
-    heads = ("Claim", "Where", "Claimed", "Ours, 95 %", "Effect ratio", "ClaimVerdict", "Remarks")
+    heads = ("Claim", "Where", "Claimed", "Ours, 95 %", "Effect ratio", "Verdict", "Remarks")
     lines += [f"| {' | '.join(heads)} |", "|:--" * len(heads) + "|"]
     for judged in page.judged:
         claim = judged.claim

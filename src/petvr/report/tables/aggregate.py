@@ -9,6 +9,7 @@ from pathlib import Path
 from petvr.errors import PetvrError, unknown
 from petvr.papers import Cell, Column, Row, Table
 from petvr.papers.plan import Plan
+from petvr.report.tables.brackets import brackets
 from petvr.report.tables.estimate import (
     Estimate,
     compare_to_paper,
@@ -69,6 +70,7 @@ def measure_table(
     from petvr.report.tables.uncertainty import add_uncertainty  # scipy; the workflow's parsing imports this file
 
     measured = MeasuredTable(table, tuple(rows), rule, results, rerun, mixed, locks or {}, unavailable or {}, intervals)
+    measured = replace(measured, ends=brackets(plan, table, read, rule))
     return add_uncertainty(replace(measured, rows=tuple(_with_gains(_ranked(_compared(measured))))), against)
 
 

@@ -130,6 +130,12 @@ def _uncertainty(table: MeasuredTable) -> list[str]:
     ]
     if table.noise is not None:
         said.append(f"R@1 of two rows closer than about {table.noise:.1f} points cannot be told apart here.")
+    ends = [
+        f"{text.dataset_title(dataset)} {backbone} {', '.join(f'{name} {value:.1f}' for name, value in both.items())}"
+        for (dataset, backbone), both in sorted(table.ends.items())
+    ]
+    if ends:
+        said.append(f"Floor and ceiling, T→V R@1: {'; '.join(ends)}.")
     return said
 
 

@@ -92,6 +92,7 @@ class MeasuredTable:
     versus: tuple[str, ...] = ()  # the rows that others are compared with
     noise: float | None = None  # what an R@1 must differ by to be told apart, in the middle of all pairs of rows
     unread: tuple[str, ...] = ()  # why some rows have no intervals
+    ends: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)  # petvr.report.tables.brackets
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -1,0 +1,35 @@
+"""Floor and ceiling of a table: what CLIP scores untrained, and what full tuning scores, on the same data."""
+
+from __future__ import annotations
+
+import statistics
+
+from petvr.papers.plan import Plan
+from petvr.papers.table import Column, Table
+from petvr.report.tables.read_results import Reader, problem, value_of
+
+ENDS = {"zero_shot": "untrained", "full": "full tuning"}
+SHOWN = Column("R@1", "t2v")
+
+
+def brackets(plan: Plan, table: Table, read: Reader, rule: str | None) -> dict[tuple[str, str], dict[str, float]]:
+    """(data set, backbone) -> "untrained" and "full tuning" -> text-to-video R@1, the mean of the seeds there are.
+
+    Of the plan's cells the table's own paper's come first; a pair is left out where one of the two has no result.
+    """
+    wanted = dict.fromkeys((dataset, cell.backbone) for row in table.rows for dataset, cell in row.cells.items())
+    ends: dict[tuple[str, str], dict[str, float]] = {place: {} for place in wanted}
+    for cell in sorted(plan.cells.values(), key=lambda cell: cell.paper != table.paper):
+        place = (cell.dataset, cell.backbone)
+        name = ENDS.get(cell.method or "")
+        if place not in ends or name is None or name in ends[place]:
+            continue
+        values = []
+        for run in cell.runs:
+            seed = read(plan.runs[run])
+            if seed.result is not None and seed.state == "ok" and not problem(seed.result, rule, "plain"):
+                values.append(value_of(seed.result, SHOWN, rule, "plain"))
+        numbers = [value for value in values if value is not None]
+        if numbers:
+            ends[place][name] = statistics.fmean(numbers)
+    return {place: {name: both[name] for name in ENDS.values()} for place, both in ends.items() if len(both) == 2}
