@@ -156,7 +156,8 @@ def test_every_share_mv_adapter_prints_is_met_by_what_runs(rows):
 
 def test_a_method_and_a_row_show_at_once(monkeypatch):
     """A method that no table names is counted as it is by default; a user's row although nothing is printed of it."""
-    rows = params.table_lines([own_table("mine", ["vop@tokens=4", "later"], "vop", "VoP: ...", "vit-b-32")])
+    listed = {"vop@tokens=4": ("vop", {"tokens": 4}), "later": ("later", {})}
+    rows = params.table_lines([own_table("mine", listed, "vop", "VoP: ...", "vit-b-32")])
     mine = {row["method"]: (row["trainable"], row["verdict"]) for row in rows if row["paper"] == "own"}
     assert mine == {"vop@tokens=4": ("61440", "nothing is printed"), "later": ("", "not implemented: later")}
     monkeypatch.setattr(methods, "available", lambda: ["bias", "st_adapter"])

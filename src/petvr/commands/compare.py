@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.screen import screen
 
 if TYPE_CHECKING:
     from petvr.retrieval.outcomes import RunOutcomes
@@ -73,13 +74,12 @@ def _differences(one: RunOutcomes, other: RunOutcomes, rule: str) -> dict[str, A
 
 def _show(first: RunOutcomes, others: list[RunOutcomes], rows: list[dict[str, Any]], rule: str) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from petvr.retrieval.paired import holm
 
     adjusted = {key: holm([each[key][2].p for each in rows]) for key in rows[0]}
-    console = Console()
+    console = screen()
     for number, (other, compared) in enumerate(zip(others, rows, strict=True)):
         console.print(f"A  {_named(first)}\nB  {_named(other)}", highlight=False, soft_wrap=True)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)

@@ -12,6 +12,7 @@ from petvr import planning
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
+from petvr.screen import screen
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,14 +47,13 @@ def run(args: argparse.Namespace, config: Config) -> None:
             writer.writerow(line)
             sys.stdout.flush()
         return
-    from rich.console import Console
     from rich.table import Table
 
     shown = list(lines)
     grid = Table(*(shown[0] if shown else []), box=None, pad_edge=False, header_style="bold")
     for line in shown:
         grid.add_row(*map(str, line.values()))
-    Console().print(grid)
+    screen().print(grid)
 
 
 def _lines(args: argparse.Namespace, runs: Iterable, layout: Layout) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from petvr.config import Config
 from petvr.errors import unknown
+from petvr.screen import screen
 
 STATES = {
     "queued": "submitted, not started yet",
@@ -44,7 +45,6 @@ def run(args: argparse.Namespace, config: Config) -> None:
         what = f"no job is {args.state}" if args.state else "no job was submitted from this folder"
         print(f"{what} (ledger: {args.folder / 'ledger.jsonl'})")
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     for row in rows:
         starts, span = str(row["starts"] or ""), _span(row["seconds"])
         table.add_row(row["job"], row["state"], row["id"], row["node"], starts, span, row["log"])
-    console = Console() if sys.stdout.isatty() else Console(width=240)
+    console = screen()
     console.print(table, highlight=False)
     counts = {name: sum(row["state"] == name for row in rows) for name in STATES}
     console.print(", ".join(f"{count} {name}" for name, count in counts.items() if count), highlight=False)

@@ -9,6 +9,7 @@ import sys
 from petvr import planning
 from petvr.config import Config
 from petvr.costs.params import COLUMNS, method_lines, table_lines
+from petvr.screen import screen
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,11 +24,10 @@ def run(args: argparse.Namespace, config: Config) -> None:
         writer.writeheader()
         writer.writerows(lines)
         return
-    from rich.console import Console
     from rich.table import Table
 
     grid = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
     for line in lines:
         style = "" if line["verdict"].startswith("agrees") else "dim" if not line["trainable"] else "yellow"
         grid.add_row(*(str(line[column]) for column in COLUMNS), style=style)
-    Console().print(grid)
+    screen().print(grid)

@@ -13,6 +13,7 @@ from typing import Any
 from petvr import text_files
 from petvr.config import Config
 from petvr.errors import PetvrError
+from petvr.screen import screen
 
 DIRECTIONS = {"t2v": "T→V", "v2t": "V→T"}
 METRICS = ("R@1", "R@5", "R@10", "RSum", "MdR", "MnR")
@@ -123,7 +124,6 @@ def _figures(placed: Any, caption_video: Any, shape: tuple[int, int], galleries:
 
 def _show(title: str, figures: dict[str, Any]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -134,7 +134,7 @@ def _show(title: str, figures: dict[str, Any]) -> None:
         for row in _rows(DIRECTIONS[direction], scored):
             table.add_row(*row)
         table.add_section()
-    console = Console()
+    console = screen()
     console.print(table)
     for direction, scored in figures.items():
         sizes = ", ".join(f"{value:.1f} of {size}" for size, value in scored["R@1 in galleries"].items())

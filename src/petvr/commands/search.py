@@ -16,6 +16,7 @@ from petvr.data import catalogue
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import Result
+from petvr.screen import screen
 from petvr.status import RunState, status_of
 
 SHOWN = 3  # captions a video is described with
@@ -122,11 +123,10 @@ def _caption(hit: Any, caption: str, dataset: Any, split: Any) -> dict[str, Any]
 
 
 def _show(answer: dict[str, Any], result: Result) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console = screen()
     text = "sentence" in answer
     asked = f"“{answer['sentence']}”" if text else answer["video"]
     what = "videos" if text else "captions"

@@ -9,6 +9,7 @@ from petvr.commands.table import measured_tables
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.screen import screen
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,11 +17,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    from rich.console import Console
-
     from petvr.report import tables
 
-    plan, layout, console = planning.plan(config), Layout(config.results), Console()
+    plan, layout, console = planning.plan(config), Layout(config.results), screen()
     built = [table for table in measured_tables(config, plan, plan.tables) if not isinstance(table, PetvrError)]
     if args.table:
         planning.table(plan, args.table)

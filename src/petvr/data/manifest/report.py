@@ -8,15 +8,14 @@ from typing import Any
 from petvr.data.datasets.base import Dataset
 from petvr.data.manifest.state import DatasetStatus
 from petvr.data.manifest.summary_text import unusable_lines
+from petvr.screen import screen
 
 SPLITS = ("train", "val", "test")
 KINDS = {"A": "green", "B": "green", "C": "yellow", "D": "red"}
 
 
 def show(states: Sequence[DatasetStatus], console: Any = None) -> None:
-    from rich.console import Console
-
-    console = console or Console()
+    console = console or screen()
     console.print(_grid(states))
     for state in states:
         for line in unusable_lines(state.left):
@@ -54,9 +53,7 @@ def _part(have: int, of: int) -> Any:
 
 def sources(dataset: Dataset, console: Any = None) -> None:
     """Where its files come from, as its file declares it; for a data set that was asked for by name."""
-    from rich.console import Console
-
-    console = console or Console()
+    console = console or screen()
     if dataset.sources:
         console.print(f"\nsources of {dataset.name} (petvr download --list {dataset.name} says more)", style="bold")
     said: dict[str, None] = {}

@@ -7,6 +7,7 @@ from typing import Any
 
 from petvr.report.tables import caption, text
 from petvr.report.tables.aggregate import Entry, MeasuredRow, MeasuredTable
+from petvr.screen import screen
 
 
 def show_table(table: MeasuredTable, console: Any = None, *, notes: bool = True) -> None:
@@ -15,9 +16,7 @@ def show_table(table: MeasuredTable, console: Any = None, *, notes: bool = True)
     On a narrow screen what truly trains and the last columns are left out, and it says so: half a number is worse than
     none.
     """
-    from rich.console import Console
-
-    console = console or Console()
+    console = console or screen()
     columns = table.columns
     shown = list(range(len(columns)))
     unlimited = console.options.update(max_width=10_000)

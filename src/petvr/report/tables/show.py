@@ -8,16 +8,15 @@ from typing import Any
 
 from petvr.report.tables.data_notes import left_out
 from petvr.result import Evaluation, Result
+from petvr.screen import screen
 
 SHOWN = ("R@1", "R@5", "R@10", "RSum", "MdR", "MnR")
 
 
 def show_run(result: Result, console: Any = None, *, guesses_only: bool = False) -> None:
     """Print with rich; `guesses_only` leaves out values that a paper, its code or a count states."""
-    from rich.console import Console
-
-    console = console or Console()
-    console.rule(result.id, align="left", style="dim")
+    console = console or screen()
+    console.print(result.id, style="bold", highlight=False)
     console.print(_evaluations(result))
     console.print(_recipe(result, guesses_only))
     for title, pairs in (("Cost", _cost(result)), ("Data", _data(result)), ("Origin", _origin(result))):
