@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
+import training_bench as tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
-from petvr.training.batches import Batches
+from petvr.training.batches import Batches, BatchReader, FrameReader, StoredPictures
 from petvr.training.evaluate import evaluation_steps
 
 OWNER = np.repeat(np.arange(10), 3)
@@ -93,3 +96,26 @@ def test_evaluations_are_spread_over_the_epoch():
     assert list(evaluation_steps(25, 1, 10)) == [3, 5, 8, 10, 13, 15, 18, 20, 23, 25]
     assert evaluation_steps(2, 1, 10) == {1: 1, 2: 1}
     assert evaluation_steps(7, 3, 0) == {21: 3}
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+def test_batches_are_read_ahead_in_their_order_from_buffers_used_again(bench, depth):
+    store = FrameStore(bench["store"])
+    parts = [np.arange(start, min(start + 5, 24)) for start in range(0, 24, 5)]
+    asked = []
+    reader = FrameReader(StoredPictures(store), tiny.videos()[:24], torch.device("cpu"))
+    frames = BatchReader(reader, lambda n: asked.append(n) or parts[n], len(parts), 5, depth)
+    memory = set()
+    for number in [0, 1, 2, 3, 4, 1]:  # and once more, as a run that continues
+        pixels, mask = frames.read(number)
+        expected = store.get([tiny.videos()[video] for video in parts[number]])
+        assert np.array_equal(pixels.numpy(), expected[0]) and np.array_equal(mask.numpy(), expected[1])
+        memory.add(pixels.data_ptr())
+        if number == 0:
+            assert sorted(frames.waiting) == ([1, 2] if depth else [])
+    if depth:
+        frames.videos_at = lambda n: np.array([99])
+        with pytest.raises(IndexError):  # what a thread meets is met by who reads
+            frames.read(0)
+    else:
+        assert len(memory) == 1 and asked == [0, 1, 2, 3, 4, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from petvr.clip.tokenizer import Tokenizer
 from petvr.data.datasets import Split
+from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError, unknown
 from petvr.spec import RunSpec
 from petvr.training import augment
@@ -21,6 +23,8 @@ from petvr.training.model import BatchTensors, Model
 
 POLICIES = ("all_pairs", "one_per_video")
 ORDERS = ("by_seed", "fixed")
+AHEAD = 1 << 30  # bytes of pinned memory that a GPU's batches are read ahead into
+READERS = 4  # threads that do so
 
 
 @dataclass(frozen=True)
@@ -119,11 +123,27 @@ class FrameSource(Protocol):
     def frames(self) -> int: ...
     def rows(self, ids: Sequence[str]) -> np.ndarray: ...
     def counts(self, ids: Sequence[str]) -> np.ndarray: ...
-    def get_rows(self, rows: np.ndarray) -> tuple[np.ndarray | Tensor, np.ndarray]: ...
+    def buffer(self, videos: int, pinned: bool) -> Tensor: ...
+    def fill(self, rows: np.ndarray, buffer: Tensor) -> np.ndarray: ...
+
+
+class StoredPictures:
+    """A frame store as a source: uint8 [V, F, 3, S, S]; normalisation happens on the device."""
+
+    def __init__(self, store: FrameStore) -> None:
+        self.store, self.frames, self.rows, self.counts = store, store.frames, store.rows, store.counts
+
+    def buffer(self, videos: int, pinned: bool) -> Tensor:
+        size = self.store.size
+        return torch.empty((videos, self.frames, 3, size, size), dtype=torch.uint8, pin_memory=pinned)
+
+    def fill(self, rows: np.ndarray, buffer: Tensor) -> np.ndarray:
+        """Write these videos' frames into the buffer; returns their mask [V, F]."""
+        return self.store.get_rows(rows, (buffer.numpy(), np.empty((len(rows), self.frames), bool)))[1]
 
 
 class FrameReader:
-    """Reads videos of one split by number. A store gives uint8 and a mask; normalisation happens on the device."""
+    """The videos of one split by number, on a device."""
 
     def __init__(self, source: FrameSource, ids: Sequence[str], device: torch.device) -> None:
         self.source, self.device, self.rows = source, device, source.rows(ids)
@@ -139,34 +159,62 @@ class FrameReader:
     def frames(self) -> int:
         return self.source.frames
 
-    def read(self, videos: np.ndarray) -> tuple[Tensor, Tensor]:
-        """uint8 [B, F, 3, S, S] on the device, and bool [B, F] on the CPU."""
-        pixels, mask = (torch.as_tensor(array) for array in self.source.get_rows(self.rows[videos]))
-        if self.device.type == "cuda":
-            pixels = pixels.pin_memory()
-        return pixels.to(self.device, non_blocking=True), mask
 
+class BatchReader:
+    """Frames of batches by number, in buffers that are used again and again.
 
-class Prefetcher:
-    """Reads the next batch from the store while a GPU works on this one. `videos_at(step)` names the videos."""
+    For a GPU, threads fill pinned buffers and copy them on a stream of their own, up to `depth` batches ahead. On the
+    CPU there is one buffer, filled when it is asked for: what was given is gone with the next batch. videos_at(n) names
+    the videos of batch n of `count`, at most `largest` of them.
+    """
 
-    def __init__(self, reader: FrameReader, videos_at: Callable[[int], np.ndarray], last: int) -> None:
-        self.reader, self.videos_at, self.last = reader, videos_at, last
-        self.pool = ThreadPoolExecutor(1) if reader.device.type == "cuda" else None
-        self.next: tuple[int, Future[tuple[Tensor, Tensor]]] | None = None
+    def __init__(
+        self, reader: FrameReader, videos_at: Callable[[int], np.ndarray], count: int, largest: int,
+        depth: int | None = None,
+    ) -> None:  # fmt: skip
+        self.source, self.rows, self.device = reader.source, reader.rows, reader.device
+        self.videos_at, self.count = videos_at, count
+        cuda = self.device.type == "cuda"
+        first = self.source.buffer(largest, cuda)
+        if depth is None:
+            depth = min(8, max(2, AHEAD // max(1, first.nbytes))) if cuda else 0
+        self.free: queue.SimpleQueue[Tensor] = queue.SimpleQueue()
+        for buffer in [first, *(self.source.buffer(largest, cuda) for _ in range(min(depth, count) - 1))]:
+            self.free.put(buffer)
+        self.depth, self.pool = depth, ThreadPoolExecutor(min(READERS, depth)) if depth else None
+        self.stream = torch.cuda.Stream(self.device) if cuda else None
+        self.waiting: dict[int, Future[tuple[Tensor, Tensor]]] = {}
 
-    def read(self, step: int) -> tuple[Tensor, Tensor]:
+    def read(self, number: int) -> tuple[Tensor, Tensor]:
+        """What the source gives of the batch's videos, on the device, and the mask bool [V, F] on the CPU."""
         if self.pool is None:
-            return self._read(step)
-        waiting, self.next = self.next, None
-        future = waiting[1] if waiting and waiting[0] == step else self.pool.submit(self._read, step)
-        result = future.result()
-        if step + 1 < self.last:
-            self.next = (step + 1, self.pool.submit(self._read, step + 1))
-        return result
+            buffer = self.free.get()
+            self.free.put(buffer)
+            return self._fill(number, buffer)
+        ahead = range(number, min(number + self.depth, self.count))
+        self.waiting = {n: self.waiting.get(n) or self.pool.submit(self._load, n) for n in ahead}
+        frames, mask = self.waiting.pop(number).result()
+        if self.stream is not None:  # its memory may be taken for another batch when this stream is through with it
+            frames.record_stream(torch.cuda.current_stream(self.device))
+        return frames, mask
 
-    def _read(self, step: int) -> tuple[Tensor, Tensor]:
-        return self.reader.read(self.videos_at(step))
+    def _load(self, number: int) -> tuple[Tensor, Tensor]:
+        buffer = self.free.get()
+        try:
+            frames, mask = self._fill(number, buffer)
+            if self.stream is None:
+                return frames.clone(), mask
+            with torch.cuda.stream(self.stream):
+                frames = frames.to(self.device, non_blocking=True)
+                copied = self.stream.record_event()
+            copied.synchronize()
+            return frames, mask
+        finally:
+            self.free.put(buffer)
+
+    def _fill(self, number: int, buffer: Tensor) -> tuple[Tensor, Tensor]:
+        rows = self.rows[self.videos_at(number)]
+        return buffer[: len(rows)], torch.from_numpy(self.source.fill(rows, buffer[: len(rows)]))
 
 
 @dataclass
@@ -178,7 +226,7 @@ class TrainingData:
 
     batches: Batches
     captions: TokenizedCaptions
-    frames: Prefetcher
+    frames: BatchReader
     seed: int
     once_per_video: bool
     crop_flip: bool
@@ -219,7 +267,12 @@ def open_training_data(
     return TrainingData(
         batches=batches,
         captions=TokenizedCaptions.of(split.captions, tokenize, recipe.words),
-        frames=Prefetcher(reader, lambda step: batches.at(step).videos, batches.per_epoch * recipe.epochs),
+        frames=BatchReader(
+            reader,
+            lambda step: batches.at(step).videos,
+            batches.per_epoch * recipe.epochs,
+            min(recipe.batch, reader.videos),
+        ),
         seed=spec.seed,
         once_per_video=recipe.augment == "none" and not model.stochastic,
         crop_flip=recipe.augment == "crop_flip",

@@ -12,7 +12,7 @@ from petvr.clip.tokenizer import Tokenizer
 from petvr.data.datasets import Split
 from petvr.retrieval import ranking
 from petvr.spec import Recipe, RunSpec
-from petvr.training.batches import FrameReader, FrameSource, TokenizedCaptions
+from petvr.training.batches import BatchReader, FrameReader, FrameSource, TokenizedCaptions
 from petvr.training.candidate_texts import candidate_captions
 from petvr.training.data import Splits
 from petvr.training.model import Features, Model
@@ -150,9 +150,11 @@ def encode_videos(
     """Video sides of all the reader's videos, each video read and encoded once."""
     batch = max(1, (frames_per_batch or FRAMES_PER_BATCH[model.device.type]) // reader.frames)
     features: Features = {}
-    for part in torch.arange(reader.videos).split(batch):
+    parts = torch.arange(reader.videos).split(batch)
+    frames = BatchReader(reader, lambda number: parts[number].numpy(), len(parts), min(batch, reader.videos))
+    for number, part in enumerate(parts):
         raise_if_stopped()
-        _put(features, part, model.encode_videos(*reader.read(part.numpy()), sentences), reader.videos)
+        _put(features, part, model.encode_videos(*frames.read(number), sentences), reader.videos)
     return features
 
 

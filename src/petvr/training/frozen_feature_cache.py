@@ -87,16 +87,21 @@ class FrozenFeatureCache:
     def counts(self, ids: Sequence[str]) -> np.ndarray:
         return self.store.counts(ids)
 
-    def get_rows(self, rows: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        """Positions in the store -> [B, F, E] or [B, F, 1 + P, D], on the CPU, and the mask; `fill` has been there."""
-        return torch.from_numpy(self.stream[rows]).view(self.type), self.store.masks(rows)
+    def buffer(self, videos: int, pinned: bool) -> Tensor:
+        return torch.empty((videos, *self.stream.shape[1:]), dtype=self.type, pin_memory=pinned)
+
+    def fill(self, rows: np.ndarray, buffer: Tensor) -> np.ndarray:
+        """Positions in the store -> [V, F, E] or [V, F, 1 + P, D] in the buffer, and the mask; all were computed."""
+        numbers = buffer.view(torch.uint8).numpy().view(self.stream.dtype)
+        np.take(self.stream, rows, axis=0, out=numbers, mode="clip")  # without "clip" numpy copies twice
+        return self.store.masks(rows)
 
     def missing(self, rows: np.ndarray) -> np.ndarray:
         """Blocks of videos that some row needs and nobody has computed."""
         wanted = np.unique(rows // VIDEOS)
         return wanted[self.done[wanted] == 0]
 
-    def fill(
+    def compute(
         self, rows: np.ndarray, on_progress: Callable[[int, int], None], raise_if_stopped: Callable[[], None]
     ) -> None:
         """Compute what is missing of these rows; another process that is at it is waited for.
@@ -166,7 +171,8 @@ def open_cache(
     key = f"{store.digest}-{weights_digest}-{model.mode}-{model.device.type}-{'whole' if count > depth else count}"
     cache = FrozenFeatureCache(model, store, root / f"{store.path.parent.name}-{store.path.name}" / key)
     new = len(cache.missing(rows))
-    cache.fill(rows, lambda done, total: log.step(done, total, None, "frozen part, block of videos"), raise_if_stopped)
+    label = "frozen part, block of videos"
+    cache.compute(rows, lambda done, total: log.step(done, total, None, label), raise_if_stopped)
     how = f"{new * VIDEOS} videos computed now" if new else "nothing to compute"
     log.line(f"frozen: {reach}, read from {cache.folder} ({how})")
     model.vision = FrozenBeginning(model.adapted, count)
