@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
-from petvr.training.batches import Batches, BatchReader, FrameReader, StoredPictures
+from petvr.training.batches import Batches, BatchReader, FrameReader
 from petvr.training.evaluate import evaluation_steps
 
 OWNER = np.repeat(np.arange(10), 3)
@@ -103,7 +103,7 @@ def test_batches_are_read_ahead_in_their_order_from_buffers_used_again(bench, de
     store = FrameStore(bench["store"])
     parts = [np.arange(start, min(start + 5, 24)) for start in range(0, 24, 5)]
     asked = []
-    reader = FrameReader(StoredPictures(store), tiny.videos()[:24], torch.device("cpu"))
+    reader = FrameReader(store, tiny.videos()[:24], torch.device("cpu"))
     frames = BatchReader(reader, lambda n: asked.append(n) or parts[n], len(parts), 5, depth)
     memory = set()
     for number in [0, 1, 2, 3, 4, 1]:  # and once more, as a run that continues

@@ -18,7 +18,7 @@ from petvr.data.frames.index import SourceFingerprint
 from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
 from petvr.result import Result
-from petvr.training.batches import FrameReader, StoredPictures, TokenizedCaptions
+from petvr.training.batches import FrameReader, TokenizedCaptions
 from petvr.training.candidate_texts import candidate_captions
 from petvr.training.determinism import prepare_device
 from petvr.training.model import Model, build_model
@@ -54,7 +54,7 @@ class OpenedRun:
         return TokenizedCaptions.of(captions, self.tokenize, self.result.spec.recipe.words)
 
     def reader(self, videos: tuple[str, ...]) -> FrameReader:
-        return FrameReader(StoredPictures(self.frames), videos, self.device)
+        return FrameReader(self.frames, videos, self.device)
 
     @cached_property
     def sentences(self) -> tuple[str, ...]:

@@ -145,8 +145,9 @@ class StoredPictures:
 class FrameReader:
     """The videos of one split by number, on a device."""
 
-    def __init__(self, source: FrameSource, ids: Sequence[str], device: torch.device) -> None:
-        self.source, self.device, self.rows = source, device, source.rows(ids)
+    def __init__(self, source: FrameStore | FrameSource, ids: Sequence[str], device: torch.device) -> None:
+        self.source = StoredPictures(source) if isinstance(source, FrameStore) else source
+        self.device, self.rows = device, source.rows(ids)
         empty = np.flatnonzero(source.counts(ids) == 0)
         if len(empty):
             raise PetvrError(f"video '{ids[empty[0]]}' has no frame in the store")
@@ -250,7 +251,7 @@ class TrainingData:
 
 
 def open_training_data(
-    spec: RunSpec, split: Split, model: Model, frames: FrameSource, tokenize: Tokenizer
+    spec: RunSpec, split: Split, model: Model, frames: FrameStore | FrameSource, tokenize: Tokenizer
 ) -> TrainingData:
     recipe = spec.recipe
     if not model.trained:

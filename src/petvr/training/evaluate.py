@@ -10,6 +10,7 @@ from torch import Tensor
 
 from petvr.clip.tokenizer import Tokenizer
 from petvr.data.datasets import Split
+from petvr.data.frames.store import FrameStore
 from petvr.retrieval import ranking
 from petvr.spec import Recipe, RunSpec
 from petvr.training.batches import BatchReader, FrameReader, FrameSource, TokenizedCaptions
@@ -41,7 +42,7 @@ def open_evaluation_data(
     spec: RunSpec,
     splits: Splits,
     model: Model,
-    frames: FrameSource,
+    frames: FrameStore | FrameSource,
     tokenize: Tokenizer,
     frames_per_batch: int | None = None,
     split: Split | None = None,

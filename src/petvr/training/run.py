@@ -12,7 +12,7 @@ from petvr.errors import PetvrError
 from petvr.result import Evaluation, Result, best_evaluation, selected_evaluations, suspicions
 from petvr.spec import RunSpec
 from petvr.training import evaluate, gradient_cache, result_writer
-from petvr.training.batches import StoredPictures, TrainingData, open_training_data
+from petvr.training.batches import TrainingData, open_training_data
 from petvr.training.checkpoint import Checkpointer, TrainState, lock_state
 from petvr.training.data import open_splits
 from petvr.training.determinism import name_refused_kernels, prepare_device, seed_torch
@@ -66,7 +66,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
                 model, store, videos, root=options.feature_cache, gib=options.feature_cache_gib,
                 weights_digest=weights_digest, log=log, raise_if_stopped=stop.raise_if_stopped,
             )  # fmt: skip
-        frames = cache or StoredPictures(store)
+        frames = cache or store
         tokenize = tokenizer.load_tokenizer(options.weights)
         at_once, val_data = options.eval_frames_per_batch, None
         test_data = open_evaluation_data(spec, splits, model, frames, tokenize, at_once)
