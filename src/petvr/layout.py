@@ -31,9 +31,9 @@ class Layout:
         return self.results / "frames" / folder
 
     @property
-    def prefixes(self) -> Path:
-        """Caches of what frozen towers give; may be deleted at any time."""
-        return self.results / "prefixes"
+    def feature_cache(self) -> Path:
+        """What frozen towers give; may be deleted at any time."""
+        return self.results / "feature_cache"
 
     @property
     def flop_counts(self) -> Path:

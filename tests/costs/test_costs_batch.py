@@ -27,8 +27,8 @@ def test_a_larger_batch_keeps_what_was_foreseen(method, similarity, setting):
     kept = batch.kept(TINY, method, setting, **choices)
     counted = compute.compute(TINY, method, setting, batch=B, **choices).saved * B
     assert kept.whole(B) == pytest.approx(counted, rel=1e-6)
-    assert kept.chunked(B, 1) < kept.whole(B)
-    assert kept.chunked(B, 2) <= kept.chunked(B, 5) <= kept.chunked(B, B) == kept.chunked(B, 3 * B)
+    one, two, five, all_, more = (kept.in_micro_batches(B, size) for size in (1, 2, 5, B, 3 * B))
+    assert one < kept.whole(B) and two <= five <= all_ == more
 
 
 def test_heads_that_compare_pairs_keep_them_and_the_others_do_not():

@@ -24,7 +24,7 @@ SPECS = {
 
 def with_cache(bench, spec, name, **options):
     bench = bench | {"out": bench["out"] / name, "state": bench["state"] / name}
-    options = {"feature_cache": bench["weights"].parent / "prefixes", "feature_cache_gib": 1.0} | options
+    options = {"feature_cache": bench["weights"].parent / "feature_cache", "feature_cache_gib": 1.0} | options
     return training_bench.train(spec, **bench, **options)
 
 
@@ -46,7 +46,7 @@ def test_a_run_with_a_cache_has_the_numbers_of_one_without(bench, name):
 def test_a_method_that_acts_everywhere_makes_no_cache(bench):
     result = with_cache(bench, training_bench.spec("bias", epochs=1), "bias")
     assert result.cost.prefix_blocks is None
-    assert not (bench["weights"].parent / "prefixes").exists()
+    assert not (bench["weights"].parent / "feature_cache").exists()
 
 
 def test_cropped_pictures_are_not_cached(bench):
@@ -128,7 +128,7 @@ def test_a_signal_while_filling_keeps_what_is_there(bench, tmp_path, monkeypatch
         patch.setattr(StopSignal, "raise_if_stopped", raise_if_stopped)
         with pytest.raises(StopRequested):
             with_cache(bench, SPECS["partial"], "stopped")
-    folder = next((bench["weights"].parent / "prefixes").glob("*/*"))
+    folder = next((bench["weights"].parent / "feature_cache").glob("*/*"))
     assert np.fromfile(folder / "done.bin", np.uint8).sum() == len(calls) - 1
     assert with_cache(bench, SPECS["partial"], "stopped").cost.prefix_blocks == 1
 

@@ -233,3 +233,14 @@ def test_real_videos_are_never_touched(tmp_path):
     with pytest.raises(PetvrError, match="no generated world left there"):
         world.generate("msrvtt", tmp_path, sizes={"train": 2}, progress=False)
     assert precious.read_bytes() == b"a real one"
+
+
+@pytest.mark.parametrize("mark", ["{", "[]", "{}"])
+def test_with_a_damaged_list_of_its_own_videos_nothing_is_removed(tmp_path, mark):
+    video, listed = tmp_path / "videos/video0.mp4", tmp_path / ".world-files.json"
+    video.parent.mkdir()
+    video.write_bytes(b"of whom?")
+    listed.write_text(mark)
+    with pytest.raises(PetvrError, match=r"\.world-files\.json is damaged: remove both"):
+        world.generate("msrvtt", tmp_path, sizes={"train": 2}, progress=False)
+    assert video.read_bytes() == b"of whom?"

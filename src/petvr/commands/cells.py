@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import sys
 
@@ -22,9 +24,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     plan, layout = planning.plan(config), Layout(config.results)
     text = cells_csv(plan, lambda run: status_of(layout, plan.runs[run]).state)
     if args.format == "json":
-        import csv
-
-        json.dump(list(csv.DictReader(text.splitlines())), sys.stdout, indent=1)
+        json.dump(list(csv.DictReader(io.StringIO(text))), sys.stdout, indent=1)
         print()
     else:
         sys.stdout.write(text)

@@ -19,9 +19,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "csv"), default="text")
     parser.add_argument("--table", action="append", default=[], metavar="PAPER/TABLE", help="only this table's rows")
     parser.add_argument(
-        "--memory", type=int, metavar="PAIRS", help="activations of a step of so many pairs, in one piece and in chunks"
+        "--memory", type=int, metavar="PAIRS", help="activations of a step of so many pairs, whole and in micro-batches"
     )
-    parser.add_argument("--chunk", type=int, default=8, metavar="PAIRS", help="size of those chunks (default 8)")
+    parser.add_argument("--micro-batch", type=int, default=8, metavar="PAIRS", help="size of those (default 8)")
     parser.add_argument("--measure", action="store_true", help="run steps of each on this machine: minutes")
     parser.add_argument("--batch", type=int, default=4, help="pairs per measured step (default 4)")
     parser.add_argument("--steps", type=int, default=3, help="measured steps (default 3)")
@@ -30,8 +30,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    if min(args.batch, args.steps, args.chunk) < 1 or (args.memory is not None and args.memory < 1):
-        raise PetvrError("--batch, --steps, --memory and --chunk: allowed: 1 or more")
+    if min(args.batch, args.steps, args.micro_batch) < 1 or (args.memory is not None and args.memory < 1):
+        raise PetvrError("--batch, --steps, --memory and --micro-batch: allowed: 1 or more")
     plan = planning.plan(config)
     for table in args.table:
         if table not in plan.tables:
@@ -75,7 +75,8 @@ def _lines(args: argparse.Namespace, runs: Iterable, layout: Layout) -> Iterator
             kept = batch.kept(geometry(spec.backbone), spec.method, spec.setting, **rows.choices(spec))
             line["pair_kb"] = f"{kept.pair / 1e3:.4g}"
             line[f"batch_{args.memory}_gb"] = f"{kept.whole(args.memory) / 1e9:.4g}"
-            line[f"chunk_{args.chunk}_gb"] = f"{kept.chunked(args.memory, args.chunk) / 1e9:.4g}"
+            split = kept.in_micro_batches(args.memory, args.micro_batch)
+            line[f"micro_batch_{args.micro_batch}_gb"] = f"{split / 1e9:.4g}"
         if args.measure:
             given = {"batch": args.batch, "steps": args.steps, "device": args.device, "bf16": args.bf16}
             try:

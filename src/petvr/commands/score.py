@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from petvr import text_files
+from petvr.commands.compare import DIRECTIONS
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.screen import screen
 
-DIRECTIONS = {"t2v": "T→V", "v2t": "V→T"}
 METRICS = ("R@1", "R@5", "R@10", "RSum", "MdR", "MnR")
 
 

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
             checkpoint_seconds=config.checkpoint_minutes * 60,
             deterministic=config.deterministic,
             micro_batch=config.micro_batch,
-            feature_cache=layout.prefixes,
+            feature_cache=layout.feature_cache,
             flop_counts=layout.flop_counts,
             feature_cache_gib=config.feature_cache_gib,
             resume=not args.fresh,

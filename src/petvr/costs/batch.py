@@ -1,8 +1,8 @@
-"""What a training step keeps for its backward pass at a whole batch, and with the setting `chunk`: counted, not run.
+"""What a training step keeps for its backward pass at a whole batch, and in micro-batches: counted, not run.
 
 What the towers and a similarity's own sides keep grows with the batch B, what it keeps of pairs with B x B. Both are
-counted on the meta device at three small batches. In chunks of n the towers keep n rows and the pairs n x n; both
-sides' features and the scores of the batch stay, with a gradient each (petvr.training.gradient_cache).
+counted on the meta device at three small batches. In micro-batches of n the towers keep n rows and the pairs n x n;
+both sides' features and the scores of the batch stay, with a gradient each (petvr.training.gradient_cache).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Kept:
     def whole(self, batch: int) -> float:
         return self.fixed + batch * self.row + batch**2 * self.pair
 
-    def chunked(self, batch: int, chunk: int) -> float:
+    def in_micro_batches(self, batch: int, size: int) -> float:
         """The largest step of `petvr.training.gradient_cache.backward`, next to what lives through all of them."""
-        chunk = min(batch, chunk)
+        size = min(batch, size)
         through = 2 * (batch * self.sides + 4 * self.levels * batch**2)
-        return through + self.fixed + max(chunk * self.row, chunk**2 * self.pair)
+        return through + self.fixed + max(size * self.row, size**2 * self.pair)
 
 
 def kept(config: ClipConfig, method: str, setting: Mapping[str, Any] | None = None, **choices: Any) -> Kept:

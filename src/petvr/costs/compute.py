@@ -102,7 +102,7 @@ def step_flops(
     step = compute(config, method, setting, memory=False, **choices).step
     if path is not None:
         with contextlib.suppress(PetvrError):  # the next run counts again
-            atomic.write_json(path, {"method": method_id(method, setting), "step": step})
+            atomic.write_json(path, {"method": method_id(method, dict(setting)), "step": step})
     return step
 
 

@@ -20,7 +20,7 @@ def attention(tower: Tower, tokens: int) -> float:
 
 
 def frame(config: ClipConfig) -> float:
-    """One picture through the vision tower, forward."""
+    """One frame through the vision tower, forward."""
     return patches(config) + config.vision.layers * block(config.vision, 1 + config.patches) + top(config, "vision")
 
 

@@ -1,4 +1,4 @@
-"""Time and peak memory of training steps on this machine, on random weights and pictures of noise.
+"""Time and peak memory of training steps on this machine, on random weights and frames of noise.
 
 Every method is measured in a process of its own, so that one's peak is not another's. A step is what a run does: both
 towers, all B x B scores, the symmetric loss, its gradients, and AdamW on what trains.
@@ -89,7 +89,7 @@ def _measure(
 
 
 class Step:
-    """One training step of a model on the same pictures of noise [B, F, 3, H, W] and texts [B, W] in every call.
+    """One training step of a model on the same frames of noise [B, F, 3, H, W] and texts [B, W] in every call.
 
     Returns when the device has finished. Where nothing trains it is the forward pass alone.
     """

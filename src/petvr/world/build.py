@@ -93,11 +93,11 @@ def _is_whole(video: Path, written: str | None) -> bool:
 
 def _remove_own_videos(videos: Path, own_files: Path) -> None:
     """Remove the videos that an earlier order put here, by its own list; a folder of real data has no such list."""
-    if not own_files.exists():
-        if any(videos.glob("*")):
-            raise PetvrError(f"{videos}: holds videos that no generated world left there; choose another folder")
-        return
-    for name in json.loads(own_files.read_text(encoding="utf-8"))["files"]:
+    names = _content(own_files).get("files")
+    if names is None and any(videos.glob("*")):
+        fault = f"{own_files} is damaged: remove both" if own_files.exists() else "choose another folder"
+        raise PetvrError(f"{videos}: holds videos that no generated world left there, as far as is known; {fault}")
+    for name in names or ():
         (videos / name).unlink(missing_ok=True)
 
 
