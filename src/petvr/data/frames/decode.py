@@ -20,7 +20,7 @@ from petvr.data.frames.probe import Probe, Unreadable, container_error, open_vid
 from petvr.data.frames.sequential_decode import (
     Transform,
     decode_sequentially,
-    mirror_note,
+    orientation_note,
     to_rgb,
     video_stream,
 )
@@ -179,7 +179,7 @@ def _confirmed(facts: Probe, checks: dict[int, int]) -> str | None:
                     index = facts.rank.get(frame.pts, -1)
                     if frame.is_corrupt or (index in left and _checksum(to_rgb(frame, facts)) != checks[index]):
                         return None
-                    note = note or mirror_note(frame)
+                    note = note or orientation_note(frame)
                     left.discard(index)
                     if index >= group[-1]:
                         break

@@ -64,10 +64,12 @@ class Probe:
 
     @property
     def fewer(self) -> str:
-        """A note where the file has fewer frames than it says; empty otherwise."""
+        """A note where the file has fewer frames than it says, or more; empty otherwise."""
         missing = self.announced - self.discarded - self.n_frames if self.announced else 0
         if missing > 0:
             return f"{missing} of the {self.announced} announced frames are not there"
+        if missing < 0:
+            return f"holds {-missing} frames more than the {self.announced} it announces"
         if self.loose:
             return f"truncated: {self.loose} pictures at the end are left out, others before them are missing"
         return f"ends {self.lacking:.2f} s before the announced end" if self.lacking else ""
@@ -116,7 +118,7 @@ class Probe:
     def groups(self, indices: Sequence[int] | np.ndarray) -> dict[int, list[int]]:
         """Index of a keyframe -> those of `indices`, ascending, that are decoded from there."""
         assert self.stamps is not None
-        keys = np.array([self.rank[key] for key in self.keys if key in self.rank])
+        keys = np.array(sorted({0, *(self.rank[key] for key in self.keys if key in self.rank)}))
         groups: dict[int, list[int]] = {}
         for index in sorted({int(index) for index in indices}):
             before = max(0, int(np.searchsorted(keys, index, side="right")) - 1)
@@ -246,10 +248,11 @@ def _packets(container: Any, stream: Any) -> tuple[list[Packet], str]:
     return packets, ""
 
 
-def container_error() -> type[Exception]:
+def container_error() -> tuple[type[Exception], ...]:
+    """What reading a damaged file raises; IndexError is PyAV's for a stream that nothing announced."""
     import av
 
-    return av.error.FFmpegError
+    return av.error.FFmpegError, IndexError
 
 
 def is_cover(stream: Any) -> bool:

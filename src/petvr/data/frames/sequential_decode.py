@@ -18,8 +18,9 @@ from petvr.data.frames.file_type import ENOUGH
 from petvr.data.frames.probe import Probe, Unreadable, container_error, is_cover, open_video
 
 Transform = Callable[[np.ndarray], np.ndarray]
-# FFmpeg's HEVC decoder marks no frame as damaged; it can stop at damage, and compare pictures with their check sums
-TELLING = {"hevc": {"err_detect": "crccheck+explode"}}
+# Not to go on in silence where a picture refers to one that is not there, and to compare check sums where it has some.
+# FFmpeg's HEVC decoder marks no picture as damaged at all, it can only stop.
+STRICT = {codec: {"err_detect": "crccheck+explode"} for codec in ("h264", "hevc")}
 
 
 class DamagedVideo(Unreadable):
@@ -61,7 +62,7 @@ def _by_stamp(facts: Probe, indices: np.ndarray, transform: Transform | None, wh
                     bad.add(frame.pts)
                 if (index := facts.rank.get(frame.pts, -1)) < 0:
                     continue
-                note = note if shown else mirror_note(frame)
+                note = note if shown else orientation_note(frame)
                 shown.append(index)
                 if index in wanted and index not in pixels:
                     image = to_rgb(frame, facts)
@@ -69,9 +70,10 @@ def _by_stamp(facts: Probe, indices: np.ndarray, transform: Transform | None, wh
             if not whole and len(pixels) == len(wanted):
                 break
     assert facts.stamps is not None
-    if shown and not facts.order[0][1]:  # frames before the first keyframe refer to what was cut away
+    if shown and facts.codec == "hevc" and not facts.order[0][1]:  # strict, it stops at what was cut away
         bad = {stamp for stamp in bad if stamp is None or stamp >= facts.stamps[shown[0]]}
-    if not bad and shown and (unseen := shown[0]):  # no decoder can show those
+    if not bad and shown and (unseen := shown[0]):
+        # frames before the first keyframe, which refer to what was cut away: no decoder can show them
         kept = replace(facts, stamps=facts.stamps[unseen:], discarded=facts.discarded + unseen)
         return SequentialFrames({}, kept, None, f"{unseen} frames before the first keyframe cannot be shown")
     _refuse_damaged(facts, bad, shown, facts.n_frames if whole else max(wanted) + 1)
@@ -100,16 +102,17 @@ def _by_count(facts: Probe, indices: np.ndarray, transform: Transform | None, wh
     pixels: dict[int, np.ndarray] = {}
     stamps: list[int | None] = []
     hurt: set[int] = set()
-    note = ""
+    note, joined = "", 0
     spoilt = False  # by a damaged frame since the last keyframe
     with open_video(facts.path) as container:
         for _, frames in _decoded(container, facts):
             if frames is None and stamps:
                 raise DamagedVideo(facts.path, f"damaged after frame {len(stamps)} of {facts.n_frames}")
-            for frame in frames or ():  # None before the first frame: a stream that was joined while it ran
+            joined += frames is None  # before the first frame: a stream that was joined while it ran
+            for frame in frames or ():
                 if facts.secure is not None and frame.pts is not None and frame.pts > facts.secure:
                     continue
-                note = note if stamps else mirror_note(frame)
+                note = note if stamps else orientation_note(frame)
                 spoilt = frame.is_corrupt or (spoilt and not frame.key_frame)
                 index = len(stamps)
                 stamps.append(frame.pts)
@@ -127,7 +130,10 @@ def _by_count(facts: Probe, indices: np.ndarray, transform: Transform | None, wh
     if count == facts.n_frames and hurt and (whole or min(hurt) <= max(wanted)):
         raise DamagedVideo(facts.path, f"damaged at frame {min(hurt)} of {count}")
     known = facts if count == facts.n_frames else replace(facts, shown=count)
-    return SequentialFrames(pixels, known, tuple(stamps), "; ".join(filter(None, (note, _disorder(facts, stamps)))))
+    lead = f"{joined} packets before its first whole picture are not used" if joined else ""
+    return SequentialFrames(
+        pixels, known, tuple(stamps), "; ".join(filter(None, (note, lead, _disorder(facts, stamps))))
+    )
 
 
 def _disorder(facts: Probe, stamps: list[int | None]) -> str:
@@ -147,8 +153,10 @@ def _decoded(container: Any, facts: Probe) -> Iterator[tuple[int | None, list[An
     left = facts.packets
     while left:
         try:
-            packet = next(packets)
-        except (StopIteration, container_error()):
+            packet = next(packets, None)
+        except container_error():
+            break
+        if packet is None:
             break
         if packet.size:  # empty ones show nothing; the probe did not count them either
             left -= 1
@@ -167,7 +175,7 @@ def video_stream(container: Any) -> Any:
     """The stream the probe looked at, decoded by one thread: videos are decoded in parallel, not frames."""
     stream = next(s for s in container.streams.video if not is_cover(s))
     stream.codec_context.thread_count = 1
-    stream.codec_context.options = TELLING.get(stream.codec_context.codec.canonical_name, {})
+    stream.codec_context.options = STRICT.get(stream.codec_context.codec.canonical_name, {})
     return stream
 
 
@@ -181,7 +189,7 @@ def is_mirrored(matrix: Sequence[int]) -> bool:
     return bool(matrix) and matrix[0] * matrix[4] < matrix[1] * matrix[3]
 
 
-def mirror_note(frame: Any) -> str:
+def orientation_note(frame: Any) -> str:
     return "is shown mirrored by players; read turned only, as decord and OpenCV do" * is_mirrored(
         display_matrix(frame)
     )
@@ -195,4 +203,5 @@ def to_rgb(frame: Any, facts: Probe) -> np.ndarray:
 
 
 def quarter_turns(frame: Any) -> int:
-    return round(frame.rotation / 90) % 4
+    """0 to 3, counter-clockwise; of a matrix that says nothing FFmpeg makes a huge number."""
+    return round(frame.rotation / 90) % 4 if abs(frame.rotation) <= 360 else 0
