@@ -20,6 +20,9 @@ FOR_PEOPLE = {
     "show": "one run: metrics per epoch, recipe with the source of each value, cost, data, provenance",
     "summary": "where the tables are, how complete they are, and one of them on the screen",
     "search": "the best videos of a finished run for a sentence, or the best captions for a video file",
+    "examples": "a page of queries one run or two get right and wrong, with the frames the model saw",
+    "serve": "a search page in the browser for one run or two",
+    "figure": "draw figures of papers and tables; --list names them",
     "claims": "what each paper says in words, with a verdict from the runs",
     "compare": "differences between runs on the same test queries: interval, tests, verdict",
     "score": "metrics of any model's score matrix under every rule for ties, with intervals",
@@ -37,7 +40,6 @@ FOR_THE_WORKFLOW = {
     "train": "train and evaluate one run; resumes where a killed one stopped",
     "table": "build a table from the results that are there",
     "index": "build the page that links all tables",
-    "figure": "draw a table's figures",
     "track": "bring results into MLflow",
     "docs": "write docs/methods.md and docs/papers.md anew from the code and the tables",
 }

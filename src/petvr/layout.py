@@ -80,6 +80,11 @@ class Layout:
         return self.results / "figures"
 
     @property
+    def examples(self) -> Path:
+        """Pages of `petvr examples`."""
+        return self.results / "examples"
+
+    @property
     def mlflow(self) -> Path:
         return self.results / "mlflow"
 

@@ -10,6 +10,7 @@ from petvr.commands.table import measured_tables
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
+from petvr.papers.figures import PICTURES
 from petvr.papers.plan import Plan
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ def run(args: argparse.Namespace, config: Config) -> None:
     costs = figures.read_costs(args.costs) if args.costs else None
     for name in _chosen(known, args.figure, args.kind or (["costs"] if args.costs else None)):
         drawn = collect_figure(config, plan, name, known[name], costs)
-        for path in figures.write_figure(drawn, layout.figures, args.format or ("svg", "png")):
+        picture = None
+        if known[name].kind in PICTURES:
+            from petvr.commands.examples import draw_picture
+
+            picture = draw_picture(drawn, config)
+        for path in figures.write_figure(drawn, layout.figures, args.format or ("svg", "png"), picture):
             print(path)
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from petvr import planning
 from petvr.config import Config
@@ -18,6 +18,9 @@ from petvr.layout import Layout
 from petvr.result import Result
 from petvr.screen import screen
 from petvr.status import RunState, status_of
+
+if TYPE_CHECKING:
+    from petvr.search.opened import OpenedRun
 
 SHOWN = 3  # captions a video is described with
 
@@ -44,28 +47,11 @@ def run(args: argparse.Namespace, config: Config) -> None:
         raise PetvrError(f"--top: {args.top} given, allowed: 1 or more")
     if args.seconds and not 0 <= args.seconds[0] < args.seconds[1]:
         raise PetvrError(f"--seconds: {args.seconds[0]:g} {args.seconds[1]:g} given, allowed: 0 <= START < END")
-    layout = Layout(config.results)
-    folder = _folder(args.run, layout, config)
-    result = Result.read(folder / "result.json")
-    if args.threads:
-        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(args.threads)
-    from petvr.search import opened, rank
+    from petvr.search import rank
 
-    spec = result.spec
-    code = planning.implemented(config).versions(spec.method, spec.recipe.similarity)
-    opened_run = opened.open_run(
-        folder,
-        weights=layout.weights(spec.backbone),
-        store=catalogue.frame_store(config, spec),
-        dataset=catalogue.open_dataset(config, spec.dataset),
-        device=None if config.device == "auto" else config.device,
-        threads=args.threads,
-        code=code,
-    )
-    if code != spec.versions:
-        changed = sorted(name for name, _ in set(code.items()) ^ set(spec.versions.items()))
-        opened_run.notes.append(f"the run is stale: its code has changed since ({', '.join(dict.fromkeys(changed))})")
-    split, keep = opened_run.split(args.split), layout.search(spec)
+    opened_run, keep = open_named_run(args.run, config, args.threads)
+    result, spec = opened_run.result, opened_run.result.spec
+    split = opened_run.split(args.split)
     answer: dict[str, Any] = {"run": result.id, "dataset": spec.dataset, "split": args.split}
     if args.video is None:
         hits = rank.best_videos(opened_run, args.sentence, split, top=args.top, keep=keep)
@@ -82,6 +68,31 @@ def run(args: argparse.Namespace, config: Config) -> None:
         print()
     else:
         _show(answer, result)
+
+
+def open_named_run(name: str, config: Config, threads: int | None = None) -> tuple[OpenedRun, Path]:
+    """A finished run by its id, its folder or its result.json, and where features of its splits are kept."""
+    layout = Layout(config.results)
+    folder = _folder(name, layout, config)
+    spec = Result.read(folder / "result.json").spec
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+    from petvr.search import opened
+
+    code = planning.implemented(config).versions(spec.method, spec.recipe.similarity)
+    run = opened.open_run(
+        folder,
+        weights=layout.weights(spec.backbone),
+        store=catalogue.frame_store(config, spec),
+        dataset=catalogue.open_dataset(config, spec.dataset),
+        device=None if config.device == "auto" else config.device,
+        threads=threads,
+        code=code,
+    )
+    if code != spec.versions:
+        changed = sorted(name for name, _ in set(code.items()) ^ set(spec.versions.items()))
+        run.notes.append(f"the run is stale: its code has changed since ({', '.join(dict.fromkeys(changed))})")
+    return run, layout.search(spec)
 
 
 def _folder(name: str, layout: Layout, config: Config) -> Path:

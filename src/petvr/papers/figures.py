@@ -17,7 +17,8 @@ from petvr.errors import PetvrError
 from petvr.papers import schema
 from petvr.papers.table import DIRECTIONS, METRICS, Cell, Direction, Table
 
-Kind = Literal["points", "profile", "training"]
+Kind = Literal["points", "profile", "training", "results", "modulation", "correlation"]
+PICTURES = ("results", "modulation", "correlation")  # kinds that need the trained run of the first seed
 COST_QUANTITIES = ("params_M", "time", "memory")
 FORM = (
     f"a direction and a metric (`t2v R@1`), one of {', '.join(COST_QUANTITIES)}, or `setting <key>`; "
@@ -63,7 +64,10 @@ class FigureSpec(schema._Strict):
     """A figure: which rows, what is on the axes, how it is drawn."""
 
     title: str = Field(description="what it shows")
-    kind: Kind = Field(description="points: x against y. profile: y over data sets. training: loss and y by epoch")
+    kind: Kind = Field(
+        description="points: x against y. profile: y over data sets. training: loss and y by epoch. results: what two "
+        "rows find first. modulation: weight of each frame. correlation: similarity of patches"
+    )
     note: str = Field(default="", description="what a reader must know of it")
     rows: tuple[RowChoice, ...] = Field(description="rows of the paper's tables")
     optional: tuple[str, ...] = Field(default=(), description="and the optional cells of these names (`used_in`)")
@@ -72,6 +76,7 @@ class FigureSpec(schema._Strict):
     y: tuple[str, ...] = Field(default=("t2v R@1",), description="in the same form")
     size: str = Field(default="", description="points: what the area of a mark grows with")
     join: bool = Field(default=False, description="points: those of one method are one line")
+    count: int = Field(default=2, description="results, modulation, correlation: how many queries or videos", ge=1)
     relative_to: str = Field(default="", description="row that is 1 in a ratio; default: the first of method `full`")
     printed: dict[str, dict[str, dict[str, float]]] = Field(
         default={}, description="quantity -> row -> data set -> what the text prints beside its tables"

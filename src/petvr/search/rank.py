@@ -13,6 +13,7 @@ from petvr.data.frames import single
 from petvr.errors import PetvrError
 from petvr.search import features
 from petvr.search.opened import OpenedRun
+from petvr.training.model import Features
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,23 @@ class Hit:
 @torch.inference_mode()
 def best_videos(run: OpenedRun, query: str, split: Split, *, top: int, keep: Path, progress: bool = True) -> list[Hit]:
     """Videos of the split for a sentence, `index` counting its videos. Raises PetvrError for an empty sentence."""
+    _require_sentence(query)
+    return rank_videos(run, query, features.videos(run, split, keep, progress), top)
+
+
+def _require_sentence(query: str) -> None:
     if not query.strip():
         raise PetvrError("the sentence to search for is empty")
+
+
+@torch.inference_mode()
+def rank_videos(run: OpenedRun, query: str, gallery: Features, top: int) -> list[Hit]:
+    """As `best_videos`, from features that are at hand."""
+    _require_sentence(query)
     max_tokens = run.result.spec.recipe.words
     needed = len(run.tokenize.tokens([query])[0]) + 2  # with the tokens that start and end it
     if needed > max_tokens:
         run.notes.append(f"the run reads {max_tokens} tokens of a sentence, this one has {needed}: its end is cut off")
-    gallery = features.videos(run, split, keep, progress)
     texts = run.texts([query])
     text = run.model.encode_texts(texts.rows(torch.arange(1)).to(run.device))
     return _best(run.model.scores(text, gallery)[0], top)

@@ -29,26 +29,34 @@ def compose(figure: FigureRows) -> Any:
     return KINDS[figure.spec.kind](figure)
 
 
-def write_figure(figure: FigureRows, folder: str | Path, formats: Sequence[str] = ("svg", "png")) -> list[Path]:
-    """`<folder>/<paper>/<name>.<format>` and `.csv`. Raises PetvrError for an unknown format."""
+def write_figure(
+    figure: FigureRows,
+    folder: str | Path,
+    formats: Sequence[str] = ("svg", "png"),
+    picture: tuple[Any, list[list[object]]] | None = None,
+) -> list[Path]:
+    """`<folder>/<paper>/<name>.<format>` and `.csv`. Raises PetvrError for an unknown format.
+
+    `picture`: a figure of another kind, drawn already, with the lines of its CSV (petvr.report.examples.pictures).
+    """
     for suffix in formats:
         if suffix not in FORMATS:
             raise unknown("figure format", suffix, FORMATS)
     home = Path(folder) / figure.paper
     paths = [home / f"{figure.name}.{suffix}" for suffix in formats]
-    drawn = compose(figure)
+    drawn, lines = picture or (compose(figure), values_of(figure))
     for path in paths:
         style.save(drawn, path)
     values = home / f"{figure.name}.csv"
-    atomic.write_text(values, values_csv(figure))
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(lines)
+    atomic.write_text(values, stream.getvalue())
     return [*paths, values]
 
 
-def values_csv(figure: FigureRows) -> str:
-    """A line per row, data set and quantity (and epoch, where the figure shows their course); nothing is rounded."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+def values_of(figure: FigureRows) -> list[list[object]]:
+    """The CSV: a line per row, data set, quantity (and epoch, where the figure shows it); nothing is rounded."""
+    lines: list[list[object]] = [list(CSV_COLUMNS)]
     spec = figure.spec
     texts = dict.fromkeys([*spec.x, *spec.y, *filter(None, [spec.size])])
     quantities = [parse_quantity(text) for text in texts]
@@ -57,14 +65,14 @@ def values_csv(figure: FigureRows) -> str:
             for quantity in quantities:
                 if figure.spec.kind == "training" and quantity.direction is not None:
                     for epoch, value in row.epochs(quantity):
-                        writer.writerow(_line(figure, row, quantity.text, epoch, value, None, shown))
+                        lines.append(_line(figure, row, quantity.text, epoch, value, None, shown))
                 else:
                     line = _values(figure, row, quantity)
-                    writer.writerow(_line(figure, row, quantity.text, None, *line, shown))
+                    lines.append(_line(figure, row, quantity.text, None, *line, shown))
             if figure.spec.kind == "training":
                 for epoch, value in row.losses():
-                    writer.writerow(_line(figure, row, "training loss", epoch, value, None, shown))
-    return stream.getvalue()
+                    lines.append(_line(figure, row, "training loss", epoch, value, None, shown))
+    return lines
 
 
 def _values(figure: FigureRows, row: FigureRow, quantity: Quantity) -> tuple[Estimate | None, float | None]:

@@ -1,0 +1,98 @@
+"""`petvr examples RUN [RUN2]`: queries that are right, wrong, and won by one of two runs, as a page."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from petvr.commands.search import open_named_run
+from petvr.config import Config
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from petvr.report.examples.page import RunExamples
+    from petvr.report.examples.pictures import Drawn
+    from petvr.report.figures import FigureRows
+    from petvr.search.opened import OpenedRun
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="one finished run, or two on the same test set")
+    parser.add_argument("--count", type=int, default=6, metavar="N", help="queries of a group (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice among many (default: %(default)s)")
+    parser.add_argument("--out", metavar="FOLDER", help="default: results/examples/<run>")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    if len(args.runs) > 2:
+        raise PetvrError(f"petvr examples: {len(args.runs)} runs given, allowed: one or two")
+    if args.count < 1:
+        raise PetvrError(f"--count: {args.count} given, allowed: 1 or more")
+    from pathlib import Path
+
+    from petvr.report.examples.choose import choose_queries
+    from petvr.report.examples.page import Page, both_on_one_split, write_page
+
+    opened = [open_named_run(name, config, args.threads) for name in args.runs]
+    shown = [answered(run, keep) for run, keep in opened]
+    answers = [one.answers for one in shown]
+    if not both_on_one_split(answers):
+        raise PetvrError("petvr examples: the two runs have different test sets")
+    names = ["A", "B"] if len(shown) > 1 else ["the run"]
+    first = opened[0][0]
+    page = Page(
+        f"petvr: examples of {' and '.join(one.name for one in shown)}",
+        choose_queries(answers, names, args.count, args.seed), shown, first.dataset, first.frames,
+        [note for run, _ in opened for note in run.notes],
+    )  # fmt: skip
+    folder = Path(args.out) if args.out else Layout(config.results).examples / folder_name([one.name for one in shown])
+    print(write_page(page, folder))
+
+
+def folder_name(runs: list[str]) -> str:
+    return "/and/".join(runs)
+
+
+def answered(run: OpenedRun, keep: Path) -> RunExamples:
+    from petvr.report.examples.page import RunExamples
+    from petvr.search.answers import split_answers
+
+    rule = run.result.spec.recipe.selection
+    chosen = run.result.at(rule)
+    text = f"text to video R@1 {chosen.plain['t2v']['R@1']:.1f}, epoch {chosen.epoch} ({rule})"
+    return RunExamples(run.result.id, split_answers(run, run.split("test"), keep), text)
+
+
+def draw_picture(figure: FigureRows, config: Config) -> Drawn:
+    """A qualitative figure of a paper, from the first seed of each of its rows.
+
+    Raises PetvrError where a run it needs is missing.
+    """
+    from petvr.report.examples import pictures
+    from petvr.search import features
+
+    done = [row.results[0].id for row in figure.rows if row.results]
+    if not done or (figure.spec.kind == "results" and len(done) != 2):
+        names = ", ".join(row.name for row in figure.rows if not row.results) or "none of its rows"
+        raise PetvrError(f"{figure.id}: no finished run of {names}; petvr figure --list says what each figure lacks")
+    run, keep = open_named_run(done[0], config)
+    split = run.split("test")
+    if figure.spec.kind == "results":
+        answers = [answered(*open_named_run(one, config)).answers for one in done]
+        return pictures.compose_results(figure, answers, run.frames)
+    videos = pictures.sample_videos(split, figure.spec.count)
+    if figure.spec.kind == "modulation":
+        adapters = {row.name: Layout(config.results).run(row.results[0].id) for row in figure.rows if row.results}
+        weights = {
+            name: pictures.modulation_weight(folder / "adapter.safetensors") for name, folder in adapters.items()
+        }
+        return pictures.compose_modulation(figure, weights, videos, run.frames)
+    from petvr.search.attention import patch_maps
+
+    sentences = features.sentences(run, keep)
+    pairs = [(video, split.captions_of(video)[0]) for video in videos]
+    return pictures.compose_correlation(figure, {pair: patch_maps(run, *pair, sentences) for pair in pairs}, run.frames)

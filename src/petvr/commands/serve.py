@@ -1,0 +1,57 @@
+"""`petvr serve --run RUN [--run RUN2]`: search the test videos of one run or two in the browser, on loopback."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+
+from petvr.commands.search import open_named_run
+from petvr.config import Config
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", action="append", required=True, help="a finished run; twice: two side by side")
+    parser.add_argument("--split", default="test", help="whose videos are searched (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="loopback unless told otherwise (there is no password)")
+    parser.add_argument("--port", type=int, default=8765, help="0: any free one (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    if len(args.run) > 2:
+        raise PetvrError(f"petvr serve: {len(args.run)} runs given, allowed: one or two")
+    import uvicorn
+
+    from petvr.search.gallery import Gallery
+    from petvr.search.server import create_app
+
+    galleries = []
+    for name in args.run:
+        opened, keep = open_named_run(name, config, args.threads)
+        galleries.append(Gallery(opened, opened.split(args.split), keep))
+        galleries[-1].prepare()
+    if any(gallery.split != galleries[0].split for gallery in galleries):
+        raise PetvrError(f"petvr serve: the two runs have different videos or captions in split '{args.split}'")
+    listener = _listen(args.host, args.port)
+    host, port = listener.getsockname()[:2]
+    hosts = [*LOOPBACK, "[::1]", args.host] if args.host in LOOPBACK else ["*"]
+    app = create_app(galleries, Layout(config.results).results / "search" / "playable", hosts)
+    print(f"http://{host if ':' not in host else f'[{host}]'}:{port}  (Ctrl-C ends it)", flush=True)
+    if args.host not in LOOPBACK:
+        print("note: others can reach this page; it has no password", file=sys.stderr, flush=True)
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise PetvrError(f"--host {host} --port {port}: {getattr(error, 'strerror', None) or error}") from error
+    return listener
