@@ -54,7 +54,7 @@ GOLDEN = """\
 | Bias | 0.123 | 0.123 | 40.0 | 10.0 | 39.0 | n=1 |
 | Proj | 0.123 | 0.130 | – | – | – | missing |
 | VoP^C | – | – | – | – | – | not implemented: vop\\_c |
-| Ju et al.<sup>3</sup> | – | – | – | – | – | reported only° |
+| Ju et al.<sup>3</sup> | 0.123 | 0.130 | – | – | – | reported only° |
 | ↳ paper | – | – | 36.7 | – | – |  |
 
 Mean±sample standard deviation over seeds (ddof=1; seeds 0, 1, 2; n=1: a single run). \

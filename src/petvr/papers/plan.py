@@ -14,6 +14,8 @@ from petvr.papers.table import OWN, Cell, Table
 from petvr.registry import Setting
 from petvr.spec import Recipe, RunSpec, SettingOverride, Source, Value
 
+REPORTED = "reported only"  # how a cell says that its printed values are copied and nothing is run for them
+
 
 @dataclass(frozen=True)
 class Implemented:
@@ -150,8 +152,9 @@ class _Planner:
 
     def plan_cell(self, cell: Cell, table: str) -> Cell:
         """The cell with its id and runs, or with the reason why it has none."""
+        backbone = self.backbones.get(cell.backbone, cell.backbone)
         if cell.method is None or (cell.reported_only is not None and not self.quoted):
-            return cell.model_copy(update={"unavailable": "reported only"})
+            return cell.model_copy(update={"unavailable": REPORTED, "backbone": backbone})
         if self.allowed is not None and cell.dataset not in self.allowed:
             return cell.model_copy(update={"unavailable": "not selected"})
         if cell.paper in faults():
@@ -161,7 +164,6 @@ class _Planner:
             for override in self.setting_overrides
             if override.method in cell.method.split("+") and cell.setting.get(override.key) == override.printed
         }
-        backbone = self.backbones.get(cell.backbone, cell.backbone)
         method, cell = cell.method, cell.model_copy(update={"setting": cell.setting | used, "backbone": backbone})
         recipe, sources = load_paper(cell.paper).recipe(
             cell.dataset,

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from petvr.errors import PetvrError, unknown
-from petvr.papers import Cell, Column, Row, Table
-from petvr.papers.plan import Plan
+from petvr.papers import Cell, Column, Row, Table, load_paper
+from petvr.papers.plan import REPORTED, Plan
 from petvr.report.tables.brackets import brackets
 from petvr.report.tables.estimate import (
     Estimate,
@@ -91,6 +91,11 @@ def _measure_row(
     plan: Plan, table: Table, row: Row, read: Reader, rule: str | None, count: Counter | None
 ) -> MeasuredRow:
     seeds, specs = {}, _specs(plan, row)
+    recipes = {dataset: spec.recipe for dataset, spec in specs.items()}
+    for dataset, cell in row.cells.items():
+        if cell.unavailable == REPORTED and cell.method:  # what it would train is known all the same
+            paper = load_paper(cell.paper)
+            recipes[dataset], _ = paper.recipe(dataset, cell.method, cell.setting, variant=cell.variant)
     for dataset, cell in row.cells.items():
         if cell.runs:
             runs = sorted((plan.runs[id] for id in cell.runs), key=lambda run: run.seed)
@@ -108,9 +113,9 @@ def _measure_row(
                         values[seed.seed] = number
         values, as_paper = numbers["expected"], estimate(list(numbers[table.ties].values()))
         ours, check, printed = estimate(list(values.values())), "", table.printed_in(row, column)
-        if ours is None and count and column.metric in COUNTED and dataset in specs:
+        if ours is None and count and column.metric in COUNTED and dataset in recipes:
             digits = printed.text if printed else ""
-            counted = count(table, row.cells[dataset], specs[dataset].recipe, column.metric, digits)
+            counted = count(table, row.cells[dataset], recipes[dataset], column.metric, digits)
             if counted:
                 ours, check = Estimate(counted[0], None, 0), counted[1]  # n = 0: no run has measured it
                 as_paper = ours

@@ -113,7 +113,7 @@ def _reading(table: MeasuredTable) -> list[str]:
             said.append("For the difference tied candidates are counted as the paper's code does.")
     shown = [entry.printed for row in table.rows for entry in row.entries if entry.printed]
     if any(printed.reconstructed for printed in shown):
-        said.append("[Brackets]: the text at hand has lost or damaged the printed number, see its row's note.")
+        said.append(f"{text.LOST_MARK}: the text at hand has lost or damaged the printed number, see its row's note.")
     if any(printed.emphasised for printed in shown):
         said.append("Bold and underlined printed values are so in the paper.")
     if any(

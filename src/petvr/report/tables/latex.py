@@ -8,18 +8,19 @@ from petvr.report.tables import caption, provenance, text
 from petvr.report.tables.aggregate import Entry, MeasuredRow, MeasuredTable
 
 # After \begin{document} LaTeX sets \@nodocument to \relax: then the preamble is skipped.
-_PREAMBLE = r"""% packages: booktabs, xcolor, graphicx; compiles by itself, or \input it in a document that loads them
+_PREAMBLE = r"""%% packages: booktabs, xcolor, graphicx; compiles by itself, or \input it in a document that loads them
 \expandafter\ifx\csname @nodocument\endcsname\relax\else
 \documentclass{article}
 \usepackage[utf8]{inputenc}
 \usepackage[T1]{fontenc}
 \usepackage{booktabs,xcolor,graphicx}
-\usepackage[margin=1.5cm]{geometry}
+\usepackage[margin=1.5cm%s]{geometry}
 \newcommand{\petvrtablealone}{}
 \begin{document}
 \pagestyle{empty}
 \fi
 """
+PORTRAIT = 7  # so many columns can be read on an upright page
 _END = r"""\ifx\petvrtablealone\undefined\else\end{document}\fi
 """
 _SPECIAL = {
@@ -46,6 +47,7 @@ _SPECIAL = {
     "▲": r"$\bigtriangleup$",
     "▼": r"$\bigtriangledown$",
     "†": r"$^\dagger$",
+    "‡": r"$^\ddagger$",
     "°": r"$^\circ$",
     "·": r"$\cdot$",
     "–": "--",
@@ -90,7 +92,7 @@ def render(table: MeasuredTable) -> str:
     said += [rf"\textsuperscript{{{number}}} {escape(note)}" for number, note in enumerate(notes.numbered, start=1)]
     said += [escape(sentence) for sentence in (*provenance.footer(table), *again)]
     body += [r"\par\smallskip\raggedright\scriptsize", *(rf"{sentence}\par" for sentence in said), r"\end{table}"]
-    return _PREAMBLE + "\n".join(body) + "\n" + _END
+    return _PREAMBLE % (",landscape" if width > PORTRAIT else "") + "\n".join(body) + "\n" + _END
 
 
 def _caption(table: MeasuredTable) -> str:

@@ -18,7 +18,7 @@ EMPTY = "–"
 DIRECTION_NAMES = {"t2v": "text → video", "v2t": "video → text"}
 DIRECTION_SHORT = {"t2v": "T→V", "v2t": "V→T"}
 VERDICTS = {"inside": "inside", "better": "outside", "worse": "outside", "open": "open"}  # beside a printed number
-REPORTED_MARK, CLASS_C_MARK = "°", "†"
+REPORTED_MARK, CLASS_C_MARK, LOST_MARK = "°", "†", "‡"
 
 
 def number(value: float, column: Column) -> str:
@@ -53,10 +53,10 @@ def gain(entry: Entry) -> str:
 
 
 def printed(entry: Entry) -> str:
-    """The paper's own digits and gain, in brackets where the text at hand has lost them; a dash where none are."""
+    """The paper's own digits and gain, marked where the text at hand has lost them; a dash where none are."""
     if not entry.printed or not entry.printed.digits:
         return EMPTY
-    digits = f"[{entry.printed.digits}]" if entry.printed.reconstructed else entry.printed.digits
+    digits = entry.printed.digits + (LOST_MARK if entry.printed.reconstructed else "")
     return f"{digits} ↑{entry.printed.gain}" if entry.printed.gain else digits
 
 
