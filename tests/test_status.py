@@ -53,7 +53,7 @@ def test_every_state_of_a_run(run, tmp_path):
     assert status.run_status(layout, run.id, None).state == RunState.DONE, "nobody said what it must belong to"
 
 
-@pytest.mark.parametrize(("text", "reason"), [("{", "not JSON"), ("[]", "valid dictionary"), ("\xff", "codec")])
+@pytest.mark.parametrize(("text", "reason"), [("{", "not JSON"), ("[]", "expected a dict"), ("\xff", "read as UTF-8")])
 def test_a_broken_result_is_a_failure_with_its_reason(run, tmp_path, text, reason):
     layout = Layout(tmp_path)
     layout.run(run).mkdir(parents=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from petvr import atomic
 from petvr.errors import PetvrError
 from petvr.spec import RunSpec
+from petvr.text_files import read_json
 
 SCHEMA_VERSION = 2  # 1: R@K by the mean place of tied candidates, nothing under `released`, no validation split
 Metrics = dict[str, float]  # "R@1", "R@5", "R@10", "RSum" in percent; "MdR", "MnR" as ranks from 1
@@ -163,13 +163,11 @@ class Result(_Part):
     @classmethod
     def read(cls, path: str | Path) -> Result:
         """Raises PetvrError with the file and the first wrong key."""
+        if not Path(path).exists():
+            raise PetvrError(f"{path}: no such result")
         try:
-            return cls.model_validate(json.loads(Path(path).read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise PetvrError(f"{path}: no such result") from error
+            return cls.model_validate(read_json(Path(path), dict, nan=True))
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
             raise PetvrError(f"{path}: {key or 'result'}: {first['msg']} (schema version {SCHEMA_VERSION})") from error
-        except ValueError as error:  # also bytes that are no UTF-8
-            raise PetvrError(f"{path}: not JSON ({error})") from error

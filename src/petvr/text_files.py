@@ -170,10 +170,14 @@ def _refuse_width(where: str, cells: list[str], names: list[str], separator: str
     )
 
 
-def read_json(path: Path, shape: type) -> Any:
-    """The parsed file, whose outermost value must be a `shape` (dict or list); a key may stand once in an object."""
+def read_json(path: Path, shape: type, *, nan: bool = False) -> Any:
+    """The parsed file, whose outermost value must be a `shape` (dict or list); a key may stand once in an object.
+
+    nan: NaN and infinity, which JSON has not but Python writes, are left to the caller.
+    """
+    constant = float if nan else _no_number
     try:
-        value = json.loads(read_text(path), parse_constant=_no_number, object_pairs_hook=_each_key_once)
+        value = json.loads(read_text(path), parse_constant=constant, object_pairs_hook=_each_key_once)
         json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair, escaped, is text that nobody can write
     except json.JSONDecodeError as error:
         raise PetvrError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error

@@ -148,3 +148,18 @@ def test_an_official_csv_file_that_is_wrong_is_one_line(world, content, told):
     put(world / "MSRVTT_JSFUSION_test.csv", content)
     with pytest.raises(PetvrError, match=told):
         load_dataset("msrvtt-9k", world).split("test")
+
+
+def test_a_name_that_is_no_utf8_stops_nothing(world):
+    import os
+
+    inner = os.fsencode(world / "videos") + b"/\xff"
+    os.mkdir(inner)
+    for name in (b"video1.mp4", b"\xfe.mp4"):
+        with open(inner + b"/" + name, "wb") as stream:
+            stream.write(b"x")
+    assert [row.file for row in checked(world).rows] == ["video1.mp4", "video2.mp4"]
+    (world / "videos" / "video1.mp4").unlink()
+    (world / "videos" / "video2.mp4").unlink()
+    with pytest.raises(PetvrError, match="there are 0 files"):
+        checked(world)

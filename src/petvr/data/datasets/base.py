@@ -262,7 +262,8 @@ def files_below(folder: str, levels: int = 2) -> list[str]:
             except OSError:
                 continue
             for entry in entries:
-                if not entry.name.startswith("."):  # .download: work that is not finished
+                # .download: work that is not finished; a name that is no UTF-8 could be written nowhere
+                if not entry.name.startswith(".") and entry.name.isprintable():
                     (deeper if entry.is_dir() else files).append(os.path.join(inner, entry.name))
         inside = deeper
     return sorted(files)

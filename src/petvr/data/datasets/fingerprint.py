@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
 from petvr.errors import PetvrError
+from petvr.text_files import read_json
 
 EDGE = 16_384  # bytes at both ends that a fingerprint covers: a container's table of contents lies there
 
@@ -30,10 +30,10 @@ def shown_by(mark: Path) -> dict[tuple[str, str], str]:
     Two systems encode one scene into different bytes and decode the same pictures from them. A file that was changed
     later is not found here: it counts by its bytes, as real videos do. Empty where `mark` is not there.
     """
-    try:
-        clips = json.loads(mark.read_text(encoding="utf-8")).get("clips", {}).values()
-        return {(clip["file"], clip["written"]): clip["shown"] for clip in clips if "written" in clip}
-    except FileNotFoundError:
+    if not mark.exists():
         return {}
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+    try:
+        clips = read_json(mark, dict).get("clips", {}).values()
+        return {(clip["file"], clip["written"]): clip["shown"] for clip in clips if "written" in clip}
+    except (PetvrError, AttributeError, KeyError, TypeError) as error:
         raise PetvrError(f"{mark}: not what `petvr world` writes ({error}); generate the folder again") from error

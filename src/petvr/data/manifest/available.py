@@ -7,7 +7,6 @@ a place that the user named, since a wrong path is a mistake to be told.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,8 @@ from petvr.data.datasets.video_state import VideoState
 from petvr.data.download import logins
 from petvr.data.download.failures import LoginRequired
 from petvr.data.download.source_state import SourceState
+from petvr.errors import PetvrError
+from petvr.text_files import read_json
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,6 @@ def read_missing(state: Path) -> dict[str, tuple[VideoState, str]]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path, dict)
+    except PetvrError:
         return {}
-    return data if isinstance(data, dict) else {}

@@ -5,7 +5,6 @@ The summary holds nothing that a second look at the same files would change, so 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from petvr.data.manifest import identity
 from petvr.data.manifest.rows import VideoRow, table
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.text_files import read_json
 
 FORMAT = 1
 
@@ -109,6 +109,6 @@ def read_summary(layout: Layout, name: str) -> Summary | None:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path, dict)
+    except PetvrError:
         return None

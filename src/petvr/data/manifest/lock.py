@@ -19,6 +19,7 @@ from petvr.data.datasets.video_state import VideoState
 from petvr.data.manifest import identity
 from petvr.data.manifest.rows import VideoRow
 from petvr.errors import PetvrError
+from petvr.text_files import read_json
 
 FORMAT = 1
 
@@ -118,12 +119,12 @@ def render_lock(lock: DataLock) -> str:
 
 def read_lock(path: Path) -> DataLock | None:
     """None where nothing is frozen. Raises PetvrError for a file that is no lock, or was edited by hand."""
-    try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError) as error:
-        raise PetvrError(f"{path}: not a data lock ({error}); take the committed one, or delete it") from error
+    try:
+        data: Any = read_json(path, dict)
+    except PetvrError as error:
+        raise PetvrError(f"{error}: not a data lock; take the committed one, or delete it") from error
     try:
         if data["format"] != FORMAT:
             raise PetvrError(f"{path}: format {data['format']}, this version of petvr reads {FORMAT}")
