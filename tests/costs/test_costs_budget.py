@@ -1,5 +1,6 @@
 """Hours and disk before launch, recomputed here from the split sizes."""
 
+import dataclasses
 import json
 
 import pytest
@@ -112,4 +113,4 @@ def test_the_text_names_every_paper_table_and_assumption_and_the_data_is_json():
     text = budget.render_text(found)
     for name in [*found.papers, *found.tables, *found.assumptions]:
         assert name in text
-    assert json.loads(json.dumps(found.to_dict()))["total"]["runs"] == 248
+    assert json.loads(json.dumps(dataclasses.asdict(found)))["total"]["runs"] == 248

@@ -13,7 +13,7 @@ def test_flops_of_a_run_are_those_of_its_step_or_of_its_evaluation(bench, monkey
     counts = bench["state"].parent / "flops"
     spec = tiny.spec("full", setting={"rule": "everything"}, epochs=1)
     trained = tiny.train(spec, **bench, flop_counts=counts)
-    expected = formula.full_step(clip, tiny.FRAMES, tiny.WORDS) + 3 * score
+    expected = 3 * formula.pair(clip, tiny.FRAMES, tiny.WORDS) - tiny.FRAMES * formula.patches(clip) + 3 * score
     assert trained.cost.flops_per_pair == pytest.approx(expected)
     monkeypatch.setattr(compute, "compute", lambda *given, **choices: pytest.fail("counted again"))
     again = tiny.train(spec.model_copy(update={"seed": 1}), **bench, flop_counts=counts)

@@ -143,6 +143,14 @@ def test_the_sidecar_names_each_pair_once(folders):
     assert sorted(listed) == sorted(marked) and len(set(listed)) == len(listed) == 2
 
 
+def test_some_captions_need_the_order_of_what_happens(folders):
+    """Also in the paragraphs of DiDeMo and ActivityNet: what a model scores without time, the world can tell."""
+    for kind in ("msrvtt", "didemo", "activitynet"):
+        clips = json.loads((folders / kind / "world.json").read_text())["clips"].values()
+        told = [caption["temporal"] for clip in clips for caption in clip["captions"]]
+        assert any(told) and (kind != "msrvtt" or not all(told)), kind
+
+
 @pytest.mark.slow
 def test_same_seed_same_bytes_with_any_number_of_workers_and_another_seed_another_world(tmp_path):
     """Each call in a process of its own, as `petvr world` is: libraries that other tests load may set the processor to

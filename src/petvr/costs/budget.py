@@ -6,8 +6,7 @@ Nothing is measured here; every assumption is named in the result, so that plan 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from petvr.clip.config import GEOMETRIES
 from petvr.costs import formula
@@ -84,10 +83,6 @@ class Budget:
     not_planned: dict[str, int]  # reason -> cells of the tables without a run
     unknown: tuple[str, ...]  # backbones and data sets without figures: their runs count with 0 hours
     assumptions: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
 
 
 def estimate(plan: Plan, assumptions: Assumptions | None = None) -> Budget:

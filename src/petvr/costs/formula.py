@@ -54,18 +54,3 @@ def parameters(config: ClipConfig) -> int:
 def pair(config: ClipConfig, frames: int, words: int) -> float:
     """One video and one caption, forward, without scores."""
     return frames * frame(config) + text(config, words)
-
-
-def full_step(config: ClipConfig, frames: int, words: int) -> float:
-    """Forward and backward with everything trained: each product has two gradients, the pixels have none."""
-    return 3 * pair(config, frames, words) - frames * patches(config)
-
-
-def deep_step(config: ClipConfig, frames: int, words: int) -> float:
-    """Forward and backward where something small trains in front of both towers' first blocks and CLIP is frozen.
-
-    Every Linear passes its gradient on and none is formed for its weights; attention's products have two each.
-    """
-    towers = [(config.vision, 1 + config.patches, frames), (config.text, words, 1)]
-    attended = sum(rows * part.layers * attention(part, tokens) for part, tokens, rows in towers)
-    return 2 * pair(config, frames, words) - frames * patches(config) + attended

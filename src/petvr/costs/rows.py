@@ -9,22 +9,6 @@ from petvr.clip.config import ClipConfig
 from petvr.costs.compute import compute
 from petvr.spec import RunSpec, method_id
 
-COLUMNS = (
-    "method",
-    "papers",
-    "backbone",
-    "frames",
-    "words",
-    "similarity",
-    "trainable",
-    "forward_gflops",
-    "step_gflops",
-    "step_over_forward",
-    "activations_mb",
-    "batch",
-    "memory_gib",
-)
-
 
 def distinct(runs: Iterable[RunSpec]) -> dict[tuple, list[RunSpec]]:
     """Runs that train the same model over the same frames and words stand together."""
@@ -43,7 +27,7 @@ def choices(run: RunSpec) -> dict[str, Any]:
 
 
 def lines(runs: Iterable[RunSpec], geometry: Callable[[str], ClipConfig]) -> Iterator[tuple[dict[str, Any], RunSpec]]:
-    """(one line of COLUMNS, a run that trains it) per distinct model; FLOPs in 1e9 and activations in 1e6 bytes of
+    """(one line of the table, a run that trains it) per distinct model; FLOPs in 1e9 and activations in 1e6 bytes of
     fp32, both per (video, caption); memory in GiB, see Compute.memory, for the batch of the recipe. `geometry` gives a
     backbone's."""
     for same in distinct(runs).values():

@@ -49,7 +49,7 @@ def clip_blocks(build: HeadContext, count: int) -> SequenceBlocks:
 
 
 def clip_positions(build: HeadContext, rows: int = 0) -> nn.Parameter:
-    """[rows or more, E], start_block as CLIP's text positions; rows beyond those are N(0, 0.02)."""
+    """[rows or more, E], begin as CLIP's text positions; rows beyond those are N(0, 0.02)."""
     table = torch.empty(max(rows, ROWS), build.embed).normal_(std=STD)
     source = None if build.clip is None else build.clip.text_model.embeddings.position_embedding.weight
     if source is not None and source.shape[1] == build.embed:

@@ -50,11 +50,6 @@ def draw_shapes(background: str, shapes: list[tuple[str, ActorState]]) -> np.nda
     return np.rint(picture).astype(np.uint8)
 
 
-def draw_frame(scene: Scene, time: float) -> np.ndarray:
-    """The picture of a scene at `time` seconds, uint8 [height, width, 3]."""
-    return draw_shapes(scene.background, [(a.shape, state(scene, i, time)) for i, a in enumerate(scene.actors)])
-
-
 def draw_frames(scene: Scene) -> Iterator[np.ndarray]:
     """All pictures of a scene; one in which nothing has changed is the same array again."""
     last: np.ndarray | None = None

@@ -36,7 +36,6 @@ OPPOSITE = {
     "move": "move",
     "turn": "turn",
 }
-EVENT_KINDS = ("move", "appear", "disappear", "turn", "grow", "shrink")
 SWELL = 1.4  # a grown shape's radius over what it was
 
 
