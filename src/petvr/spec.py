@@ -61,11 +61,13 @@ class Recipe(BaseModel):
 
     # what a value may be is said here alone; `allowed_values` has it in words
     # optimisation
-    optimizer: Literal["bert_adam", "adamw"] = Field(description="bert_adam: CLIP4Clip's, without bias correction")
+    optimizer: Literal["bert_adam", "adamw", "adam"] = Field(
+        description="bert_adam: CLIP4Clip's, without bias correction; adam: torch's, weight decay in the gradient"
+    )
     lr_clip: Rate = Field(description="learning rate of CLIP's own parameters")
     lr_new: Rate = Field(description="learning rate of the parameters a method inserts")
     lr_head: Rate = Field(description="learning rate of the similarity's parameters")
-    weight_decay: Rate = Field(description="decoupled from the gradient, in both optimisers")
+    weight_decay: Rate = Field(description="decoupled from the gradient, but in adam")
     no_decay: Literal["none", "bias", "bias_and_layernorm"] = Field(description="names left out of weight decay")
     betas: tuple[Beta, Beta] = Field(description="of Adam")
     eps: Real = Field(gt=0, le=1, description="of Adam")
@@ -97,7 +99,9 @@ class Recipe(BaseModel):
     # score and loss
     similarity: str = Field(description="a file of petvr.similarity")
     similarity_setting: dict[str, Any] = Field(description="its settings; what is not named keeps its default")
-    logit_scale: Literal["train", "frozen"] = Field(description="whether CLIP's temperature trains")
+    logit_scale: Literal["train", "frozen", "none"] = Field(
+        description="whether CLIP's temperature trains; none: 1 stands for it (Cross-Modal Adapter, equations 9 and 10)"
+    )
     logit_scale_max: Real = Field(ge=1, le=10_000, description="exp(logit_scale) is clamped to this")
     # evaluation
     evaluations_per_epoch: Whole = Field(

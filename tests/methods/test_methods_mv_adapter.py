@@ -42,10 +42,14 @@ def projections(n, name, i, setting):
     return (scaled, up, up) if cmt.startswith("down") else (down, up, scaled)
 
 
+def activate(z, setting):
+    return z if setting.get("activation") == "none" else quick_gelu(z)
+
+
 def video_branch(n, i, frames, setting):
     name = f"new.mv_adapter.branches.vision.{i}"
     down, up, cls_up = projections(n, name, i, setting)
-    z = [quick_gelu(frame @ down.T + n[f"{name}.down.bias"]) for frame in frames]
+    z = [activate(frame @ down.T + n[f"{name}.down.bias"], setting) for frame in frames]
     leaders = [frame[0] for frame in z]
     ta = setting.get("ta", "full")
     if ta != "none":
@@ -77,7 +81,7 @@ def text_branch(n, i, words, setting):
     if setting.get("text_block", True):
         z = mix(n, f"{name}.trm", z + n[f"{name}.trm.positions"][: len(z)], causal=True)
     else:
-        z = quick_gelu(z)
+        z = activate(z, setting)
     return 0.1 * (z @ up.T + n[f"{name}.up.bias"])
 
 
@@ -96,6 +100,8 @@ def text_branch(n, i, words, setting):
         {"branch": "video", "cmt": "none"},
         {"branch": "text"},
         {"calibration": "formula", "cmt_bias": False},
+        {"activation": "none"},
+        {"activation": "none", "ta": "none", "text_block": False},
     ],
     ids=str,
 )

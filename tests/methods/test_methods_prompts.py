@@ -244,3 +244,11 @@ def test_every_row_with_prompts_builds_and_its_printed_size_is_met_or_explained(
         ("VoP^F+C", "11.962"),
     }
     assert all(": " in row["verdict"] for row in mine if not row["verdict"].startswith("agrees"))
+
+
+def test_maples_deeper_projections_start_as_copies_of_one_unless_drawn():
+    start = adapted("maple", {"tokens": 2}, shake=0).trainable()
+    weights = [start[f"new.maple.to_vision.{i}.weight"] for i in range(3)]
+    assert torch.equal(weights[1], weights[2]) and not torch.equal(weights[0], weights[1])
+    drawn = adapted("maple", {"tokens": 2, "projections": "drawn"}, shake=0).trainable()
+    assert not torch.equal(*(drawn[f"new.maple.to_vision.{i}.weight"] for i in (1, 2)))

@@ -182,12 +182,14 @@ def test_without_factors_every_frame_has_a_vector_of_its_own():
     check(model, modulate)
 
 
-@pytest.mark.parametrize("rank", [0, 2])
-def test_texts_have_vectors_and_with_a_rank_a_term_for_every_word(rank):
-    model = trained("lorm", {"text_rank": rank})
+@pytest.mark.parametrize(("rank", "which"), [(0, "all"), (2, "all"), (0, "eot"), (2, "eot")])
+def test_texts_have_vectors_and_with_a_rank_a_term_for_every_word(rank, which):
+    model = trained("lorm", {"text_rank": rank, "text_tokens": which})
     n = hand.numbers(model)
 
     def modulate(place, layer, s, x):
+        if which == "eot" and place != "pooled" and s != len(IDS) - 1:
+            return x
         site = named(place, layer)
         out = []
         for kind in ("scale", "shift"):

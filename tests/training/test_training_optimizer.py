@@ -71,6 +71,19 @@ def test_adamw_step_by_step():
     assert theta < 0.95
 
 
+def test_adam_is_torchs_with_the_decay_in_the_gradient():
+    recipe = tiny.recipe(lr_new=0.05, weight_decay=0.2, schedule="constant", warmup=0.0, clip_tensor=None, eps=1e-3)
+    parameter, optimizer = make("adam", recipe, [1.0])
+    twin = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+    theirs = torch.optim.Adam([twin], lr=0.05, betas=recipe.betas, eps=1e-3, weight_decay=0.2)
+    for g in GRADS:
+        parameter.grad, twin.grad = (torch.tensor([g], dtype=torch.float64) for _ in range(2))
+        optimizer.step()
+        theirs.step()
+        assert parameter.item() == pytest.approx(twin.item(), rel=1e-12)
+    assert twin.item() != 1
+
+
 @pytest.mark.parametrize("together", [None, 2.0])
 def test_each_tensor_is_clipped_on_its_own_unless_all_are_shorter_already(together):
     constants = {"weight_decay": 0.0, "lr_new": 1.0, "schedule": "constant", "warmup": 0.0}
@@ -93,7 +106,7 @@ def test_all_tensors_are_clipped_together():
     assert [float(grad) for grad in small] == pytest.approx([0.3, 0.4])
 
 
-@pytest.mark.parametrize("kind", ["bert_adam", "adamw"])
+@pytest.mark.parametrize("kind", ["bert_adam", "adamw", "adam"])
 def test_parameters_without_gradient_are_left_alone(kind):
     recipe = tiny.recipe(lr_new=0.1, schedule="constant", warmup=0.0)
     one, two = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))

@@ -125,6 +125,7 @@ def test_frozen_means_untouched_and_the_logit_scale_follows_the_recipe(bench):
     tiny.train(tiny.spec("bias", logit_scale="train", logit_scale_max=2.0), **bench)
     saved = load_file(bench["out"] / "adapter.safetensors")
     assert saved["clip.logit_scale"].exp().item() < 2.0001  # it began at 14.3
+    assert model.build_model(tiny.spec(logit_scale="none"), bench["weights"], torch.device("cpu")).logit_scale == 0
 
 
 def test_several_evaluations_an_epoch(bench):

@@ -14,8 +14,9 @@ factorised=false: the full T x D of the paper's figures 1 and 4. text_rank (tabl
 added to c_t and s_t at every text site with words; the printed size, read as 1.48 M, needs it added, not instead.
 last=n: only the last n blocks of both towers and what follows them (RAP_light of table 3: 4).
 
-All tokens of a text are modulated. Start values: as SSF's, c ~ N(1, 0.02) and s ~ N(0, 0.02), by a first column of
-ones in c_a and s_a; what is left of the factors is N(0, 0.02), text_rank's second factor zero.
+All tokens of a text are modulated; text_tokens=eot: only EOT, from which the sentence is read, at every site, which has
+the same size and is the paper's "not at the word level". Start values: as SSF's, c ~ N(1, 0.02) and s ~ N(0, 0.02), by
+a first column of ones in c_a and s_a; what is left of the factors is N(0, 0.02), text_rank's second factor zero.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class LormSettings(DeclaredSettings):
     axes: str = setting("time", "paper", "RAP section 3.2, table 5", choices=("time", "space_time", "space_time_layer"))
     factorised: bool = setting(True, "paper", "RAP section 3.2, equations 1 and 2")
     text_rank: int = setting(0, "paper", "RAP section 3.2, table 11")
+    text_tokens: str = setting("all", "guess", "the text speaks of the sentence alone", choices=("all", "eot"))
     last: int = setting(0, "paper", "RAP section 4.2: all blocks but in RAP_light", at_most="layers")
 
 
@@ -120,7 +122,7 @@ class Lorm(nn.Module):
         self.frames = build.frames
         self.scale, self.shift = (FrameVectors(self.sites["vision"], settings, build, middle) for middle in (1.0, 0.0))
         self.text = Vectors(self.sites["text"], build.generator)
-        self.words = None
+        self.words, self.eot_alone = None, settings.text_tokens == "eot"
         if settings.text_rank:
             sites = [site for site in self.sites["text"] if site.tokens == "all"]
             self.words = WordVectors(sites, build.words, settings.text_rank, build.generator)
@@ -129,7 +131,8 @@ class Lorm(nn.Module):
         """The function that acts at `site`."""
         if tower == "vision":
             return self.vision_at(site)
-        return self.text.at(site) if self.words is None or site.tokens == "one" else self.words_at(site)
+        act = self.text.at(site) if self.words is None or site.tokens == "one" else self.words_at(site)
+        return at_eot(act) if self.eot_alone and site.tokens == "all" else act
 
     def vision_at(self, site: Site) -> Hook:
         def act(x: Tensor | tuple, context: HookContext) -> Tensor | tuple:
@@ -161,6 +164,22 @@ class Lorm(nn.Module):
                 return modulate(x, scale, shift)
 
         return act
+
+
+def at_eot(act: Hook) -> Hook:
+    """`act` on each text's EOT; the other tokens pass as they are."""
+
+    def act_at_eot(x: Tensor | tuple, context: HookContext) -> Tensor | tuple:
+        first = x[0] if isinstance(x, tuple) else x
+        eot = context.state.eot
+        assert eot is not None  # every text has one
+        here = (torch.arange(first.shape[1], device=first.device) == eot[:, None])[..., None]
+        new = act(x, context)
+        if isinstance(x, tuple):
+            return tuple(torch.where(here, one, old) for one, old in zip(new, x, strict=True))
+        return torch.where(here, new, x)
+
+    return act_at_eot
 
 
 def declare(settings: LormSettings, build: BuildContext) -> Declaration:

@@ -33,6 +33,7 @@ prompts of other methods get no position in the text branch.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,12 @@ class MvAdapterSettings(DeclaredSettings):
     cmt_dim: int = setting(32, "paper", "MV-Adapter table 9", at_least=1)
     cmt_bias: bool = setting(True, "code", "zhangbw17/MV-Adapter; equation 4 has none")
     norm_in: bool = setting(False, "code", "zhangbw17/MV-Adapter; on in the released ActivityNet configuration alone")
+    activation: str = setting(
+        "quick_gelu",
+        "code",
+        "zhangbw17/MV-Adapter; none in equation 1, algorithm 1",
+        choices=("quick_gelu", "none"),
+    )
     biases: bool = setting(True, "code", "zhangbw17/MV-Adapter: all of CLIP's train; meets the printed 2.39 %")
 
 
@@ -100,6 +107,11 @@ class Calibration(nn.Module):
         return self.start + self.fc2(torch.relu(self.fc1(both)))
 
 
+def activation(settings: MvAdapterSettings) -> Callable[[Tensor], Tensor]:
+    """Between down and up, where no transformer stands there."""
+    return quick_gelu if settings.activation == "quick_gelu" else nn.Identity()
+
+
 class VideoAdapter(Tied):
     def __init__(
         self, frames: int, outer: int, settings: MvAdapterSettings, tie: Tie | None, generator: torch.Generator
@@ -107,6 +119,7 @@ class VideoAdapter(Tied):
         super().__init__(settings.width, outer, settings.norm_in, tie)
         nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5), generator=generator)
         self.frames, width = frames, settings.width
+        self.activate = activation(settings)
         if settings.ta != "none":
             self.cc = nn.Parameter(torch.empty(width).normal_(std=width**-0.5, generator=generator))
             self.trm = Trm(2 * frames + 1, width, outer, generator)
@@ -115,7 +128,7 @@ class VideoAdapter(Tied):
 
     def forward(self, x: Tensor, factor: Tensor | None, state: ForwardState) -> Tensor:
         """x [B * F, 1 + P, D], or [B, F + F * P, D] where another method has joined the frames."""
-        z = quick_gelu(self.lower(x, factor))
+        z = self.activate(self.lower(x, factor))
         leaders = state.frames if state.joined else 1
         if hasattr(self, "trm"):
             cls = self.in_time(z, leaders, state).reshape(-1, leaders, z.shape[-1])
@@ -146,13 +159,14 @@ class TextAdapter(Tied):
     ):
         super().__init__(settings.width, outer, settings.norm_in, tie)
         nn.init.normal_(self.down.weight, std=(2 * outer) ** -0.5, generator=generator)
+        self.activate = activation(settings)
         if settings.text_block:
             self.trm = Trm(words, settings.width, outer, generator)
 
     def forward(self, x: Tensor, factor: Tensor | None, state: ForwardState) -> Tensor:
         z = self.lower(x, factor)
         if not hasattr(self, "trm"):
-            return self.raise_(quick_gelu(z), factor)
+            return self.raise_(self.activate(z), factor)
         positions, prompts = self.trm.positions, sum(state.prompts.values())
         if z.shape[1] - prompts > len(positions):
             raise PetvrError(

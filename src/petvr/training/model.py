@@ -181,6 +181,9 @@ def build_model(spec: RunSpec, weights: Path, device: torch.device) -> Model:
         generator=torch_generator(spec.seed, "method"),
         train_logit_scale=spec.train and recipe.logit_scale == "train",
     )
+    if recipe.logit_scale == "none":
+        with torch.no_grad():
+            adapted.clip.logit_scale.zero_()
     similarity = build_similarity(
         recipe.similarity,
         recipe.similarity_setting,

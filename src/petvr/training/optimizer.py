@@ -218,7 +218,21 @@ class AdamW(Optimizer):
             torch._foreach_mul_(parameters, 1 - lr * group.weight_decay)
 
 
-OPTIMIZERS = {"bert_adam": BertAdam, "adamw": AdamW}
+class Adam(Optimizer):
+    """torch.optim.Adam, as MV-Adapter and Cross-Modal Adapter name it: wd theta is added to the gradient."""
+
+    def _update(
+        self, group: ParameterGroup, updates: int, parameters: Tensors, grads: Tensors, m: Tensors, v: Tensors
+    ) -> None:
+        first, second = self.betas
+        step = torch.full((), updates + 1.0, device=parameters[0].device)
+        torch._fused_adam_(
+            parameters, grads, m, v, [], [step] * len(parameters), lr=group.lr * self.factor(self.taken), beta1=first,
+            beta2=second, weight_decay=group.weight_decay, eps=self.eps, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+
+OPTIMIZERS = {"bert_adam": BertAdam, "adamw": AdamW, "adam": Adam}
 
 
 def build_optimizer(groups: list[ParameterGroup], recipe: Recipe, total_steps: int) -> Optimizer:
