@@ -13,6 +13,7 @@ FLOOR = {
     "registry",
     "errors",
     "atomic",
+    "file_lock",
     "spec",
     "result",
     "text_files",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -26,6 +27,7 @@ FOR_PEOPLE = {
     "claims": "what each paper says in words, with a verdict from the runs",
     "compare": "differences between runs on the same test queries: interval, tests, verdict",
     "score": "metrics of any model's score matrix under every rule for ties, with intervals",
+    "verify": "read weights, manifests, frames, results and checkpoints again and name what is damaged",
     "videos": "look at video files as they are read, one line each; rewrite what decord misreads",
     "jobs": "what the Slurm profile submitted: state, Slurm id, node, time, log",
     "warm": "run a command, e.g. snakemake, whose petvr jobs share one started process",
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if fork_server.serves(words) and (code := fork_server.hand_over(words)) is not None:
             return code
-        return _run_command(words)
+        return _flushed(words, _run_command(words))
     except PetvrError as error:
         print(f"petvr: error: {error}", file=sys.stderr)
         return 2
@@ -59,8 +61,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("petvr: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `petvr cells | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as error:  # a full disk, a folder that may not be written, no more open files
+        where = f"{error.filename}: " if error.filename else ""
+        _drop_output()
+        print(f"petvr: error: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
+
+
+def _flushed(words: list[str], code: int) -> int:
+    """What a command of the workflow makes is its files: a log that cannot be written takes nothing from it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        if fork_server.command_of(words) not in FOR_THE_WORKFLOW:
+            raise
+        _drop_output()
+    return code
+
+
+def _drop_output() -> None:
+    """What is still to be printed goes nowhere, so that the end of the process is no second error."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run_command(arguments: list[str]) -> int:

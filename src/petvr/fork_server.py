@@ -39,10 +39,10 @@ def address(path: Path) -> str:
 def serves(arguments: list[str]) -> bool:
     """Whether a server is named, serves this very source, and one of the commands it knows is called."""
     path, _, source = os.environ.get(VARIABLE, "").partition(":")
-    return bool(path) and source == SOURCE and _command_of(arguments) in PRELOAD
+    return bool(path) and source == SOURCE and command_of(arguments) in PRELOAD
 
 
-def _command_of(arguments: list[str]) -> str | None:
+def command_of(arguments: list[str]) -> str | None:
     words = iter(arguments)
     for word in words:
         if word in ("-c", "--configfile"):
@@ -130,7 +130,7 @@ def _fork_for(
     except (OSError, ValueError):  # the client died in mid-sentence
         line.close()
         return
-    _preload(_command_of(order["arguments"]))
+    _preload(command_of(order["arguments"]))
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()

@@ -57,6 +57,18 @@ class Layout:
     def failure(self, run_id: str | RunSpec) -> Path:
         return self.state(run_id) / "failure.json"
 
+    def lock(self, run_id: str | RunSpec) -> Path:
+        """Held by the process that is at this run."""
+        return self.state(run_id) / "lock"
+
+    def locks(self) -> list[Path]:
+        """Those of all runs below `results`, whether or not a configuration names them."""
+        return list((self.results / "state").rglob("lock"))
+
+    def finished(self, run_id: str | RunSpec) -> Path:
+        """A result that came when no workflow waited for it any more; the next start takes it from here."""
+        return self.state(run_id) / "result.json"
+
     def log(self, run_id: str | RunSpec) -> Path:
         return self.results / "logs" / f"{_id(run_id)}.log"
 

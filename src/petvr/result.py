@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from petvr import atomic
 from petvr.errors import PetvrError
@@ -33,6 +33,21 @@ class Evaluation(_Part):
     dsl: Directions | None = None  # with dual-softmax, where the recipe names a variant
     validation: Directions | None = None  # plain scores of the validation split, where the recipe selects by it
     released: dict[Literal["plain", "dsl"], Directions] = {}  # the same with ties as CLIP4Clip's code counts them
+
+    @field_validator("plain", "dsl", "validation", "released", mode="after")
+    @classmethod
+    def _possible(cls, value: Any) -> Any:
+        """Values no ranking gives are refused; NaN is left to the tables, which say where it stands."""
+        nested = [value] if value else []
+        while nested:
+            for name, one in nested.pop().items():
+                if isinstance(one, dict):
+                    nested.append(one)
+                elif math.isfinite(one):
+                    low, high = (0, 300) if name == "RSum" else (0, 100) if "@" in name else (1, math.inf)
+                    if not low <= one <= high + 1e-6 or one > 1e12:
+                        raise ValueError(f"{name} is {one:g}, possible: {low} to {high:g}")
+        return value
 
 
 def best_evaluation(evaluations: Sequence[Evaluation], select_by: str, rule: str = "best_on_test") -> int:
@@ -131,6 +146,17 @@ def data_class(test: tuple[int, int], train: tuple[int, int]) -> Literal["A", "B
     return "D"
 
 
+class StoredFile(_Part):
+    """A file that was written with the result and lies beside it."""
+
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> StoredFile:
+        return cls(bytes=path.stat().st_size, sha256=atomic.file_sha256(path))
+
+
 class Provenance(_Part):
     petvr: str
     git_revision: str | None
@@ -153,12 +179,25 @@ class Result(_Part):
     data: Data
     provenance: Provenance
     suspicious: list[str] = []  # see `suspicions`
+    files: dict[str, StoredFile] = {}  # ranks.npz, adapter.safetensors; none in results of an earlier petvr
+
+    def check_file(self, folder: Path, name: str, content: bool = True) -> None:
+        """Raises PetvrError where the file is not the one that was written with this result; its size always counts."""
+        known, path = self.files.get(name), folder / name
+        if known is None:
+            return
+        if not path.exists():
+            raise PetvrError(f"{path}: missing; it belongs to the result beside it")
+        if path.stat().st_size != known.bytes:
+            raise PetvrError(f"{path}: {path.stat().st_size} bytes, {known.bytes} were written with its result")
+        if content and atomic.file_sha256(path) != known.sha256:
+            raise PetvrError(f"{path}: altered or damaged since its result was written; train the run again")
 
     def at(self, rule: str) -> Evaluation:
         return self.evaluations[self.selected[rule]]
 
     def write(self, path: str | Path) -> None:
-        atomic.write_json(path, self.model_dump(mode="json"))
+        atomic.write_json(path, atomic.sealed(self.model_dump(mode="json")))
 
     @classmethod
     def read(cls, path: str | Path) -> Result:
@@ -166,7 +205,11 @@ class Result(_Part):
         if not Path(path).exists():
             raise PetvrError(f"{path}: no such result")
         try:
-            return cls.model_validate(read_json(Path(path), dict, nan=True))
+            data = read_json(Path(path), dict, nan=True)
+            version = data.get("schema_version", 1)
+            if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+                raise PetvrError(f"{path}: schema version {version}; this petvr reads 1 to {SCHEMA_VERSION}")
+            return cls.model_validate(atomic.unsealed(data, path))
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from petvr.errors import PetvrError
+from petvr.file_lock import holder
 from petvr.layout import Layout
 from petvr.result import Result
 from petvr.spec import RunSpec
@@ -23,7 +24,8 @@ class RunState(StrEnum):
     DONE = "done", "result.json is there and belongs to today's recipe"
     STALE = "stale", "result.json is there but the recipe, a setting or a version has changed since"
     FAILED = "failed", "the last attempt ended with an error or a broken result; `petvr show` prints which"
-    STARTED = "started", "a checkpoint is there and no result: running, or to be continued"
+    RUNNING = "running", "a process is at it now"
+    STARTED = "started", "a checkpoint is there and no result: to be continued"
     MISSING = "missing", "nothing yet"
 
     def __new__(cls, word: str, meaning: str) -> RunState:
@@ -43,6 +45,14 @@ class RunStatus:
 
 def run_status(layout: Layout, run_id: str, digest: str | None) -> RunStatus:
     """`digest` is that of the run's spec today; None takes a result of any recipe. Never raises for a run's files."""
+    status = _finished_status(layout, run_id, digest)
+    if status.state is not RunState.DONE and (who := holder(layout.lock(run_id))):
+        return RunStatus(RunState.RUNNING, who)
+    return status
+
+
+def _finished_status(layout: Layout, run_id: str, digest: str | None) -> RunStatus:
+    """From what earlier attempts left, whether or not one is under way."""
     path = layout.result(run_id)
     if not path.exists():
         failure = failure_reason(layout, run_id)
@@ -53,8 +63,11 @@ def run_status(layout: Layout, run_id: str, digest: str | None) -> RunStatus:
         return RunStatus(RunState.MISSING, "not run yet")
     try:
         result = Result.read(path)
+        result.check_file(path.parent, "ranks.npz")
+        if (path.parent / "adapter.safetensors").exists():  # large ones may be deleted; its content: who opens it
+            result.check_file(path.parent, "adapter.safetensors", content=False)
     except (PetvrError, OSError, UnicodeDecodeError) as error:
-        return RunStatus(RunState.FAILED, str(error).removeprefix(f"{path}: "))
+        return RunStatus(RunState.FAILED, str(error).removeprefix(f"{path}: ").removeprefix(f"{path.parent}/"))
     if result.id != run_id:
         return RunStatus(RunState.FAILED, f"holds the result of {result.id}")
     if digest is not None and result.provenance.spec_digest != digest:

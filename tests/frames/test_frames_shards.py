@@ -14,6 +14,7 @@ import pytest
 from petvr.data.frames import shards
 from petvr.data.frames.index import INDEX, KEPT, PIXELS
 from petvr.data.frames.store import FrameStore, VideoItem, build_store
+from petvr.data.frames.verify_frames import MEMORY
 from petvr.errors import PetvrError
 
 SIZE = 32
@@ -151,10 +152,10 @@ def test_cut_anew_and_put_together_nothing_is_decoded(items, whole, tmp_path):
         assert [one(items, out, number, of).decoded for number in range(1, of + 1)] == [0] * of
         shards.join_shards(out, of)
         folders = {f"shard-{n}-of-{of}" for n in range(1, of + 1)}
-        assert {path.name for path in out.iterdir()} == {*folders, INDEX, KEPT} and same(FrameStore(out), whole)
+        assert {path.name for path in out.iterdir()} == {*folders, INDEX, KEPT, MEMORY} and same(FrameStore(out), whole)
     assert build_store(items, out, **SETTINGS).decoded == 0  # a sound store is left as it is, however it is cut
     report = build_store(items[:-1], out, **SETTINGS)
-    assert report.decoded == 0 and {path.name for path in out.iterdir()} == {PIXELS, INDEX, KEPT}
+    assert report.decoded == 0 and {path.name for path in out.iterdir()} == {PIXELS, INDEX, KEPT, MEMORY}
     assert FrameStore(out).ids == whole.ids[:-1] and FrameStore(out).verify() == {}
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 
 from petvr.data.frames import build as build_module
-from petvr.data.frames.index import INDEX, PIXELS
+from petvr.data.frames import verify_frames
+from petvr.data.frames.index import INDEX, PIXELS, checksum
 from petvr.data.frames.pool import TaskOutcome
 from petvr.data.frames.store import FrameStore, VideoItem, build_store
 from petvr.errors import PetvrError
@@ -144,7 +146,7 @@ def test_repeating_samplers_are_not_masked(items, tmp_path):
     assert len(numbers) == 70 and sorted(set(numbers)) == list(range(60))
 
 
-def test_verify_finds_changed_bytes(items, tmp_path):
+def test_changed_bytes_are_found_when_the_store_is_opened_and_only_their_video_is_decoded_again(items, tmp_path):
     build_store(items, tmp_path / "s", **SETTINGS)
     place = FrameStore(tmp_path / "s").records["short"].offset * 3 * SIZE**2 + 17
     with open(tmp_path / "s" / PIXELS, "r+b") as stream:
@@ -152,13 +154,54 @@ def test_verify_finds_changed_bytes(items, tmp_path):
         byte = stream.read(1)[0]
         stream.seek(place)
         stream.write(bytes([byte ^ 1]))
-    bad = FrameStore(tmp_path / "s").verify()
-    assert list(bad) == ["short"] and "checksum" in bad["short"]
+    with pytest.raises(PetvrError, match=r"1 videos are damaged, the first is 'short': pictures .* their checksum"):
+        FrameStore(tmp_path / "s")
+    assert build_store(items, tmp_path / "s", **SETTINGS).decoded == 1
+    assert FrameStore(tmp_path / "s").verify() == {}
     with open(tmp_path / "s" / PIXELS, "r+b") as stream:
         stream.truncate(1000)
     with pytest.raises(PetvrError, match="truncated: 1000 of"):
         FrameStore(tmp_path / "s")
     assert build_store(items, tmp_path / "s", **SETTINGS).decoded == 3
+
+
+def test_a_store_is_read_whole_once_wherever_it_is_moved(items, tmp_path, monkeypatch):
+    build_store(items, tmp_path / "s", **SETTINGS)
+    read = []
+    monkeypatch.setattr(verify_frames, "checksum", lambda pixels: read.append(1) or checksum(pixels))
+    (tmp_path / "s").rename(tmp_path / "moved")
+    FrameStore(tmp_path / "moved")
+    assert not read, "its files are the ones that were written"
+    shutil.copytree(tmp_path / "moved", tmp_path / "copy")
+    for _ in range(2):
+        FrameStore(tmp_path / "copy")
+    assert len(read) == 3, "a copy is read once"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data["videos"]["short"].update(offset=-1), "'short' has frames -1 to"),
+        (lambda data: data["videos"]["short"].update(offset="1"), "not a frame store's index"),
+        (
+            lambda data: data["videos"]["short"].update(offset=data["videos"]["long"]["offset"]),
+            "has frames .* free from",
+        ),
+        (lambda data: data["videos"].pop("short"), "do not belong to its videos"),
+        (lambda data: data.update(format=99), "format 99"),
+        (lambda data: data.update(videos=[]), "not a frame store's index"),
+    ],
+)
+@pytest.mark.parametrize("has_seal", [True, False])
+def test_an_altered_index_opens_no_store(items, tmp_path, change, message, has_seal):
+    build_store(items, tmp_path / "s", **SETTINGS)
+    data = json.loads((tmp_path / "s" / "index.json").read_text())
+    change(data)
+    if not has_seal:
+        del data["seal"]  # as an earlier petvr wrote it
+    (tmp_path / "s" / "index.json").write_text(json.dumps(data))
+    with pytest.raises(PetvrError, match="altered or damaged since it was written" if has_seal else message):
+        FrameStore(tmp_path / "s")
 
 
 BUILD = """

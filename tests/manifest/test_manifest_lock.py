@@ -69,7 +69,7 @@ def store(project, problems=(), name="uniform_mid-12f-224px"):
             if one in problems:
                 bad[one] = Problem("holds no picture", stamp)
             else:
-                videos[one] = FrameRecord(0, (0, 10), 250, 25.0, "decord", "", stamp, None, "0" * 32)
+                videos[one] = FrameRecord(2 * len(videos), (0, 10), 250, 25.0, "decord", "", stamp, None, "0" * 32)
     (folder / "index.json").write_text(json.dumps(FrameIndex(settings, videos, bad).to_json()))
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -352,6 +353,46 @@ def test_killed_training_leaves_everything_else_and_continues(project, tmp_path)
     shutil.rmtree(project.result(run).parent)
     assert project.petvr("train", run, "--threads", "1", "--fresh").returncode == 0
     assert json.loads(project.result(run).read_text())["evaluations"] == resumed["evaluations"]
+
+
+def test_after_kill_9_of_snakemake_its_run_is_waited_for_and_nothing_is_trained_twice(project):
+    """The lock goes without --unlock, the run that lives on is called running, and no line of its log is lost."""
+    from petvr import file_lock
+    from petvr.layout import Layout
+
+    run = RUN.replace("seed-0", "seed-6")
+    layout = Layout(project.folder / RESULTS)
+    log, lock = layout.log(run), layout.lock(run)
+    environment = {key: value for key, value in os.environ.items() if key != "PETVR_CONFIG"}
+    environment |= {"PYTHONPATH": str(project.folder / "src"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "snakemake", "--configfile", "workflow/demo.yaml", "micro.yaml", "--cores", "2"]
+    command += ["--rerun-triggers", "mtime", "params", "--", str(project.result(run).relative_to(project.folder))]
+
+    def waited_for(text, path):
+        while not (path.exists() and text in path.read_text()):
+            assert process.poll() is None, path.read_text()
+            time.sleep(0.05)
+
+    with file_lock.file_lock(lock, "the test"):
+        with open(project.folder / "first", "w") as out:
+            process = subprocess.Popen(command, cwd=project.folder, env=environment, stdout=out, stderr=out)
+        waited_for("is at it already; waiting for it", log)
+        process.kill()
+        process.wait()
+        assert list((project.folder / ".snakemake" / "locks").iterdir())
+        assert f"{run}: running: process {os.getpid()} on" in project.petvr("show", run).stderr
+        with open(project.folder / "second", "w") as out:
+            process = subprocess.Popen(command, cwd=project.folder, env=environment, stdout=out, stderr=out)
+        waited_for("is removed: that process is gone", project.folder / "second")
+        waited_for(f"{run}: still at work from an earlier start", project.folder / "second")
+        waited_for("is at it already; waiting for it", log)
+        third = subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True)
+        assert third.returncode == 1 and "another Snakemake is at work in this folder" in third.stderr
+    assert process.wait() == 0, (project.folder / "second").read_text()
+    texts = [path.read_text() for path in log.parent.glob("seed-6*.log")]
+    assert sum("is at it already; waiting for it" in text for text in texts) >= 2, "a later start takes no log away"
+    assert "".join(texts).count("\ndone: epoch") == 1 and "error" not in "".join(texts), texts
+    assert project.result(run).exists() and project.snakemake(command[-1], dry=True) == {}
 
 
 def test_nothing_in_a_name_was_executed(project):

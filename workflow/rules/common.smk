@@ -16,7 +16,7 @@ from pathlib import Path
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 
-from petvr import environment, papers, planning
+from petvr import environment, papers, planning, workflow_start
 from petvr import workflow as rules_ask
 from petvr.data import catalogue
 from petvr.config import merged_values, read_layers, validate_config
@@ -50,6 +50,8 @@ def say(lines):
 
 if workflow.is_main_process:
     say(rules_ask.left_out_lines(PLAN, LEFT_OUT))
+    if not workflow.output_settings.dryrun:
+        say(workflow_start.start_lines(LAYOUT, PLAN))
 
 environment.export(merged_values(LAYERS), SOURCE)
 ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "petvr.yaml")

@@ -32,7 +32,7 @@ rule weights:
             else CONFIG.weights.get(w.backbone)
         ),
     shell:
-        "python -m petvr weights {wildcards.backbone:q} --threads {threads} > {log:q} 2>&1"
+        "python -m petvr weights {wildcards.backbone:q} --threads {threads} >> {log:q} 2>&1"
 
 
 rule download:
@@ -51,7 +51,7 @@ rule download:
             CONFIG.given(w.folder),
         ],
     shell:
-        "python -m petvr download {wildcards.folder:q} --record > {log:q} 2>&1"
+        "python -m petvr download {wildcards.folder:q} --record --wait >> {log:q} 2>&1"
 
 
 rule data:
@@ -95,7 +95,7 @@ rule frames:
         validation=lambda w: planning.validates(PLAN, CONFIG, w.folder),
     shell:
         "python -m petvr frames {wildcards.folder:q} --sampler {wildcards.sampler:q} --frames {wildcards.frames:q}"
-        " --size {wildcards.size:q} --workers {threads} > {log:q} 2>&1"
+        " --size {wildcards.size:q} --workers {threads} --wait >> {log:q} 2>&1"
 
 
 rule frames_shard:
@@ -129,7 +129,8 @@ rule frames_shard:
         validation=lambda w: planning.validates(PLAN, CONFIG, w.folder),
     shell:
         "python -m petvr frames {wildcards.folder:q} --sampler {wildcards.sampler:q} --frames {wildcards.frames:q}"
-        " --size {wildcards.size:q} --workers {threads} --shard {wildcards.shard:q}/{wildcards.shards:q} > {log:q} 2>&1"
+        " --size {wildcards.size:q} --workers {threads} --shard {wildcards.shard:q}/{wildcards.shards:q}"
+        " --wait >> {log:q} 2>&1"
 
 
 rule data_all:

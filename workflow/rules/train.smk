@@ -24,4 +24,4 @@ rule train:
         run=lambda w: run_of(w).id,
         spec=lambda w: run_of(w).digest(),
     shell:
-        "python -m petvr train {params.run:q} --spec {params.spec:q} --threads {threads} > {log:q} 2>&1"
+        "python -m petvr train {params.run:q} --spec {params.spec:q} --threads {threads} --wait >> {log:q} 2>&1"

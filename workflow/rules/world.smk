@@ -33,4 +33,4 @@ rule world:
         sizes=lambda w: CONFIG.world.model_dump()["sizes"].get(w.folder),
         seed=CONFIG.world.seed,
     shell:
-        "python -m petvr world {wildcards.folder:q} --workers {threads} > {log:q} 2>&1"
+        "python -m petvr world {wildcards.folder:q} --workers {threads} >> {log:q} 2>&1"

@@ -25,6 +25,7 @@ from petvr.errors import PetvrError
 
 FILES = ("model.safetensors", "pytorch_model.bin")
 BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
+RECORD = "weights.json"  # the digest at the time they were made
 SIZES = ("patch", "positions", "vocab", "embed")
 SIZES += tuple(f"{tower}.{key}" for tower in ("vision", "text") for key in ("width", "layers", "heads", "mlp"))
 FILLING = ("normal_", "uniform_", "fill_", "zero_")
@@ -137,6 +138,8 @@ def fetch(source: str, out: str | Path, like: ClipConfig | None = None) -> ClipC
             else:
                 _convert_transformers(source, Path(part))
             config = check_weights(part, like)
+            (out / RECORD).unlink(missing_ok=True)
+            write_record(part)
             for path in sorted(Path(part).iterdir(), key=lambda path: path.name == "config.json"):
                 os.replace(path, out / path.name)  # config.json last: a folder without it is not read
         except PetvrError as error:
@@ -198,15 +201,31 @@ def _convert_openai(path: Path, out: Path) -> None:
         from_bpe_file(vocabulary, out)
 
 
-def digest(folder: str | Path) -> str:
-    """Changes when the weights, the geometry or the tokenizer change.
+def write_record(folder: str | Path) -> None:
+    """Note the digest of a folder that was just made, so that a later change of it is no secret."""
+    atomic.write_json(Path(folder) / RECORD, {"digest": digest(folder)})
 
-    A file is read whole once: `.digests.json` beside it keeps the outcome with the file's size, times and inode.
-    """
+
+def digest(folder: str | Path, whole: bool = False) -> str:
+    """Changes when the weights, the geometry or the tokenizer change; PetvrError if they did since they were made."""
     folder = Path(folder)
+    now = _digest(folder, whole)
+    try:
+        recorded = json.loads((folder / RECORD).read_text(encoding="utf-8"))["digest"]
+    except FileNotFoundError:  # of an earlier petvr, or made by hand
+        return now
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise PetvrError(f"{folder / RECORD}: cannot be read ({error}); bring the weights again") from error
+    if now != recorded:
+        raise PetvrError(f"{folder}: altered or damaged since these weights were made (digest {now}, then {recorded})")
+    return now
+
+
+def _digest(folder: Path, whole: bool) -> str:
+    """A file is read once: `.digests.json` keeps the outcome with its size, times and inode, unless `whole`."""
     total, kept = hashlib.sha256(), folder / ".digests.json"
     try:
-        known = dict(json.loads(kept.read_text()))
+        known = {} if whole else dict(json.loads(kept.read_text()))
     except (OSError, ValueError, TypeError):
         known = {}
     digests = {}

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from petvr import file_lock
 from petvr.config import Config
 from petvr.data import catalogue, datasets
 from petvr.data.download.source_state import SourceState
@@ -33,6 +34,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--optional", action="store_true", help="also what no split needs")
     parser.add_argument(
         "--fill", action="store_true", help="also add videos to a folder that somebody else filled in part"
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="wait for another call on the same folder, rather than refuse"
     )
     parser.add_argument(
         "--record",
@@ -80,7 +84,7 @@ def _folders(names: list[str], config: Config) -> list[str]:
 def _download(folders: list[DatasetFolder], args: argparse.Namespace, config: Config) -> int:
     from petvr.data.download.progress import show_progress
     from petvr.data.download.session import DownloadOptions, DownloadSession
-    from petvr.data.download.sources import download_sources
+    from petvr.data.download.sources import BUSY, download_sources
 
     options = DownloadOptions(
         **config.download.model_dump(),
@@ -90,6 +94,8 @@ def _download(folders: list[DatasetFolder], args: argparse.Namespace, config: Co
     )
     complete = usable = True
     for folder in folders:
+        if args.wait:
+            file_lock.wait_until_free(folder.state / BUSY, folder.name)
         with show_progress() as progress:
             reports = download_sources(DownloadSession(folder, options, progress=progress))
         for report in reports:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from petvr import planning
+from petvr import file_lock, planning
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.data.frames.samplers import SAMPLERS
@@ -18,11 +18,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, required=True, help="at most so many frames of a video")
     parser.add_argument("--size", type=int, default=catalogue.CLIP_IMAGE, help="side of the pictures in pixels")
     parser.add_argument("--workers", type=int, help="processes that decode (default: one per core)")
+    parser.add_argument(
+        "--wait", action="store_true", help="wait for another process that builds the store, rather than refuse"
+    )
     parser.add_argument("--shard", metavar="I/N", help="only shard I of N (default: all of them, then their index)")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
     from petvr.data.frames import shards, store
+    from petvr.data.frames.store_writer import store_lock
 
     if args.workers is not None and args.workers < 1:
         raise PetvrError(f"--workers: {args.workers} given, allowed: 1 or more")
@@ -35,9 +39,12 @@ def run(args: argparse.Namespace, config: Config) -> None:
         parts[shards.shard_of(item.video, count)].append(item)
 
     def build(shard: int, of: int) -> dict[str, str]:
+        folder = shards.shard_folder(out, shard, of) if of > 1 else out
+        if args.wait:
+            file_lock.wait_until_free(store_lock(folder), shards.progress_label(folder))
         report = store.build_store(
             parts[shard],
-            shards.shard_folder(out, shard, of) if of > 1 else out,
+            folder,
             sampler=args.sampler,
             frames=args.frames,
             size=args.size,

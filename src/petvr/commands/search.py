@@ -109,8 +109,8 @@ def _folder(name: str, layout: Layout, config: Config) -> Path:
         status = status_of(layout, planning.spec(config, run_id))
     except PetvrError:
         status = None
-    if status and status.state in (RunState.STARTED, RunState.FAILED):
-        reason = status.reason if status.state == RunState.FAILED else status.state.meaning
+    if status and status.state in (RunState.RUNNING, RunState.STARTED, RunState.FAILED):
+        reason = status.reason if status.state in (RunState.FAILED, RunState.RUNNING) else status.state.meaning
         raise PetvrError(f"{run_id}: {status.state}: {reason}; log: {layout.log(run_id)}")
     if not done:
         raise PetvrError(f"run '{run_id}': no result; there is no finished run below {layout.runs} yet")

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
         run_id = args.run
         status = status_of(layout, planning.spec(config, run_id))
         if status.result is None:
-            reason = status.reason if status.state == RunState.FAILED else status.state.meaning
+            reason = status.reason if status.state in (RunState.FAILED, RunState.RUNNING) else status.state.meaning
             raise PetvrError(f"{run_id}: {status.state}: {reason}; log: {layout.log(run_id)}")
         if status.state == RunState.STALE:
             print(f"stale: {status.state.meaning}")

@@ -7,11 +7,14 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from petvr import atomic, planning
+from petvr import atomic, file_lock, planning
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.errors import PetvrError
+from petvr.file_lock import HeldElsewhere
 from petvr.layout import Layout
+from petvr.spec import RunSpec
+from petvr.status import RunState, status_of
 
 if TYPE_CHECKING:
     from petvr.training.data import DatasetCheck
@@ -21,6 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="e.g. vop/msrvtt-7k/vit-b-32/vop/seed-0; any method, setting and seed may be named")
     parser.add_argument("--spec", help="the digest the workflow expects; another one means files changed meanwhile")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument(
+        "--wait", action="store_true", help="where another process is at this run, wait for it rather than refuse"
+    )
     parser.add_argument("--fresh", action="store_true", help="forget the checkpoint and start anew")
 
 
@@ -34,6 +40,9 @@ def run(args: argparse.Namespace, config: Config) -> int:
     from petvr.training.options import TrainOptions
     from petvr.training.run import train
 
+    if args.wait and _finished_elsewhere(layout, spec):
+        print(f"{spec.id}: done by a process of an earlier start")
+        return 0
     try:
         options = TrainOptions(
             weights=layout.weights(spec.backbone),
@@ -55,6 +64,10 @@ def run(args: argparse.Namespace, config: Config) -> int:
             resume=not args.fresh,
         )
         result = train(spec, options)
+    except HeldElsewhere:
+        if not args.wait:
+            raise
+        return run(args, config)  # another process was quicker
     except Exception as error:
         _record(layout, args.run, error)
         raise
@@ -62,6 +75,18 @@ def run(args: argparse.Namespace, config: Config) -> int:
     best = result.at(spec.recipe.selection).plain
     print(f"{args.run}: t2v R@1 {best['t2v']['R@1']:.1f}, v2t R@1 {best['v2t']['R@1']:.1f} ({spec.recipe.selection})")
     return 0
+
+
+def _finished_elsewhere(layout: Layout, spec: RunSpec) -> bool:
+    """Whether a process that a killed workflow left at this run brought its result, now or before this start."""
+    file_lock.wait_until_free(layout.lock(spec), spec.id)
+    if layout.finished(spec).exists():
+        layout.run(spec).mkdir(parents=True, exist_ok=True)
+        os.replace(layout.finished(spec), layout.result(spec))
+    state = status_of(layout, spec).state
+    if state is RunState.STALE:
+        layout.result(spec).unlink()
+    return state is RunState.DONE
 
 
 def _dataset_check(config: Config, layout: Layout, name: str) -> DatasetCheck:

@@ -79,7 +79,10 @@ class RunOutcomes:
 
 def load_outcomes(name: str, files: list[Path]) -> RunOutcomes:
     """`files`: the result.json of each seed, with ranks.npz beside it."""
-    return RunOutcomes(name, [Result.read(path) for path in files], [RankFile(p.with_name("ranks.npz")) for p in files])
+    results = [Result.read(path) for path in files]
+    for path, result in zip(files, results, strict=True):
+        result.check_file(path.parent, "ranks.npz")
+    return RunOutcomes(name, results, [RankFile(path.with_name("ranks.npz")) for path in files])
 
 
 def require_same_queries(one: RunOutcomes, other: RunOutcomes) -> None:

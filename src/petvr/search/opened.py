@@ -99,6 +99,7 @@ def open_run(
         notes.append("the frame store has changed since the run: scores may differ from those behind its ranks")
     model = build_model(spec, weights, on)
     if spec.train:
+        result.check_file(folder, ADAPTER)
         _restore(model, folder / ADAPTER)
     model.set_training(False)
     identity = {
@@ -127,6 +128,9 @@ def _restore(model: Model, path: Path) -> None:
     if expected != stored:
         name = sorted(expected.items() ^ stored.items())[0][0]
         raise PetvrError(f"{path}: '{name}' does not fit the method as it is today; train the run again")
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise PetvrError(f"{path}: '{name}' holds NaN or infinity: the run diverged or the file is damaged")
     model.restore(state)
 
 

@@ -7,7 +7,6 @@ named in a warning and passed over, so that a run continues from the one before 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import time
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from petvr import atomic
 from petvr.errors import PetvrError
+from petvr.file_lock import file_lock
 from petvr.result import Evaluation
 from petvr.training.log import RunLog
 from petvr.training.model import Model
@@ -160,19 +160,8 @@ def _mark(state: TrainState) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def lock_state(state: Path) -> Iterator[None]:
-    """Two processes must not write one run's state. File systems without locks are let pass."""
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        handle = open(state / "lock", "w")  # noqa: SIM115
-    except OSError as error:
-        raise PetvrError(f"{state}: cannot be written: {error.strerror or error}") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise PetvrError(f"{state}: another process is at this run") from error
-        except OSError:
-            pass
+    """Two processes must not write one run's state."""
+    with file_lock(state / "lock", "another process is at this run"):
         try:
             yield
         finally:

@@ -11,11 +11,9 @@ videos, set after its pictures are on disk). Both may be deleted at any time.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from torch import Tensor
 
 from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
+from petvr.file_lock import file_lock
 from petvr.methods._adapted import Adapted
 from petvr.training import precision
 from petvr.training.log import RunLog
@@ -63,6 +62,10 @@ class FrozenBeginning:
         return self.adapted.encode_patches(stream, mask, texts, self.blocks)
 
 
+class NoRoom(PetvrError):
+    """The cache does not fit: its run can do without."""
+
+
 class FrozenFeatureCache:
     """One cache, for one store, weights, arithmetic and number of blocks; read in place of the store."""
 
@@ -78,8 +81,10 @@ class FrozenFeatureCache:
             numbers = {1: np.uint8, 2: np.uint16, 4: np.uint32}[size]
             self.stream = _map(folder / "stream.bin", numbers, (videos, *each))
             self.done = _map(folder / "done.bin", np.uint8, (-(-videos // VIDEOS),))
+            with open(folder / "done.bin", "r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, len(self.done))
         except OSError as error:
-            raise PetvrError(f"{folder}: cannot be written: {error.strerror or error}") from error
+            raise NoRoom(f"{folder}: cannot be written: {error.strerror or error}") from error
 
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         return self.store.rows(ids)
@@ -108,7 +113,7 @@ class FrozenFeatureCache:
 
         on_progress(done, total) after every block; what was computed until a stop stays.
         """
-        with _one_at_a_time(self.folder, raise_if_stopped):
+        with file_lock(self.folder / "lock", "busy", wait=lambda _: raise_if_stopped()):
             missing = self.missing(rows)
             written: list[int] = []
             flushed = time.monotonic()
@@ -117,6 +122,11 @@ class FrozenFeatureCache:
                     raise_if_stopped()
                     part = np.arange(block * VIDEOS, min((block + 1) * VIDEOS, len(self.store)))
                     stream = self._compute(part).cpu().contiguous()
+                    if not stream.isfinite().all():
+                        raise PetvrError(
+                            f"{self.store.path}: the frozen tower gives NaN or infinity in {self.model.mode}"
+                        )
+                    self._reserve(int(part[0]), len(part))
                     self.stream[part] = stream.view(torch.uint8).numpy().view(self.stream.dtype).reshape(stream.shape)
                     written.append(block)
                     if time.monotonic() - flushed > FLUSH:
@@ -125,6 +135,15 @@ class FrozenFeatureCache:
                     on_progress(number + 1, len(missing))
             finally:
                 self._flush(written)
+
+    def _reserve(self, first: int, videos: int) -> None:
+        """Room on the disk before it is written to: in a mapped file a full disk would be the end of the process."""
+        each = self.stream[:1].nbytes
+        try:
+            with open(self.folder / "stream.bin", "r+b") as stream:
+                os.posix_fallocate(stream.fileno(), first * each, videos * each)
+        except OSError as error:
+            raise NoRoom(f"{self.folder}: cannot be written: {error.strerror or error}") from error
 
     def _flush(self, written: list[int]) -> None:
         if written:
@@ -169,10 +188,14 @@ def open_cache(
         log.line(f"frozen: {reach}; a cache of it would take {size:.0f} GiB, feature_cache_gib allows {gib:g}")
         return None
     key = f"{store.digest}-{weights_digest}-{model.mode}-{model.device.type}-{'whole' if count > depth else count}"
-    cache = FrozenFeatureCache(model, store, root / f"{store.path.parent.name}-{store.path.name}" / key)
-    new = len(cache.missing(rows))
-    label = "frozen part, block of videos"
-    cache.compute(rows, lambda done, total: log.step(done, total, None, label), raise_if_stopped)
+    try:
+        cache = FrozenFeatureCache(model, store, root / f"{store.path.parent.name}-{store.path.name}" / key)
+        new = len(cache.missing(rows))
+        label = "frozen part, block of videos"
+        cache.compute(rows, lambda done, total: log.step(done, total, None, label), raise_if_stopped)
+    except NoRoom as error:
+        log.line(f"frozen: {error}; going on without this cache")
+        return None
     how = f"{new * VIDEOS} videos computed now" if new else "nothing to compute"
     log.line(f"frozen: {reach}, read from {cache.folder} ({how})")
     model.vision = FrozenBeginning(model.adapted, count)
@@ -184,21 +207,5 @@ def _map(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:
     length = int(np.prod(shape)) * np.dtype(kind).itemsize
     with open(path, "ab") as stream:
         if os.fstat(stream.fileno()).st_size < length:
-            stream.truncate(length)
+            stream.truncate(length)  # no room is taken yet
     return np.memmap(path, kind, "r+", shape=shape)
-
-
-@contextlib.contextmanager
-def _one_at_a_time(folder: Path, raise_if_stopped: Callable[[], None]) -> Iterator[None]:
-    """One process fills at a time; file systems without locks are let pass, as both would write the same."""
-    with open(folder / "lock", "w") as handle:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                raise_if_stopped()
-                time.sleep(0.2)
-            except OSError:
-                break
-        yield

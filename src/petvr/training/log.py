@@ -51,7 +51,8 @@ class RunLog:
         if self._progress is not None:
             self._progress.console.print(text, markup=False, highlight=False)
         elif not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):
+                print(text, file=sys.stderr, flush=True)
 
     def start_bar(self, step: int, total: int, title: str) -> None:
         if not self.bar_wanted or total == 0:

@@ -27,7 +27,7 @@ from torch import Tensor
 from petvr import __version__, atomic
 from petvr.costs.compute import step_flops
 from petvr.data.datasets import Split
-from petvr.result import Cost, Evaluation, Provenance, Result
+from petvr.result import Cost, Evaluation, Provenance, Result, StoredFile
 from petvr.spec import RunSpec
 from petvr.training.checkpoint import TrainState
 from petvr.training.determinism import numerics
@@ -36,13 +36,19 @@ PACKAGES = ("torch", "numpy", "safetensors", "tokenizers", "transformers", "deco
 SOURCE = Path(__file__).resolve().parents[1]
 
 
-def write_results(folder: Path, result: Result, state: TrainState, test: Split) -> None:
-    """All files atomically, result.json last. Raises PetvrError naming the one that cannot be written."""
+def write_results(folder: Path, result: Result, state: TrainState, test: Split) -> Result:
+    """All files atomically, result.json last, which knows the others by their hashes; the result as it was written.
+
+    Raises PetvrError naming the file that cannot be written.
+    """
     ranks = {f"{n}/{name}": array for n, arrays in enumerate(state.ranks) for name, array in arrays.items()}
     with atomic.replacing(folder / "ranks.npz") as temporary, open(temporary, "wb") as stream:
         np.savez_compressed(stream, videos=np.array(test.videos), owner=np.array(test.caption_video, np.int32), **ranks)
     write_adapter(selected_tensors(result.spec, state), folder / "adapter.safetensors")
+    files = {name: StoredFile.of(folder / name) for name in ("ranks.npz", "adapter.safetensors")}
+    result = result.model_copy(update={"files": files})
     result.write(folder / "result.json")
+    return result
 
 
 def write_adapter(tensors: dict[str, Tensor], path: Path) -> None:

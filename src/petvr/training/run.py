@@ -118,7 +118,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             suspicious=suspicions(spec, state.evaluations),
         )
         try:
-            result_writer.write_results(options.out, result, state, splits.test.split)
+            result = result_writer.write_results(options.out, result, state, splits.test.split)
         except PetvrError as error:
             kept = f"the trained state is kept in {options.state}" if saved else "its state could not be saved either"
             raise PetvrError(f"{error}; {kept}; make room and start again") from error

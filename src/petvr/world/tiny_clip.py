@@ -51,6 +51,8 @@ def train(
     import torch
     from safetensors.torch import save_file
 
+    from petvr.clip.weights import write_record
+
     out = Path(out)
     if image % patch or width % heads or min(steps, batch, layers) < 1 or batch > pool:
         raise PetvrError(
@@ -83,6 +85,7 @@ def train(
         save_file(model.state_dict(), part / "model.safetensors", metadata={"format": "pt"})
         bpe.save_tokenizer(vocabulary, merges, part)
         write_json(part / "training.json", record)
+        write_record(part)
         part.chmod(0o755)
         if out.exists():
             shutil.rmtree(out)

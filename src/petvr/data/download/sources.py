@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import functools
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 from petvr.data.datasets.source import DownloadSource
 from petvr.data.datasets.video_state import VideoState
@@ -18,6 +14,9 @@ from petvr.data.download.install import install_source
 from petvr.data.download.session import DownloadSession
 from petvr.data.download.source_state import SourceState
 from petvr.errors import PetvrError
+from petvr.file_lock import file_lock
+
+BUSY = ".download.busy"  # held by the one call that may write into a folder
 
 
 def download_sources(session: DownloadSession) -> list[SourceReport]:
@@ -27,7 +26,7 @@ def download_sources(session: DownloadSession) -> list[SourceReport]:
     """
     folder, fill = session.folder, session.options.fill
     reports: dict[str, SourceReport] = {}
-    with _alone(folder.state), contextlib.closing(session.web):
+    with file_lock(folder.state / BUSY, "another `petvr download` is at work there"), contextlib.closing(session.web):
         try:
             _note_arrivals(folder)
             early = [source for source in folder.sources if source.gives == "annotations"]
@@ -175,22 +174,3 @@ def _next_step(folder: DatasetFolder, source: DownloadSource, status: SourceStat
         where = folder.root if source.gives == "annotations" else folder.videos
         steps.append(f"put {what} into {where} by hand")
     return "; ".join(steps)
-
-
-@contextlib.contextmanager
-def _alone(state: Path) -> Iterator[None]:
-    """Two calls on one folder would write into each other's files. Where locks do not exist, nobody watches over it."""
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        stream = open(state / ".download.busy", "w")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise PetvrError(f"{state}: cannot be written: {error.strerror or error}") from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PetvrError(f"{state}: another `petvr download` is at work there") from None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise
-        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from petvr.data.frames.index import FrameIndex, FrameRecord, Problem, SourceFing
 from petvr.data.frames.progress import Step, video_progress
 from petvr.data.frames.store_writer import StoreWriter, write_index
 from petvr.data.frames.stored_frames import StoredFrames
+from petvr.data.frames.verify_frames import require_verified
 from petvr.errors import PetvrError
 
 Sources = dict[str, SourceFingerprint]  # by video
@@ -79,7 +81,7 @@ def build_store(
     if len(sources) != len(items):
         raise PetvrError(f"{out}: a video is given twice: {_repeated(items)}")
     finished = _complete(out, settings)
-    if finished is not None and _covers(finished, items, sources):
+    if finished is not None and _covers(finished, items, sources) and _undamaged(out, finished):
         if not (out / index.INDEX).exists():
             write_index(out, finished)
         return _report(finished, 0, started)
@@ -175,6 +177,16 @@ def _complete(out: Path, settings: StoreSettings) -> FrameIndex | None:
     except PetvrError:
         return None
     return finished if finished.settings == settings else None
+
+
+def _undamaged(out: Path, finished: FrameIndex) -> bool:
+    """False is said: what is damaged is then decoded again, and the rest copied."""
+    try:
+        require_verified(out, StoredFrames(out, finished), finished)
+    except PetvrError as error:
+        print(f"petvr: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _covers(finished: FrameIndex, items: Sequence[VideoItem], sources: Sources) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from petvr import atomic
 from petvr.errors import PetvrError
 
 FORMAT = 1
@@ -126,6 +127,16 @@ class FrameIndex:
             count = len(self.problems)
             raise PetvrError(f"{where}: none of {count} videos can be read; the first: {video}: {problem.reason}")
 
+    def require_sound(self, digest: str) -> None:
+        """Raises ValueError where frames overlap, lie outside their files or are too many, or for another digest."""
+        free = 0
+        for video, entry in sorted(self.videos.items(), key=lambda item: item[1].offset):
+            if not isinstance(entry.offset, int) or not free <= entry.offset or entry.count > self.settings.frames:
+                raise ValueError(f"'{video}' has frames {entry.offset} to {entry.end}, free from {free}")
+            free = entry.end
+        if free > sum(shard.pictures for shard in self.files) or digest != self.digest():
+            raise ValueError("its digest and its shards do not belong to its videos")
+
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
         if not self.shards:
@@ -144,17 +155,20 @@ class FrameIndex:
             ) from error
         except (OSError, ValueError) as error:
             raise PetvrError(f"{path}: cannot be read ({error})") from error
+        data = atomic.unsealed(data, path)
         try:
             if data["format"] != FORMAT:
                 raise PetvrError(f"{path}: format {data['format']}, this version of petvr reads {FORMAT}")
-            return cls(
+            index = cls(
                 StoreSettings(**data["settings"]),
                 {video: parse_record(value) for video, value in data["videos"].items()},
                 {video: parse_problem(value) for video, value in data["problems"].items()},
                 tuple(StoreShard(**shard) for shard in data.get("shards", ())),
             )
-        except (KeyError, TypeError) as error:
+            index.require_sound(data["digest"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PetvrError(f"{path}: not a frame store's index ({type(error).__name__}: {error})") from error
+        return index
 
 
 def parse_record(data: dict[str, Any]) -> FrameRecord:

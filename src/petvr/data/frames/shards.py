@@ -16,6 +16,7 @@ from pathlib import Path
 from petvr.data.frames.index import INDEX, KEPT, PIXELS, FrameIndex, StoreShard
 from petvr.data.frames.store_writer import write_index
 from petvr.data.frames.stored_frames import StoredFrames
+from petvr.data.frames.verify_frames import remember_verified, require_verified
 from petvr.errors import PetvrError
 
 NAME = re.compile(r"shard-(\d+)-of-(\d+)")
@@ -79,7 +80,7 @@ def join_shards(store: Path, shards: int, videos: Collection[str] | None = None)
             whole = FrameIndex(part.settings, {}, {})
         if part.settings != whole.settings:
             raise PetvrError(f"{path}: built with other settings than shard 1; build it again")
-        StoredFrames(path, part)  # says what is missing or truncated
+        require_verified(path, StoredFrames(path, part), part)
         used = part.files[0].pictures
         for video, entry in part.videos.items():
             whole.videos[video] = entry.shifted(start)
@@ -94,6 +95,7 @@ def join_shards(store: Path, shards: int, videos: Collection[str] | None = None)
     for name in (INDEX, KEPT, PIXELS):  # of a store that was built in one piece
         (store / name).unlink(missing_ok=True)
     write_index(store, whole)
+    remember_verified(store, whole)
     remove_other_shards(store, keep=shards)
     return whole
 

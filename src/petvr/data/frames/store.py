@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from petvr.data.frames.build import BuildReport, VideoItem, build_store
-from petvr.data.frames.index import FrameIndex, checksum
+from petvr.data.frames.index import FrameIndex
 from petvr.data.frames.stored_frames import StoredFrames
+from petvr.data.frames.verify_frames import damaged_frames, require_verified
 from petvr.errors import PetvrError
 
 __all__ = ["BuildReport", "FrameStore", "VideoItem", "build_store"]
@@ -36,6 +37,8 @@ class FrameStore:
         self._count = np.array([index.videos[video].count for video in self.ids], np.int64)
         self._stored = StoredFrames(self.path, index)
         self._file, self._first = self._stored.locate(self._offset)
+        self._index = index
+        require_verified(self.path, self._stored, index)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -90,8 +93,4 @@ class FrameStore:
 
     def verify(self) -> dict[str, str]:
         """Read everything again: videos whose frames do not fit their checksum, with a reason; empty if sound."""
-        bad = {}
-        for video, entry in self.records.items():
-            if checksum(self._stored[entry.offset : entry.end]) != entry.checksum:
-                bad[video] = f"pictures {entry.offset} to {entry.end - 1} of the store differ from their checksum"
-        return bad
+        return damaged_frames(self._stored, self._index)

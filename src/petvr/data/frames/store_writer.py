@@ -5,7 +5,7 @@ It lies beside the store (`<store>.partial`), because Snakemake deletes the outp
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import shutil
@@ -18,7 +18,9 @@ import numpy as np
 
 from petvr import atomic
 from petvr.data.frames.index import INDEX, KEPT, PIXELS, FrameIndex, FrameRecord, Problem, StoreSettings, parse_record
+from petvr.data.frames.verify_frames import remember_verified
 from petvr.errors import PetvrError
+from petvr.file_lock import file_lock
 
 JOURNAL = "journal.jsonl"
 
@@ -28,29 +30,25 @@ class StoreWriter:
 
     def __init__(self, store: Path, settings: StoreSettings):
         self.store, self.settings = store, settings
-        self.folder = store.with_name(store.name + ".partial")
+        self.folder = store_lock(store).parent
         self.index = FrameIndex(settings, {}, {})
         self._frame_bytes = 3 * settings.size**2
 
     def __enter__(self) -> StoreWriter:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.folder / "lock", "w")
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(file_lock(store_lock(self.store), "another process is building this store"))
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._resume(stack)
             except OSError as error:
-                raise PetvrError(f"{self.folder}: another process is building this store") from error
-            self._resume()
-        except OSError as error:
-            raise _failed(self.folder, error) from error
+                raise _failed(self.folder, error) from error
+            self._open = stack.pop_all()
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        for stream in ("_pixels", "_journal", "_lock"):
-            if hasattr(self, stream):
-                getattr(self, stream).close()
+        with contextlib.suppress(OSError):  # what a full disk left unwritten of the journal is decoded again
+            self._open.close()
 
-    def _resume(self) -> None:
+    def _resume(self, stack: contextlib.ExitStack) -> None:
         """Take over what an earlier, interrupted build with the same settings wrote completely."""
         self._end = 0
         header = json.dumps(asdict(self.settings), sort_keys=True)
@@ -74,10 +72,10 @@ class StoreWriter:
                 self.index.videos[video], self._end = entry, end
                 good.append(line)
         atomic.write_text(journal, "\n".join(good) + "\n")
-        self._pixels = open(pixels, "r+b" if pixels.exists() else "w+b", buffering=0)  # noqa: SIM115
+        self._pixels = stack.enter_context(open(pixels, "r+b" if pixels.exists() else "w+b", buffering=0))  # noqa: SIM115
         self._pixels.truncate(self._end)
         self._pixels.seek(self._end)
-        self._journal = open(journal, "a", encoding="utf-8")  # noqa: SIM115
+        self._journal = stack.enter_context(open(journal, "a", encoding="utf-8"))  # noqa: SIM115
 
     def add(self, video: str, pixels: np.ndarray, **facts: Any) -> None:
         """Append uint8 [n, 3, size, size]. Raises PetvrError when it cannot be written; what was added before stays."""
@@ -115,14 +113,20 @@ class StoreWriter:
                 (self.store / name).unlink(missing_ok=True)
             os.replace(self.folder / PIXELS, self.store / PIXELS)
             write_index(self.store, self.index)
+            remember_verified(self.store, self.index)
             shutil.rmtree(self.folder, ignore_errors=True)
         except OSError as error:
             raise _failed(self.store, error) from error
 
 
+def store_lock(store: Path) -> Path:
+    """What the process that builds `store` holds."""
+    return store.with_name(store.name + ".partial") / "lock"
+
+
 def write_index(store: Path, index: FrameIndex) -> None:
     for name in (KEPT, INDEX):
-        atomic.write_text(store / name, json.dumps(index.to_json()) + "\n")
+        atomic.write_text(store / name, json.dumps(atomic.sealed(index.to_json())) + "\n")
 
 
 def _failed(path: Path, error: OSError) -> PetvrError:

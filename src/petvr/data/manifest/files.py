@@ -58,7 +58,7 @@ def _sorted(counts: Counter[VideoState]) -> dict[str, int]:
 def write_manifest(layout: Layout, name: str, rows: list[VideoRow], summary: Summary) -> None:
     """All parquet files, then the summary."""
     write_rows(layout, name, rows)
-    content = {"format": FORMAT, **vars(summary)}
+    content = atomic.sealed({"format": FORMAT, **vars(summary)})
     path = layout.manifest(name)
     if _json(path) != content:  # else its time stays too, and no run has a reason to start
         atomic.write_json(path, content)
@@ -97,10 +97,19 @@ def read_rows(layout: Layout, name: str, splits: Iterable[str]) -> list[VideoRow
 
 
 def read_summary(layout: Layout, name: str) -> Summary | None:
-    """The summary; None where the data set was never checked or was checked by an older petvr."""
-    data = _json(layout.manifest(name))
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
+    """The summary; None where the data set was never checked or was checked by an older petvr.
+
+    Raises PetvrError for one that was damaged or altered since.
+    """
+    path = layout.manifest(name)
+    data = _json(path)
+    if data is None and path.exists():
+        raise PetvrError(f"{path}: cannot be read as JSON; write it anew: petvr data check {name}")
+    data = atomic.unsealed(data, path)
+    if not isinstance(data, dict) or data.get("format", 0) < FORMAT:
         return None
+    if data["format"] != FORMAT:
+        raise PetvrError(f"{path}: format {data['format']}, this petvr reads {FORMAT}")
     try:
         return Summary(**{key: data[key] for key in Summary.__dataclass_fields__})
     except KeyError as error:

@@ -112,7 +112,10 @@ def _next(asked: StatusRequest, checked: CheckedDataset, built: tuple[int, int])
     name = asked.dataset.name
     if checked.changes:
         return f"petvr data check {name} names what differs from {asked.lock}; --accept takes it"
-    known = files.read_summary(asked.layout, name)
+    try:
+        known = files.read_summary(asked.layout, name)
+    except PetvrError as error:
+        return str(error)
     if known is not None and known != checked.summary:
         return f"petvr data check {name}: files changed since its manifest was written"
     again = sum(row.status is VideoState.RETRY_LATER for row in checked.rows)

@@ -21,6 +21,7 @@ STATES: dict[RunState, Literal["ok", "failed", "missing", "stale"]] = {  # as ta
     RunState.DONE: "ok",
     RunState.STALE: "stale",
     RunState.FAILED: "failed",
+    RunState.RUNNING: "missing",
     RunState.STARTED: "missing",
     RunState.MISSING: "missing",
 }

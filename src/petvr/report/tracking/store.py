@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from petvr.errors import PetvrError
+from petvr.file_lock import file_lock
 from petvr.layout import Layout
 
 RUN_TAG, CELL_TAG, DIGEST_TAG, RESULTS_TAG = "petvr.run", "petvr.cell", "petvr.digest", "petvr.results"
@@ -63,22 +63,14 @@ def locked(uri: str, seconds: float | None = None) -> Iterator[None]:
         path = file.with_name(file.name + ".lock")
     else:
         path = Path(tempfile.gettempdir()) / f"petvr-mlflow-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seconds = LOCK_SECONDS if seconds is None else seconds
-    with open(path, "a") as handle:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise PetvrError(f"{path}: another process holds this lock for over {seconds:.0f} s") from None
-                time.sleep(0.02)
-        try:
-            yield
-        finally:
-            fcntl.flock(handle, fcntl.LOCK_UN)
+    deadline = time.monotonic() + (LOCK_SECONDS if seconds is None else seconds)
+
+    def wait(who: str) -> None:
+        if time.monotonic() > deadline:
+            raise PetvrError(f"{path}: another process holds this lock for too long ({who})")
+
+    with file_lock(path, "another process writes to MLflow", wait):
+        yield
 
 
 def open_store(uri: str, experiment: str) -> Store:
