@@ -107,3 +107,27 @@ def test_a_run_that_learns_nothing_says_so_in_its_result_and_log(bench):
     result = training_bench.train(training_bench.spec(**still), **bench)
     assert result.suspicious == ["ranks alike at every evaluation: its training changed nothing"]
     assert "WARNING: this run ranks alike" in (bench["out"] / "log.txt").read_text()
+
+
+EDGES = {
+    "lowest": {
+        "lr_clip": 0.0, "lr_new": 0.0, "lr_head": 0.0, "weight_decay": 0.0, "betas": (0.0, 0.0), "eps": 1e-30,
+        "warmup": 0.0, "clip_global": 1e-6, "clip_tensor": 1e-6, "epochs": 1, "batch": 2, "words": 3,
+        "logit_scale_max": 1.0, "evaluations_per_epoch": 0, "dsl": "camoe", "dsl_temperature": 1e-3,
+        "captions": "one_per_video",
+    },
+    "highest": {
+        "lr_clip": 1.0, "lr_new": 1.0, "lr_head": 1.0, "weight_decay": 1.0, "betas": (0.999999, 0.999999), "eps": 1.0,
+        "warmup": 0.999999, "clip_global": 1e6, "clip_tensor": None, "epochs": 1, "batch": 48, "drop_last": False,
+        "logit_scale_max": 10_000.0, "evaluations_per_epoch": 1_000, "dsl": "ts2net", "dsl_temperature": 1e6,
+        "optimizer": "adamw",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_what_a_recipe_may_say_trains(bench, edge):
+    result = training_bench.train(training_bench.spec(**EDGES[edge]), **bench)
+    assert result.evaluations[-1].step > 0 and all(
+        value >= 0 for one in result.evaluations for way in one.plain.values() for value in way.values()
+    )
