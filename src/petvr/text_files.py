@@ -149,7 +149,7 @@ def _is_unclosed(error: csv.Error) -> bool:
 def _check_header(path: Path, names: list[str], columns: Sequence[str]) -> None:
     for column in columns:
         if column not in names:
-            present = ", ".join(name for name in names if name) or "none"
+            present = ", ".join(name if name.isprintable() else repr(name) for name in names if name)[:200] or "none"
             near = next((name for name in names if name.lower() == column.lower()), "")
             hint = f"; is '{near}' meant?" if near else ""
             raise PetvrError(
@@ -163,7 +163,8 @@ def _check_header(path: Path, names: list[str], columns: Sequence[str]) -> None:
 
 def _refuse_width(where: str, cells: list[str], names: list[str], separator: str) -> None:
     if len(cells) < len(names):
-        raise PetvrError(f"{where}: {len(cells)} fields, the header has {len(names)}: '{names[len(cells)]}' is missing")
+        lacking = names[len(cells)] or f"column {len(cells) + 1}"
+        raise PetvrError(f"{where}: {len(cells)} fields, the header has {len(names)}: '{lacking}' is missing")
     raise PetvrError(
         f"{where}: {len(cells)} fields, the header has {len(names)}; a text that holds '{separator}' needs quotes "
         f"(column {len(names) + 1}: '{cells[len(names)]:.40}')"

@@ -89,7 +89,7 @@ class Own(Dataset):
 @functools.lru_cache(maxsize=8)
 def _parsed(path: Path, stamp: int) -> tuple[Row, ...]:
     """Every row checked, each once. A video has one spelling and one split, whatever links lead to it."""
-    name_of: dict[str, str] = {}  # as written -> below the csv file's folder
+    known: dict[str, tuple[str, object]] = {}  # as written -> below the csv file's folder, and what it is
     first: dict[object, tuple[int, str, str]] = {}  # what tells a video from any other -> its first row, split, name
     rows: dict[Row, int] = {}
     repeats: list[tuple[int, int]] = []
@@ -100,10 +100,11 @@ def _parsed(path: Path, stamp: int) -> tuple[Row, ...]:
             raise unknown("split", split, SPLITS, where)
         if not written.isprintable():
             raise PetvrError(f"{where}: the path {written!r} holds unprintable characters")
-        if written not in name_of:
-            name_of[written] = _video_name(path, written)
-        video = name_of[written]
-        before, its, name = first.setdefault(_identity(path.parent, video), (number, split, video))
+        if written not in known:
+            video = _video_name(path, written)
+            known[written] = video, _identity(path.parent, video)
+        video, identity = known[written]
+        before, its, name = first.setdefault(identity, (number, split, video))
         if its != split:
             raise PetvrError(
                 f"{where}: '{written}' is in split '{split}' here and in '{its}' in row {before}"
