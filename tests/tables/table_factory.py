@@ -40,7 +40,8 @@ def spec(method: str = "vop", seed: int = 0, **changes) -> RunSpec:
 
 def directions(r1: float) -> dict:
     def metrics(r1: float) -> dict[str, float]:
-        return {"R@1": r1, "R@5": r1 + 20, "R@10": r1 + 30, "RSum": 3 * r1 + 50, "MdR": 2.0, "MnR": 50.0 - r1}
+        recalls = {"R@1": min(r1, 100.0), "R@5": min(r1 + 20, 100.0), "R@10": min(r1 + 30, 100.0)}
+        return recalls | {"RSum": min(3 * r1 + 50, 300.0), "MdR": 2.0, "MnR": max(50.0 - r1, 1.0)}
 
     return {"t2v": metrics(r1), "v2t": metrics(r1 - 1)}
 
