@@ -18,6 +18,7 @@ FOR_PEOPLE = {
     "cells": "every run with its paper, tables, data set, backbone, method, setting, seed and status",
     "params": "trainable parameters of every row next to the printed figure, with a verdict",
     "costs": "FLOPs and activations of a step of every model, and on request its time and memory here",
+    "bench": "rates of this machine, and what steps, reader and evaluation of some methods make of them",
     "show": "one run: metrics per epoch, recipe with the source of each value, cost, data, provenance",
     "summary": "where the tables are, how complete they are, and one of them on the screen",
     "search": "the best videos of a finished run for a sentence, or the best captions for a video file",

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 
 from petvr import planning
 from petvr.config import Config
@@ -16,6 +17,7 @@ from petvr.status import status_of
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.add_argument("--bench", type=Path, metavar="FILE", help="with the rates that `petvr bench --json` measured")
     parser.add_argument(
         "--everything", action="store_true", help="count methods and data sets to come as if they existed"
     )
@@ -24,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> None:
     plan = planning.plan(config, args.everything)
     layout = Layout(config.results)
-    estimate = budget.estimate(plan)
+    estimate = budget.estimate(plan, budget.Assumptions.measured(args.bench) if args.bench else None)
     lacking = {} if args.everything else planning.unavailable(config, plan)
     states = Counter(status_of(layout, run).state for run in plan.runs.values())
     if args.json:

@@ -5,12 +5,16 @@ Nothing is measured here; every assumption is named in the result, so that plan 
 
 from __future__ import annotations
 
+import json
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from petvr.clip.config import GEOMETRIES
 from petvr.costs import formula
 from petvr.data import datasets
+from petvr.errors import PetvrError
 from petvr.papers.plan import Plan
 from petvr.spec import RunSpec
 
@@ -30,12 +34,27 @@ class Assumptions:
     frozen_towers: tuple[str, ...] = ("proj", "x_pool", "seq_transf", "hunyuan")
     start_up_minutes: float = 1.0  # per run
 
+    @classmethod
+    def measured(cls, path: Path) -> Assumptions:
+        """The rates in a file of `petvr bench --json`, for the precisions that it measured."""
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+            lines, device = list(report["lines"]), f"{report['machine']} (measured: {path.name})"
+            tflops, share = dict(cls().tflops), dict(cls().share)
+            for mode in sorted({line["precision"] for line in lines}):
+                same, kind = [line for line in lines if line["precision"] == mode], _kind(mode)
+                tflops[kind] = statistics.median(float(line["matrix_tflops"]) for line in same)
+                share[kind] = statistics.median(float(line["share"]) for line in same)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PetvrError(f"{path}: cannot be read as figures of `petvr bench --json`: {error}") from error
+        return cls(device, tflops, share)
+
     def sentences(self) -> list[str]:
         speeds = ", ".join(
             f"{self.tflops[name]:g} TFLOP/s x {self.share[name]:.0%} in {name}" for name in sorted(self.tflops)
         )
         return [
-            f"one {self.device} per run: {speeds} (tf32 and fp32 are guesses)",
+            f"one {self.device} per run: {speeds} (what was not measured is a guess)",
             f"a step costs {self.step_full:g} forward passes for full tuning, {self.step_peft:g} for what trains "
             f"inside the towers, {self.step_frozen_towers:g} where both stay frozen ({', '.join(self.frozen_towers)})",
             "inserted modules and similarities are not counted; every pair decodes nothing and encodes its own video",
@@ -124,9 +143,14 @@ def _hours(run: RunSpec, assumed: Assumptions) -> float:
         train_videos, train_captions = counts["train"]
         pairs = train_captions if recipe.captions == "all_pairs" else train_videos
         flops += recipe.epochs * (pairs * step + recipe.evaluations_per_epoch * test)
-    kind = "bf16" if recipe.precision.endswith("_fp16") else recipe.precision  # of the same speed
+    kind = _kind(recipe.precision)
     speed = assumed.tflops[kind] * 1e12 * assumed.share[kind]
     return flops / speed / 3600 + assumed.start_up_minutes / 60
+
+
+def _kind(precision: str) -> str:
+    """fp16 is as fast as bf16."""
+    return "bf16" if precision.endswith("_fp16") else precision
 
 
 def _has_figures(run: RunSpec) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from petvr.clip import weights as clip_weights
-from petvr.clip.towers import Attention
+from petvr.clip.towers import Attention, Clip
 from petvr.errors import PetvrError
 from petvr.methods import adapt, similarity_of
 from petvr.similarity import build_similarity
@@ -165,7 +165,12 @@ class Model:
 
 
 def build_model(spec: RunSpec, weights: Path, device: torch.device) -> Model:
-    """The spec's method and similarity on the weights in the folder `weights`; new parameters are drawn on the CPU."""
+    """The spec's method and similarity on the weights in the folder `weights`."""
+    return model_on(clip_weights.load_clip(weights), spec, device)
+
+
+def model_on(clip: Clip, spec: RunSpec, device: torch.device) -> Model:
+    """`clip` under the spec's method, with its similarity; new parameters are drawn on the CPU."""
     recipe = spec.recipe
     needed = similarity_of(spec.method)
     if needed not in (None, recipe.similarity):
@@ -173,7 +178,7 @@ def build_model(spec: RunSpec, weights: Path, device: torch.device) -> Model:
             f"{spec.id}: method '{spec.method}' needs recipe.similarity '{needed}', '{recipe.similarity}' given"
         )
     adapted = adapt(
-        clip_weights.load_clip(weights),
+        clip,
         spec.method,
         dict(spec.setting),
         frames=recipe.frames,

@@ -1,0 +1,117 @@
+"""`petvr bench`: rates of this machine, and steps, reader and evaluation of some methods on it, against the goals."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, get_args
+
+from petvr import atomic, planning
+from petvr.config import Config
+from petvr.errors import PetvrError, unknown
+from petvr.spec import Recipe
+
+METHODS = ("full@rule=clip4clip", "bias", "cross_modal_adapter", "mv_adapter", "rap", "vop")
+PAIRS, EPOCHS, TEST = 180_000, 5, 1_000  # MSR-VTT-9k
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method", action="append", help=f"with a setting or without; may be repeated ({METHODS})")
+    parser.add_argument("--backbone", action="append", help="may be repeated (default vit-b-32)")
+    parser.add_argument("--paper", default="rap", help="whose recipe trains (default rap)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU where there is one")
+    parser.add_argument("--precision", help="default: bf16 on a GPU, fp32 on a CPU")
+    parser.add_argument("--batch", type=int, help="pairs a step (default 128 on a GPU, 8 on a CPU)")
+    parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--layers", type=int, help="cut both towers (default: all of them on a GPU, 4 on a CPU)")
+    parser.add_argument("--repeats", type=int, help="turns of each (default 20 on a GPU, 3 on a CPU)")
+    parser.add_argument("--threads", type=int, default=1, help="of a CPU (default 1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, for `petvr plan --bench FILE`")
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    import torch
+
+    cuda = (args.device or ("cuda" if torch.cuda.is_available() else "cpu")) == "cuda"
+    if cuda and not torch.cuda.is_available():
+        raise PetvrError("--device cuda: no such device here; allowed: cpu")
+    usual = {"precision": ("fp32", "bf16"), "batch": (8, 128), "layers": (4, None), "repeats": (3, 20)}
+    chosen = {key: getattr(args, key) if getattr(args, key) is not None else pair[cuda] for key, pair in usual.items()}
+    if min(chosen["batch"], args.frames, chosen["repeats"], args.threads, chosen["layers"] or 1) < 1:
+        raise PetvrError("--batch, --frames, --layers, --repeats, --threads: allowed: 1 or more")
+    mode, modes = str(chosen["precision"]), get_args(Recipe.model_fields["precision"].annotation)
+    if mode not in modes:
+        raise unknown("precision", mode, modes, "--precision")
+    recipe = {"precision": mode, "batch": chosen["batch"], "frames": args.frames}
+    lines, job = [], ("cuda" if cuda else "cpu", args.threads, chosen["repeats"])
+    for backbone in args.backbone or ["vit-b-32"]:
+        for method in args.method or METHODS:
+            spec = planning.spec(config, f"{args.paper}/msrvtt-9k/{backbone}/{method}/seed-0")
+            spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update=recipe)})
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # one's peak is not another's
+                try:
+                    lines.append(pool.submit(_measure, spec, chosen["layers"], *job).result() | {"method": method})
+                except PetvrError:
+                    raise
+                except Exception as error:  # out of memory, a killed process
+                    reason = (str(error) or type(error).__name__).splitlines()[0]
+                    raise PetvrError(f"{method} on {backbone}: not measured: {reason}") from error
+    machine = torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine()
+    report = {"machine": machine, "device": job[0], "torch": torch.__version__, "lines": lines}
+    report["verdict"] = [goal for line in lines for goal in goals(line, cuda)]
+    if args.json:
+        atomic.write_json(args.json, report)
+    _show(report)
+
+
+def _measure(*given: Any) -> dict[str, Any]:
+    from petvr.training.bench import measure
+
+    return measure(*given)
+
+
+def goals(line: dict[str, Any], cuda: bool) -> list[dict[str, Any]]:
+    """What the line is held to: {"what", "value", "goal", "met"}."""
+    name, full = f"{line['method']} on {line['backbone']}", line["method"].startswith("full")
+    asked = []
+    if cuda and (line["backbone"], line["frames"], line["batch"]) == ("vit-b-32", 12, 128):
+        minutes = EPOCHS * (PAIRS / line["loop_pairs_per_second"] + TEST / line["evaluated_videos_per_second"]) / 60
+        asked = [
+            (f"{name}: pairs/s with the reader", line["loop_pairs_per_second"], 1100 if full else 1650),
+            (f"{name}: minutes of an MSR-VTT run", -minutes, -10),
+            (f"{name}: reader over loop", line["reader_pairs_per_second"] / line["loop_pairs_per_second"], 1.5),
+        ]
+    if not cuda:
+        asked = [(f"{name}: share of the matrix rate", line["share"], 0.75)]
+    asked += [
+        (f"{name}: loop over step", line["loop_pairs_per_second"] / line["pairs_per_second"], 0.98),
+        (f"{name}: a kept buffer filled, as a share of a copy", line["reader_share_of_copy"], 0.85),
+    ][: 2 if not cuda else 1]
+    return [{"what": what, "value": abs(value), "goal": abs(goal), "met": value >= goal} for what, value, goal in asked]
+
+
+def _show(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.width = max(console.width, 120)
+    names = {
+        "step_seconds": "s/step", "pairs_per_second": "pairs/s", "tflops_per_second": "TFLOP/s", "share": "of rate",
+        "peak_gib": "peak GiB", "estimate_gib": "estimate", "reader_pairs_per_second": "reader/s",
+        "loop_pairs_per_second": "loop/s", "evaluated_videos_per_second": "eval/s", "matrix_tflops": "GEMM TFLOP/s",
+        "copy_gb_per_second": "copy GB/s",
+    }  # fmt: skip
+    grid = Table("method", "backbone", *names.values(), box=None, pad_edge=False, header_style="bold")
+    for line in report["lines"]:
+        grid.add_row(line["method"], line["backbone"], *(f"{line[key]:.3g}" for key in names))
+    console.print(grid)
+    first = report["lines"][0]
+    sizes = f"{first['layers']} blocks, {first['batch']} videos x {first['frames']} frames, {first['precision']}"
+    console.print(f"{report['machine']}, torch {report['torch']}: {sizes}")
+    for goal in report["verdict"]:
+        word = "met   " if goal["met"] else "missed"
+        console.print(f"{word} {goal['what']}: {goal['value']:.3g} (goal {goal['goal']:.3g})", highlight=False)
