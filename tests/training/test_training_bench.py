@@ -22,7 +22,7 @@ def test_a_step_a_reader_and_an_evaluation_are_measured_and_a_plan_uses_them(met
     monkeypatch.setattr(bench.geometry, "geometry", lambda name: CLIP)
     monkeypatch.setitem(bench.SIDE, "cpu", 64)
     line = bench.measure(tiny.spec(method, batch=3, **changes), 2, "cpu", 1, repeats=1)
-    assert set(line) == {field.name for field in dataclasses.fields(bench.Measured)}
+    assert set(line) == {field.name for field in dataclasses.fields(bench.BenchLine)}
     assert (line["layers"], line["batch"], line["precision"]) == (2, 3, "fp32")
     assert all(value > 0 for key, value in line.items() if isinstance(value, float) and key != "peak_gib")
     assert line["pairs_per_second"] == pytest.approx(3 / line["step_seconds"])

@@ -33,7 +33,7 @@ SIDE = {"cpu": 1024, "cuda": 8192}  # of the matrices that the machine's rate is
 
 
 @dataclass(frozen=True)
-class Measured:
+class BenchLine:
     """One method. Seconds a step with the batch on the device, pairs a second, TFLOP/s and its share of the machine's
     matrix products; peak and estimated memory in GiB; pairs a second of the reader alone and of the loop with it;
     videos a second of an evaluation; and the rates of the machine: TFLOP/s, host copies in GB/s."""
@@ -91,7 +91,7 @@ class Resident:
 
 
 def measure(spec: RunSpec, layers: int | None, device: str | None, threads: int | None, repeats: int) -> dict:
-    """`spec` as it would run on a CLIP of random weights, cut to `layers`; a dictionary of Measured."""
+    """`spec` as it would run on a CLIP of random weights, cut to `layers`; a dictionary of BenchLine."""
     on, recipe = prepare_device(device, threads), spec.recipe
     clip = geometry.geometry(spec.backbone)
     clip = geometry.with_layers(clip, layers) if layers else clip
@@ -130,7 +130,7 @@ def measure(spec: RunSpec, layers: int | None, device: str | None, threads: int 
     )
     read = [copy / reader for copy, reader in zip(turns["copy"], turns["reader"], strict=True)]
     return asdict(
-        Measured(
+        BenchLine(
             method=spec.method, backbone=spec.backbone, precision=recipe.precision, batch=recipe.batch,
             frames=recipe.frames, layers=clip.vision.layers, step_seconds=second["step"],
             pairs_per_second=recipe.batch / second["step"], tflops_per_second=work_tflop / second["step"],
