@@ -23,12 +23,12 @@ $(STAMP): pyproject.toml envs/constraints.txt envs/install.sh
 install: $(STAMP) ## create .venv with the pinned packages
 
 demo: $(STAMP) ## generate the synthetic world, train, and print the tables
-	$(BIN)/petvr warm $(BIN)/snakemake --profile demo --cores $(CORES) all_tables all_figures
+	$(BIN)/petvr warm $(BIN)/snakemake --profile demo --cores $(CORES) all_tables all_figures site
 	@$(BIN)/petvr -c demo summary
 
 demo-all: $(STAMP) ## all tables of the four papers on the synthetic world, every implemented row
 	$(BIN)/petvr warm $(BIN)/snakemake --profile demo --cores $(CORES) \
-		--configfile workflow/demo.yaml workflow/demo_all.yaml -- all_tables all_figures
+		--configfile workflow/demo.yaml workflow/demo_all.yaml -- all_tables all_figures site
 	@$(BIN)/petvr -c demo -c workflow/demo_all.yaml summary
 
 test: $(STAMP) ## all tests; those on a private Slurm only where there is one (tests/cluster/install.sh brings it)

@@ -353,6 +353,20 @@ def figure_runs(planned: Plan, id: str) -> list[str]:
     return list(dict.fromkeys(run for cell in cells for run in cell.runs))
 
 
+def example_runs(planned: Plan) -> dict[str, tuple[str, str]]:
+    """Paper -> the two runs whose examples belong to its report: the first and the last row that trains, of its first
+    chosen table that has two such rows on one data set; their first seed.
+    """
+    chosen: dict[str, tuple[str, str]] = {}
+    for one in planned.tables.values():
+        for dataset in one.datasets:
+            cells = [row.cells[dataset] for row in one.rows if dataset in row.cells]
+            runs = list(dict.fromkeys(cell.runs[0] for cell in cells if cell.runs and cell.train))
+            if len(runs) > 1:
+                chosen.setdefault(one.paper, (runs[0], runs[-1]))
+    return chosen
+
+
 def figure_digest(planned: Plan, id: str, rule: str) -> str:
     """Changes when what a figure shows, or its code, does."""
     runs = figure_runs(planned, id)

@@ -94,6 +94,9 @@ def table_files(name):
     return [LAYOUT.table(name, suffix) for suffix in ("md", "tex", "csv", "html")]
 
 
+EXAMPLES = planning.example_runs(PLAN)
+
+
 def figure_files(wildcards):
     """Those that have at least one run which somebody waits for."""
     return [

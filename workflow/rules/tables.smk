@@ -10,6 +10,8 @@ localrules:
     index,
     figure,
     figures_index,
+    examples,
+    site,
     track,
 
 
@@ -104,6 +106,49 @@ rule figures_index:
         ENVIRONMENT
     shell:
         "python -m petvr figure --index > {log:q} 2>&1"
+
+
+rule examples:
+    """Queries that two of a paper's runs get right and wrong, with the frames the model saw."""
+    input:
+        lambda w: awaited(EXAMPLES[w.paper]),
+    output:
+        report(
+            directory(LAYOUT.examples / "{paper}"),
+            htmlindex="index.html",
+            caption="../report/examples.rst",
+            category="Examples",
+            labels={"paper": "{paper}"},
+        ),
+    log:
+        LAYOUT.results / "logs" / "tables" / "examples-{paper}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        runs=lambda w: EXAMPLES[w.paper],
+    shell:
+        "python -m petvr examples {params.runs:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule site:
+    """The front page of the results: tables, claims, figures, examples, the state of the data."""
+    input:
+        LAYOUT.tables / "index.html",
+        LAYOUT.figures / "index.html",
+        [LAYOUT.claims / f"{paper}.html" for paper in CLAIMING],
+        lambda w: [
+            LAYOUT.examples / paper
+            for paper, runs in EXAMPLES.items()
+            if len(awaited(runs)) == len(runs)
+        ],
+    output:
+        LAYOUT.results / "index.html",
+    log:
+        LAYOUT.results / "logs" / "tables" / "site.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m petvr index --site > {log:q} 2>&1"
 
 
 rule track:

@@ -1,4 +1,4 @@
-"""`petvr index`: the page that links all tables and says how complete each is."""
+"""`petvr index`: the page of all tables; `petvr index --site`: the front page of the results."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from petvr.layout import Layout
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    pass
+    parser.add_argument("--site", action="store_true", help="results/index.html instead: links to all that is there")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    plan = planning.plan(config)
+    if args.site:
+        from petvr.report.site import write_front_page
+
+        titles = {table.paper: table.paper_title for table in plan.tables.values()}
+        print(write_front_page(titles, plan.tables, planning.figures(plan), Layout(config.results)))
+        return
     from petvr.report import tables
 
-    plan = planning.plan(config)
     built = [table for table in measured_tables(config, plan, plan.tables) if not isinstance(table, PetvrError)]
     for path in tables.write_index(built, Layout(config.results).tables):
         print(path)

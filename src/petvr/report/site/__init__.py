@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from petvr.report.site.pages import write_figure_index
+from petvr.report.site.pages import write_figure_index, write_front_page
 
-__all__ = ["write_figure_index"]
+__all__ = ["write_figure_index", "write_front_page"]

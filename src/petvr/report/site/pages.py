@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from petvr import atomic
 from petvr.layout import Layout
@@ -17,6 +19,58 @@ def write_figure_index(figures: Mapping[str, FigureSpec], layout: Layout) -> Pat
     path = layout.figures / "index.html"
     atomic.write_text(path, _template("figures.html.j2").render(drawn=drawn, lacking=figures.keys() - drawn.keys()))
     return path
+
+
+def write_front_page(
+    papers: Mapping[str, str], tables: Collection[str], figures: Collection[str], layout: Layout
+) -> Path:
+    """`results/index.html`: per paper (name -> title) its tables, claims, figures and examples; the state of the data.
+
+    Only what lies there is linked. `tables`, `figures`: their ids.
+    """
+    rows = [
+        {
+            "title": title,
+            "tables": _present(layout, (layout.table(id, "html") for id in tables if id.startswith(f"{name}/"))),
+            "claims": _present(layout, [layout.claims / f"{name}.html"]),
+            "figures": _present(layout, (layout.figures / f"{id}.svg" for id in figures if id.startswith(f"{name}/"))),
+        }
+        for name, title in papers.items()
+    ]
+    examples = sorted(layout.examples.rglob("index.html")) if layout.examples.is_dir() else []
+    pages = _present(layout, [layout.tables / "index.html", layout.figures / "index.html"])
+    page = _template("front.html.j2").render(
+        rows=rows, examples=_present(layout, examples), pages=pages, data=_data_state(layout)
+    )
+    path = layout.results / "index.html"
+    atomic.write_text(path, page)
+    return path
+
+
+def _present(layout: Layout, files: Iterable[Path]) -> list[dict[str, str]]:
+    """Name and link of each file that is there."""
+    shown = []
+    for file in files:
+        if file.is_file():
+            path = file.relative_to(layout.results)
+            name = path.parent.as_posix().partition("/")[2] if path.name == "index.html" else path.stem
+            shown.append({"href": quote(path.as_posix()), "name": name or path.parts[0]})
+    return shown
+
+
+def _data_state(layout: Layout) -> list[dict[str, Any]]:
+    """One line per data set and split, from the manifests."""
+    lines = []
+    for file in sorted((layout.results / "manifests").glob("*.json")):
+        try:
+            manifest = json.loads(file.read_text(encoding="utf-8"))
+            splits = manifest["splits"].items()
+            lines += [{"dataset": file.stem, "href": quote(f"manifests/{file.name}"), "split": split,
+                       "videos": each["videos"], "official": each["official"], "digest": each["digest"]}
+                      for split, each in splits]  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            lines.append({"dataset": file.stem, "href": quote(f"manifests/{file.name}"), "split": "cannot be read"})
+    return lines
 
 
 def _template(name: str) -> Any:
