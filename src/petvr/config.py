@@ -26,6 +26,12 @@ def _names(value: Any) -> Any:
     raise ValueError("must be all or a list of names")
 
 
+def _flag_or_names(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, list) and all(isinstance(name, str) for name in value)):
+        return value
+    raise ValueError("must be true, false or a list of names")
+
+
 def _file_name(value: Any) -> Any:
     """An empty path would be the working folder; what no file system takes would be found out amid a run."""
     if isinstance(value, str | Path) and (not str(value).strip() or "\0" in str(value)):
@@ -45,6 +51,7 @@ File = Annotated[Path, BeforeValidator(_file_name)]
 Folder = Annotated[Path, BeforeValidator(_folder_name)]
 Layers = dict[str, dict[str, Any]]  # place -> the keys and values it holds
 Names = Annotated[Any, BeforeValidator(_names)]  # "all" or list[str]
+Some = Annotated[Any, BeforeValidator(_flag_or_names)]  # bool or list[str]
 
 
 RENAMED = {  # key of an earlier version -> today's; still read
@@ -178,7 +185,7 @@ class Config(_Section):
     datasets: Names = "all"
     methods: Names = "all"
     seeds: list[Seed] = Field(min_length=1)
-    optional: Flag = False
+    optional: Some = False  # or the names (`used_in`) of some: [rap/figure_1_top]
     quoted: Flag = False
     rule: Literal["paper", "best_on_test", "best_on_val", "last"] = "paper"
     intervals: Flag = False

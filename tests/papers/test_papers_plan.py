@@ -239,3 +239,11 @@ def test_a_setting_may_stand_in_for_a_printed_one_and_its_source_says_so():
     assert changed.sources["setting.ds"].origin == "config"
     same = next(run for run in plan.runs.values() if run.setting.get("ds") == 16)
     assert same.sources["setting.ds"].origin != "config"
+
+
+def test_the_cells_of_some_figures_run_by_their_names(everything):
+    more = expand(seeds=[0, 1, 2], optional=["rap/figure_1_top", "cross_modal_adapter/figure_7_r"])
+    new = [cell.used_in for id, cell in more.cells.items() if id not in everything.cells]
+    assert sorted(new) == ["cross_modal_adapter/figure_7_r"] * 5 + ["rap/figure_1_top"]
+    with pytest.raises(PetvrError, match="unknown name of optional cells 'rap/figure_9'"):
+        expand(optional=["rap/figure_9"])

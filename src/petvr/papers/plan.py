@@ -85,7 +85,7 @@ def expand(
     methods: str | Sequence[str] = "all",
     seeds: Sequence[int] = (0, 1, 2),
     backbones: Mapping[str, str] | None = None,
-    optional: bool = False,
+    optional: bool | Collection[str] = False,
     quoted: bool = False,
     overrides: Mapping[str, Any] | None = None,
     implemented: Implemented | None = None,
@@ -97,7 +97,8 @@ def expand(
     tables: "vop/table_3" names; data sets outside `datasets` and methods (compositions by their full name) outside
     `methods` stay in their tables as "not selected".
     backbones: the paper's backbone -> the one used; what is not named stays.
-    optional: also the cells only figures show. quoted: also run the rows that papers only report, where a method
+    optional: also the cells only figures show, all or those of some names (`used_in`).
+    quoted: also run the rows that papers only report, where a method
     is named. overrides: see Paper.recipe. A cell without training runs with the first seed alone, since nothing is
     drawn. own_tables: those of a user's data sets (petvr.papers.own), which name their methods themselves.
     setting_overrides: settings used in place of printed ones. A cell that several rows, tables or papers share is one
@@ -119,8 +120,13 @@ def expand(
     )
     planned = {table.id: planner.plan_table(table) for table in chosen}
     if optional:
-        for name in names:
-            for cell in load_paper(name).optional:
+        cells = [cell for name in names for cell in load_paper(name).optional]
+        known = dict.fromkeys(cell.used_in for cell in cells)
+        for used_in in () if isinstance(optional, bool) else optional:
+            if used_in not in known:
+                raise errors.unknown("name of optional cells", used_in, known, "optional")
+        for cell in cells:
+            if optional is True or (not isinstance(optional, bool) and cell.used_in in optional):
                 planner.plan_cell(cell, table="")
     tables_of = {id: tuple(names) for id, names in planner.tables_of.items()}
     return Plan(planner.cells, planner.runs, planned, tables_of)
