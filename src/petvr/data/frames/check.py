@@ -54,9 +54,9 @@ def check_video(
         return _checked(facts, facts.n_frames, facts.fps, span, "damaged", note)
     against = facts.against_decord() or ""
     if not against:
-        pixels, why = decode.read_by_decord(facts, decoded.indices, None) if use_decord else ({}, "it hung or crashed")
-        against = "" if pixels else why
-        for index, one in zip(decoded.indices.tolist(), decoded.pixels, strict=True):
+        wanted = decoded.indices.tolist()
+        pixels, against = decode.read_by_decord(facts, wanted) if use_decord else ({}, "it hung or crashed")
+        for index, one in zip(wanted, decoded.pixels, strict=True):
             if pixels and not np.array_equal(one, pixels[index]):
                 raise Unreadable(path, f"random access and reading in order differ at frame {index}")
     first, end = timeline.frame_range(path, decoded.ends[:-1], window)

@@ -1,14 +1,13 @@
-"""Pixels at given frame indices, checked: few frames of a long file by decord, all else in order by PyAV.
+"""Pixels at given frame indices, checked: few frames of a long file by random access, all else in order.
 
 A frame that cannot be had is an error with a reason. It is never replaced by zeros or by another frame.
-decord conceals damage and does not say so; what it read is decoded by PyAV too, which does (docs/decoding.md).
+decord conceals damage and does not say so, PyAV does: random access is PyAV's, with decord as its witness.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import re
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +26,7 @@ from petvr.data.frames.sequential_decode import (
 
 VERSION = 3  # raised when other frames or pixels come than before: stores built before are then stale
 Pick = Callable[[int, float], np.ndarray]
-SPARSE = 0.4  # decord and its check are faster than reading in order where they decode a smaller share (measured)
-CHUNK = 16  # frames in native size that are held at a time
+SPARSE = 0.5  # random access and its witness are faster where they decode a smaller share of the frames (measured)
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class DecodedFrames:
     n_frames: int
     fps: float
     ends: np.ndarray  # float64 [n_frames + 1], seconds at which frames begin; last, when the last one ends
-    decoder: str  # e.g. "decord 0.6.0", "pyav 18.1.0"
+    decoder: str  # e.g. "pyav 18.1.0", "decord 0.6.0, pyav 18.1.0"
     note: str  # why not decord, or what was damaged; empty where nothing is to be said
 
 
@@ -74,10 +72,10 @@ def read_frames(
     indices = _picked(facts, facts.times(), window, pick)
     against = (facts.against_decord() or "") if use_decord else "not asked for"
     if not against and not (whole and facts.read_whole) and _is_sparse(facts, indices):
-        pixels, against = read_by_decord(facts, indices, transform)
+        pixels, against = _by_groups(facts, indices, transform)
         if pixels:
             note = _joined(against, *_notes(facts, facts.times(), window))
-            return _result(facts, indices, pixels, facts.times(), _version("decord"), note)
+            return _result(facts, indices, pixels, facts.times(), f"{_version('decord')}, {_version('av')}", note)
     for _ in range(3):  # to learn how many frames there are, where each is, and to read them
         decoded = decode_sequentially(facts, indices, transform, whole=whole and facts.read_whole)
         times = decoded.facts.times(decoded.stamps)
@@ -126,65 +124,59 @@ def _is_sparse(facts: Probe, indices: np.ndarray) -> bool:
     return decoded < SPARSE * (int(indices.max()) + 1)
 
 
-def read_by_decord(facts: Probe, indices: np.ndarray, transform: Transform | None) -> tuple[dict[int, np.ndarray], str]:
-    """Frames by index and a note, or none and why; only for files that `against_decord` says nothing of."""
+def _by_groups(facts: Probe, indices: np.ndarray, transform: Transform | None) -> tuple[dict[int, np.ndarray], str]:
+    """Frames by index and a note, or none and why: each from the keyframe before it, asked for damage on the way.
+
+    PyAV finds its way by time stamps and decord by counting; the first, the middle and the last picture must be equal.
+    """
+    assert facts.stamps is not None
+    wanted = sorted(set(indices.tolist()))
+    witnesses = dict.fromkeys((wanted[0], wanted[len(wanted) // 2], wanted[-1]))
+    by_decord, why = read_by_decord(facts, list(witnesses))
+    if why:
+        return {}, why
+    pixels: dict[int, np.ndarray] = {}
+    note, unsure = None, "decord and PyAV do not agree on its frames, or some are damaged"
+    try:
+        with open_video(facts.path) as container:
+            stream = video_stream(container)
+            for key, group in facts.groups(wanted).items():
+                container.seek(facts.stamps[key], stream=stream)
+                for frame in container.decode(stream):
+                    note = orientation_note(frame) if note is None else note
+                    index = facts.rank.get(frame.pts, -1)
+                    if frame.is_corrupt:
+                        return {}, unsure
+                    if index in group:
+                        image = to_rgb(frame, facts)
+                        if index in witnesses and not np.array_equal(image, by_decord[index]):
+                            return {}, unsure
+                        pixels[index] = transform(image) if transform else image
+                    if index >= group[-1]:
+                        break
+    except container_error():
+        return {}, unsure
+    return (pixels, note or "") if len(pixels) == len(wanted) else ({}, unsure)
+
+
+def read_by_decord(facts: Probe, indices: Sequence[int]) -> tuple[dict[int, np.ndarray], str]:
+    """Pictures by index, or none and why; only for files that `against_decord` says nothing of. Asks for no damage."""
     if importlib.util.find_spec("decord") is None:
         return {}, "decord is not installed"
     # DECORD_EOF_RETRY_MAX is left alone: lower limits end its endless loops early but make it fail now and
     # then on sound files too (measured: up to 256 at 381 frames). Files it loops on do not come here.
     import decord
 
-    wanted = sorted(set(indices.tolist()))
-    checks: dict[int, int] = {}
-    pixels: dict[int, np.ndarray] = {}
     try:
         reader = decord.VideoReader(str(facts.path), num_threads=1)
         if len(reader) != facts.n_frames:
             return {}, f"decord counts {len(reader)} frames, there are {facts.n_frames}"
-        for start in range(0, len(wanted), CHUNK):
-            part = wanted[start : start + CHUNK]
-            for index, image in zip(part, reader.get_batch(part).asnumpy(), strict=True):
-                checks[index] = _checksum(image)
-                pixels[index] = transform(image) if transform else image
+        return dict(zip(indices, reader.get_batch(indices).asnumpy(), strict=True)), ""
     except (decord.DECORDError, RuntimeError) as error:
         return {}, f"decord failed ({_said(error)})"
-    note = _confirmed(facts, checks)
-    return ({}, "decord gave another picture than PyAV, or a damaged one") if note is None else (pixels, note)
-
-
-def _checksum(image: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(image).data)
 
 
 def _said(error: Exception) -> str:
     """decord's message without its time, source line and our path, so that it is the same on every machine."""
     first = (str(error).strip().splitlines() or [""])[0]
     return re.sub(r"^(\[[\d:]+\] )?\S+:\d+: (\[[^\]]*\])?", "", first)[:80]
-
-
-def _confirmed(facts: Probe, checks: dict[int, int]) -> str | None:
-    """A note, where PyAV, going to each of these frames from the keyframe before, decodes exactly these pictures.
-
-    checks: index -> CRC-32 of the picture. Damage to a frame on these ways, which decord went too, is none.
-    """
-    assert facts.stamps is not None
-    note = ""
-    try:
-        with open_video(facts.path) as container:
-            stream = video_stream(container)
-            for key, group in facts.groups(list(checks)).items():
-                left = set(group)
-                container.seek(facts.stamps[key], stream=stream)
-                for frame in container.decode(stream):
-                    index = facts.rank.get(frame.pts, -1)
-                    if frame.is_corrupt or (index in left and _checksum(to_rgb(frame, facts)) != checks[index]):
-                        return None
-                    note = note or orientation_note(frame)
-                    left.discard(index)
-                    if index >= group[-1]:
-                        break
-                if left:
-                    return None
-    except container_error():
-        return None
-    return note
