@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from petvr import config, planning
+from petvr.commands import frames
 from petvr.data import catalogue
 from petvr.errors import PetvrError
 
@@ -205,6 +206,8 @@ def test_own_data_with_a_val_split_select_by_it_unless_told_otherwise(tmp_path):
         assert {run.recipe.selection for run in runs} == {expected}
         assert planning.spec(chosen, runs[0].id.replace("seed-0", "seed-9")).recipe.selection == expected
         assert planning.validates(planned, chosen, "mine") == (expected == "best_on_val")
+        decoded = {item.video for item in frames._items("mine", chosen)}
+        assert decoded == {"a.mp4", "b.mp4"} | ({"c.mp4"} if rows and expected == "best_on_val" else set())
         (tmp_path / "own.csv").unlink()  # the same time of change would be the same file
 
 

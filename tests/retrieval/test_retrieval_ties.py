@@ -112,6 +112,22 @@ def test_a_smaller_gallery_is_the_mean_over_all_of_them(size, k):
     assert metrics.success_in_smaller_gallery(counts(pairs), 6, size, k) == pytest.approx(100 * np.mean(shares))
 
 
+def test_drawn_galleries_agree_with_the_exact_ones_where_the_form_keeps_the_order():
+    """With a huge temperature dual-softmax weighs all candidates alike: the mean over drawn galleries is near exact."""
+    rng = np.random.default_rng(4)
+    scores, owner = rng.normal(1, 0.1, (40, 20)) + 0.1 * np.repeat(np.eye(20), 2, axis=0), np.repeat(np.arange(20), 2)
+    options = {"dsl": "emcl", "temperature": 1e6, "scale": 1.0}
+    drawn = ranking.recall_in_drawn_galleries(scores, owner, 5, **options)
+    found = ranking.evaluate(scores, owner).plain.counts["t2v"]
+    assert drawn["t2v"] == pytest.approx(metrics.success_in_smaller_gallery(found, 20, 5, 1), abs=3)
+    assert ranking.recall_in_drawn_galleries(scores, owner, 5, **options) == drawn  # the same each time
+    whole = ranking.evaluate(scores, owner, dsl="emcl", temperature=0.05).dsl.directions()
+    once = ranking.recall_in_drawn_galleries(scores, owner, 20, draws=1, dsl="emcl", temperature=0.05, scale=1.0)
+    assert once == pytest.approx({way: each["R@1"] for way, each in whole.items()})
+    with pytest.raises(PetvrError, match="1 to 20"):
+        ranking.recall_in_drawn_galleries(scores, owner, 21, **options)
+
+
 def test_captions_of_one_video_are_one_unit():
     """100 videos with ten equal outcomes each at 48 %: 5.02 points, not the 1.58 of a thousand independent queries."""
     outcomes = np.repeat(100.0 * (np.arange(100) < 48), 10)

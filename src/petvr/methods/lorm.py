@@ -173,11 +173,11 @@ def at_eot(act: Hook) -> Hook:
         first = x[0] if isinstance(x, tuple) else x
         eot = context.state.eot
         assert eot is not None  # every text has one
-        here = (torch.arange(first.shape[1], device=first.device) == eot[:, None])[..., None]
+        is_eot = (torch.arange(first.shape[1], device=first.device) == eot[:, None])[..., None]
         new = act(x, context)
         if isinstance(x, tuple):
-            return tuple(torch.where(here, one, old) for one, old in zip(new, x, strict=True))
-        return torch.where(here, new, x)
+            return tuple(torch.where(is_eot, one, old) for one, old in zip(new, x, strict=True))
+        return torch.where(is_eot, new, x)
 
     return act_at_eot
 

@@ -144,6 +144,30 @@ def evaluate(
     return Rankings(rankings[0], rankings[1] if len(rankings) > 1 else None)
 
 
+def recall_in_drawn_galleries(
+    scores: np.ndarray, owner: np.ndarray, size: int, *, draws: int = 100, dsl: str, temperature: float, scale: float
+) -> dict[Direction, float]:
+    """R@1 with dual-softmax, the mean over `draws` galleries of `size` videos with their captions, scored anew.
+
+    For scores that depend on the gallery; of others metrics.success_in_smaller_gallery is exact. The generator is
+    seeded. Raises PetvrError for sizes outside 1 to the number of videos.
+    """
+    videos = scores.shape[1]
+    if not 1 <= size <= videos:
+        raise PetvrError(f"gallery of {size}: allowed are 1 to {videos}, the number of videos")
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([videos, size])))
+    totals: dict[Direction, float] = {"t2v": 0.0, "v2t": 0.0}
+    for _ in range(draws):
+        chosen = np.sort(random.choice(videos, size, replace=False))
+        rows = np.flatnonzero(np.isin(owner, chosen))
+        part, its = scores[np.ix_(rows, chosen)], np.searchsorted(chosen, owner[rows])
+        reweighed = evaluate(part, its, dsl=dsl, temperature=temperature, scale=scale).dsl
+        assert reweighed is not None  # a form was given
+        for direction, metrics in reweighed.directions().items():
+            totals[direction] += metrics["R@1"] / draws
+    return totals
+
+
 class _Plain:
     """Counts of candidates above and beside the true one. First visit: t2v, and the true scores of v2t; second: v2t."""
 
