@@ -6,7 +6,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src"
 VERBS = {"build", "run", "read", "check", "load", "put", "take", "get"}  # of what?
-VAGUE = {"found", "told", "made"}
+VAGUE = {"found", "told", "made", "here"}
 
 
 @functools.cache

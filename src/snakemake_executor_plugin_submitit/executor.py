@@ -56,7 +56,7 @@ class Executor(RemoteExecutor):
             self.wait = False
             raise WorkflowError(f"{base}: Slurm would replace the % in the names of logs; set another submitit-folder.")
         self.head = HeadLock(base / "head.lock")
-        self._lock_folder(base)
+        self._lock_folder()
         declared, ledger = self.envvars(), Ledger(base / "ledger.jsonl")
         if ledger.damaged:
             self.logger.warning(f"{ledger.path}: {ledger.damaged} damaged lines are left out.")
@@ -77,7 +77,7 @@ class Executor(RemoteExecutor):
         self.manager = JobManager(base, settings, timeouts, os.getcwd(), backend, self.logger.info)
         self.ready = True
 
-    def _lock_folder(self, base: Path) -> None:
+    def _lock_folder(self) -> None:
         """One head per folder. Its lock ends with the process, so nothing stale is ever left to be removed."""
         try:
             self.head.acquire()

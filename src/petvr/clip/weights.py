@@ -159,9 +159,9 @@ def check_weights(folder: str | Path, like: ClipConfig | None = None) -> ClipCon
         if not parameter.isfinite().all():
             raise PetvrError(f"{_file(folder)}: '{name}' holds NaN or infinity")
     if like is not None:
-        for key, here, published in zip(SIZES, _sizes(clip.config), _sizes(like), strict=True):
-            if here != published:
-                said = f"another geometry than its name says: {key} {here}, not {published}"
+        for key, actual, published in zip(SIZES, _sizes(clip.config), _sizes(like), strict=True):
+            if actual != published:
+                said = f"another geometry than its name says: {key} {actual}, not {published}"
                 raise PetvrError(f"{folder / 'config.json'}: {said}")
     return clip.config
 

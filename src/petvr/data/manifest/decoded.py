@@ -41,12 +41,12 @@ def join_findings(rows: Iterable[VideoRow], findings: StoreFindings) -> list[Vid
 
 
 def _joined(row: VideoRow, record: FrameRecord | None, problem: Problem | None) -> VideoRow:
-    here = (row.bytes, row.mtime_ns)
+    file_now = (row.bytes, row.mtime_ns)
     if row.bytes is None:
         return row
-    if record is not None and (record.source.bytes, record.source.mtime_ns) == here:
+    if record is not None and (record.source.bytes, record.source.mtime_ns) == file_now:
         seconds = record.seconds or (record.n_frames / record.fps if record.fps > 0 else 0.0)
         row = replace(row, frames=record.n_frames, fps=record.fps, duration=round(seconds, 3) or None)
-    if problem is not None and row.ok and (problem.source.bytes, problem.source.mtime_ns) == here:
+    if problem is not None and row.ok and (problem.source.bytes, problem.source.mtime_ns) == file_now:
         row = replace(row, status=VideoState.UNDECODABLE, reason=problem.reason)
     return row

@@ -133,8 +133,8 @@ NOTES = (
 def _html(page: PaperClaims) -> str:
     import jinja2
 
-    here = Path(__file__).parent
-    loader = jinja2.FileSystemLoader([here, here.parent / "tables"])
+    templates = Path(__file__).parent
+    loader = jinja2.FileSystemLoader([templates, templates.parent / "tables"])
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     rows = [
         {
