@@ -326,6 +326,22 @@ def test_gradients_reach_exactly_the_declared_parameters(case):
 
 
 @each
+def test_blocks_computed_again_for_their_gradients_change_not_a_bit_of_them(case):
+    gradients = []
+    for again in (False, True):
+        model = shaken(made(case)).train()
+        if not model.trainable():
+            pytest.skip("nothing trains")
+        for tower in (model.clip.vision_model, model.clip.text_model):
+            tower.encoder.recompute = again
+        torch.manual_seed(4)
+        (encode(model, "text") @ encode(model, "vision").mean(dim=1).T).square().sum().backward()
+        gradients.append([parameter.grad for parameter in model.trainable().values()])
+    for one, other in zip(*gradients, strict=True):
+        assert (one is None and other is None) or torch.equal(one, other)
+
+
+@each
 def test_new_parts_train_and_the_frozen_parts_stay_after_a_step(case):
     model = made(case)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}

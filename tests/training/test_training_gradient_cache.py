@@ -209,3 +209,14 @@ def test_draws_for_a_part_are_those_of_the_whole():
             part = torch.nn.functional.dropout(x[start : start + 2], 0.5), torch.rand(2, 3), torch.randn((2, 2))
         for all_of_it, some in zip(whole, part, strict=True):
             assert torch.equal(all_of_it[start : start + 2], some)
+
+
+@pytest.mark.parametrize("case", [DROPOUT, contract.Case("vop_f+vop_p", {"shallow": 1, "tokens": 5})], ids=str)
+def test_micro_batches_whose_blocks_are_computed_again_draw_and_give_the_same(case):
+    model = model_of(case)
+    _, expected = gradients(model, inputs(), 3)
+    for tower in (model.adapted.clip.vision_model, model.adapted.clip.text_model):
+        tower.encoder.recompute = True
+    _, found = gradients(model, inputs(), 3)
+    for name, grad in expected.items():
+        assert torch.equal(found[name], grad), name

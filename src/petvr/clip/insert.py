@@ -23,7 +23,7 @@ frames of all videos in the vision tower, texts in the text tower; S tokens: CLS
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -120,6 +120,9 @@ class ForwardState:
     key_mask: Tensor | None = None
     joined: bool = False
     memory: dict[str, Any] = field(default_factory=dict)
+
+    def copy(self) -> ForwardState:
+        return replace(self, prompts=dict(self.prompts), memory=dict(self.memory))
 
     def at(
         self, place: str, x: Any, layer: int | None = None, input: Tensor | None = None, residual: Tensor | None = None

@@ -5,12 +5,16 @@ Legend: B videos or texts, F frames, P patches, W words, D width, E embedding; a
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils.checkpoint import checkpoint
 
 from petvr.clip.config import ClipConfig, Tower
 from petvr.clip.insert import ForwardState, Inserts
@@ -141,15 +145,35 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
+    """recompute: a block keeps only what it reads for its backward pass, and is computed again there."""
+
     def __init__(self, config: Tower):
         super().__init__()
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.recompute = False
 
     def forward(self, x: Tensor, state: ForwardState, start: int = 0, stop: int | None = None) -> Tensor:
         """Blocks start..stop-1, so that a frozen beginning can be computed apart."""
         for i in range(start, len(self.layers) if stop is None else stop):
-            x = self.layers[i](x, state, i)
+            x = recomputed(self.layers[i], x, state, i) if self.recompute else self.layers[i](x, state, i)
         return x
+
+
+def recomputed(block: Block, x: Tensor, state: ForwardState, layer: int) -> Tensor:
+    """The block under activation checkpointing. The second time it finds the state and the modes of the first."""
+    entry, modes, states = state.copy(), _get_current_function_mode_stack(), [state]
+
+    def forward(x: Tensor) -> Tensor:
+        return block(x, states.pop() if states else entry.copy(), layer)
+
+    @contextlib.contextmanager
+    def again() -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for mode in modes:
+                stack.enter_context(mode)
+            yield
+
+    return checkpoint(forward, x, use_reentrant=False, context_fn=lambda: (contextlib.nullcontext(), again()))
 
 
 class VisionEmbeddings(nn.Module):

@@ -57,6 +57,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
             threads=args.threads,
             checkpoint_seconds=config.checkpoint_minutes * 60,
             deterministic=config.deterministic,
+            activation_checkpointing=config.activation_checkpointing,
             micro_batch=config.micro_batch,
             feature_cache=layout.feature_cache,
             flop_counts=layout.flop_counts,

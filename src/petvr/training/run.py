@@ -54,6 +54,8 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
         name_refused_kernels(),
     ):
         model = build_model(spec, options.weights, device)
+        for tower in (model.adapted.clip.vision_model, model.adapted.clip.text_model):
+            tower.encoder.recompute = options.activation_checkpointing
         if store.size != model.adapted.image_size:
             raise PetvrError(
                 f"{store.path}: pictures of {store.size} px, this CLIP reads {model.adapted.image_size} px"
