@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+LOGIN = re.compile(r"(\w://)[^/?#\s]*@|(?<=[?&;])(?i:[a-z_]*(?:password|passwd|token|secret|api_?key)=)[^&;\s'\"]+")
+
+
+def without_secrets(text: str) -> str:
+    """`text` with no user name or password in the addresses it holds, nor any in their queries."""
+    return LOGIN.sub(lambda match: match[1] or match[0].partition("=")[0] + "=...", text)
 
 
 class PetvrError(Exception):
     """Bad input or a missing file; the command line prints it as one line and exits with code 2."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(without_secrets(str(message)))
 
 
 def unknown(what: str, given: str, allowed: Iterable[str], where: str = "") -> PetvrError:

@@ -20,7 +20,7 @@ from petvr import environment, papers, planning, workflow_start
 from petvr import workflow as rules_ask
 from petvr.data import catalogue
 from petvr.config import merged_values, read_layers, validate_config
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, without_secrets
 from petvr.data.frames import shards
 from petvr.layout import Layout
 

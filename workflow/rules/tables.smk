@@ -162,6 +162,6 @@ rule track:
     conda:
         ENVIRONMENT
     params:
-        uri=CONFIG.tracking_uri,
+        uri=without_secrets(CONFIG.tracking_uri),
     shell:
         "python -m petvr track {wildcards.paper:q}/{wildcards.table:q} > {log:q} 2>&1"

@@ -10,7 +10,7 @@ import sys
 from petvr import planning
 from petvr.commands.track import sync
 from petvr.config import Config
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, without_secrets
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,12 +20,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, config: Config) -> int:
     if config.tracking_uri.startswith(("http://", "https://")):
-        print(f"MLflow is a server already: {config.tracking_uri}")
+        print(f"MLflow is a server already: {without_secrets(config.tracking_uri)}")
         return 0
     status = sync(config, planning.plan(config))
     if not status.ok:
         raise PetvrError(status.warning)
     print(f"{status.logged} runs logged, {status.unchanged} unchanged; Ctrl-C ends the page", flush=True)
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", config.tracking_uri]
+    command = [sys.executable, "-m", "mlflow", "ui"]
     command += ["--host", args.host, "--port", str(args.port)]
-    return subprocess.call(command, env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"})
+    # by the environment: a command line can be read by everybody
+    variables = {"MLFLOW_BACKEND_STORE_URI": config.tracking_uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return subprocess.call(command, env=os.environ | variables | {"DO_NOT_TRACK": "true"})

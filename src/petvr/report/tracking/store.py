@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, without_secrets
 from petvr.file_lock import file_lock
 from petvr.layout import Layout
 
@@ -41,9 +40,8 @@ class Store:
 
 
 def shown(uri: str) -> str:
-    """The uri without user name and password."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
+    """The uri as it may stand in a log, in Snakemake's records and in files."""
+    return without_secrets(uri)
 
 
 def database(uri: str) -> Path | None:

@@ -126,7 +126,7 @@ def log_result(
 
 
 def _warning(uri: str, error: Exception) -> str:
-    text = " ".join(str(error).split()).replace(uri, shown(uri))
+    text = shown(" ".join(str(error).split()).replace(uri, shown(uri)))
     text = text if len(text) < 300 else text[:300] + "..."
     return (
         f"MLflow store {shown(uri)} cannot be used: {text or type(error).__name__}. "
