@@ -28,6 +28,7 @@ PLAYABLE = {
     "webm": ({"vp8", "vp9", "av1"}, "video/webm"),
 }
 SHOWN = 5  # captions of a video
+ACROSS = 4  # frames in a row of its picture
 
 
 @dataclass
@@ -75,13 +76,17 @@ class Gallery:
             return rank.best_captions(self.run, str(file), self.split, top=top, keep=self.keep, progress=False)
 
     def strip(self, number: int) -> bytes:
-        """JPEG of the frames the model saw, side by side."""
+        """JPEG of the frames the model saw, in rows of ACROSS."""
         from PIL import Image
 
         pixels, mask = self.run.frames.get([self.split.videos[number]])
         frames = pixels[0][mask[0]].transpose(0, 2, 3, 1)
+        size, across = frames.shape[1], min(len(frames), ACROSS)
+        picture = Image.new("RGB", (across * (size + 2) - 2, -(-len(frames) // across) * (size + 2) - 2), "white")
+        for index, frame in enumerate(frames):
+            picture.paste(Image.fromarray(frame), (index % across * (size + 2), index // across * (size + 2)))
         stream = io.BytesIO()
-        Image.fromarray(frames.transpose(1, 0, 2, 3).reshape(frames.shape[1], -1, 3)).save(stream, "JPEG", quality=85)
+        picture.save(stream, "JPEG", quality=85)
         return stream.getvalue()
 
 
