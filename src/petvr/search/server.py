@@ -53,7 +53,7 @@ def create_app(galleries: Sequence[Gallery], cache: Path, hosts: Sequence[str]) 
     def file(name: str = "") -> FileResponse:
         if name not in FILES:
             raise HTTPException(404)
-        return FileResponse(PAGE / FILES[name])
+        return FileResponse(PAGE / FILES[name], headers={"Cache-Control": "no-cache"})
 
     @app.get("/api/about")
     def about() -> dict[str, Any]:
