@@ -49,6 +49,15 @@ def test_sentences_end_where_a_reader_ends_them():
 
 
 @pytest.mark.slow
+def test_a_section_tells_where_the_values_of_the_papers_rows_come_from(fresh):
+    section = fresh.split("\n## vpt\n")[1].split("\n## ")[0]
+    assert "- rap `tokens=20`. Guess: not given" in section
+    assert "- cross_modal_adapter `tokens=5 | 20 | 40 | 80`. Paper: appendix B" in section
+    assert "- cross_modal_adapter `recipe.lr_new=0.002`. Guess: not given for the baselines" in section
+    layers = fresh.split("\n## mv_adapter\n")[1].split("\n## ")[0]
+    assert "`cmt_layers=3`. By count: meets the printed 2.42 %" in layers and "Paper: table 8" in layers
+
+
 def test_every_method_and_similarity_declares_what_is_open(fresh):
     declared = {name: methods.declared(name).open for name in methods.available()}
     declared |= {f"similarity {name}": similarity.declared(name).open for name in similarity.available()}

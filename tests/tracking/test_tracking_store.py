@@ -66,6 +66,7 @@ def test_a_run_has_parameters_metrics_per_epoch_tags_and_files(ready):
     child, parent = found[run.id], found[CELL]
     assert child.data.params["recipe.lr_new"] == "0.0001"
     assert child.data.params["recipe.betas"] == "[0.9, 0.98]"
+    assert child.data.params["source/recipe.lr_new"] == "guess: the paper names no rate for <new> parts"
     wanted = {"paper": "vop", "dataset": "msrvtt-7k", "backbone": "vit-b-32", "method": "vop", "seed": "1"}
     wanted |= {"tables": "|vop/table_3|rap/table_1|", "level": "run", "synthetic": "false", "data_digest": "d1e2f3"}
     wanted |= {"git_revision": "0123456789abcdef", "mlflow.parentRunId": parent.info.run_id}

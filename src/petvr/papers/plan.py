@@ -177,7 +177,7 @@ class _Planner:
             cell.setting,
             self.overrides,
             cell.variant,
-            _named_by(table or cell.used_in, cell.paper),
+            named_by(table or cell.used_in, cell.paper),
             {key: Source(**dict(source)) for key, source in cell.sources.items()},
             self.implemented.needed_similarity(method),
         )
@@ -236,7 +236,7 @@ class _Planner:
         )
 
 
-def _named_by(shown_in: str, paper: str) -> Source:
+def named_by(shown_in: str, paper: str) -> Source:
     """`rap/table_4` as the source of what its rows name; of another paper's cell with that table's paper."""
     table_paper, _, name = shown_in.rpartition("/")
     if table_paper == OWN:

@@ -10,7 +10,8 @@ from functools import cache
 from petvr import methods, papers, similarity
 from petvr.costs import params
 from petvr.errors import PetvrError
-from petvr.spec import method_id
+from petvr.papers.plan import named_by
+from petvr.spec import Source, method_id
 
 BACKBONE, FRAMES, WORDS = "vit-b-32", 12, 32
 BLOCK = re.compile(r"^(vision|text)_model\.encoder\.layers\.(\d+)\.")
@@ -142,6 +143,29 @@ def count_trainable(method: str, cell: papers.Cell) -> int:
     """What the cell trains, with its paper's recipe and ViT-B/32."""
     recipe, _ = papers.load_paper(cell.paper).recipe(cell.dataset, method, cell.setting, variant=cell.variant)
     return params.counts(BACKBONE, method, cell.setting, **recipe.model_choices(cell.train)).trainable
+
+
+@cache
+def values_in_rows() -> dict[str, dict[tuple[str, str, str, Source], None]]:
+    """Method -> (paper, key, value, source) of settings that rows name, and of recipe fields that it alone sets."""
+    values: dict[str, dict[tuple[str, str, str, Source], None]] = {name: {} for name in methods.available()}
+    for name, table, method, cell in cells_with_methods():
+        own = {key: Source(**dict(source)) for key, source in cell.sources.items()}
+        paper, called = papers.load_paper(cell.paper), named_by(f"{name}/{table}", cell.paper)
+        recipe, sources = paper.recipe(
+            cell.dataset, method, cell.setting, variant=cell.variant, named_by=called, own_sources=own
+        )
+        _, usual = paper.recipe(cell.dataset, "")
+        fields = {key: value for key, value in recipe if sources[f"recipe.{key}"] != usual[f"recipe.{key}"]}
+        named = {f"setting.{key}": value for key, value in cell.setting.items()}
+        named |= {f"recipe.{key}": value for key, value in fields.items()}
+        parts = methods.split(method)
+        for key, value in named.items():
+            bare = key.removeprefix("setting.")  # a composition's recipe is that of its first part
+            owners = parts[:1] if key.startswith("recipe.") else [p for p in parts if bare in methods.defaults(p)]
+            for part in owners:
+                values[part][cell.paper, bare, str(value), sources[key]] = None
+    return values
 
 
 @cache

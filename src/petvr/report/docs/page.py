@@ -131,6 +131,7 @@ def section(name: str) -> str:
         lines.append(f"- **Comes with** the [similarity](#similarity-{declared.similarity}) `{declared.similarity}`.")
     lines.append(f"- **Before training** features are {identity(declared.identity)}.")
     lines += ending("methods", name, declared)
+    lines += in_rows(name)
     used = uses(name)
     if used:
         lines += ["", table(("in tables as", "trains", "printed", "verdict", "tables"), map(use, used)).rstrip()]
@@ -148,6 +149,19 @@ def ending(package: str, name: str, declared: DeclaredFile) -> Iterable[str]:
             source = f"{ORIGINS[one.origin]}: {text.escape_markdown(one.where)}"
             yield f"  - `{key}={shown(one.default)}` ({allowed(one)}). {source}."
     yield f"- **File** [{name}.py](../src/petvr/{package}/{name}.py), version {declared.version}."
+
+
+def in_rows(name: str) -> Iterable[str]:
+    """Settings that the papers' rows name and the fields of their recipes that are this method's own."""
+    values = facts.values_in_rows()[name]
+    if values:
+        yield "- **In the papers' rows**, beside each paper's [recipe](../src/petvr/papers):"
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for paper, key, value, source in values:
+        where = f"{ORIGINS[source.origin]}: {text.escape_markdown(source.where)}"
+        together.setdefault((paper, key, where), []).append(value.lower() if value in ("True", "False") else value)
+    for (paper, key, where), shown_values in together.items():
+        yield f"  - {paper} `{key}={' | '.join(shown_values)}`. {where}."
 
 
 def allowed(one: Setting) -> str:

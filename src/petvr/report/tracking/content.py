@@ -127,11 +127,11 @@ def _method(result: Result) -> str:
 
 
 def _params(result: Result) -> dict[str, str]:
-    """The recipe and the setting, and what names the run."""
+    """What names the run, and every value in force with its source."""
     spec = result.spec.model_dump(mode="json")
     named = {key: spec[key] for key in ("paper", "dataset", "backbone", "method", "seed", "train")}
-    named |= {f"setting.{key}": value for key, value in spec["setting"].items()}
-    named |= {f"recipe.{key}": value for key, value in spec["recipe"].items()}
+    named |= result.spec.values()
+    named |= {f"source/{key}": f"{source.origin}: {source.where}" for key, source in result.spec.sources.items()}
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in named.items()}
 
 

@@ -28,7 +28,7 @@ from petvr.report.tracking.store import (
 from petvr.report.tracking.write import ARTIFACTS, write_runs
 from petvr.result import Result
 
-FORMAT = 2  # a new number logs everything again
+FORMAT = 3  # a new number logs everything again
 PARENT_TAG = "mlflow.parentRunId"
 AT_ONCE = 60  # cells under one lock and in one transaction
 

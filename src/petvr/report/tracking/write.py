@@ -30,7 +30,9 @@ def _write_by_client(store: Store, record: RunRecord) -> str:
     tags = {key: value for key, value in record.tags.items() if key != DIGEST_TAG}
     run = store.client.create_run(store.experiment, start_time=record.start, tags=tags, run_name=record.name)
     params = [Param(key, value[:6000]) for key, value in record.params.items()]
-    store.client.log_batch(run.info.run_id, metrics=[Metric(*metric) for metric in record.metrics], params=params)
+    store.client.log_batch(run.info.run_id, metrics=[Metric(*metric) for metric in record.metrics], params=params[:100])
+    for begin in range(100, len(params), 100):  # MLflow takes no more at once
+        store.client.log_batch(run.info.run_id, params=params[begin : begin + 100])
     if record.datasets:
         inputs = [
             DatasetInput(
