@@ -30,7 +30,7 @@ def render(table: MeasuredTable, folder: Path, name: str) -> str:
         footer=provenance.footer(table),
         command=provenance.command(table),
         sources=provenance.sources(table),
-        columns=[text.column_title(column) for column in table.columns],
+        columns=[text.column_title(column) for column in table.columns if column.direction],
         versus=" or ".join(table.versus),
         name=name,
         id=table.planned.id,
@@ -72,6 +72,7 @@ def _rows(table: MeasuredTable, folder: Path, notes: caption.Notes) -> list[dict
             {
                 "heading": head if head != above else "",
                 "name": name,
+                "title": table.planned.label(row.planned),
                 "labels": labels,
                 "marks": ", ".join(map(str, marks)),
                 "note": " ".join(notes.numbered[number - 1] for number in marks),
@@ -133,6 +134,7 @@ def _entry(row: MeasuredRow, entry: Entry) -> dict[str, Any]:
         "comparison": entry.comparison or "",
         "verdict": text.verdict(entry),
         "interval": text.interval(entry),
+        "retrieval": entry.column.direction is not None,
         "versus": text.versus(entry),
         "differs": bool(entry.uncertainty and entry.uncertainty.differs),
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from typing import Any
 
 from petvr.layout import Layout
 from petvr.report.tables.aggregate import MeasuredTable
@@ -51,9 +53,13 @@ def sources(table: MeasuredTable) -> list[tuple[str, str, str, str, int]]:
         for spec in row.specs.values():
             for key, value in spec.values().items():
                 if source := spec.sources.get(key):
-                    rows.setdefault((key, str(value), source.origin, source.where), set()).add(index)
+                    rows.setdefault((key, _text(value), source.origin, source.where), set()).add(index)
     lines = [(*key, len(users)) for key, users in rows.items()]
     return sorted(lines, key=lambda line: (line[2] != "guess", line))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def origins(table: MeasuredTable) -> list[str]:
@@ -80,4 +86,6 @@ def settings(spec: RunSpec) -> str:
     """`k=3 [paper: RAP section 4.1]; ...`: settings of method and similarity in force, with their sources."""
     named = {key: value for key, value in spec.values().items() if key.startswith(("setting.", "similarity."))}
     where = {key: f" [{source.origin}: {source.where}]" for key, source in spec.sources.items()}
-    return "; ".join(f"{key.removeprefix('setting.')}={value}{where.get(key, '')}" for key, value in named.items())
+    return "; ".join(
+        f"{key.removeprefix('setting.')}={_text(value)}{where.get(key, '')}" for key, value in named.items()
+    )
