@@ -21,6 +21,12 @@ _PREAMBLE = r"""%% packages: booktabs, xcolor, graphicx; compiles by itself, or 
 \fi
 """
 PORTRAIT = 7  # so many columns can be read on an upright page
+LONG = 45  # lines of a table that stand upright whatever their width
+# as wide as the line, unless a page is not high enough for that
+_FITTED = (
+    r"\dimen0=\ht2 \advance\dimen0 by \dp2",
+    r"\ifdim\dimen0>0.52\textheight\resizebox*{!}{0.52\textheight}{\box2}\else\box2\fi",
+)
 _END = r"""\ifx\petvrtablealone\undefined\else\end{document}\fi
 """
 _SPECIAL = {
@@ -65,7 +71,10 @@ def render(table: MeasuredTable) -> str:
     front, notes = text.front_headings(table), caption.notes(table)
     width, blank = len(table.columns) + len(front) - 1, [""] * (len(front) - 1)
     body = [r"\begin{table}[ht]", r"\centering", r"\small", rf"\caption{{{_caption(table)}}}"]
-    body += [rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', table.planned.id.lower())}}}", r"\resizebox{\linewidth}{!}{%"]
+    body += [
+        rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', table.planned.id.lower())}}}",
+        r"\setbox2=\hbox{\resizebox{\linewidth}{!}{%",
+    ]
     aligned = "c" * (len(front) - 1) + "r" * len(table.columns)
     body += [rf"\begin{{tabular}}{{l{aligned}l}}", r"\toprule", *_head(table), r"\midrule"]
     above = None
@@ -85,14 +94,15 @@ def render(table: MeasuredTable) -> str:
         for what, texts in text.more_lines(table, row):
             cells = [_pale(rf"\quad {superscript(what)}"), *blank, *(_pale(escape(each)) for each in texts), ""]
             body.append(" & ".join(cells) + r" \\")
-    body += [r"\bottomrule", r"\end{tabular}}"]
+    body += [r"\bottomrule", r"\end{tabular}}}", *_FITTED]
     command = provenance.command(table)
     again = [f"Run one again: {command}"] if command else []
     said = [escape(note) for note in notes.general]
     said += [rf"\textsuperscript{{{number}}} {escape(note)}" for number, note in enumerate(notes.numbered, start=1)]
     said += [escape(sentence) for sentence in (*provenance.footer(table), *again)]
     body += [r"\par\smallskip\raggedright\scriptsize", *(rf"{sentence}\par" for sentence in said), r"\end{table}"]
-    return _PREAMBLE % (",landscape" if width > PORTRAIT else "") + "\n".join(body) + "\n" + _END
+    lines = sum(line.endswith(r"\\") for line in body)
+    return _PREAMBLE % (",landscape" if width > PORTRAIT and lines <= LONG else "") + "\n".join(body) + "\n" + _END
 
 
 def _caption(table: MeasuredTable) -> str:

@@ -50,6 +50,11 @@ def _scores(evaluation: Evaluation) -> Iterator[tuple[str, dict[str, float]]]:
         yield direction, metrics
     for direction, metrics in (evaluation.dsl or {}).items():
         yield f"{direction} dual-softmax", metrics
+    for direction, metrics in (evaluation.validation or {}).items():
+        yield f"{direction} validation", metrics
+    for direction, metrics in evaluation.released.get("plain", {}).items():
+        if metrics != evaluation.plain[direction]:
+            yield f"{direction} ties as released", metrics
 
 
 def _recipe(result: Result, guesses_only: bool) -> Any:
