@@ -21,6 +21,7 @@ CASES = [
 FRAMES, WORDS, B = 4, 12, 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "similarity", "setting"), CASES)
 def test_a_larger_batch_keeps_what_was_foreseen(method, similarity, setting):
     choices = {"similarity": similarity, "frames": FRAMES, "words": WORDS}

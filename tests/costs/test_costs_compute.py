@@ -103,6 +103,7 @@ def test_a_depthwise_convolution_costs_backward_twice_what_it_costs_forward():
     assert wide.step - thin.step == 3 * (wide.forward - thin.forward)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", methods.available())
 def test_tuning_a_few_never_costs_more_than_tuning_all_but_for_its_own_modules(method):
     found, full, plain = cost(method), cost("full", {"rule": "everything"}), cost("zero_shot")

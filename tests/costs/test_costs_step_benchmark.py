@@ -27,6 +27,7 @@ def steps():
     return module
 
 
+@pytest.mark.slow
 def test_every_method_asked_for_has_its_figures_next_to_the_full_steps(steps, tmp_path, capsys):
     file = tmp_path / "steps.json"
     given = [*SIZES, "--bf16", "--json", str(file), *(part for name in ASKED for part in ("--method", name))]
