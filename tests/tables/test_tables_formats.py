@@ -60,7 +60,7 @@ GOLDEN = """\
 Mean±sample standard deviation over seeds (ddof=1; seeds 0, 1, 2; n=1: a single run). \
 Evaluation shown: best\\_on\\_test by t2v/R@1 (as the recipe says; the test split chose the epoch). Arithmetic: fp32. \
 Params: counted on the model, as VoP counts; trains: every number that a run trains. Bold: best measured \
-value; underlined: second best. In brackets 95 % by test queries (videos as units, the gallery \
+value; underlined: second best. In brackets, in HTML and CSV, 95 % by test queries (videos as units, the gallery \
 fixed) and seeds together, of a single seed by queries alone; rows of a column that share a letter do not differ (same \
 queries, Holm, 5 %). R@1 of two rows closer than about 1.2 points cannot be told apart here. Below each row the value \
 the paper prints and our difference to it: inside or outside the 95 % prediction interval of our seeds (their \

@@ -124,8 +124,9 @@ def _reading(table: MeasuredTable) -> list[str]:
 
 
 def _uncertainty(table: MeasuredTable) -> list[str]:
+    shown = "In brackets" if table.intervals else "In brackets, in HTML and CSV,"
     said = [
-        "In brackets 95 % by test queries (videos as units, the gallery fixed) and seeds together, of a single seed by "
+        f"{shown} 95 % by test queries (videos as units, the gallery fixed) and seeds together, of a single seed by "
         "queries alone; rows of a column that share a letter do not differ (same queries, Holm, 5 %)."
     ]
     if table.noise is not None:
