@@ -34,7 +34,7 @@ ARROWS = {
     "training": {"methods", "similarity", "clip", "data.frames", "retrieval", "costs", "data.datasets"},
     "search": {"training", "clip", "data.frames", "data.datasets", "retrieval"},
     "report.tables": {"papers", "retrieval", "layout", "status", "data.datasets"},
-    "report.claims": {"papers", "retrieval", "layout"},
+    "report.claims": {"papers", "retrieval", "layout", "status"},
     "report.figures": {"papers", "report.tables"},
     "report.examples": {"search", "data.frames", "data.datasets", "report.figures"},
     "report.site": {"papers", "layout"},

@@ -103,3 +103,25 @@ def _effects(markdown):
 def test_an_unknown_paper_is_answered_with_the_known_ones(made, capsys):
     assert cli.main([*made[0], "claims", "rapp"]) == 2
     assert "rap" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("damage", "why"), [("altered", "failed"), ("stale", "stale"), ("ranks", "cannot be read")])
+def test_a_damaged_or_outdated_run_bears_no_claim_and_stops_no_other(made, damage, why):
+    _, plan, layout = made
+    run = next(run for run in plan.tables["rap/table_4"].runs if "ssf+asa" in run)
+    file = layout.result(run) if damage != "ranks" else layout.run(run) / "ranks.npz"
+    before = file.read_bytes()
+    try:
+        if damage == "altered":
+            file.write_bytes(before[:-9])
+        elif damage == "ranks":
+            file.write_bytes(before[:99])
+        else:
+            result = Result.read(file)
+            result.provenance.spec_digest = "older"
+            result.write(file)
+        found = judged(made, "lorm_gain")
+        assert found.judgement.verdict is ClaimVerdict.UNKNOWN and why in found.judgement.why
+    finally:
+        file.write_bytes(before)
+    assert judged(made, "lorm_gain").judgement.verdict is not ClaimVerdict.UNKNOWN

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from petvr.result import Result
+
 ROOT = Path(__file__).parents[2]
 TABLE = "cross_modal_adapter/table_2"
 RUN = "cross_modal_adapter/msvd/tiny/cross_modal_adapter@ds=16,r=16/seed-0"
@@ -148,10 +150,10 @@ def test_a_changed_result_builds_its_table_anew_and_one_that_is_only_touched_doe
     text = project.result().read_text()
     project.result().touch()
     assert project.snakemake() == {}
-    result = json.loads(text)
-    chosen = result["evaluations"][result["selected"]["best_on_test"]]["plain"]["t2v"]
+    result = Result.read(project.result())
+    chosen = result.at("best_on_test").plain["t2v"]
     chosen["R@5"] += 10
-    project.result().write_text(json.dumps(result))
+    result.write(project.result())
     ran = project.snakemake()
     assert "train" not in ran and ran["table"] == 1
     assert f"{chosen['R@5']:.1f}" in project.table("csv")

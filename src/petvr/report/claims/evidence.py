@@ -13,7 +13,8 @@ from petvr.papers.plan import Plan
 from petvr.papers.table import Cell
 from petvr.report.claims.judge import ClaimVerdict, Judgement, judge_ratio, judge_scores
 from petvr.result import Result
-from petvr.retrieval.outcomes import RunOutcomes, load_outcomes, require_same_queries
+from petvr.retrieval.outcomes import RankFile, RunOutcomes, require_same_queries
+from petvr.status import RunState, status_of
 
 COMPARABLE = ("A", "B")  # classes of data whose numbers stand beside a paper's
 RATIO_TOLERANCE = {"parameters": 0.0005, "memory": 0.1, "time": 0.1}  # a printed digit of a percentage; a tenth
@@ -89,12 +90,20 @@ class ClaimEvidence:
         cell = self._cell(paper, reference, dataset)
         if not cell.runs:
             raise NotMeasured(f"{reference.row}: {cell.unavailable}")
-        files = [self.layout.result(run) for run in cell.runs]
-        if absent := [path for path in files if not path.exists()]:
-            raise NotMeasured(f"{reference.row}: {len(absent)} of {len(files)} runs have no result")
         if cell.runs not in self._outcomes:
-            self._outcomes[cell.runs] = load_outcomes(reference.row, files)
+            self._outcomes[cell.runs] = self._finished(reference.row, cell.runs)
         return RowOutcomes(self._outcomes[cell.runs], cell.evaluate == "dsl", reference.epoch)
+
+    def _finished(self, row: str, runs: tuple[str, ...]) -> RunOutcomes:
+        """Raises NotMeasured where a run has no result that is whole and belongs to today's recipe."""
+        states = {run: status_of(self.layout, self.plan.runs[run]) for run in runs}
+        results = [status.result for status in states.values() if status.state is RunState.DONE and status.result]
+        if len(results) < len(runs):
+            why = sorted({status.state.value for status in states.values()} - {RunState.DONE.value})
+            raise NotMeasured(
+                f"{row}: {len(runs) - len(results)} of {len(runs)} runs have no result ({', '.join(why)})"
+            )
+        return RunOutcomes(row, results, [RankFile(self.layout.run(run) / "ranks.npz") for run in runs])
 
     def _judgement(self, claim: Claim, a: RowOutcomes, rivals: list[RowOutcomes]) -> Judgement:
         if claim.kind in stated.COSTS:
