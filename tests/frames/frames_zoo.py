@@ -57,10 +57,12 @@ def write(
     path: Path, *, codec: str, frames: int = 100, fps: Fraction | int = 25, size: tuple[int, int] = (96, 64),
     gop: int = 12, b_frames: int = 0, audio: bool = False, options: dict[str, str] | None = None,
     first: int = 0, format: str | None = None, skip: tuple[int, ...] = (), delay: int = 0, pixels: str = "yuv420p",
-    mux: dict[str, str] | None = None, title: bytes = b"",
+    mux: dict[str, str] | None = None, title: bytes = b"", aspect: Fraction | None = None,
+    mirror: tuple[int, bool] | None = None,
 ) -> Path:  # fmt: skip
     """A video of `frames` numbered frames; `skip` leaves time stamps out (variable frame rate), not numbers.
 
+    aspect: of a pixel; mirror: (degrees counter-clockwise, mirrored after that) for players.
     delay: frames by which the picture starts later than the sound (or than 0); mux: options of the container.
     """
     with _scheduled_as_before(), av.open(str(path), "w", format=format, options=mux or {}) as container:
@@ -73,6 +75,10 @@ def write(
         stream.bit_rate = 2_000_000
         if b_frames:
             stream.codec_context.max_b_frames = b_frames
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        if mirror:
+            stream.set_display_rotation(mirror[0], hflip=mirror[1])
         stream.codec_context.options = options or {}
         stream.codec_context.time_base = 1 / Fraction(fps)
         sound = container.add_stream("aac", rate=44100) if audio else None

@@ -36,10 +36,12 @@ def declared_length(stream: Any, container: Any, packets: Sequence[Packet]) -> t
     clock = [packet.dts if kinds == ["avi"] else packet.pts for packet in packets if not packet.discard]
     if not seconds or not average or not clock or None in clock:
         return expected, 0.0
-    times = sorted(float(tick * stream.time_base) for tick in clock)
+    shown = [packet for packet in packets if not packet.discard]
+    row = sorted((tick, max(packet.duration, 0)) for tick, packet in zip(clock, shown, strict=True))
+    times, lasting = ([float(tick * stream.time_base) for tick in ticks] for ticks in zip(*row, strict=True))
     zero = 0.0 if {"matroska", "flv"} & set(kinds) else times[0]  # those announce an end and not a length
     times = [time - zero for time in times]
-    if not truncation.reaches_end(times, average, seconds):
+    if not truncation.reaches_end(times, average, seconds, lasting):
         return expected, 0.0
     return float(len(packets)), truncation.seconds_missing(times, average, seconds)
 
@@ -84,19 +86,11 @@ def is_even(times: np.ndarray, rate: float, spare: float) -> bool:
     return bool(np.abs(times - times[0] - np.arange(len(times)) / rate).max() <= spare)
 
 
-def last_frame(stream: Any, container: Any, packets: Sequence[Packet], lacking: float) -> float:
-    """Seconds for which the last frame is shown: to the announced end or as its packet says; 0.0 where nothing does.
-
-    lacking: seconds by which the frames end before the announced end, where more must have been there.
-    """
+def last_frame(stream: Any, packets: Sequence[Packet]) -> float:
+    """Seconds for which the last frame is shown, as its packet says; 0.0 where it does not."""
     shown = [packet for packet in packets if packet.pts is not None and not packet.discard]
     last = max(shown, key=lambda packet: packet.pts or 0, default=None)
-    if last is None or last.pts is None or stream.time_base is None:
-        return 0.0
-    left = 0.0
-    if "DURATION" in stream.metadata and not lacking:
-        left = (_duration(stream, container) or 0.0) - float(last.pts * stream.time_base)
-    return left if left > 0 else float(max(last.duration, 0) * stream.time_base)
+    return float(max(last.duration, 0) * stream.time_base) if last and stream.time_base else 0.0
 
 
 def _plausible(rate: Any) -> float:

@@ -197,7 +197,7 @@ def _probe(path: Path, container: Any) -> Probe:
     known = [stamp for stamp in kept if stamp is not None]
     complete = None not in shown and len(set(shown)) == len(shown)
     tick = float(stream.time_base or 0) or 1.0
-    last = declared_length.last_frame(stream, container, packets, lacking)
+    last = declared_length.last_frame(stream, packets)
     # MPEG streams are of a constant rate, and their clock may jump
     clock = sorted(known) if complete and not container.format.name.startswith("mpeg") else []
     return Probe(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from petvr.data.frames.file_type import Unreadable
+from petvr.data.frames.truncation import FEW
 
 Window = tuple[float, float]
 ROUNDING = 0.001  # seconds; Matroska and FLV keep times in milliseconds
@@ -52,7 +53,7 @@ def gap_note(times: Sequence[float] | np.ndarray) -> str:
     if not len(steps):
         return ""
     gaps = np.flatnonzero(steps > 1.5 * np.median(steps))
-    if not len(gaps) or len(gaps) > max(3, len(steps) // 50):
+    if not len(gaps) or len(gaps) > max(FEW, len(steps) // 50):
         return ""
     return (
         f"nothing is shown for {steps[gaps].max():.2f} s after frame {gaps[steps[gaps].argmax()]}: frames may be lost"

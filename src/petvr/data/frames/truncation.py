@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from petvr.data.frames.file_type import ENOUGH
 
+FEW = 3  # gaps in an even row of frames are holes, more are a variable rate (guess)
+
 
 @dataclass(frozen=True)
 class Packet:
@@ -40,15 +42,19 @@ def last_secure_pts(packets: Sequence[Packet]) -> int | None:
     return None
 
 
-def reaches_end(times: Sequence[float], rate: float, end: float) -> bool:
+def reaches_end(times: Sequence[float], rate: float, end: float, lasting: Sequence[float] = ()) -> bool:
     """Whether frames at these seconds (ascending) reach the announced end of the file without a great hole between.
 
     Fewer frames than duration times rate are no sign of a cut where the rate is variable, nor where the images
-    begin later than the sound; a tenth may be missing, as with counts.
+    begin later than the sound; a tenth may be missing, as with counts. lasting: seconds for which each frame is shown,
+    by its packet: what it fills is no hole. Many holes are a variable rate.
     """
     spare = (1 - ENOUGH) * end
-    late, hole = times[0] > max(spare, 1.0), _widest(times) > max(spare, 2.5 / rate)
-    return times[-1] + 1 / rate >= ENOUGH * end and not late and not hole
+    ends = (time + max(shown, 1 / rate) for time, shown in zip(times, lasting or [0.0] * len(times), strict=True))
+    filled = list(itertools.accumulate(ends, max))
+    holes = sum(after - before > max(spare, 1.5 / rate) for before, after in zip(filled, times[1:], strict=False))
+    late = times[0] > max(spare, 1.0)
+    return filled[-1] >= ENOUGH * end and not late and not 0 < holes <= FEW
 
 
 def seconds_missing(times: Sequence[float], rate: float, end: float) -> float:
