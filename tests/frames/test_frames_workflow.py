@@ -20,6 +20,7 @@ MICRO = {
     "data": "data",
     "frames": {"videos_per_shard": 5},
     "world": {"sizes": {"msvd": {"train": 8, "val": 1, "test": 6}}},
+    "recipe": {"datasets": {"msvd": {"batch": 8}}},
 }
 STORE = "results/frames/msvd/uniform_mid-3f-64px"
 
