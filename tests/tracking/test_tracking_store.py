@@ -55,6 +55,16 @@ def by_name(results: Path) -> dict:
     return named
 
 
+def test_a_renamed_results_folder_takes_its_artifacts_along(ready, tmp_path):
+    put(ready, "vop", [44.0])
+    assert tracking.sync(ready).ok
+    moved = ready.rename(tmp_path / "a '%_ä")
+    put(moved, "vop", [44.0, 45.0])
+    assert tracking.sync(moved).ok and not ready.exists(), "nothing is written where the folder was"
+    homes = {run.info.artifact_uri.partition("/artifacts/")[0] for run in active(moved)}
+    assert homes == {(moved / "mlflow").as_uri()}
+
+
 def test_a_run_has_parameters_metrics_per_epoch_tags_and_files(ready):
     put(ready, "vop", [44.0, 45.0])
     run = spec("vop", 1)

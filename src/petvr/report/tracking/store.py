@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
@@ -77,6 +78,8 @@ def open_store(uri: str, experiment: str) -> Store:
     file = database(uri)
     if file is not None and not file.exists():
         _create(client_of, file)
+    elif file is not None:
+        _follow_move(file, experiment)
     client = client_of(tracking_uri=uri)
     return Store(client, _experiment(client, experiment, file), uri)
 
@@ -140,6 +143,28 @@ def _create(client_of: Any, file: Path) -> None:
     os.replace(half, file)
 
 
+def _follow_move(file: Path, experiment: str) -> None:
+    """MLflow notes where artifacts lie by their whole path: after its folder was renamed or copied, that of today."""
+    home = _artifacts(file)
+    try:
+        with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+            known = connection.execute("select artifact_location from experiments where name = ?", (experiment,))
+            for (old,) in known.fetchall():
+                if old != home and old.endswith("/artifacts"):
+                    connection.execute(
+                        "update experiments set artifact_location = ? where name = ?", (home, experiment)
+                    )
+                    below = "artifact_uri = ? || substr(artifact_uri, ?) where substr(artifact_uri, 1, ?) = ?"
+                    where = (home, len(old) + 1, len(old) + 1, f"{old}/")
+                    connection.execute(f"update runs set {below}", where)
+    except sqlite3.Error:
+        return  # no store of MLflow's: it says so itself
+
+
+def _artifacts(file: Path) -> str:
+    return (file.parent.resolve() / "artifacts").as_uri()
+
+
 def _experiment(client: Any, name: str, file: Path | None) -> str:
     existing = client.get_experiment_by_name(name)
     if existing is not None and existing.lifecycle_stage == "deleted":
@@ -149,7 +174,7 @@ def _experiment(client: Any, name: str, file: Path | None) -> str:
             if existing.tags.get(key) != value:
                 client.set_experiment_tag(existing.experiment_id, key, value)
         return existing.experiment_id
-    location = (file.parent.resolve() / "artifacts").as_uri() if file is not None else None
+    location = _artifacts(file) if file is not None else None
     try:
         return client.create_experiment(name, artifact_location=location, tags=TAGS)
     except Exception:
