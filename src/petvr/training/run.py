@@ -174,8 +174,11 @@ def evaluate_step(
     state.train_seconds += between - start
     if mean_loss is not None and not math.isfinite(mean_loss):
         raise PetvrError(f"{spec.id}: the loss is {mean_loss} at step {state.step}: nothing is recorded from here")
-    rankings = evaluate.rank_split(state.model, data, spec.recipe, stop.raise_if_stopped)
-    validation = val_data and evaluate.rank_split(state.model, val_data, spec.recipe, stop.raise_if_stopped)
+    try:
+        rankings = evaluate.rank_split(state.model, data, spec.recipe, stop.raise_if_stopped)
+        validation = val_data and evaluate.rank_split(state.model, val_data, spec.recipe, stop.raise_if_stopped)
+    except PetvrError as error:
+        raise PetvrError(f"{spec.id}, step {state.step}, {spec.recipe.precision}: {error}") from error
     state.evaluations.append(
         Evaluation(
             epoch=epoch,
