@@ -145,6 +145,7 @@ def test_no_text_covers_another_or_leaves_the_figure(tmp_path, kind, count):
     assert all(name in said for name in names)
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_bytes_in_every_format(small, tmp_path):
     for kind in ("points", "profile", "training"):
         figure = collected(small, kind=kind)

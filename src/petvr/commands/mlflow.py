@@ -26,6 +26,9 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if not status.ok:
         raise PetvrError(status.warning)
     print(f"{status.logged} runs logged, {status.unchanged} unchanged; Ctrl-C ends the page", flush=True)
+    # without the last word a browser that is new to MLflow opens its pages for language models
+    page = f"#/experiments/{status.experiment_id}/runs?workflowType=machine_learning"
+    print(f"http://{args.host}:{args.port}/{page}", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui"]
     command += ["--host", args.host, "--port", str(args.port)]
     # by the environment: a command line can be read by everybody

@@ -44,6 +44,7 @@ class Status:
     removed: int = 0
     broken: list[str] = field(default_factory=list)  # result files that cannot be read
     warning: str = ""
+    experiment_id: str = ""  # MLflow's
 
     @property
     def ok(self) -> bool:
@@ -92,7 +93,7 @@ def sync(
     notes = _Notes(results, uri, experiment)
     if not again and notes.say_unchanged(cells, everything=chosen is None):
         status.unchanged = sum(len(cell.files) for cell in cells)
-        status.broken = notes.broken
+        status.broken, status.experiment_id = notes.broken, notes.experiment_id
         return status
     try:
         store = None
@@ -102,8 +103,10 @@ def sync(
                 _sync_cells(store, status, results, cells[begin : begin + AT_ONCE])
         if chosen is None:
             with locked(uri):
-                _prune(store or open_store(uri, experiment), status, results, {cell.id: cell for cell in cells})
-        notes.keep(cells, status.broken, everything=chosen is None)
+                store = store or open_store(uri, experiment)
+                _prune(store, status, results, {cell.id: cell for cell in cells})
+        status.experiment_id = store.experiment if store else ""
+        notes.keep(cells, status, everything=chosen is None)
     except Exception as error:
         status.warning = _warning(uri, error)
     return status
@@ -174,6 +177,7 @@ class _Notes:
         sound = isinstance(noted, dict) and noted.get("format") == FORMAT and noted.get("store") == self._stamp()
         self.cells: dict[str, str] = noted["cells"] if sound else {}
         self.broken: list[str] = noted["broken"] if sound else []
+        self.experiment_id: str = noted.get("experiment", "") if sound else ""
 
     def _stamp(self) -> list[int] | None:
         """Of a local store's file; None for a server."""
@@ -188,10 +192,11 @@ class _Notes:
         same = all(self.cells.get(cell.id) == cell.digest for cell in cells)
         return bool(self.cells) and same and not (everything and len(self.cells) != len(cells))
 
-    def keep(self, cells: Sequence[CellFiles], broken: list[str], everything: bool) -> None:
+    def keep(self, cells: Sequence[CellFiles], status: Status, everything: bool) -> None:
         kept = {} if everything else self.cells
         noted = kept | {cell.id: cell.digest for cell in cells}
-        value = {"format": FORMAT, "store": self._stamp(), "cells": noted, "broken": broken}
+        value: dict[str, Any] = {"format": FORMAT, "store": self._stamp(), "experiment": status.experiment_id}
+        value |= {"cells": noted, "broken": status.broken}
         atomic.write_text(self.file, json.dumps(value))
 
 
