@@ -82,14 +82,15 @@ def source(tmp_path_factory):
 @pytest.fixture
 def call(source, tmp_path):
     """`petvr ...` of the copy, in a folder with a configuration: its output."""
-    config = {"seeds": [0], "weights": {"vit-b-32": "-"}, "datasets": ["glimpse-5"], "tables": ["rap/table_2"]}
+    batch = {"recipe": {"datasets": {"glimpse-5": {"batch": 3}}}}
+    config = {"seeds": [0], "weights": {"vit-b-32": "-"}, "datasets": ["glimpse-5"], "tables": ["rap/table_2"]} | batch
     world = {
         "seed": 1,
         "tiny_clip": {"steps": 1, "batch": 2, "lr": 0.1},
         "sizes": {"glimpse": {"train": 3, "val": 0, "test": 2}},
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    (tmp_path / "world.yaml").write_text(yaml.safe_dump({"world": world}))
+    (tmp_path / "world.yaml").write_text(yaml.safe_dump({"world": world} | batch))
     environment = {**os.environ, "PYTHONPATH": str(source), "COLUMNS": "200"}
 
     def run(*arguments):
