@@ -10,6 +10,9 @@ from petvr.data import catalogue
 from petvr.data.frames.samplers import SAMPLERS
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
+from petvr.spec import checked_value
+
+LARGEST_SIDE = 4_096  # pixels of a stored picture; CLIP reads 224 to 336
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +31,10 @@ def run(args: argparse.Namespace, config: Config) -> None:
     from petvr.data.frames import shards, store
     from petvr.data.frames.store_writer import store_lock
 
+    for key in ("sampler", "frames"):
+        checked_value(key, getattr(args, key), "petvr frames")
+    if not 1 <= args.size <= LARGEST_SIDE:
+        raise PetvrError(f"--size: {args.size} given, allowed: 1 to {LARGEST_SIDE}")
     if args.workers is not None and args.workers < 1:
         raise PetvrError(f"--workers: {args.workers} given, allowed: 1 or more")
     items = _items(args.folder, config)

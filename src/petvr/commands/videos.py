@@ -32,6 +32,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
     from petvr.data.frames import pool
     from petvr.data.frames.progress import video_progress
 
+    if args.workers is not None and args.workers < 1:
+        raise PetvrError(f"--workers: {args.workers} given, allowed: 1 or more")
     files = list(_files(args.path))
     if not files:
         raise PetvrError(f"{args.path[0]}: holds no file")
