@@ -206,7 +206,7 @@ class Config(_Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_minutes: Real = Field(default=10, gt=0, le=10**6)
     deterministic: bool = True
-    activation_checkpointing: bool = False
+    activation_checkpointing: Flag = False
     micro_batch: Whole | None = Field(default=None, gt=0)
     feature_cache_gib: Real = Field(default=20.0, ge=0, le=10**6)
     tracking: Tracking = Tracking()

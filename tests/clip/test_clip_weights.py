@@ -157,7 +157,7 @@ def test_missing_damaged_and_foreign_folders_are_named(folder, tmp_path):
     with pytest.raises(PetvrError, match="'bert' is not a CLIP"):
         weights.load_clip(folder)
     (folder / "config.json").write_text("{")
-    with pytest.raises(PetvrError, match=r"config\.json: cannot be read as JSON"):
+    with pytest.raises(PetvrError, match=r"config\.json: not JSON"):
         weights.load_clip(folder)
 
 

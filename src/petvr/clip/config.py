@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from petvr.errors import PetvrError, unknown
+from petvr.text_files import read_json
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training pixels, RGB in [0, 1]
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -181,11 +181,6 @@ def from_hf(data: dict[str, Any], preprocessor: dict[str, Any] | None = None, wh
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PetvrError(f"{path}: no such file; a weights folder holds config.json and model.safetensors") from error
-    except (OSError, ValueError) as error:
-        raise PetvrError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise PetvrError(f"{path}: not a JSON object")
-    return data
+        return read_json(path, dict)
+    except PetvrError as error:
+        raise PetvrError(f"{error}; a weights folder holds config.json and model.safetensors") from error

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from petvr import atomic, planning
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
+from petvr.screen import screen
 from petvr.spec import Recipe
 
 METHODS = ("full@rule=clip4clip", "bias", "cross_modal_adapter", "mv_adapter", "rap", "vop")
@@ -94,10 +95,9 @@ def goals(line: dict[str, Any], cuda: bool) -> list[dict[str, Any]]:
 
 
 def _show(report: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = screen()
     console.width = max(console.width, 120)
     names = {
         "step_seconds": "s/step", "pairs_per_second": "pairs/s", "tflops_per_second": "TFLOP/s", "share": "of rate",

@@ -5,7 +5,6 @@ Nothing is measured here; every assumption is named in the result, so that plan 
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from petvr.data import datasets
 from petvr.errors import PetvrError
 from petvr.papers.plan import Plan
 from petvr.spec import RunSpec
+from petvr.text_files import read_json
 
 GB = 1e9
 
@@ -38,7 +38,7 @@ class Assumptions:
     def measured(cls, path: Path) -> Assumptions:
         """The rates in a file of `petvr bench --json`, for the precisions that it measured."""
         try:
-            report = json.loads(path.read_text(encoding="utf-8"))
+            report = read_json(path, dict)
             lines, device = list(report["lines"]), f"{report['machine']} (measured: {path.name})"
             tflops, share = dict(cls().tflops), dict(cls().share)
             for mode in sorted({line["precision"] for line in lines}):

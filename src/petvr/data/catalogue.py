@@ -5,7 +5,6 @@ No torch here: the workflow asks while it is parsed.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from petvr.data.manifest import available
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
 from petvr.spec import RunSpec, Source
+from petvr.text_files import read_json
 
 CLIP_IMAGE = 224  # side of the frames the public backbones read, in pixels
 PUBLISHED = ("openai/clip-vit-base-patch32", "openai/clip-vit-base-patch16", "openai/clip-vit-large-patch14")
@@ -212,11 +212,11 @@ def _size_by_source(config: Config, backbone: str) -> int | None:
 def _image_size_of(weights: Path) -> int | None:
     """What config.json says; None where it says nothing that can be read: `petvr weights` then tells why."""
     try:
-        config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
+        config = read_json(weights / "config.json", dict)
         size = {**(config.get("vision_config") or {}), **(config.get("vision_config_dict") or {})}.get("image_size")
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (PetvrError, AttributeError, TypeError):
         return None
-    return size if isinstance(size, int) and size > 0 else None
+    return size if type(size) is int and size > 0 else None
 
 
 def frame_versions() -> dict[str, int]:
