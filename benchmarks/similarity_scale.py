@@ -1,4 +1,4 @@
-"""CPU time per million pairs and peak memory of every similarity, random features in the shapes of whole test sets.
+"""CPU time per million pairs, its ratio to the matrix products alone, and peak memory of every similarity, random features in the shapes of whole test sets.
 
     python benchmarks/similarity_scale.py                             a part of each set, seconds a line
     python benchmarks/similarity_scale.py --set activitynet --name x_clip --whole
@@ -18,6 +18,8 @@ import time
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from petvr import similarity
 from petvr.clip import config, weights
@@ -26,6 +28,7 @@ from petvr.similarity._head import size
 
 SETS = {"activitynet": (4917, 4917, 64, 64), "msvd": (27763, 670, 12, 32)}  # texts, videos, frames, words
 EMBED, PATCHES, PART = 512, 49, 16
+COUNTED = 64  # texts whose operations are counted for all
 
 
 def main() -> None:
@@ -49,7 +52,7 @@ def main() -> None:
             subprocess.run(own, check=True)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def measure(given: argparse.Namespace) -> None:
     torch.set_num_threads(given.threads)
     texts, videos, frames, words = SETS[given.set]
@@ -66,15 +69,25 @@ def measure(given: argparse.Namespace) -> None:
     )
     found = torch.rand(texts, videos, generator=generator)
     rows = max(1, min(texts, 2**30 // (videos * score.pair_cost(left, right))))
-    start, done = time.process_time(), 0
+    spent = products = done = 0
     order = torch.randperm(texts, generator=generator)  # a part of the texts is long and short as all are
     for first in range(0, texts, rows):
         which = order[first : first + rows]
-        found[which] = score.score({key: value[which] for key, value in left.items()}, right)
+        part = {key: value[which] for key, value in left.items()}
+        rate = matrix_rate()
+        start = time.process_time()
+        found[which] = score.score(part, right)
+        spent += time.process_time() - start
+        rate = (rate + matrix_rate()) / 2
+        if not products:
+            with Operations() as counter:
+                score.score({key: value[:COUNTED] for key, value in part.items()}, right)
+            share = counter.total / min(COUNTED, len(which))
+        products += share * len(which) / rate
         done += len(which) * videos
-        if not given.whole and time.process_time() - start > given.seconds:
+        if not given.whole and spent > given.seconds:
             break
-    pairs = (time.process_time() - start) / done
+    pairs = spent / done
     start = time.process_time()
     ranking.evaluate(found, np.arange(texts) % videos)
     ranked = time.process_time() - start
@@ -83,9 +96,31 @@ def measure(given: argparse.Namespace) -> None:
     print(
         f"{given.set:11} {given.name:11} {1e3 * left_time:7.2f} s a thousand texts, {1e3 * right_time:7.2f} s a "
         f"thousand videos, {1e6 * pairs:6.2f} s a million pairs; the whole {total:6.0f} s of CPU"
-        f"{'' if given.whole else ' (estimated)'}, peak {peak:.2f} GiB",
+        f"{'' if given.whole else ' (estimated)'}, scores {spent / products:.1f} times their matrix products, "
+        f"peak {peak:.2f} GiB",
         flush=True,
     )
+
+
+class Operations(TorchDispatchMode):
+    """Of matrix products, as torch counts them."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func.overloadpacket in flop_registry:
+            self.total += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def matrix_rate() -> float:
+    """FLOP per CPU second of large square products, now."""
+    a = torch.randn(1024, 1024)
+    start = time.process_time()
+    for _ in range(4):
+        a @ a
+    return 4 * 2 * 1024**3 / (time.process_time() - start)
 
 
 def sides(side, count: int, features, whole: bool) -> tuple[dict[str, torch.Tensor], float]:
