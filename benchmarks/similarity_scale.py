@@ -1,4 +1,4 @@
-"""CPU time per million pairs, its ratio to the matrix products alone, and peak memory of every similarity, random features in the shapes of whole test sets.
+"""CPU time per million pairs, next to matrix products alone, and peak memory of every similarity, on random features.
 
     python benchmarks/similarity_scale.py                             a part of each set, seconds a line
     python benchmarks/similarity_scale.py --set activitynet --name x_clip --whole
