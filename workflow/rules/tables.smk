@@ -113,13 +113,7 @@ rule examples:
     input:
         lambda w: awaited(EXAMPLES[w.paper]),
     output:
-        report(
-            directory(LAYOUT.examples / "{paper}"),
-            htmlindex="index.html",
-            caption="../report/examples.rst",
-            category="Examples",
-            labels={"paper": "{paper}"},
-        ),
+        directory(LAYOUT.examples / "{paper}"),  # no report.html holds a folder
     log:
         LAYOUT.results / "logs" / "tables" / "examples-{paper}.log",
     conda:
