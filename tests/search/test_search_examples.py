@@ -9,6 +9,7 @@ import torch
 import training_bench as tiny
 from PIL import Image
 
+from petvr import cli
 from petvr.data.datasets import Split
 from petvr.errors import PetvrError
 from petvr.report.examples.choose import choose_queries, hardest_false_matches, sample
@@ -118,3 +119,19 @@ def test_a_run_without_asynchronous_attention_is_told(bench, tmp_path):
     )
     with pytest.raises(PetvrError, match="no asynchronous attention"):
         patch_maps(run, "test0", "red left", None)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["examples", "a", "b", "c"], "petvr examples: 3 runs given, allowed: one or two"),
+        (["examples", "a", "--count", "0"], "--count: 0 given, allowed: 1 or more"),
+        (["serve", "--run", "a", "--run", "b", "--run", "c"], "petvr serve: 3 runs given, allowed: one or two"),
+        (["figure", "rap/figure_9"], "unknown figure 'rap/figure_9' (did you mean 'rap/figure_"),
+        (["figure"], "name a figure or a table, or say --list"),
+        (["figure", "rap/figure_1_top"], "rap/figure_1_top: no finished run of RAP"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(words, told, capsys):
+    assert cli.main(words) == 2
+    assert told in capsys.readouterr().err
