@@ -26,7 +26,7 @@ def test_a_step_a_reader_and_an_evaluation_are_measured_and_a_plan_uses_them(met
     assert (line["layers"], line["batch"], line["precision"]) == (2, 3, "fp32")
     assert all(value > 0 for key, value in line.items() if isinstance(value, float) and key != "peak_gib")
     assert line["pairs_per_second"] == pytest.approx(3 / line["step_seconds"])
-    said = goals(line | {"share": 0.5, "reader_share_of_copy": 0.9}, cuda=False)
+    said = goals(line | {"share": 0.5, "reader_share_of_copy": 0.9, "batch": 128}, cuda=False)
     assert [goal["met"] for goal in said if "matrix" in goal["what"] or "copy" in goal["what"]] == [False, True]
     path = tmp_path / "bench.json"
     path.write_text(json.dumps({"machine": "a card", "lines": [line | {"precision": "cma_fp16"}]}))

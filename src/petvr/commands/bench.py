@@ -47,19 +47,21 @@ def run(args: argparse.Namespace, config: Config) -> None:
     if mode not in modes:
         raise unknown("precision", mode, modes, "--precision")
     recipe = {"precision": mode, "batch": chosen["batch"], "frames": args.frames}
-    lines, job = [], ("cuda" if cuda else "cpu", args.threads, chosen["repeats"])
+    specs = {}  # a name that is none is said before anything is measured
     for backbone in args.backbone or ["vit-b-32"]:
         for method in args.method or METHODS:
             spec = planning.spec(config, f"{args.paper}/msrvtt-9k/{backbone}/{method}/seed-0")
-            spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update=recipe)})
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # one's peak is not another's
-                try:
-                    lines.append(pool.submit(_measure, spec, chosen["layers"], *job).result() | {"method": method})
-                except PetvrError:
-                    raise
-                except Exception as error:  # out of memory, a killed process
-                    reason = (str(error) or type(error).__name__).splitlines()[0]
-                    raise PetvrError(f"{method} on {backbone}: not measured: {reason}") from error
+            specs[backbone, method] = spec.model_copy(update={"recipe": spec.recipe.model_copy(update=recipe)})
+    lines, job = [], ("cuda" if cuda else "cpu", args.threads, chosen["repeats"])
+    for (backbone, method), spec in specs.items():
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # one's peak is not another's
+            try:
+                lines.append(pool.submit(_measure, spec, chosen["layers"], *job).result() | {"method": method})
+            except PetvrError:
+                raise
+            except Exception as error:  # out of memory, a killed process
+                reason = (str(error) or type(error).__name__).splitlines()[0]
+                raise PetvrError(f"{method} on {backbone}: not measured: {reason}") from error
     machine = torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine()
     report = {"machine": machine, "device": job[0], "torch": torch.__version__, "lines": lines}
     report["verdict"] = [goal for line in lines for goal in goals(line, cuda)]
@@ -87,10 +89,9 @@ def goals(line: dict[str, Any], cuda: bool) -> list[dict[str, Any]]:
         ]
     if not cuda:
         asked = [(f"{name}: share of the matrix rate", line["share"], 0.75)]
-    asked += [
-        (f"{name}: loop over step", line["loop_pairs_per_second"] / line["pairs_per_second"], 0.98),
-        (f"{name}: a kept buffer filled, as a share of a copy", line["reader_share_of_copy"], 0.85),
-    ][: 2 if not cuda else 1]
+    asked.append((f"{name}: loop over step", line["loop_pairs_per_second"] / line["pairs_per_second"], 0.98))
+    if not cuda and line["batch"] * line["frames"] >= 256:  # below that a batch is soon copied, and found as slowly
+        asked.append((f"{name}: a kept buffer filled, as a share of a copy", line["reader_share_of_copy"], 0.85))
     return [{"what": what, "value": abs(value), "goal": abs(goal), "met": value >= goal} for what, value, goal in asked]
 
 
