@@ -92,7 +92,8 @@ def _require_flat(text: str) -> None:
     for event in yaml.parse(text, Loader=_StrictLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=event.start_mark)
+            mark: Any = event.start_mark  # the stubs know only the mark of the reader in Python
+            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=mark)
 
 
 def _count_values(node: Any, counts: dict[int, int]) -> int:
