@@ -30,7 +30,7 @@ def test_an_address_is_shown_without_its_login(address, shown):
 def test_mlflow_is_started_with_its_address_in_the_environment(monkeypatch, capsys):
     called = {}
     monkeypatch.setattr(mlflow.subprocess, "call", lambda command, env: called.update(command=command, env=env) or 0)
-    monkeypatch.setattr(mlflow, "sync", lambda *_: SimpleNamespace(ok=True, logged=0, unchanged=0))
+    monkeypatch.setattr(mlflow, "sync", lambda *_: SimpleNamespace(ok=True, logged=0, unchanged=0, experiment_id="1"))
     monkeypatch.setattr(mlflow.planning, "plan", lambda _: None)
     for uri in ("postgresql://ann:s3cret@db/petvr", "http://ann:s3cret@mlflow.example"):
         config = SimpleNamespace(tracking_uri=uri)

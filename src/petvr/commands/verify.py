@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from petvr.config import Config
@@ -54,16 +55,16 @@ class _Earlier(Exception):
 def _checks(layout: Layout) -> Iterator[Check]:
     results = layout.results
     for folder in sorted(path for path in (results / "weights").glob("*") if path.is_dir()):
-        yield "weights", folder, lambda folder=folder: _check_weights(folder)
+        yield "weights", folder, partial(_check_weights, folder)
     for path in sorted((results / "manifests").glob("*.json")):
-        yield "manifests", path, lambda path=path: _check_manifest(layout, path)
+        yield "manifests", path, partial(_check_manifest, layout, path)
     for path in sorted((results / "frames").rglob("index.json")):
-        yield "frames", path.parent, lambda path=path: _check_frames(path.parent)
+        yield "frames", path.parent, partial(_check_frames, path.parent)
     for path in sorted(layout.runs.rglob("seed-*")):
         if path.is_dir():
-            yield "runs", path, lambda path=path: _check_run(layout, path)
+            yield "runs", path, partial(_check_run, layout, path)
     for path in sorted((results / "state").rglob("step-*.safetensors")):
-        yield "state", path, lambda path=path: _check_state(path)
+        yield "state", path, partial(_check_state, path)
 
 
 def _check_weights(folder: Path) -> None:
