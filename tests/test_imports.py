@@ -13,7 +13,6 @@ FLOOR = {
     "registry",
     "errors",
     "atomic",
-    "file_lock",
     "spec",
     "result",
     "text_files",

@@ -9,8 +9,8 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
+from petvr.atomic import holder
 from petvr.errors import PetvrError
-from petvr.file_lock import holder
 from petvr.layout import Layout
 from petvr.result import Result
 from petvr.spec import RunSpec

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from petvr.file_lock import holder, me
+from petvr.atomic import holder, me
 from petvr.layout import Layout
 from petvr.papers.plan import Plan
 from petvr.status import RunState, status_of

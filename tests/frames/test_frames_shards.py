@@ -14,7 +14,7 @@ import pytest
 from petvr.data.frames import shards
 from petvr.data.frames.index import INDEX, KEPT, PIXELS
 from petvr.data.frames.store import FrameStore, VideoItem, build_store
-from petvr.data.frames.verify_frames import MEMORY
+from petvr.data.frames.stored_frames import MEMORY
 from petvr.errors import PetvrError
 
 SIZE = 32

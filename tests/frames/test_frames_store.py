@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from petvr.data.frames import build as build_module
-from petvr.data.frames import verify_frames
+from petvr.data.frames import stored_frames
 from petvr.data.frames.index import INDEX, PIXELS, checksum
 from petvr.data.frames.pool import TaskOutcome
 from petvr.data.frames.store import FrameStore, VideoItem, build_store
@@ -168,7 +168,7 @@ def test_changed_bytes_are_found_when_the_store_is_opened_and_only_their_video_i
 def test_a_store_is_read_whole_once_wherever_it_is_moved(items, tmp_path, monkeypatch):
     build_store(items, tmp_path / "s", **SETTINGS)
     read = []
-    monkeypatch.setattr(verify_frames, "checksum", lambda pixels: read.append(1) or checksum(pixels))
+    monkeypatch.setattr(stored_frames, "checksum", lambda pixels: read.append(1) or checksum(pixels))
     (tmp_path / "s").rename(tmp_path / "moved")
     FrameStore(tmp_path / "moved")
     assert not read, "its files are the ones that were written"

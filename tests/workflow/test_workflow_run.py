@@ -359,7 +359,7 @@ def test_killed_training_leaves_everything_else_and_continues(project, tmp_path)
 
 def test_after_kill_9_of_snakemake_its_run_is_waited_for_and_nothing_is_trained_twice(project):
     """The lock goes without --unlock, the run that lives on is called running, and no line of its log is lost."""
-    from petvr import file_lock
+    from petvr import atomic
     from petvr.layout import Layout
 
     run = RUN.replace("seed-0", "seed-6")
@@ -375,7 +375,7 @@ def test_after_kill_9_of_snakemake_its_run_is_waited_for_and_nothing_is_trained_
             assert process.poll() is None, path.read_text()
             time.sleep(0.05)
 
-    with file_lock.file_lock(lock, "the test"):
+    with atomic.file_lock(lock, "the test"):
         with open(project.folder / "first", "w") as out:
             process = subprocess.Popen(command, cwd=project.folder, env=environment, stdout=out, stderr=out)
         waited_for("is at it already; waiting for it", log)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from petvr import file_lock
+from petvr import atomic
 from petvr.config import Config
 from petvr.data import catalogue, datasets
 from petvr.data.download.source_state import SourceState
@@ -95,7 +95,7 @@ def _download(folders: list[DatasetFolder], args: argparse.Namespace, config: Co
     complete = usable = True
     for folder in folders:
         if args.wait:
-            file_lock.wait_until_free(folder.state / BUSY, folder.name)
+            atomic.wait_until_free(folder.state / BUSY, folder.name)
         with show_progress() as progress:
             reports = download_sources(DownloadSession(folder, options, progress=progress))
         for report in reports:

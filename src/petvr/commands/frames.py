@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from petvr import file_lock, planning
+from petvr import atomic, planning
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.data.frames.samplers import SAMPLERS
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     def build(shard: int, of: int) -> dict[str, str]:
         folder = shards.shard_folder(out, shard, of) if of > 1 else out
         if args.wait:
-            file_lock.wait_until_free(store_lock(folder), shards.progress_label(folder))
+            atomic.wait_until_free(store_lock(folder), shards.progress_label(folder))
         report = store.build_store(
             parts[shard],
             folder,

@@ -7,11 +7,11 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from petvr import atomic, file_lock, planning
+from petvr import atomic, planning
+from petvr.atomic import HeldElsewhere
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.errors import PetvrError
-from petvr.file_lock import HeldElsewhere
 from petvr.layout import Layout
 from petvr.spec import RunSpec
 from petvr.status import RunState, status_of
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 def _finished_elsewhere(layout: Layout, spec: RunSpec) -> bool:
     """Whether a process that a killed workflow left at this run brought its result, now or before this start."""
-    file_lock.wait_until_free(layout.lock(spec), spec.id)
+    atomic.wait_until_free(layout.lock(spec), spec.id)
     if layout.finished(spec).exists():
         layout.run(spec).mkdir(parents=True, exist_ok=True)
         os.replace(layout.finished(spec), layout.result(spec))

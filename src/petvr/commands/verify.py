@@ -88,8 +88,7 @@ def _check_manifest(layout: Layout, path: Path) -> None:
 def _check_frames(store: Path) -> None:
     """Every frame, whatever is remembered of them."""
     from petvr.data.frames.index import FrameIndex
-    from petvr.data.frames.stored_frames import StoredFrames
-    from petvr.data.frames.verify_frames import damaged_frames
+    from petvr.data.frames.stored_frames import StoredFrames, damaged_frames
 
     index = FrameIndex.read(store)
     if bad := damaged_frames(StoredFrames(store, index), index):

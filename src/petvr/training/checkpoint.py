@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from petvr import atomic
+from petvr.atomic import file_lock
 from petvr.errors import PetvrError
-from petvr.file_lock import file_lock
 from petvr.result import Evaluation
 from petvr.training.log import RunLog
 from petvr.training.model import Model

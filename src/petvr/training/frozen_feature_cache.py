@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from petvr.atomic import file_lock
 from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
-from petvr.file_lock import file_lock
 from petvr.methods._adapted import Adapted
 from petvr.training import precision
 from petvr.training.log import RunLog

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import shutil
 
+from petvr.atomic import file_lock
 from petvr.data.datasets.source import DownloadSource
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.download.dataset_folder import WORK, DatasetFolder, SourceReport, inspect_source, name_of
@@ -14,7 +15,6 @@ from petvr.data.download.install import install_source
 from petvr.data.download.session import DownloadSession
 from petvr.data.download.source_state import SourceState
 from petvr.errors import PetvrError
-from petvr.file_lock import file_lock
 
 BUSY = ".download.busy"  # held by the one call that may write into a folder
 

@@ -19,8 +19,7 @@ from petvr.data.frames import decode, index, pool, preprocess, samplers, shards
 from petvr.data.frames.index import FrameIndex, FrameRecord, Problem, SourceFingerprint, StoreSettings
 from petvr.data.frames.progress import Step, video_progress
 from petvr.data.frames.store_writer import StoreWriter, write_index
-from petvr.data.frames.stored_frames import StoredFrames
-from petvr.data.frames.verify_frames import require_verified
+from petvr.data.frames.stored_frames import StoredFrames, require_verified
 from petvr.errors import PetvrError
 
 Sources = dict[str, SourceFingerprint]  # by video

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from petvr.data.frames.index import INDEX, KEPT, PIXELS, FrameIndex, StoreShard
 from petvr.data.frames.store_writer import write_index
-from petvr.data.frames.stored_frames import StoredFrames
-from petvr.data.frames.verify_frames import remember_verified, require_verified
+from petvr.data.frames.stored_frames import StoredFrames, remember_verified, require_verified
 from petvr.errors import PetvrError
 
 NAME = re.compile(r"shard-(\d+)-of-(\d+)")

@@ -9,8 +9,7 @@ import numpy as np
 
 from petvr.data.frames.build import BuildReport, VideoItem, build_store
 from petvr.data.frames.index import FrameIndex
-from petvr.data.frames.stored_frames import StoredFrames
-from petvr.data.frames.verify_frames import damaged_frames, require_verified
+from petvr.data.frames.stored_frames import StoredFrames, damaged_frames, require_verified
 from petvr.errors import PetvrError
 
 __all__ = ["BuildReport", "FrameStore", "VideoItem", "build_store"]

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from petvr import atomic
+from petvr.atomic import file_lock
 from petvr.data.frames.index import INDEX, KEPT, PIXELS, FrameIndex, FrameRecord, Problem, StoreSettings, parse_record
-from petvr.data.frames.verify_frames import remember_verified
+from petvr.data.frames.stored_frames import remember_verified
 from petvr.errors import PetvrError
-from petvr.file_lock import file_lock
 
 JOURNAL = "journal.jsonl"
 

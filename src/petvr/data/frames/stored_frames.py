@@ -1,14 +1,33 @@
-"""The frames of a store, memory-mapped: one file, or one per shard, counted through."""
+"""The frames of a store, memory-mapped: one file, or one per shard, counted through; and whether they are still those
+its index was written for: read whole once, then remembered.
+
+<store>/.verified.json   size, time of change and inode of each file of frames when its content was last read, and of
+                         which index; deleted or out of date it costs one reading
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from petvr.data.frames.index import INDEX, FrameIndex
+from petvr import atomic
+from petvr.data.frames.index import INDEX, FrameIndex, FrameRecord, checksum
 from petvr.errors import PetvrError
+
+MEMORY = ".verified.json"
+SAID_FROM = 2**30  # bytes of frames from which reading them is said
+THREADS = 4  # a checksum runs at half the rate of the memory
+
+_verified: dict[Path, dict[str, Any]] = {}  # of this process, where the store's folder cannot be written
 
 
 class StoredFrames:
@@ -54,3 +73,56 @@ def _map(store: Path, name: str, count: int, size: int) -> np.ndarray:
     if not needed:
         return np.empty((0, 3, size, size), np.uint8)
     return np.asarray(np.memmap(path, np.uint8, "r", shape=(count, 3, size, size)))
+
+
+def damaged_frames(
+    frames: StoredFrames, index: FrameIndex, on_video: Callable[[], None] = lambda: None
+) -> dict[str, str]:
+    """Every video is read: those whose frames do not fit their checksum, with a reason."""
+
+    def fault(item: tuple[str, FrameRecord]) -> str:
+        _, entry = item
+        sound = checksum(frames[entry.offset : entry.end]) == entry.checksum
+        on_video()
+        return "" if sound else f"pictures {entry.offset} to {entry.end - 1} of the store differ from their checksum"
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        faults = pool.map(fault, index.videos.items())
+        return {video: why for video, why in zip(index.videos, faults, strict=True) if why}
+
+
+def require_verified(store: Path, frames: StoredFrames, index: FrameIndex) -> None:
+    """Raises PetvrError naming the first damaged video. Costs nothing while the files are as they were."""
+    known = _state(store, index)
+    if known in (_verified.get(store), _remembered(store)):
+        return
+    size = sum(shard.pictures for shard in index.files) * 3 * index.settings.size**2
+    if size >= SAID_FROM:
+        print(f"petvr: {store}: checking {size / 1e9:.0f} GB of frames once, as they are new here", file=sys.stderr)
+    if bad := damaged_frames(frames, index):
+        video, why = next(iter(bad.items()))
+        raise PetvrError(f"{store}: {len(bad)} videos are damaged, the first is '{video}': {why}; build it again")
+    remember_verified(store, index)
+
+
+def remember_verified(store: Path, index: FrameIndex) -> None:
+    """Its files hold what the index says: they were read, or are just written."""
+    _verified[store] = _state(store, index)
+    with contextlib.suppress(PetvrError):  # a folder that cannot be written is read again by the next process
+        atomic.write_text(store / MEMORY, json.dumps(_verified[store]) + "\n")
+
+
+def _state(store: Path, index: FrameIndex) -> dict[str, Any]:
+    places = json.dumps([[video, entry.offset] for video, entry in sorted(index.videos.items())])
+    files = {}
+    for shard in index.files:
+        facts = os.stat(store / shard.file)
+        files[shard.file] = [facts.st_size, facts.st_mtime_ns, facts.st_ino]
+    return {"index": index.digest() + hashlib.sha256(places.encode()).hexdigest()[:16], "files": files}
+
+
+def _remembered(store: Path) -> Any:
+    try:
+        return json.loads((store / MEMORY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

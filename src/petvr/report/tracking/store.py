@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from petvr.atomic import file_lock
 from petvr.errors import PetvrError, without_secrets
-from petvr.file_lock import file_lock
 from petvr.layout import Layout
 
 RUN_TAG, CELL_TAG, DIGEST_TAG, RESULTS_TAG = "petvr.run", "petvr.cell", "petvr.digest", "petvr.results"
