@@ -187,7 +187,7 @@ class Result(_Part):
         if known is None:
             return
         if not path.exists():
-            raise PetvrError(f"{path}: missing; it belongs to the result beside it")
+            raise PetvrError(f"{path}: no such file, it belongs to the result beside it; train it again")
         if path.stat().st_size != known.bytes:
             raise PetvrError(f"{path}: {path.stat().st_size} bytes, {known.bytes} were written with its result")
         if content and atomic.file_sha256(path) != known.sha256:

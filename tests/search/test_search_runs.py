@@ -211,7 +211,7 @@ def test_what_does_not_belong_to_the_run_is_refused(bench, tmp_path):
     adapter = bench["out"] / "adapter.safetensors"
     kept = adapter.read_bytes()
     adapter.write_bytes(kept[: len(kept) // 2])
-    with pytest.raises(PetvrError, match=r"adapter\.safetensors: cannot be read"):
+    with pytest.raises(PetvrError, match=r"adapter\.safetensors: \d+ bytes, \d+ were written with its result"):
         opening(bench)
     adapter.unlink()
     with pytest.raises(PetvrError, match=r"adapter\.safetensors: no such file.*train it again"):

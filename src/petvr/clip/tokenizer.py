@@ -1,4 +1,4 @@
-"""CLIP's text side: cleaning, byte-level BPE, and the rule by which long captions are cut [Radford et al. 2021].
+"""CLIP's text side: cleaning, byte-level BPE, where a text ends, and how long ones are cut [Radford et al. 2021].
 
 The vocabulary is the `tokenizer.json` of a weights folder, run by `tokenizers`.
 """
@@ -142,3 +142,24 @@ def byte_symbols() -> list[str]:
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(len(others))]
+
+
+def first_eot(ids: Tensor, eot: int) -> Tensor:
+    """ids [B, W] -> [B], the first position of `eot` (0 in a row that has none)."""
+    return (ids == eot).int().argmax(dim=-1)
+
+
+def fit(ids: Tensor, length: int, eot: int) -> Tensor:
+    """ids [B, W] in at most `length` columns; a text that loses its EOT by that gets it in the last one."""
+    import torch
+
+    if ids.shape[1] <= length:
+        return ids
+    kept = ids[:, :length]
+    last = torch.where((kept == eot).any(dim=1), kept[:, -1], torch.full_like(kept[:, -1], eot))
+    return torch.cat([kept[:, :-1], last[:, None]], dim=1)
+
+
+def crop(ids: Tensor, eot: int) -> Tensor:
+    """ids [B, W] without the columns that lie behind every text's EOT: cheaper, and the same features."""
+    return ids[:, : int(first_eot(ids, eot).max()) + 1]

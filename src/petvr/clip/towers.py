@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from petvr.clip.config import ClipConfig, Tower
 from petvr.clip.insert import ForwardState, Inserts
-from petvr.clip.text import crop, first_eot
+from petvr.clip.tokenizer import crop, first_eot
 from petvr.errors import PetvrError
 
 

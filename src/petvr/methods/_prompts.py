@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from petvr.clip.config import ClipConfig
-from petvr.clip.text import fit
+from petvr.clip.tokenizer import fit
 from petvr.methods._declare import Hook, HookContext, Insert
 
 STD = 0.02

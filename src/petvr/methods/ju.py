@@ -18,7 +18,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from petvr.clip.text import fit
+from petvr.clip.tokenizer import fit
 from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, Insert, setting
 
 VERSION = 1

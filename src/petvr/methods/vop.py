@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from petvr.clip.text import first_eot, fit
+from petvr.clip.tokenizer import first_eot, fit
 from petvr.errors import PetvrError
 from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, Insert, setting
 from petvr.methods._prompts import Prompts, entering, normal
