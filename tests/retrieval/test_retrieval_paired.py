@@ -105,7 +105,8 @@ def finished(tmp_path, finished_result):
 FULL, BIAS, RAP = "vop/msrvtt-7k/tiny/full", "vop/msrvtt-7k/tiny/bias", "rap/msrvtt-9k/tiny/rap"
 
 
-def test_compare_says_better_worse_or_noise(finished, capsys):
+def test_compare_says_better_worse_or_noise(finished, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     rng = np.random.default_rng(1)
     base = rng.integers(1, 30, (3, 40))
     finished(FULL, np.minimum(base, 1))
