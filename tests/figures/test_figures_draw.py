@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from matplotlib.text import Text
 from table_factory import measure, planned, put, result, row, spec, table
 
 from petvr import papers
@@ -17,7 +19,7 @@ from petvr.papers.figures import FigureSpec, parse_quantity, read_figures, table
 from petvr.papers.plan import Plan
 from petvr.report import figures
 from petvr.report.figures.draw import CSV_COLUMNS, values_of
-from petvr.report.figures.label import mathtext
+from petvr.report.figures.label import Spot, mathtext, place_labels
 from petvr.report.tables import result_reader
 
 R1 = parse_quantity("t2v R@1")
@@ -146,6 +148,26 @@ def test_no_text_covers_another_or_leaves_the_figure(tmp_path, kind, count):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_a_name_without_a_line_stands_at_its_own_mark(seed):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(3, 3))
+    FigureCanvasAgg(drawn)
+    axis = drawn.subplots()
+    points = np.random.default_rng(seed).normal(0, 0.05, (12, 2))  # crowded: a seventh of the panel
+    axis.set(xlim=(-0.4, 0.4), ylim=(-0.4, 0.4))
+    left_out = place_labels(drawn, [(axis, [Spot(x, y, f"name {i}", 6) for i, (x, y) in enumerate(points)])])
+    marks, texts = axis.transData.transform(points), axis.texts
+    assert len(texts) == 12 - left_out and texts
+    for text in texts:
+        box = Text.get_window_extent(text)
+        nearest = [np.linalg.norm(mark - np.clip(mark, box.min, box.max)) for mark in marks]
+        own = int(text.get_text().split()[1])
+        assert text.arrow_patch or nearest[own] <= min(nearest) + 0.01, text
+
+
 def test_the_same_results_give_the_same_bytes_in_every_format(small, tmp_path):
     for kind in ("points", "profile", "training"):
         figure = collected(small, kind=kind)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, NamedTuple
 
-# (dx, dy) in points, horizontal and vertical alignment; the first that fits is taken
+# (dx, dy) in points, horizontal and vertical alignment; the first that fits is taken; from 9 points on a line leads there
 _PLACES = (
     (6, 4, "left", "bottom"),
     (6, -4, "left", "top"),
@@ -19,7 +20,16 @@ _PLACES = (
     (-10, -13, "right", "top"),
     (14, 23, "left", "bottom"),
     (14, -23, "left", "top"),
+    (-14, 23, "right", "bottom"),
+    (-14, -23, "right", "top"),
+    (0, 34, "center", "bottom"),
+    (0, -34, "center", "top"),
+    (24, 44, "left", "bottom"),
+    (24, -44, "left", "top"),
+    (-24, 44, "right", "bottom"),
+    (-24, -44, "right", "top"),
 )
+_GAP = 1.5  # points that two names stay apart
 
 
 def mathtext(name: str) -> str:
@@ -47,20 +57,22 @@ def place_labels(drawn: Any, panels: list[tuple[Any, list[Spot]]]) -> int:
     drawn.set_layout_engine("none")
     renderer, left_out = drawn.canvas.get_renderer(), 0
     for axis, spots in panels:
+        marks = [axis.transData.transform((spot.x, spot.y)) for spot in spots]
         taken = [text.get_window_extent(renderer) for text in axis.texts]
-        for spot in spots:
-            px, py = axis.transData.transform((spot.x, spot.y))
+        for spot, (px, py) in zip(spots, marks, strict=True):
             half = spot.size / 2 * drawn.dpi / 72 * 0.8
             taken.append(Bbox.from_extents(px - half, py - half, px + half, py + half))
         for spot in sorted((spot for spot in spots if spot.name), key=lambda spot: (-spot.y, spot.x)):
-            box = _place(axis, spot, taken, renderer)
+            box = _place(axis, spot, taken, marks, renderer)
             left_out += box is None
-            taken += [] if box is None else [box]
+            taken += [] if box is None else [box.padded(_GAP * drawn.dpi / 72)]
     return left_out
 
 
-def _place(axis: Any, spot: Spot, taken: list[Any], renderer: Any) -> Any:
-    """The box of the placed name; None where none of the places is free."""
+def _place(axis: Any, spot: Spot, taken: list[Any], marks: list[Any], renderer: Any) -> Any:
+    """The box of the placed name; None where none of the places is free. Without a line that leads to it a name
+    stands nowhere nearer to another mark than to its own."""
+    own = axis.transData.transform((spot.x, spot.y))
     inside = axis.get_window_extent(renderer)
     away = max(spot.size / 2 - 3, 0)
     for dx, dy, ha, va in _PLACES:
@@ -68,11 +80,18 @@ def _place(axis: Any, spot: Spot, taken: list[Any], renderer: Any) -> Any:
         text = axis.annotate(
             spot.name, (spot.x, spot.y), xytext=(dx + side[0] * away, dy + side[1] * away),
             textcoords="offset points", ha=ha, va=va, fontsize=7.5,
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "#9aa3ad"} if abs(dy) > 8 else None,
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "#5b6570"} if abs(dy) > 8 else None,
         )  # fmt: skip
         box = text.get_window_extent(renderer)
         fits = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
-        if fits and not any(box.overlaps(other) for other in taken):
+        clear = abs(dy) > 8 or min(_distance(box, mark) for mark in marks) >= _distance(box, own) - 0.01
+        if fits and clear and not any(box.overlaps(other) for other in taken):
             return box
         text.remove()
     return None
+
+
+def _distance(box: Any, mark: Any) -> float:
+    """Pixels from a mark's centre to the nearest edge of a box."""
+    across = max(box.x0 - mark[0], 0, mark[0] - box.x1)
+    return math.hypot(across, max(box.y0 - mark[1], 0, mark[1] - box.y1))
