@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-SECONDS = {"train": 17.0, "weights": 100.0, "world": 27.0, "frames": 9.0}  # CPU seconds of a job, on average
+SECONDS = {"train": 12.0, "weights": 100.0, "world": 27.0, "frames": 9.0}  # CPU seconds of a job, on average
 OTHER = 1.0  # tables, manifests, figures
 PRODUCTS = 215_000  # per second of a core to itself, where these were measured
 

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any, NamedTuple
 
-# (dx, dy) in points, horizontal and vertical alignment; the first that fits is taken; from 9 points on a line leads there
+# (dx, dy) in points, horizontal and vertical alignment; the first that fits is taken; from 9 points on with a line
 _PLACES = (
     (6, 4, "left", "bottom"),
     (6, -4, "left", "top"),
