@@ -24,8 +24,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
     if args.table:
         planning.table(plan, args.table)
     chosen = [t for t in built if t.planned.id == args.table] or sorted(built, key=lambda t: -t.completeness[0])
-    if chosen:
-        tables.show_table(chosen[0], console, notes=False)
+    for shown in measured_tables(config, plan, [one.planned.id for one in chosen[:1]], counted=True):
+        if not isinstance(shown, PetvrError):
+            tables.show_table(shown, console, notes=False)
     console.print()
     for table in built:
         done, total = table.completeness
