@@ -138,7 +138,7 @@ def test_verify_is_content_with_what_was_written(finished, capsys):
     [
         ("ranks.npz", flip, "ranks.npz: altered or damaged since its result was written"),
         ("ranks.npz", lambda path: path.write_bytes(path.read_bytes()[:-1]), "bytes, .* were written with its result"),
-        ("ranks.npz", Path.unlink, "ranks.npz: missing"),
+        ("ranks.npz", Path.unlink, "ranks.npz: no such file"),
         ("adapter.safetensors", lambda path: path.write_bytes(b"x"), "1 bytes, .* were written with its result"),
         ("result.json", lambda path: path.write_text(path.read_text().replace('"R@1": ', '"R@1": 1')), "R@1|altered"),
         ("result.json", lambda path: path.write_text(path.read_text().replace('"epoch": 1', '"epoch": 7')), "altered"),
