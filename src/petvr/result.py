@@ -19,6 +19,11 @@ Metrics = dict[str, float]  # "R@1", "R@5", "R@10", "RSum" in percent; "MdR", "M
 Directions = dict[Literal["t2v", "v2t"], Metrics]
 
 
+def metric_range(name: str) -> tuple[float, float]:
+    """Between which a retrieval metric can lie: R@K and RSum in per cent, ranks from 1."""
+    return (0, 300) if name == "RSum" else (0, 100) if "@" in name else (1, math.inf)
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -44,7 +49,7 @@ class Evaluation(_Part):
                 if isinstance(one, dict):
                     nested.append(one)
                 elif math.isfinite(one):
-                    low, high = (0, 300) if name == "RSum" else (0, 100) if "@" in name else (1, math.inf)
+                    low, high = metric_range(name)
                     if not low <= one <= high + 1e-6 or one > 1e12:
                         raise ValueError(f"{name} is {one:g}, possible: {low} to {high:g}")
         return value

@@ -163,6 +163,14 @@ def test_intervals_letters_and_the_difference_to_a_row(tmp_path):
         measure(table(rows), tmp_path, against="e")
 
 
+def test_intervals_stay_within_what_a_metric_can_be(tmp_path):
+    """Two seeds far apart: one degree of freedom, 12.7 deviations on either side."""
+    rows = [row(name, put(tmp_path, name, r1s)) for name, r1s in {"low": [2.0, 6.0], "high": [91.0, 98.0]}.items()]
+    built = measure(table(rows), tmp_path)
+    low, high = (entry(built, line, "t2v:R@1").uncertainty.both for line in range(2))
+    assert low[0] == 0 and 6 < low[1] < 60 and high[1] == 100 and 40 < high[0] < 91
+
+
 def test_a_row_without_ranks_has_no_interval_and_says_so(tmp_path):
     runs = put(tmp_path, "vop", [44.0, 45.0])
     (Layout(tmp_path).run(runs[1]) / "ranks.npz").write_bytes(b"PK")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
 from petvr.report.tables.measured import ALPHA, MeasuredRow, MeasuredTable, Uncertainty
+from petvr.result import metric_range
 from petvr.retrieval.outcomes import RankFile, RunOutcomes, require_same_queries
 from petvr.retrieval.paired import Difference, holm, letters, mean_with_interval, paired_difference
 
@@ -116,8 +117,8 @@ def _column(
     adjusted = dict(zip(tested, holm([differences[index].p for index in tested]), strict=True))
     return {
         (index, column): Uncertainty(
-            queries=_ends(mean_with_interval(values[index].mean(0, keepdims=True), video)),
-            both=_ends(mean_with_interval(values[index], video)) if index in repeated else None,
+            queries=_ends(metric, mean_with_interval(values[index].mean(0, keepdims=True), video)),
+            both=_ends(metric, mean_with_interval(values[index], video)) if index in repeated else None,
             versus=differences.get(index),
             versus_p=adjusted.get(index),
             letters=named.get(index, ""),
@@ -150,5 +151,7 @@ def _from(pairs: dict[tuple[int, int], Difference], index: int, reference: int) 
     return Difference(-turned.value, -turned.high, -turned.low, turned.p)
 
 
-def _ends(mean: Difference) -> tuple[float, float]:
-    return mean.low, mean.high
+def _ends(metric: str, mean: Difference) -> tuple[float, float]:
+    """Within what the metric can be: two seeds far apart give ends beyond it."""
+    low, high = metric_range(metric)
+    return max(mean.low, low), min(mean.high, high)
