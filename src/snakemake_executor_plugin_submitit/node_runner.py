@@ -221,14 +221,20 @@ class NodeRunner:
         """Whether Slurm calls this job running, and preempted. SIGTERM alone announces preemption, which it may have
         outlived for a while, or follows scancel and the time limit, after which a job no longer counts as running.
         """
-        try:
-            command = ["scontrol", "--oneliner", "show", "job", self.me["job"]]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        except (OSError, subprocess.TimeoutExpired):
-            return False, False
-        fields = done.stdout.split()
-        running = "JobState=RUNNING" in fields
-        return running, running and any(re.match(r"PreemptTime=\d", one) for one in fields)
+        command = ["scontrol", "--oneliner", "show", "job", self.me["job"]]
+        running = preempted = False
+        for _ in range(3):  # a SIGTERM to all processes of the job may end this one too
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            except (OSError, subprocess.TimeoutExpired):
+                return False, False
+            fields = done.stdout.split()
+            running = "JobState=RUNNING" in fields
+            preempted = running and any(re.match(r"PreemptTime=\d", one) for one in fields)
+            if done.returncode == 0 and (preempted or not running):
+                break
+            time.sleep(0.3)
+        return running, preempted
 
     def _status(self, code: int) -> int:
         """Exit code of the rule's own command: the inner Snakemake turns every failure into 1 and prints the code."""
