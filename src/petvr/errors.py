@@ -21,6 +21,11 @@ class PetvrError(Exception):
         super().__init__(without_secrets(str(message)))
 
 
+def first_line(error: BaseException) -> str:
+    """Of what another library said, the line that fits into ours; its type where it said nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def unknown(what: str, given: str, allowed: Iterable[str], where: str = "") -> PetvrError:
     """An error for a name that does not exist, with the nearest known one and the list of all."""
     allowed = sorted(map(str, allowed))

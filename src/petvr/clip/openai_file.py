@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from petvr.clip.config import ClipConfig, Tower
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, first_line
 
 STORAGES = {"FloatStorage": torch.float32, "HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16,
             "DoubleStorage": torch.float64, "LongStorage": torch.int64, "IntStorage": torch.int32,
@@ -57,10 +57,9 @@ def read_openai(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
         if state is None:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zipfile, pickle, struct, torch: no common base
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise PetvrError(
-            f"{path}: not readable as one of OpenAI's files: {reason}; allowed: their .pt files, a folder with"
-            " config.json, model.safetensors and tokenizer.json, or a name on the hub"
+            f"{path}: not readable as one of OpenAI's files: {first_line(error)[:200]}; allowed: their .pt files, a"
+            " folder with config.json, model.safetensors and tokenizer.json, or a name on the hub"
         ) from error
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]

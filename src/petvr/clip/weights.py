@@ -21,7 +21,7 @@ from petvr.clip import config as geometry
 from petvr.clip.config import ClipConfig
 from petvr.clip.tokenizer import from_bpe_file, load_tokenizer
 from petvr.clip.towers import Clip
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, first_line
 
 FILES = ("model.safetensors", "pytorch_model.bin")
 BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
@@ -145,8 +145,7 @@ def fetch(source: str, out: str | Path, like: ClipConfig | None = None) -> ClipC
         except PetvrError as error:
             raise PetvrError(str(error).replace(part, source)) from error
         except (OSError, ValueError, ImportError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise PetvrError(f"{source}: transformers cannot provide this CLIP: {reason}") from error
+            raise PetvrError(f"{source}: transformers cannot provide this CLIP: {first_line(error)}") from error
     return config
 
 
@@ -283,4 +282,4 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             raise ValueError("holds something else than named tensors")
         return state
     except Exception as error:  # safetensors, zip and unpickling errors have no common base
-        raise PetvrError(f"{path}: not readable as weights: {str(error).splitlines()[0][:200]}") from error
+        raise PetvrError(f"{path}: not readable as weights: {first_line(error)[:200]}") from error

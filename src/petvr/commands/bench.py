@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import platform
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, get_args
 
 from petvr import atomic, planning
 from petvr.config import Config
+from petvr.costs.measure import in_own_process
 from petvr.errors import PetvrError, unknown
 from petvr.screen import screen
 from petvr.spec import Recipe
@@ -47,21 +46,16 @@ def run(args: argparse.Namespace, config: Config) -> None:
     if mode not in modes:
         raise unknown("precision", mode, modes, "--precision")
     recipe = {"precision": mode, "batch": chosen["batch"], "frames": args.frames}
+    planned = planning.plan(config)
     specs = {}  # a name that is none is said before anything is measured
     for backbone in args.backbone or ["vit-b-32"]:
         for method in args.method or METHODS:
-            spec = planning.spec(config, f"{args.paper}/msrvtt-9k/{backbone}/{method}/seed-0")
+            spec = planning.spec(config, f"{args.paper}/msrvtt-9k/{backbone}/{method}/seed-0", planned)
             specs[backbone, method] = spec.model_copy(update={"recipe": spec.recipe.model_copy(update=recipe)})
     lines, job = [], ("cuda" if cuda else "cpu", args.threads, chosen["repeats"])
     for (backbone, method), spec in specs.items():
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # one's peak is not another's
-            try:
-                lines.append(pool.submit(_measure, spec, chosen["layers"], *job).result() | {"method": method})
-            except PetvrError:
-                raise
-            except Exception as error:  # out of memory, a killed process
-                reason = (str(error) or type(error).__name__).splitlines()[0]
-                raise PetvrError(f"{method} on {backbone}: not measured: {reason}") from error
+        line = in_own_process(f"{method} on {backbone}", _measure, spec, chosen["layers"], *job)
+        lines.append(line | {"method": method})
     machine = torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine()
     report = {"machine": machine, "device": job[0], "torch": torch.__version__, "lines": lines}
     report["verdict"] = [goal for line in lines for goal in goals(line, cuda)]

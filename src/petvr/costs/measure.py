@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from petvr.clip.config import ClipConfig
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from petvr.methods._adapted import Adapted
     from petvr.similarity._head import Similarity
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,20 @@ def measure(
 ) -> Measured:
     """`choices` as petvr.costs.compute.build_model takes them. PetvrError where a step does not fit or cannot run."""
     job = (config, method, dict(setting or {}), batch, steps, device, bf16, threads, choices)
+    return in_own_process(method, _measure, *job)
+
+
+def in_own_process(what: str, work: Callable[..., T], *job: Any) -> T:
+    """`work(*job)` where nothing else has run, so that one's peak is not another's. PetvrError, naming `what`, where
+    it does not come back.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
-            return pool.submit(_measure, *job).result()
+            return pool.submit(work, *job).result()
         except PetvrError:
             raise
         except Exception as error:  # out of memory, a killed process, an unusable device
-            raise PetvrError(
-                f"{method}: not measured: {(str(error) or type(error).__name__).splitlines()[0]}"
-            ) from error
+            raise PetvrError(f"{what}: not measured: {first_line(error)}") from error
 
 
 def _measure(

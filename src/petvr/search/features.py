@@ -15,7 +15,7 @@ import torch
 
 from petvr import atomic
 from petvr.data.datasets import Split
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, first_line
 from petvr.search.opened import OpenedRun, digest_of
 from petvr.training import evaluate
 from petvr.training.model import Features
@@ -92,7 +92,7 @@ def _load(path: Path, run: OpenedRun) -> Features | None:
     except FileNotFoundError:
         return None
     except (OSError, SafetensorError) as error:
-        run.notes.append(f"{path}: damaged ({str(error).splitlines()[0]}); computed anew")
+        run.notes.append(f"{path}: damaged ({first_line(error)}); computed anew")
         return None
 
 

@@ -16,7 +16,7 @@ from petvr.clip import weights as clip_weights
 from petvr.data.datasets import Dataset, Split
 from petvr.data.frames.index import SourceFingerprint
 from petvr.data.frames.store import FrameStore
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, first_line
 from petvr.result import Result
 from petvr.training.batches import FrameReader, TokenizedCaptions
 from petvr.training.candidate_texts import candidate_captions
@@ -122,7 +122,7 @@ def _restore(model: Model, path: Path) -> None:
     except FileNotFoundError as error:
         raise PetvrError(f"{path}: no such file: the run's trained tensors are gone; train it again") from error
     except (OSError, SafetensorError) as error:
-        raise PetvrError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+        raise PetvrError(f"{path}: cannot be read ({first_line(error)})") from error
     expected = {name: tuple(parameter.shape) for name, (parameter, _) in model.trained.items()}
     stored = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if expected != stored:

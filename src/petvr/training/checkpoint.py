@@ -21,7 +21,7 @@ from torch import Tensor
 
 from petvr import atomic
 from petvr.atomic import file_lock
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, first_line
 from petvr.result import Evaluation
 from petvr.training.log import RunLog
 from petvr.training.model import Model
@@ -203,7 +203,7 @@ def read_checkpoint(path: Path, identity: dict[str, str]) -> Checkpoint:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # safetensors raises its own errors
-        raise PetvrError(f"{path}: truncated or no checkpoint ({str(error).splitlines()[0]})") from error
+        raise PetvrError(f"{path}: truncated or no checkpoint ({first_line(error)})") from error
     text = metadata.get("petvr", "")
     if checksum(tensors, text) != metadata.get("sha256"):
         raise PetvrError(f"{path}: damaged (its checksum does not match)")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, first_line
 
 OVERRIDES = ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 
@@ -35,7 +35,7 @@ def prepare_device(device: str | None, threads: int | None, deterministic: bool 
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise PetvrError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
+        raise PetvrError(f"device '{device}' cannot be used: {first_line(error)}") from error
     if chosen.type == "cuda":
         torch.cuda.reset_peak_memory_stats(chosen)
     return chosen
