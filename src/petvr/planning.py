@@ -299,16 +299,18 @@ def unavailable(config: Config, planned: Plan) -> dict[str, available.Verdict]:
     """The data sets of a plan that cannot be had; none where the configuration says that this must stop a run."""
     if config.unavailable == "stop":
         return {}
-    names = dict.fromkeys(run.dataset for run in planned.runs.values())
-    verdicts = {name: catalogue.availability(config, name) for name in names}
-    return {name: one for name, one in verdicts.items() if one.reason}
+    return {name: one for name, one in _verdicts(config, planned).items() if one.reason}
 
 
 def undelivered(config: Config, planned: Plan) -> dict[str, available.Verdict]:
     """For people: also the data sets that are still waited for but could not be brought so far, and the reason why."""
-    names = dict.fromkeys(run.dataset for run in planned.runs.values())
-    verdicts = {name: catalogue.availability(config, name) for name in names}
+    verdicts = _verdicts(config, planned)
     return {n: replace(one, reason=one.reason or one.later) for n, one in verdicts.items() if one.reason or one.later}
+
+
+def _verdicts(config: Config, planned: Plan) -> dict[str, available.Verdict]:
+    names = dict.fromkeys(run.dataset for run in planned.runs.values())
+    return {name: catalogue.availability(config, name) for name in names}
 
 
 def not_run(config: Config, planned: Plan, lacking: Mapping[str, available.Verdict] | None = None) -> dict[str, str]:

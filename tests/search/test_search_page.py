@@ -94,6 +94,12 @@ def fetch(address, **headers):
         return error.code, dict(error.headers.items()), error.read()
 
 
+def browse(page):
+    """Open the list of test queries, all 16."""
+    page.value("id('browse').open = true")
+    page.wait("document.querySelectorAll('#queries li').length === 16")
+
+
 def test_type_see_and_play_with_the_keyboard_alone(served, page):
     address, *_ = served
     page.open(f"{address}/")
@@ -117,8 +123,7 @@ def test_what_the_browser_does_not_play_is_rewritten_once_and_plays(served, page
     address, home, _ = served
     page.open(f"{address}/")
     page.wait("document.querySelector('#about')?.textContent")
-    page.value("id('browse').open = true")
-    page.wait("document.querySelectorAll('#queries li').length === 16")
+    browse(page)
     page.click("#queries li:nth-child(2) button")
     page.wait("document.querySelector('#truth [aria-label=\"play test1\"]')")
     page.click("#truth [aria-label='play test1']")
@@ -133,8 +138,7 @@ def test_no_result_and_no_sentence_are_said(served, page):
     address, *_ = served
     page.open(f"{address}/?q=%20")
     page.wait("document.querySelector('#state').textContent.includes('the sentence to search for is empty')")
-    page.value("id('browse').open = true")
-    page.wait("document.querySelectorAll('#queries li').length === 16")
+    browse(page)
     page.value(
         "(() => { id('contains').value = 'nothing like it'; id('contains').dispatchEvent(new Event('input')); })()"
     )
@@ -145,8 +149,7 @@ def test_a_hostile_caption_stays_text_and_a_test_query_shows_its_own_video(serve
     address, *_ = served
     page.open(f"{address}/")
     page.wait("document.querySelector('#about')?.textContent")
-    page.value("id('browse').open = true")
-    page.wait("document.querySelectorAll('#queries li').length === 16")
+    browse(page)
     page.click("#queries li:nth-child(4) button")
     page.wait("!id('truth').hidden && document.querySelectorAll('#runs .right').length === 2")
     assert page.value("id('truth').querySelector('p + p').textContent") == HOSTILE

@@ -76,15 +76,16 @@ def _place(axis: Any, spot: Spot, taken: list[Any], marks: list[Any], renderer: 
     inside = axis.get_window_extent(renderer)
     away = max(spot.size / 2 - 3, 0)
     for dx, dy, ha, va in _PLACES:
+        led = abs(dy) > 8
         side = (dx > 0) - (dx < 0), (dy > 0) - (dy < 0)
         text = axis.annotate(
             spot.name, (spot.x, spot.y), xytext=(dx + side[0] * away, dy + side[1] * away),
             textcoords="offset points", ha=ha, va=va, fontsize=7.5,
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "#5b6570"} if abs(dy) > 8 else None,
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "#5b6570"} if led else None,
         )  # fmt: skip
         box = text.get_window_extent(renderer)
         fits = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
-        clear = abs(dy) > 8 or min(_distance(box, mark) for mark in marks) >= _distance(box, own) - 0.01
+        clear = led or min(_distance(box, mark) for mark in marks) >= _distance(box, own) - 0.01
         if fits and clear and not any(box.overlaps(other) for other in taken):
             return box
         text.remove()

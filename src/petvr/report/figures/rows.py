@@ -35,25 +35,23 @@ class FigureRow:
     def epochs(self, quantity: Quantity) -> list[tuple[int, Estimate]]:
         """(epoch, estimate over the seeds that reached it) of a metric."""
         column = Column(quantity.name, quantity.direction)
-        values: dict[int, list[float]] = {}
+        values: list[tuple[int, float | None]] = []
         for result in self.results:
             for position, evaluation in enumerate(result.evaluations):
                 shown = result.model_copy(update={"selected": {"shown": position}})
                 scores = self.cell.evaluate if evaluation.dsl is not None else "plain"
-                if (value := value_of(shown, column, "shown", scores)) is not None:
-                    values.setdefault(evaluation.epoch, []).append(value)
+                values.append((evaluation.epoch, value_of(shown, column, "shown", scores)))
         return _estimates(values)
 
     def losses(self) -> list[tuple[int, Estimate]]:
-        losses: dict[int, list[float]] = {}
-        for result in self.results:
-            for evaluation in result.evaluations:
-                if evaluation.train_loss is not None:
-                    losses.setdefault(evaluation.epoch, []).append(evaluation.train_loss)
-        return _estimates(losses)
+        return _estimates((one.epoch, one.train_loss) for result in self.results for one in result.evaluations)
 
 
-def _estimates(by_epoch: dict[int, list[float]]) -> list[tuple[int, Estimate]]:
+def _estimates(values: Iterable[tuple[int, float | None]]) -> list[tuple[int, Estimate]]:
+    by_epoch: dict[int, list[float]] = {}
+    for epoch, value in values:
+        if value is not None:
+            by_epoch.setdefault(epoch, []).append(value)
     estimates = ((epoch, estimate(values)) for epoch, values in sorted(by_epoch.items()))
     return [(epoch, value) for epoch, value in estimates if value is not None]
 
