@@ -16,7 +16,7 @@ SCHED_MORE := $(if $(filter-out 0 1,$(CORES)),-n $(shell expr $(CORES) + 1) --di
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(STAMP): pyproject.toml envs/constraints.txt envs/install.sh
+$(STAMP): pyproject.toml src/snakemake_executor_plugin_submitit/pyproject.toml envs/constraints.txt envs/install.sh
 	@VENV=$(VENV) envs/install.sh
 	@touch $@
 

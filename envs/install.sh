@@ -43,4 +43,4 @@ if ! has_torch; then
   install "${index[@]}" "$torch"
 fi
 echo "petvr: installing the pinned packages (about 1 GB)"
-install --constraint envs/constraints.txt --editable ".[test]"
+install --constraint envs/constraints.txt --editable src/snakemake_executor_plugin_submitit --editable ".[all,test]"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from petvr import __version__, fork_server
 from petvr.errors import PetvrError, unknown
+from petvr.extras import missing_extra
 
 # command -> what it does; torch, MLflow and matplotlib are imported by the commands that need them
 FOR_PEOPLE = {
@@ -99,13 +100,16 @@ def _run_command(arguments: list[str]) -> int:
         raise unknown("command", args.command, FOR_PEOPLE | FOR_THE_WORKFLOW)
     from petvr import config
 
-    command = importlib.import_module(f"petvr.commands.{args.command}")
     parser = argparse.ArgumentParser(
         prog=f"petvr {args.command}", description=(FOR_PEOPLE | FOR_THE_WORKFLOW)[args.command]
     )
-    command.arguments(parser)
-    parsed = parser.parse_args(args.rest + rest)
-    return command.run(parsed, config.load_config(args.configfile)) or 0
+    try:
+        command = importlib.import_module(f"petvr.commands.{args.command}")
+        command.arguments(parser)
+        parsed = parser.parse_args(args.rest + rest)
+        return command.run(parsed, config.load_config(args.configfile)) or 0
+    except ModuleNotFoundError as error:
+        raise missing_extra(parser.prog, error) or error from error
 
 
 def _main_parser() -> argparse.ArgumentParser:

@@ -19,9 +19,10 @@ interpreter() { # of version $1: on PATH, by pyenv, by uv
 python3 - >"$folder/needed" <<'PYTHON'
 import re, tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
-heavy = {"torch", "transformers", "mlflow", "matplotlib"}
-wanted = [*project["dependencies"], "pytest", "pytest-xdist", "hypothesis"]
-print("\n".join(line for line in wanted if re.split(r"[<>=;\s]", line)[0] not in heavy))
+left_out = {"torch", "transformers", "matplotlib", "snakemake-executor-plugin-submitit"}  # the last comes from src/
+extras = project["optional-dependencies"]
+wanted = [*project["dependencies"], *extras["workflow"], *extras["serve"], "submitit", "pytest", "pytest-xdist", "hypothesis"]
+print("\n".join(line for line in wanted if re.split(r"[<>=;\s]", line)[0] not in left_out))
 PYTHON
 
 [ $# -gt 0 ] || set -- 3.12 3.13
