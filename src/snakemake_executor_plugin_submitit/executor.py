@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import sys
 from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from snakemake.common.tbdstring import TBDString
 from snakemake.settings.enums import Quietness
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import CommonSettings
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
@@ -25,6 +28,7 @@ from snakemake_executor_plugin_submitit.job_state import JobOutcome, Timeouts
 from snakemake_executor_plugin_submitit.json_files import tail
 from snakemake_executor_plugin_submitit.ledger import AlreadyRunning, HeadLock, Ledger
 from snakemake_executor_plugin_submitit.local_backend import LocalBackend, LocalMachine, available_cores, available_gpus
+from snakemake_executor_plugin_submitit.resource_names import RequestError, refuse_flags, refuse_unknown
 from snakemake_executor_plugin_submitit.slurm_backend import SlurmBackend
 
 common_settings = CommonSettings(
@@ -39,6 +43,18 @@ common_settings = CommonSettings(
 
 def _members(job: Any) -> list[Any]:
     return list(job.jobs) if job.is_group() else [job]
+
+
+def _slurm_flags() -> dict[str, Any]:
+    """What was set of snakemake-executor-plugin-slurm, by command line or profile, where that is installed as well."""
+    plugins = ExecutorPluginRegistry().plugins
+    if "slurm" not in plugins or Path(sys.argv[0]).name not in ("snakemake", "__main__.py"):
+        return {}
+    from snakemake.cli import parse_args  # which imports the plugins
+
+    settings = plugins["slurm"].get_settings(parse_args(sys.argv[1:])[1])
+    usual = vars(type(settings)())
+    return {name: value for name, value in vars(settings).items() if value != usual[name]}
 
 
 def _last_lines(path: str) -> str:
@@ -56,6 +72,11 @@ class Executor(RemoteExecutor):
             self.wait = False
             raise WorkflowError(f"{base}: Slurm would replace the % in the names of logs; set another submitit-folder.")
         self.head = HeadLock(base / "head.lock")
+        try:
+            self._check_requests()
+        except RequestError as error:
+            self.wait = False
+            raise WorkflowError(str(error)) from None
         self._lock_folder()
         declared, ledger = self.envvars(), Ledger(base / "ledger.jsonl")
         if ledger.damaged:
@@ -76,6 +97,22 @@ class Executor(RemoteExecutor):
         self.tracked: dict[Any, TrackedJob] = {}  # by Snakemake's job
         self.manager = JobManager(base, settings, timeouts, os.getcwd(), backend, self.logger.info)
         self.ready = True
+
+    def _check_requests(self) -> None:
+        """What the first job of each rule asks must be understood: an error before anything is sent, not a surprise."""
+        refuse_flags(_slurm_flags())
+        for job in {job.rule.name: job for job in self.dag.needrun_jobs() if not job.is_local}.values():
+            try:
+                self._request(job)
+            except RequestError as error:
+                raise RequestError(f"rule {job.rule.name}: {error}") from None
+
+    def _request(self, job: Any) -> ResourceRequest:
+        settings = self.workflow.executor_settings
+        limited = {*self.workflow.global_resources, *self.workflow.resource_scopes}
+        values = {name: value for name, value in job.resources.items() if not isinstance(value, TBDString)}
+        refuse_unknown(values, limited, settings.ignore_resources)
+        return ResourceRequest.from_resources(values, job.threads, settings)
 
     def _lock_folder(self) -> None:
         """One head per folder. Its lock ends with the process, so nothing stale is ever left to be removed."""
@@ -100,7 +137,11 @@ class Executor(RemoteExecutor):
         attached = 0
         for job in jobs:
             self.run_job_pre(job)
-            request = ResourceRequest.from_resources(job.resources, job.threads, self.workflow.executor_settings)
+            try:
+                request = self._request(job)
+            except RequestError as error:  # only this job's wildcards or attempt ask so
+                self.report_job_error(SubmittedJobInfo(job=job), msg=f"{error}\n")
+                continue
             tracked = TrackedJob(describe_job(job), request.asdict(), partial(self._command, job), job.attempt)
             tracked.logs = [str(path) for member in _members(job) for path in member.log]
             info = SubmittedJobInfo(job=job, aux={"tracked": tracked})

@@ -6,10 +6,18 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from snakemake_executor_plugin_submitit.resource_names import (
+    RequestError,
+    gpus_and_model,
+    gpus_in_gres,
+    sbatch_options,
+    whole_number,
+)
 from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 
 
@@ -17,52 +25,87 @@ from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 class ResourceRequest:
     """What a job asks of a cluster; jobs with equal requests share one array."""
 
-    threads: int = 1
+    threads: int = 1  # 0: Slurm is not told
     mem_mb: int | None = None
     mem_mb_per_cpu: int | None = None
     runtime: int = 60  # minutes
-    gpu: int = 0
+    gpu: int = 0  # how many the job must see
     gpu_model: str | None = None
+    gres: str | None = None  # in place of the two above
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
+    reservation: str | None = None
+    nodelist: str | None = None
+    exclude: str | None = None
     extra: str | None = None
 
     @classmethod
     def from_resources(cls, resources: Mapping[str, Any], threads: int, settings: ExecutorSettings) -> ResourceRequest:
-        def number(*names: str) -> int | None:
-            for name in names:
-                value = resources.get(name)
-                if isinstance(value, (int, float)) and not isinstance(value, bool):
-                    return int(value)
-                if isinstance(value, str) and value.strip().isdigit():
-                    return int(value)
-            return None
+        """Raises `RequestError` where what is asked cannot be passed on."""
+
+        def number(name: str) -> int | None:
+            return whole_number(name, resources.get(name))
 
         def text(default: str | None, *names: str) -> str | None:
-            for name in names:
-                if resources.get(name):
-                    return str(resources.get(name))
-            return default
+            return next((str(resources[name]) for name in names if resources.get(name)), default)
 
-        extras = " ".join(filter(None, (settings.extra, text(None, "slurm_extra"))))
+        for name in ("nodes", "tasks", "tasks_per_node", "tasks_per_gpu"):
+            if number(name) not in (None, 0, 1):
+                raise RequestError(f"{name}={resources[name]}: a job is one process on one node here")
+        gpu, model, gres = _gpus(resources)
+        memory = {name: number(name) for name in ("mem_mb", "mem_mb_per_cpu", "mem_mb_per_gpu")}
+        if memory["mem_mb_per_gpu"]:
+            if memory["mem_mb_per_cpu"] or not gpu:
+                what = "mem_mb_per_cpu is asked too" if gpu else "the job asks for no GPU"
+                raise RequestError(f"mem_mb_per_gpu={memory['mem_mb_per_gpu']}: {what}")
+            memory["mem_mb"] = memory["mem_mb_per_gpu"] * gpu
+        cpus = number("cpus_per_task")
+        if cpus is None and gpu and (per_gpu := number("cpus_per_gpu")) is not None:
+            cpus = per_gpu * gpu or -1
+        runtime = number("runtime")
+        options = [*sbatch_options(settings.extra), *sbatch_options(text(None, "slurm_extra"))]
         return cls(
-            threads=max(1, number("cpus_per_task") or threads or 1),
-            mem_mb=number("mem_mb"),
-            mem_mb_per_cpu=number("mem_mb_per_cpu"),
-            runtime=number("runtime") or settings.runtime or 60,
-            gpu=number("gpu", "gpus") or 0,
-            gpu_model=text(None, "gpu_model"),
+            threads=max(1, threads or 1) if cpus is None else max(1, cpus) if cpus >= 0 else 0,
+            mem_mb=memory["mem_mb"],
+            mem_mb_per_cpu=memory["mem_mb_per_cpu"],
+            # Snakemake has rounded it to minutes, half a minute to none; Slurm's shortest limit is one
+            runtime=max(1, runtime) if runtime is not None else settings.runtime or 60,
+            gpu=gpu,
+            gpu_model=model,
+            gres=gres,
             partition=text(settings.partition, "slurm_partition", "partition"),
             account=text(settings.account, "slurm_account"),
             qos=text(settings.qos, "slurm_qos", "qos"),
             constraint=text(settings.constraint, "constraint"),
-            extra=extras or None,
+            reservation=text(settings.reservation, "reservation"),
+            nodelist=text(None, "nodelist"),
+            exclude=text(settings.exclude, "exclude"),
+            extra=shlex.join(options) or None,
         )
 
     def asdict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def _gpus(resources: Mapping[str, Any]) -> tuple[int, str | None, str | None]:
+    """Number of GPUs, their model, and `--gres` where it was given."""
+    name = "gpu" if resources.get("gpu") not in (None, "") else "gpus"
+    gpu, model = gpus_and_model(name, resources.get(name))
+    if (wanted := resources.get("gpu_model")) and gpu != 0:
+        if model not in (None, wanted):
+            raise RequestError(f"gpu={model} and gpu_model={wanted}: two models")
+        gpu, model = gpu or 1, str(wanted)
+    gres = str(resources.get("gres") or "").strip()
+    if not gres:
+        return gpu or 0, model, None
+    inside = gpus_in_gres(gres)
+    if inside and gpu not in (None, inside):
+        raise RequestError(f"{name}={gpu} and gres={gres} ask for different numbers of GPUs")
+    if gpu and not inside:
+        gres = f"{gres},gpu:{f'{model}:' if model else ''}{gpu}"
+    return inside or gpu or 0, None, gres
 
 
 def folder_name(wildcards: Mapping[str, str], identity: Iterable[str], max_length: int = 120) -> str:

@@ -79,7 +79,7 @@ class LocalMachine:
                 del self.running[folder]
         for waiting in list(self.waiting):
             folder, request = waiting
-            threads = min(request["threads"], self.cores)
+            threads = max(1, min(request["threads"], self.cores))
             busy = list(self.running.values())
             free = [gpu for gpu in self.gpus if not any(gpu in running.gpus for running in busy)]
             if sum(running.threads for running in busy) + threads > self.cores:

@@ -14,6 +14,7 @@ from typing import Any
 
 from snakemake_executor_plugin_submitit import node_runner
 from snakemake_executor_plugin_submitit.json_files import process_identity, read_json, write_json
+from snakemake_executor_plugin_submitit.resource_names import sbatch_options
 
 # the controller is away, busy or full: the same request may be granted later
 LATER = re.compile(
@@ -44,7 +45,13 @@ def submit_batch(folder: Path, batch: dict[str, Any]) -> str:
 
     # submitit writes the script and speaks with sbatch. What it would start on the node looks for a pickle that is put
     # in place after sbatch has answered: a submission whose answer is lost would wait for it in vain, and fail.
-    executor = submitit.SlurmExecutor(folder=folder)
+    extra = sbatch_options(batch["needs"]["extra"])
+
+    class SbatchExecutor(submitit.SlurmExecutor):
+        def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+            return ["sbatch", *extra, str(submission_file_path)]  # any form it takes, and stronger than the script
+
+    executor = SbatchExecutor(folder=folder)
     executor.update_parameters(**submitit_parameters(batch))
     if len(batch["folders"]) > 1:
         executor.parameters["map_count"] = len(batch["folders"])
@@ -57,17 +64,18 @@ def submitit_parameters(batch: dict[str, Any]) -> dict[str, Any]:
     request = batch["needs"]
     seconds = request["runtime"] * 60
     more: dict[str, Any] = {"requeue": True, "ntasks": 1}
-    for option in shlex.split(request["extra"] or ""):
-        key, _, value = option.removeprefix("--").partition("=")
-        more[key] = value or True
+    if request["reservation"]:
+        more["reservation"] = request["reservation"]
     parameters: dict[str, Any] = {
         "job_name": batch["name"],
         "time": request["runtime"],
-        "cpus_per_task": request["threads"],
+        "cpus_per_task": request["threads"] or None,
         "partition": request["partition"],
         "account": request["account"],
         "qos": request["qos"],
         "constraint": request["constraint"],
+        "nodelist": request["nodelist"],
+        "exclude": request["exclude"],
         "array_parallelism": batch["throttle"] or len(batch["folders"]),
         # a signal two minutes before the end of a three-minute job would leave it no time to work
         "signal_delay_s": max(1, min(batch["signal_seconds"], seconds // 4)),
@@ -76,14 +84,18 @@ def submitit_parameters(batch: dict[str, Any]) -> dict[str, Any]:
         "setup": [batch["setup"]] if batch["setup"] else None,
         # sbatch's export settings and, since Slurm 22.05, the CPUs per task are not srun's unless it is told; told
         # these and no number of tasks, it starts as many as fit into what the job was given
-        "srun_args": ["--export=ALL", "--nodes=1", "--ntasks=1", f"--cpus-per-task={request['threads']}"],
+        "srun_args": ["--export=ALL", "--nodes=1", "--ntasks=1"],
         "additional_parameters": more,
     }
+    if request["threads"]:
+        parameters["srun_args"].append(f"--cpus-per-task={request['threads']}")
     if request["mem_mb_per_cpu"]:
         parameters["mem_per_cpu"] = f"{request['mem_mb_per_cpu']}MB"
     elif request["mem_mb"]:
         parameters["mem"] = f"{request['mem_mb']}MB"
-    if request["gpu"] and request["gpu_model"]:
+    if request["gres"]:
+        parameters["gres"] = request["gres"]
+    elif request["gpu"] and request["gpu_model"]:
         parameters["gres"] = f"gpu:{request['gpu_model']}:{request['gpu']}"
     elif request["gpu"]:
         parameters["gpus_per_node"] = request["gpu"]

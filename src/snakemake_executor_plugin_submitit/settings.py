@@ -21,7 +21,13 @@ class ExecutorSettings(ExecutorSettingsBase):
     account: Optional[str] = _setting(None, "Account, where a rule's resources name none (slurm_account).")
     qos: Optional[str] = _setting(None, "Quality of service, where a rule's resources name none (slurm_qos).")
     constraint: Optional[str] = _setting(None, "Node features, where a rule's resources name none (constraint).")
-    extra: Optional[str] = _setting(None, "More sbatch options for every job, e.g. '--reservation=x --exclude=n1'.")
+    reservation: Optional[str] = _setting(None, "Reservation, where a rule's resources name none (reservation).")
+    exclude: Optional[str] = _setting(None, "Nodes to leave out, where a rule's resources name none (exclude).")
+    extra: Optional[str] = _setting(None, "More sbatch options for every job, e.g. '--nice=100 --mail-type FAIL'.")
+    jobname_prefix: str = _setting("", "Put before the names of jobs in Slurm's queue.")
+    ignore_resources: Optional[str] = _setting(
+        None, "Resources of rules that mean nothing here and may be left out: names or patterns with commas."
+    )
     setup: Optional[str] = _setting(None, "Shell line run on the node before a job, e.g. 'module load cuda'.")
     env: Optional[str] = _setting(
         None,

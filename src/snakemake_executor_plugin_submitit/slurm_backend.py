@@ -116,7 +116,7 @@ class SlurmBackend:
 
     def _submit(self, jobs: list[TrackedJob], tries: int, first_try: float) -> None:
         rules = list(dict.fromkeys(job.info["name"] for job in jobs))
-        name = f"{'+'.join(rules)[:40]}.{uuid.uuid4().hex[:10]}"
+        name = f"{self.settings.jobname_prefix}{'+'.join(rules)[:40]}.{uuid.uuid4().hex[:10]}"
         folder = self.base / "batches" / name
         write_json(
             folder / "batch.json",

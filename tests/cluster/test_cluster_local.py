@@ -161,3 +161,35 @@ def test_ctrl_c_in_local_mode_leaves_nothing(tmp_path):
     os.killpg(head.pid, signal.SIGINT)
     assert head.wait(HANG_S) == 1
     wait(lambda: not Path(f"/proc/{pid}").exists())
+
+
+OTHER_PLUGIN = """
+from dataclasses import dataclass, field
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
+@dataclass
+class ExecutorSettings(ExecutorSettingsBase):
+    qos: str = field(default=None, metadata={"help": "", "env_var": False, "required": False})
+common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False, job_deploy_sources=False)
+class Executor(RemoteExecutor): pass
+"""
+
+
+@pytest.mark.slow
+def test_what_is_not_understood_ends_the_head_before_a_job_is_sent(tmp_path, monkeypatch):
+    """A resource of a rule; a flag that Snakemake takes because the official plugin is installed as well."""
+    rule = 'rule a:\n    output: "a"\n    resources: nvidia_gpu=1\n    shell: "touch {output}"'
+    (tmp_path / "Snakefile").write_text(rule)
+    local = ["--executor", "submitit", "--submitit-cluster", "local", "--jobs", "9"]
+    failed = snakemake(tmp_path, *local)
+    assert failed.returncode == 1 and "rule a: the resource nvidia_gpu means nothing to Slurm; did you" in failed.stderr
+    package = tmp_path / "lib" / "snakemake_executor_plugin_slurm"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(OTHER_PLUGIN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile" / "config.yaml").write_text("slurm-qos: fast\nsubmitit-ignore-resources: nvidia_*\n")
+    failed = snakemake(tmp_path, *local, "--profile", "profile")
+    assert failed.returncode == 1 and "--slurm-qos belongs to --executor slurm; here: --submitit-qos" in failed.stderr
+    assert not (tmp_path / ".snakemake" / "submitit" / "jobs").exists()
+    assert snakemake(tmp_path, *local, "--resources", "nvidia_gpu=1").returncode == 0

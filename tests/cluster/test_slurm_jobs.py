@@ -46,6 +46,29 @@ def test_equal_jobs_are_one_array_and_each_has_its_own_gpu(slurm, driver):
     assert all(driver.starts(f"j{i}") == driver.ends(f"j{i}") == 1 for i in range(4))
 
 
+def test_what_is_asked_arrives_and_jobs_that_ask_differently_share_no_array(slurm, driver):
+    """Each job writes what Slurm says it was given."""
+    fields = "$SLURM_CPUS_PER_TASK $SLURMD_NODENAME ${CUDA_VISIBLE_DEVICES-none} $SLURM_MEM_PER_NODE"
+    see = f"echo {fields} $(scontrol show -o job $SLURM_JOB_ID | grep -oE ' (Nice|TimeLimit|Comment)=[^ ]*')"
+    asked = {
+        "plain": ({}, "1 n. none 300 Nice=0 TimeLimit=00:30:00"),
+        "extra": (
+            {"slurm_extra": "--nice 150 -w n2 --comment x"},
+            "1 n2 none 300 Nice=150 TimeLimit=00:30:00 Comment=x",
+        ),
+        "without": ({"exclude": "n2", "runtime": 0}, "1 n1 none 300 Nice=0 TimeLimit=00:01:00"),
+        "on": ({"nodelist": "n2", "cpus_per_task": 3}, "3 n2 none 300 Nice=0 TimeLimit=00:30:00"),
+        "gres": ({"gres": "gpu:2"}, "1 n. 0,1 300 Nice=0 TimeLimit=00:30:00"),
+        "per_gpu": ({"gpu": 2, "cpus_per_gpu": 1, "mem_mb_per_gpu": 200}, "2 n. 0,1 400 Nice=0 TimeLimit=00:30:00"),
+    }
+    jobs = [driver.job(name, f"{see} > {name}", **resources) for name, (resources, _) in asked.items()]
+    driver.run(*jobs)
+    assert done(*jobs), [job.outcome for job in jobs]
+    assert len(batches(driver)) == len(jobs)
+    for name, (_, given) in asked.items():
+        assert re.fullmatch(given, (driver.folder / name).read_text().strip()), (driver.folder / name).read_text()
+
+
 def test_more_jobs_than_an_array_may_hold(slurm, driver):
     manager = driver.manager()
     jobs = driver.submit(manager, *(driver.job(f"j{i}", "true") for i in range(24)))
