@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from petvr.spec import RunSpec
+from petvr.spec import RunSpec, picture_suffix
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Layout:
         """Beside the manifest, one line per video; not asked for by any rule."""
         return self.results / "manifests" / f"{dataset}.{split}.parquet"
 
-    def frames(self, folder: str, sampler: str, frames: int | str, size: int | str) -> Path:
-        """One store serves all splits of a data set and all runs with the same sampler: nothing is decoded twice."""
-        return self.frames_of(folder) / f"{sampler}-{frames}f-{size}px"
+    def frames(self, folder: str, sampler: str, frames: int | str, size: int | str, picture: str = "crop") -> Path:
+        """One store serves all splits of a data set and all runs with the same frames: nothing is decoded twice."""
+        return self.frames_of(folder) / f"{sampler}-{frames}f-{size}px{picture_suffix(picture)}"
 
     def frames_of(self, folder: str) -> Path:
         """All frame stores of one folder of videos."""

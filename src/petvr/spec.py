@@ -91,6 +91,11 @@ class Recipe(BaseModel):
     sampler: Literal["c4c_1fps_int", "round_1fps", "uniform_mid", "floor_uniform", "linspace_all"] = Field(
         description="which frames of a video are taken (petvr.data.frames.samplers)"
     )
+    picture: Literal["crop", "stretch", "crop_aliased"] = Field(
+        default="crop",  # of results from before there was a choice
+        description="a frame to a square: crop, shorter side and centre crop by PIL; stretch, both sides at once; "
+        "crop_aliased, as crop without antialiasing, as X-Pool's code resizes tensors",
+    )
     captions: Literal["all_pairs", "one_per_video"] = Field(description="pairs of an epoch")
     augment: Literal["none", "crop_flip"] = Field(description="of training frames; one draw per video")
     data_order: Literal["by_seed", "fixed"] = Field(
@@ -126,6 +131,11 @@ class Recipe(BaseModel):
             "words": self.words,
             "train_logit_scale": train and self.logit_scale == "train",
         }
+
+
+def picture_suffix(picture: str) -> str:
+    """How the name of a store of such frames ends; empty for the usual ones."""
+    return "" if picture == "crop" else f"-{picture}"
 
 
 def checked_value(key: str, value: Any, where: str) -> Any:
@@ -230,6 +240,8 @@ class RunSpec(BaseModel):
         """
         described = {"sources", "defaults"} if self.options else {"sources", "defaults", "options"}
         data = self.model_dump(mode="json", exclude=described)
+        if self.recipe.picture == "crop":  # so that digests from before there was a choice stay
+            del data["recipe"]["picture"]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 

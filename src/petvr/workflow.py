@@ -29,10 +29,12 @@ def check_targets(config: Config, plan: Plan, words: Iterable[str]) -> None:
             planning.spec(config, path.parent.relative_to(runs).as_posix(), plan)
 
 
-def shard_indexes(config: Config, folder: str, sampler: str, frames: int | str, size: int | str) -> list[Path]:
+def shard_indexes(
+    config: Config, folder: str, sampler: str, frames: int | str, size: int | str, picture: str = "crop"
+) -> list[Path]:
     """The indexes a folder's frame store is joined from; none where one job decodes all of it."""
     count = catalogue.frame_shards(config, folder)
-    store = Layout(config.results).frames(folder, sampler, frames, size)
+    store = Layout(config.results).frames(folder, sampler, frames, size, picture)
     return [shards.shard_folder(store, number, count) / "index.json" for number in range(1, count + 1) if count > 1]
 
 

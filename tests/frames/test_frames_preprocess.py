@@ -57,3 +57,25 @@ def test_longer_side_is_rounded_down():
     picture = noise(240, 427)
     whole = np.asarray(Image.fromarray(picture).resize((398, 224), Image.Resampling.BICUBIC))
     assert np.array_equal(prepare(picture, 224), whole[:, 87:311].transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("height, width, size", [(240, 320, 224), (90, 37, 24), (20, 30, 48)])
+def test_aliased_pictures_are_those_of_torchs_resize_without_antialiasing(height, width, size):
+    import torch
+
+    picture, (wide, high) = noise(height, width), scaled(width, height, size)
+    tensor = torch.from_numpy(picture).permute(2, 0, 1)[None].double()
+    resized = torch.nn.functional.interpolate(tensor, size=(high, wide), mode="bicubic", align_corners=False)[0]
+    left, top, right, bottom = crop_box(wide, high, size)
+    off = np.abs(resized.numpy().clip(0, 255)[:, top:bottom, left:right] - prepare(picture, size, "crop_aliased"))
+    assert off.max() < 0.501  # half a grey level of rounding
+
+
+def test_stretched_pictures_show_the_whole_frame_and_cropped_ones_its_middle():
+    frame = np.zeros((60, 120, 3), np.uint8)
+    frame[:, :15], frame[:, -15:] = 255, 255  # what a square in the middle does not reach
+    stretched, cropped = prepare(frame, 40, "stretch"), prepare(frame, 40, "crop")
+    assert stretched.shape == cropped.shape == (3, 40, 40)
+    assert (stretched[:, :, [0, -1]] == 255).all() and not cropped.any()
+    by_pil = Image.fromarray(frame).resize((40, 40), Image.Resampling.BICUBIC)
+    assert np.array_equal(stretched.transpose(1, 2, 0), np.asarray(by_pil))

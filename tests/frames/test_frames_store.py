@@ -137,6 +137,12 @@ def test_digest_is_of_the_content_not_of_the_order_or_the_place(items, tmp_path)
     assert build_store(items, tmp_path / "c", **{**SETTINGS, "sampler": "uniform_mid"}).digest != one.digest
     assert build_store(items, tmp_path / "d", **{**SETTINGS, "frames": 4}).digest != one.digest
     assert build_store(items[:2], tmp_path / "e", **SETTINGS).digest != one.digest
+    stretched = build_store(items, tmp_path / "f", **SETTINGS, picture="stretch")
+    assert stretched.digest != one.digest and FrameStore(tmp_path / "f").picture == "stretch"
+    assert "picture" not in (tmp_path / "a" / INDEX).read_text()  # the usual one, which earlier stores do not name
+    assert FrameStore(tmp_path / "a").picture == "crop"
+    with pytest.raises(PetvrError, match="did you mean 'stretch'"):
+        build_store(items, tmp_path / "g", **SETTINGS, picture="strech")
 
 
 def test_repeating_samplers_are_not_masked(items, tmp_path):

@@ -1,16 +1,20 @@
 """Expansion: the counts the tables need, shared cells, what cannot run, ids."""
 
 import csv
+import hashlib
 import io
+import json
 import subprocess
 import sys
 
 import pytest
 
+from petvr.config import load_config
+from petvr.data import catalogue
 from petvr.errors import PetvrError
 from petvr.papers.cells import cells_csv, parse_id
 from petvr.papers.plan import Implemented, expand
-from petvr.spec import SettingOverride
+from petvr.spec import RunSpec, SettingOverride
 
 # distinct cells that run, counted by hand from the printed tables (RAP* shows a run of RAP a second way)
 CELLS_OF_TABLE = {
@@ -98,6 +102,21 @@ def test_the_digest_follows_values_and_not_their_sources(everything):
     other = expand(tables=["vop/table_4"], overrides={"default": {"batch": 16}}).runs[run.id]
     assert same.digest() == run.digest() != other.digest()
     assert same.sources["recipe.batch"].origin == "config"
+
+
+def test_another_picture_changes_digest_and_store_and_the_usual_one_neither(everything):
+    run = everything.runs["vop/didemo/vit-b-32/bias/seed-0"]
+    other = expand(tables=["vop/table_4"], overrides={"default": {"picture": "crop_aliased"}}).runs[run.id]
+    assert run.values()["recipe.picture"] == "crop" and run.sources["recipe.picture"].origin == "guess"
+    assert run.digest() != other.digest()
+    stores = [catalogue.frame_store(load_config(), each).name for each in (run, other)]
+    assert stores == ["uniform_mid-12f-224px", "uniform_mid-12f-224px-crop_aliased"]
+    earlier = run.model_dump(mode="json")
+    del earlier["recipe"]["picture"]  # a result from before there was a choice
+    assert RunSpec.model_validate(earlier).digest() == run.digest()
+    described = {key: value for key, value in earlier.items() if key not in ("sources", "defaults", "options")}
+    as_then = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+    assert as_then == run.digest()
 
 
 def test_what_does_not_exist_yet_stays_in_its_table_with_the_reason():

@@ -18,8 +18,8 @@ NUMBERS = [
 ]  # fmt: skip
 COUNTS = ["epochs", "batch", "frames", "words", "evaluations_per_epoch"]
 CHOICES = [
-    "optimizer", "no_decay", "schedule", "precision", "sampler", "captions", "augment", "data_order", "logit_scale",
-    "selection", "select_by", "dsl",
+    "optimizer", "no_decay", "schedule", "precision", "sampler", "captions", "augment", "data_order", "picture",
+    "logit_scale", "selection", "select_by", "dsl",
 ]  # fmt: skip
 REST = ["betas", "drop_last", "similarity", "similarity_setting"]
 anything = st.recursive(

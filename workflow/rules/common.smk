@@ -69,6 +69,7 @@ wildcard_constraints:
     sampler="[a-z0-9_]+",
     frames="[0-9]+",
     size="[0-9]+",
+    picture="(-[a-z_]+)?",
 
 
 def run_of(wildcards):
@@ -81,7 +82,10 @@ def run_of(wildcards):
 
 def frame_shards(wildcards):
     w = wildcards
-    return rules_ask.shard_indexes(CONFIG, w.folder, w.sampler, w.frames, w.size)
+    picture = w.picture.removeprefix("-") or "crop"
+    return rules_ask.shard_indexes(
+        CONFIG, w.folder, w.sampler, w.frames, w.size, picture
+    )
 
 
 def manifests(wildcards):

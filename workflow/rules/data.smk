@@ -12,6 +12,7 @@ localrules:
 WEIGHTS_FIRST = catalogue.weights_first(
     CONFIG, (run.backbone for run in PLAN.runs.values())
 )
+FRAME_STORE = LAYOUT.frames_of("{folder}") / "{sampler}-{frames}f-{size}px{picture}"
 FRAME_THREADS = 2 if CONFIG.world is not None else 8
 
 
@@ -81,9 +82,12 @@ rule frames:
         frame_shards,
         ancient(WEIGHTS_FIRST),
     output:
-        LAYOUT.frames("{folder}", "{sampler}", "{frames}", "{size}") / "index.json",
+        FRAME_STORE / "index.json",
     log:
-        LAYOUT.results / "logs" / "frames" / "{folder}-{sampler}-{frames}f-{size}px.log",
+        LAYOUT.results
+        / "logs"
+        / "frames"
+        / "{folder}-{sampler}-{frames}f-{size}px{picture}.log",
     conda:
         ENVIRONMENT
     threads: lambda w: 1 if frame_shards(w) else FRAME_THREADS
@@ -95,7 +99,7 @@ rule frames:
         validation=lambda w: planning.validates(PLAN, CONFIG, w.folder),
     shell:
         "python -m petvr frames {wildcards.folder:q} --sampler {wildcards.sampler:q} --frames {wildcards.frames:q}"
-        " --size {wildcards.size:q} --workers {threads} --wait >> {log:q} 2>&1"
+        " --size {wildcards.size:q} --picture={wildcards.picture:q} --workers {threads} --wait >> {log:q} 2>&1"
 
 
 rule frames_shard:
@@ -104,17 +108,12 @@ rule frames_shard:
         manifests,
         ancient(WEIGHTS_FIRST),
     output:
-        shards.shard_folder(
-            LAYOUT.frames("{folder}", "{sampler}", "{frames}", "{size}"),
-            "{shard}",
-            "{shards}",
-        )
-        / "index.json",
+        shards.shard_folder(FRAME_STORE, "{shard}", "{shards}") / "index.json",
     log:
         LAYOUT.results
         / "logs"
         / "frames"
-        / "{folder}-{sampler}-{frames}f-{size}px-{shard}-of-{shards}.log",
+        / "{folder}-{sampler}-{frames}f-{size}px{picture}-{shard}-of-{shards}.log",
     wildcard_constraints:
         shard="[0-9]+",
         shards="[0-9]+",
@@ -129,7 +128,7 @@ rule frames_shard:
         validation=lambda w: planning.validates(PLAN, CONFIG, w.folder),
     shell:
         "python -m petvr frames {wildcards.folder:q} --sampler {wildcards.sampler:q} --frames {wildcards.frames:q}"
-        " --size {wildcards.size:q} --workers {threads} --shard {wildcards.shard:q}/{wildcards.shards:q}"
+        " --size {wildcards.size:q} --picture={wildcards.picture:q} --workers {threads} --shard {wildcards.shard:q}/{wildcards.shards:q}"
         " --wait >> {log:q} 2>&1"
 
 

@@ -20,6 +20,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sampler", required=True, help=", ".join(SAMPLERS))
     parser.add_argument("--frames", type=int, required=True, help="at most so many frames of a video")
     parser.add_argument("--size", type=int, default=catalogue.CLIP_IMAGE, help="side of the pictures in pixels")
+    parser.add_argument(
+        "--picture",
+        type=lambda text: text.removeprefix("-") or "crop",  # the workflow gives the end of the store's name
+        default="crop",
+        help="how a frame becomes a square: crop, stretch or crop_aliased (default: crop)",
+    )
     parser.add_argument("--workers", type=int, help="processes that decode (default: one per core)")
     parser.add_argument(
         "--wait", action="store_true", help="wait for another process that builds the store, rather than refuse"
@@ -31,14 +37,14 @@ def run(args: argparse.Namespace, config: Config) -> None:
     from petvr.data.frames import shards, store
     from petvr.data.frames.store_writer import store_lock
 
-    for key in ("sampler", "frames"):
+    for key in ("sampler", "frames", "picture"):
         checked_value(key, getattr(args, key), "petvr frames")
     if not 1 <= args.size <= LARGEST_SIDE:
         raise PetvrError(f"--size: {args.size} given, allowed: 1 to {LARGEST_SIDE}")
     if args.workers is not None and args.workers < 1:
         raise PetvrError(f"--workers: {args.workers} given, allowed: 1 or more")
     items = _items(args.folder, config)
-    out = Layout(config.results).frames(args.folder, args.sampler, args.frames, args.size)
+    out = Layout(config.results).frames(args.folder, args.sampler, args.frames, args.size, args.picture)
 
     shard, count = shards.parse_shard(args.shard) if args.shard else (None, catalogue.frame_shards(config, args.folder))
     parts: dict[int, list] = {number: [] for number in range(1, count + 1)}
@@ -55,6 +61,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
             sampler=args.sampler,
             frames=args.frames,
             size=args.size,
+            picture=args.picture,
             workers=args.workers,
         )
         what = f"{args.folder} {shard}/{of}" if of > 1 else args.folder

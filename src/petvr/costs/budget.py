@@ -15,7 +15,7 @@ from petvr.costs import formula
 from petvr.data import datasets
 from petvr.errors import PetvrError
 from petvr.papers.plan import Plan
-from petvr.spec import RunSpec
+from petvr.spec import RunSpec, picture_suffix
 from petvr.text_files import read_json
 
 GB = 1e9
@@ -84,6 +84,7 @@ class StoreSize:
     folder: str
     sampler: str
     frames: int
+    picture: str
     gb: float | None  # None where size or data set have no official numbers
 
 
@@ -175,10 +176,11 @@ def _step(run: RunSpec, assumed: Assumptions) -> float:
 
 
 def _stores(runs: list[RunSpec]) -> tuple[StoreSize, ...]:
-    sizes: dict[tuple[str, str, int], float | None] = {}
+    sizes: dict[tuple[str, str, int, str], float | None] = {}
     for run in runs:
         official = run.dataset in datasets.available()
-        key = datasets.folder(run.dataset) if official else run.dataset, run.recipe.sampler, run.recipe.frames
+        folder, recipe = datasets.folder(run.dataset) if official else run.dataset, run.recipe
+        key = folder, recipe.sampler, recipe.frames, recipe.picture
         sizes[key] = None
         if _has_figures(run):
             frame_bytes = 3 * GEOMETRIES[run.backbone].image ** 2
@@ -213,7 +215,10 @@ def render_text(budget: Budget) -> str:
             [
                 ("frames", "GB"),
                 *(
-                    (f"{s.folder}/{s.sampler}-{s.frames}f", "?" if s.gb is None else f"{s.gb:,.1f}")
+                    (
+                        f"{s.folder}/{s.sampler}-{s.frames}f{picture_suffix(s.picture)}",
+                        "?" if s.gb is None else f"{s.gb:,.1f}",
+                    )
                     for s in budget.stores
                 ),
             ]

@@ -164,9 +164,8 @@ def lock_file(config: Config, name: str) -> Path:
 def frame_store(config: Config, run: RunSpec) -> Path:
     """The folder of the frame store a run reads."""
     folder = folder_of(config, run.dataset)
-    return Layout(config.results).frames(
-        folder, run.recipe.sampler, run.recipe.frames, image_size(config, run.backbone)
-    )
+    recipe, size = run.recipe, image_size(config, run.backbone)
+    return Layout(config.results).frames(folder, recipe.sampler, recipe.frames, size, recipe.picture)
 
 
 def frame_shards(config: Config, folder: str) -> int:

@@ -90,7 +90,7 @@ def open_run(
     if digest != result.provenance.weights_digest:
         raise PetvrError(f"{weights}: other weights than the run was trained on ({result.provenance.weights_digest})")
     frames = FrameStore(store)
-    for key in ("sampler", "frames"):
+    for key in ("sampler", "frames", "picture"):
         if getattr(frames, key) != getattr(spec.recipe, key):
             raise PetvrError(
                 f"{store}: {key} {getattr(frames, key)}, the run was made with {getattr(spec.recipe, key)}"

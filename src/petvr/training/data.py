@@ -126,13 +126,13 @@ class Splits:
 def open_splits(
     spec: RunSpec, dataset: Dataset, frames: FrameStore, policy: MissingPolicy, checked: DatasetCheck
 ) -> Splits:
-    """Both splits against the store, which must have been made with the recipe's sampler and number of frames.
+    """Both splits against the store, made with the recipe's sampler, number of frames and pictures.
 
     An evaluation needs the test videos alone: missing training videos are then recorded under either policy. Raises
     PetvrError also where captions or videos are not those that were checked and frozen.
     """
     recipe = spec.recipe
-    for key in ("sampler", "frames"):
+    for key in ("sampler", "frames", "picture"):
         if getattr(frames, key) != getattr(recipe, key):
             raise PetvrError(f"{frames.path}: {key} {getattr(frames, key)}, the recipe asks for {getattr(recipe, key)}")
     ids, where = set(frames.ids), str(frames.path)

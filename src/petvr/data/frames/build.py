@@ -20,7 +20,7 @@ from petvr.data.frames.index import FrameIndex, FrameRecord, Problem, SourceFing
 from petvr.data.frames.progress import Step, video_progress
 from petvr.data.frames.store_writer import StoreWriter, write_index
 from petvr.data.frames.stored_frames import StoredFrames, require_verified
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, unknown
 
 Sources = dict[str, SourceFingerprint]  # by video
 SECONDS = 300.0  # for one video; a sound one of some minutes takes a second
@@ -44,13 +44,15 @@ class BuildReport:
     digest: str = ""
 
 
-def store_settings(sampler: str, frames: int, size: int) -> StoreSettings:
+def store_settings(sampler: str, frames: int, size: int, picture: str = "crop") -> StoreSettings:
+    if picture not in preprocess.PICTURES:
+        raise unknown("picture", picture, preprocess.PICTURES)
     if sampler not in samplers.SAMPLERS:
         raise samplers.unknown("sampler", sampler, samplers.SAMPLERS)
     if frames < 1 or size < 1:
         raise PetvrError(f"frames and size must be at least 1, got {frames} and {size}")
     versions = {"sampler": samplers.VERSION, "decode": decode.VERSION, "preprocess": preprocess.VERSION}
-    return StoreSettings(sampler, frames, size, {**versions, "format": index.FORMAT})
+    return StoreSettings(sampler, frames, size, {**versions, "format": index.FORMAT}, picture)
 
 
 def build_store(
@@ -60,6 +62,7 @@ def build_store(
     sampler: str,
     frames: int,
     size: int,
+    picture: str = "crop",
     workers: int | None = None,
     progress: bool = True,
     seconds: float = SECONDS,
@@ -75,7 +78,7 @@ def build_store(
     written, and for a repeated video.
     """
     started = time.monotonic()
-    out, settings = Path(out), store_settings(sampler, frames, size)
+    out, settings = Path(out), store_settings(sampler, frames, size, picture)
     sources = {item.video: SourceFingerprint.of(Path(item.path)) for item in items}
     if len(sources) != len(items):
         raise PetvrError(f"{out}: a video is given twice: {_repeated(items)}")
@@ -103,14 +106,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def decode_item(item: VideoItem, sampler: str, frames: int, size: int, use_decord: bool) -> tuple[dict, np.ndarray]:
+def decode_item(
+    item: VideoItem, sampler: str, frames: int, size: int, use_decord: bool, picture: str = "crop"
+) -> tuple[dict, np.ndarray]:
     """Decode one video: facts for its record, and uint8 [n, 3, size, size]. Runs in a worker process."""
     source = SourceFingerprint.of(Path(item.path))
     length = item.window[1] - item.window[0] if item.window else None
     decoded = decode.read_frames(
         item.path,
         lambda n, fps: samplers.pick(sampler, n_frames=n, fps=fps, frames=frames, seconds=length),
-        transform=bind(preprocess.prepare, size=size),
+        transform=bind(preprocess.prepare, size=size, picture=picture),
         use_decord=use_decord,
         window=item.window,
     )
@@ -140,7 +145,9 @@ def _decode_all(
     settings = store.settings
 
     def task(item: VideoItem, use_decord: bool) -> tuple[Any, tuple]:
-        return (item, use_decord), (item, settings.sampler, settings.frames, settings.size, use_decord)
+        return (item, use_decord), (
+            item, settings.sampler, settings.frames, settings.size, use_decord, settings.picture,
+        )  # fmt: skip
 
     def tasks() -> Iterator[tuple[Any, tuple] | None]:
         fresh = iter(todo)

@@ -86,6 +86,14 @@ class StoreSettings:
     frames: int
     size: int
     versions: dict[str, int]  # sampler, decode, preprocess, format
+    picture: str = "crop"  # petvr.data.frames.preprocess
+
+    def to_json(self) -> dict[str, Any]:
+        """`picture` where it is not the usual one: earlier stores have no such key."""
+        data = asdict(self)
+        if self.picture == "crop":
+            del data["picture"]
+        return data
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ class FrameIndex:
         Where the frames lie, and in how many shards, does not count.
         """
         content = {
-            "settings": asdict(self.settings),
+            "settings": self.settings.to_json(),
             "videos": [[v, r.checksum, r.indices] for v, r in sorted(self.videos.items())],
             "problems": sorted(self.problems),
         }
@@ -138,7 +146,7 @@ class FrameIndex:
             raise ValueError("its digest and its shards do not belong to its videos")
 
     def to_json(self) -> dict[str, Any]:
-        data = asdict(self)
+        data = asdict(self) | {"settings": self.settings.to_json()}
         if not self.shards:
             del data["shards"]
         return {"format": FORMAT, "digest": self.digest(), **data}

@@ -17,6 +17,7 @@ def read_video(
     sampler: str,
     frames: int,
     size: int,
+    picture: str = "crop",
     window: tuple[float, float] | None = None,
     seconds: float = build.SECONDS,
 ) -> np.ndarray:
@@ -25,12 +26,11 @@ def read_video(
     It is decoded in a process of its own, because a foreign file may hang or crash a decoder; after that it is tried
     once more without decord. window and seconds as in petvr.data.frames.build. Raises PetvrError with the file and why.
     """
-    build.store_settings(sampler, frames, size)
+    build.store_settings(sampler, frames, size, picture)
     item = build.VideoItem(path.name, path, window)
     for use_decord in (True, False):
-        outcome = next(
-            pool.run_tasks(build.decode_item, _one(item, sampler, frames, size, use_decord), workers=1, seconds=seconds)
-        )
+        task = _one(item, sampler, frames, size, use_decord, picture)
+        outcome = next(pool.run_tasks(build.decode_item, task, workers=1, seconds=seconds))
         if not outcome.lost:
             break
     if outcome.error:

@@ -19,14 +19,15 @@ class FrameStore:
     """A complete store, in one piece or in shards. It may be pickled: another process maps the files for itself.
 
     ids: videos that have frames, in alphabetical order. problems: video -> why it has none. digest: changes with the
-    settings, any frame, and the list of unreadable videos. sampler, frames, size: as it was built.
+    settings, any frame, and the list of unreadable videos. sampler, frames, size, picture: as it was built.
     Raises PetvrError where there is no complete store.
     """
 
     def __init__(self, out: Path | str):
         self.path = Path(out)
         index = FrameIndex.read(self.path)
-        self.sampler, self.frames, self.size = index.settings.sampler, index.settings.frames, index.settings.size
+        self.sampler, self.frames = index.settings.sampler, index.settings.frames
+        self.size, self.picture = index.settings.size, index.settings.picture
         self.problems = {video: problem.reason for video, problem in sorted(index.problems.items())}
         self.digest = index.digest()
         self.records = index.videos

@@ -51,7 +51,7 @@ class StoreWriter:
     def _resume(self, stack: contextlib.ExitStack) -> None:
         """Take over what an earlier, interrupted build with the same settings wrote completely."""
         self._end = 0
-        header = json.dumps(asdict(self.settings), sort_keys=True)
+        header = json.dumps(self.settings.to_json(), sort_keys=True)
         journal, pixels = self.folder / JOURNAL, self.folder / PIXELS
         moved = self.store / PIXELS
         if journal.exists() and not pixels.exists() and moved.exists() and not (self.store / KEPT).exists():
