@@ -131,9 +131,7 @@ def sbatch_options(text: str | None) -> list[str]:
             options = shlex.split(options[0])
     except ValueError as error:
         raise RequestError(f"slurm_extra={text}: {error}") from None
-    for i in range(
-        len(options) - 1, 0, -1
-    ):  # their value is optional: sbatch would take the 150 of `--nice 150` for the script
+    for i in range(len(options) - 1, 0, -1):  # where a value is optional, sbatch would take it for the script
         if options[i - 1] in ("--nice", "--exclusive", "--propagate") and not options[i].startswith("-"):
             options[i - 1 : i + 1] = [f"{options[i - 1]}={options[i]}"]
     if options and not options[0].startswith("-"):
