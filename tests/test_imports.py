@@ -34,7 +34,7 @@ ARROWS = {
     "search": {"training", "clip", "data.frames", "data.datasets", "retrieval"},
     "report.tables": {"papers", "retrieval", "layout", "status", "data.datasets"},
     "report.claims": {"papers", "retrieval", "layout", "status"},
-    "report.figures": {"papers", "report.tables"},
+    "report.figures": {"papers", "report.tables", "layout"},
     "report.examples": {"search", "data.frames", "data.datasets", "report.figures"},
     "report.site": {"papers", "layout"},
     "report.tracking": {"papers", "layout"},

@@ -10,11 +10,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from petvr import atomic
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, first_line
 from petvr.spec import RunSpec
 from petvr.text_files import read_json
 
 SCHEMA_VERSION = 2  # 1: R@K by the mean place of tied candidates, nothing under `released`, no validation split
+LOSS_POINTS = 200  # of a run's losses in figures and in MLflow, whose page draws some 300
 Metrics = dict[str, float]  # "R@1", "R@5", "R@10", "RSum" in percent; "MdR", "MnR" as ranks from 1
 Directions = dict[Literal["t2v", "v2t"], Metrics]
 
@@ -101,6 +102,18 @@ def suspicions(spec: RunSpec, evaluations: Sequence[Evaluation]) -> list[str]:
     return said
 
 
+def mean_losses(losses: Any) -> list[tuple[int, float]]:
+    """Of an array with the loss of every step LOSS_POINTS means at most, each at its last step; NaN is left out."""
+    wide = max(-(-len(losses) // LOSS_POINTS), 1)
+    points = []
+    for first in range(0, len(losses), wide):
+        part = losses[first : first + wide]
+        known = part[part == part].tolist()
+        if known:
+            points.append((first + len(part), math.fsum(known) / len(known)))
+    return points
+
+
 class Cost(_Part):
     trainable: int  # numbers, not bytes
     total: int
@@ -184,7 +197,7 @@ class Result(_Part):
     data: Data
     provenance: Provenance
     suspicious: list[str] = []  # see `suspicions`
-    files: dict[str, StoredFile] = {}  # ranks.npz, adapter.safetensors; none in results of an earlier petvr
+    files: dict[str, StoredFile] = {}  # ranks.npz, adapter.safetensors, loss.npy; none in results of an earlier petvr
 
     def check_file(self, folder: Path, name: str, content: bool = True) -> None:
         """Raises PetvrError where the file is not the one that was written with this result; its size always counts."""
@@ -200,6 +213,21 @@ class Result(_Part):
 
     def at(self, rule: str) -> Evaluation:
         return self.evaluations[self.selected[rule]]
+
+    def losses(self, folder: Path) -> list[tuple[int, float]]:
+        """(step, mean loss since the point before) from the loss.npy of the run's folder; see `mean_losses`.
+
+        Without that file, as of an earlier petvr, a point per evaluation. Raises PetvrError for one that is damaged.
+        """
+        if not (folder / "loss.npy").exists():
+            return [(one.step, one.train_loss) for one in self.evaluations if one.train_loss is not None]
+        self.check_file(folder, "loss.npy")
+        import numpy as np  # not while the workflow is parsed
+
+        try:
+            return mean_losses(np.load(folder / "loss.npy", allow_pickle=False).reshape(-1))
+        except (OSError, ValueError) as error:
+            raise PetvrError(f"{folder / 'loss.npy'}: cannot be read ({first_line(error)})") from error
 
     def write(self, path: str | Path) -> None:
         atomic.write_json(path, atomic.sealed(self.model_dump(mode="json")))

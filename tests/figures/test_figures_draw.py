@@ -25,13 +25,13 @@ from petvr.report.tables import result_reader
 R1 = parse_quantity("t2v R@1")
 
 
-def collected(measured, **changes):
+def collected(measured, count=None, **changes):
     """The rows of a figure of one measured table."""
     name = measured.planned.name
     values = {"title": "A figure", "kind": "points", "rows": [{"table": name}], **changes}
     read = result_reader(measured.results)
     shown = FigureSpec.model_validate(values)
-    return figures.collect_rows(Plan({}, {}, {}, {}), "vop", "figure_9", shown, {name: measured}, read)
+    return figures.collect_rows(Plan({}, {}, {}, {}), "vop", "figure_9", shown, {name: measured}, read, count=count)
 
 
 @pytest.fixture
@@ -108,6 +108,37 @@ def test_values_are_the_numbers_of_the_table(small):
     assert {line["quantity"] for line in lines} == {"params_M", "t2v R@1", "v2t RSum"}
 
 
+def test_the_loss_is_drawn_by_step_where_training_recorded_it(small):
+    run = spec("full", 0)
+    every_step = np.linspace(5, 1, 500, dtype=np.float32)
+    np.save(Layout(small.results).run(run) / "loss.npy", every_step)
+    course = collected(small, kind="training").rows[0].losses()
+    first, last = course[0], course[-1]
+    # 20 steps are two epochs; each of at most 200 points is the mean of its steps
+    assert len(course) == 169 and (first[0], first[1].mean) == (0.3, pytest.approx(every_step[:3].mean()))
+    assert last[1].mean == pytest.approx(every_step[498:].mean())
+    (Layout(small.results).run(run) / "loss.npy").write_bytes(b"no array")
+    with pytest.raises(PetvrError, match=r"loss.npy: cannot be read"):
+        collected(small, kind="training").rows[0].losses()
+
+
+def test_sizes_are_counted_as_the_paper_counts_them(small):
+    """A run's own count has what its paper leaves out: the two would not stand on one axis."""
+    asked = []
+
+    def count(table, cell, recipe, metric, printed):
+        asked.append((table.name, cell.runs[0].split("/")[3], metric))
+        return (7.5, "") if "/full/" in cell.runs[0] else None
+
+    figure = collected(small, size="params_M", count=count)
+    sizes = [figure.value(one, parse_quantity("params_M")) for one in figure.rows]
+    assert sizes[0].mean == 7.5 and sizes[1].mean == 0.12288, "where nothing can be counted, the run's own"
+    assert ("table_3", "full", "params_M") in asked
+    asked.clear()
+    collected(small, x=["t2v R@5"], count=count)
+    assert not asked, "counting imports torch"
+
+
 def test_of_rows_under_one_name_the_best_is_shown_and_the_others_stay_in_the_values(tmp_path):
     rows = [
         row("4 tokens", put(tmp_path, "vop", [40.0], setting={"tokens": 4})),
@@ -122,6 +153,10 @@ def test_of_rows_under_one_name_the_best_is_shown_and_the_others_stay_in_the_val
     figure = collected(measured, kind="profile", rows=choice)
     assert [(one.name, figure.value(one, R1).mean) for one in figure.rows] == [("VoP", 42.0), ("Full", 44.0)]
     assert (values_of(figure)[-1][5], values_of(figure)[-1][-1]) == (40.0, False)
+    # mean ranks are better when smaller; what is best may be said apart from what is drawn
+    other = collected(measured, kind="profile", rows=choice, best_by="t2v MnR", values=["v2t R@5"])
+    assert [other.value(one, R1).mean for one in other.rows] == [42.0, 44.0]
+    assert {line[3] for line in values_of(other)[1:]} == {"params_M", "t2v R@1", "v2t R@5"}
 
 
 def test_printed_values_do_not_stand_beside_a_synthetic_world(tmp_path):

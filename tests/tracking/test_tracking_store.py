@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from table_factory import put, result, spec
 
@@ -70,6 +71,7 @@ def test_a_run_has_parameters_metrics_per_epoch_tags_and_files(ready):
     run = spec("vop", 1)
     (Layout(ready).run(run) / "adapter.safetensors").write_bytes(b"weights")
     (Layout(ready).run(run) / "log.txt").write_text("2026-01-05T10:01:30Z epoch 1, step 10, loss 2.0: t2v\n")
+    np.save(Layout(ready).run(run) / "loss.npy", np.r_[np.nan, np.arange(19, 0, -1)].astype(np.float32))
     status = tracking.sync(ready, tables={CELL: ["vop/table_3", "rap/table_1"]})
     assert status.ok and status.logged == 2
     found = by_name(ready)
@@ -88,7 +90,10 @@ def test_a_run_has_parameters_metrics_per_epoch_tags_and_files(ready):
     moments = {point.step: (point.timestamp - child.info.start_time) / 1000 for point in curve}
     assert moments == {0: 0, 1: 90, 2: 120}
     loss = client.get_metric_history(child.info.run_id, "curve/train_loss")
-    assert sorted((point.step, point.value) for point in loss) == [(10, 2.0), (20, 1.5)]
+    # of every step of which one is known, at a time between those of the evaluations
+    assert sorted((point.step, point.value) for point in loss) == [(step, 21.0 - step) for step in range(2, 21)]
+    moments = {point.step: (point.timestamp - child.info.start_time) / 1000 for point in loss}
+    assert (moments[5], moments[10], moments[15], moments[20]) == (45, 90, 105, 120)
     assert child.data.metrics["score/best_on_test/t2v_R1"] == 45.0
     assert child.data.metrics["score/last/v2t_R5"] == 63.5
     assert child.data.metrics["usage/train_seconds"] == 61.5

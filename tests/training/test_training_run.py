@@ -36,6 +36,11 @@ def test_training_learns_and_the_result_says_how(bench):
     best = max(evaluation.plain["t2v"]["R@1"] for evaluation in result.evaluations[1:])
     assert result.at("best_on_test").plain["t2v"]["R@1"] == best
     assert Result.read(bench["out"] / "result.json") == result
+    losses = np.load(bench["out"] / "loss.npy")  # of every step; each evaluation has the mean since the last one
+    assert losses.dtype == np.float32 and len(losses) == last.step
+    means = [one.train_loss for one in result.evaluations[1:]]
+    assert np.allclose(losses.reshape(12, 6).mean(axis=1, dtype=np.float64), means, rtol=1e-6)
+    assert result.losses(bench["out"]) == [(step + 1, float(loss)) for step, loss in enumerate(losses)]
 
 
 def test_metrics_are_those_of_the_model_that_was_saved(bench):

@@ -172,9 +172,12 @@ def resumable() -> RunSpec:
 
 
 def outcome(result, out: Path) -> dict:
-    """All that must not depend on interruptions: metrics, selection, every rank, every trained weight, as bytes."""
+    """All that must not depend on interruptions: metrics, selection, every rank, trained weight and loss, as bytes."""
     with np.load(out / "ranks.npz") as file:
         ranks = {name: file[name].tobytes() for name in file.files}
     weights = {name: tensor.numpy().tobytes() for name, tensor in load_file(out / "adapter.safetensors").items()}
     evaluations = [evaluation.model_dump() for evaluation in result.evaluations]
-    return {"evaluations": evaluations, "selected": result.selected, "ranks": ranks, "weights": weights}
+    losses = (out / "loss.npy").read_bytes()
+    return {
+        "evaluations": evaluations, "selected": result.selected, "ranks": ranks, "weights": weights, "losses": losses,
+    }  # fmt: skip

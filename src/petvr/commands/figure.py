@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from petvr import planning
-from petvr.commands.table import measured_tables
+from petvr.commands.table import measured_tables, size_counter
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
@@ -93,4 +93,4 @@ def collect_figure(config: Config, plan: Plan, id: str, spec: FigureSpec, costs:
         measured[table] = result
     rule = None if config.rule == "paper" else config.rule
     read = tables.result_reader(config.results)
-    return figures.collect_rows(plan, paper, name, spec, measured, read, rule, costs)
+    return figures.collect_rows(plan, paper, name, spec, measured, read, rule, costs, size_counter(config))

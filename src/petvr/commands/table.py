@@ -83,7 +83,7 @@ def measured_tables(
                 rerun=f"snakemake {profile}",
                 locks={dataset: frozen for dataset, frozen in locks.items() if frozen},
                 not_run=not_run,
-                count=_counter(config) if counted else None,
+                count=size_counter(config) if counted else None,
                 unavailable={dataset: _why(one) for dataset, one in lacking.items()},
                 against=against,
                 intervals=config.intervals,
@@ -92,7 +92,7 @@ def measured_tables(
             yield error
 
 
-def _counter(config: Config) -> Counter:
+def size_counter(config: Config) -> Counter:
     """Sizes as the paper of a table counts them; torch is imported when the first one is asked for."""
     layout = Layout(config.results)
 

@@ -70,12 +70,14 @@ class FigureSpec(schema._Strict):
     )
     note: str = Field(default="", description="what a reader must know of it")
     rows: tuple[RowChoice, ...] = Field(description="rows of the paper's tables")
+    best_by: str = Field(default="", description="what is best of several rows under one name; default: the first `y`")
     optional: tuple[str, ...] = Field(default=(), description="and the optional cells of these names (`used_in`)")
     datasets: tuple[str, ...] = Field(default=(), description="some of the rows' data sets; default: all")
     x: tuple[str, ...] = Field(default=("params_M",), description=f"points: {FORM}")
     y: tuple[str, ...] = Field(default=("t2v R@1",), description="in the same form")
     size: str = Field(default="", description="points: what the area of a mark grows with")
     join: bool = Field(default=False, description="points: those of one method are one line")
+    values: tuple[str, ...] = Field(default=(), description="what the CSV has beside `x` and `y`")
     count: int = Field(default=2, description="results, modulation, correlation: how many queries or videos", ge=1)
     relative_to: str = Field(default="", description="row that is 1 in a ratio; default: the first of method `full`")
     printed: dict[str, dict[str, dict[str, float]]] = Field(
@@ -104,7 +106,13 @@ def read_figures(path: Path, tables: Mapping[str, Table], optional: Iterable[Cel
             for row in choice.rows:
                 if row not in names:
                     raise errors.unknown("row", row, names, f"{where}: {choice.table}")
-        for text in (*figure.x, *figure.y, *figure.printed, *filter(None, [figure.size])):
+        for text in (
+            *figure.x,
+            *figure.y,
+            *figure.values,
+            *figure.printed,
+            *filter(None, [figure.size, figure.best_by]),
+        ):
             parse_quantity(text, where)
         for optional_name in figure.optional:
             if optional_name not in used_in:

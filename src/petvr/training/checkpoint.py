@@ -57,6 +57,7 @@ class TrainState:
     best: dict[str, Tensor] | None = None  # trained tensors at the best evaluation
     loss_sum: Tensor | None = None  # since the last evaluation; on the device: nothing waits for it
     loss_steps: int = 0
+    losses: Tensor | None = None  # float32 [steps of the run], on the device; NaN: not taken yet, or by an older petvr
     train_seconds: float = 0.0
     eval_seconds: float = 0.0
     resumed: int = 0
@@ -81,6 +82,8 @@ class TrainState:
         if self.optimizer is not None:
             moments, values["counters"] = self.optimizer.state()
             tensors |= {f"optimizer/{name}": tensor for name, tensor in moments.items()}
+        if self.losses is not None:
+            tensors["losses"] = self.losses
         for number, ranks in enumerate(self.ranks):
             tensors |= {f"ranks/{number}/{name}": torch.from_numpy(array) for name, array in ranks.items()}
         tensors |= {f"best/{name}": tensor for name, tensor in (self.best or {}).items()}
@@ -91,6 +94,8 @@ class TrainState:
         self.model.restore(checkpoint.under("model/"))
         if self.optimizer is not None:
             self.optimizer.restore(checkpoint.under("optimizer/"), values["counters"])
+        if self.losses is not None and "losses" in checkpoint.tensors:
+            self.losses.copy_(checkpoint.tensors["losses"])
         self.step = checkpoint.step
         self.evaluations = [Evaluation.model_validate(each) for each in values["evaluations"]]
         self.ranks = [

@@ -18,7 +18,7 @@ class TrainOptions:
     weights: Path  # folder of CLIP's weights in their canonical form
     store: Path  # frame store
     dataset: Dataset
-    out: Path  # result.json, ranks.npz, adapter.safetensors, log.txt
+    out: Path  # result.json, ranks.npz, adapter.safetensors, loss.npy, log.txt
     state: Path  # checkpoints; emptied once the result exists
     world: World = "real"
     missing: MissingPolicy = "strict"  # what to do about videos that the store lacks

@@ -6,6 +6,7 @@ ranks.npz            `<n>/plain/t2v`, `<n>/plain/v2t`, `<n>/dsl/...`: int32 [2, 
                      of `evaluations`; `videos` (ids) and `owner` (the video of each caption)
 adapter.safetensors  the trained tensors at the evaluation that the recipe's selection rule takes (not those of every
                      rule: full tuning would keep CLIP twice); empty where nothing was trained
+loss.npy             float32 [steps]: the loss of every batch; none where nothing was trained
 log.txt              lines with UTC times, of all attempts
 """
 
@@ -45,7 +46,12 @@ def write_results(folder: Path, result: Result, state: TrainState, test: Split) 
     with atomic.replacing(folder / "ranks.npz") as temporary, open(temporary, "wb") as stream:
         np.savez_compressed(stream, videos=np.array(test.videos), owner=np.array(test.caption_video, np.int32), **ranks)
     write_adapter(selected_tensors(result.spec, state), folder / "adapter.safetensors")
-    files = {name: StoredFile.of(folder / name) for name in ("ranks.npz", "adapter.safetensors")}
+    names = ["ranks.npz", "adapter.safetensors"]
+    if state.losses is not None:
+        names.append("loss.npy")
+        with atomic.replacing(folder / "loss.npy") as temporary, open(temporary, "wb") as stream:
+            np.save(stream, state.losses.cpu().numpy())
+    files = {name: StoredFile.of(folder / name) for name in names}
     result = result.model_copy(update={"files": files})
     result.write(folder / "result.json")
     return result

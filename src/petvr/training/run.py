@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 
+import torch
+
 from petvr.clip import tokenizer
 from petvr.clip import weights as clip_weights
 from petvr.data.frames.store import FrameStore
@@ -81,6 +83,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             epoch_at |= evaluation_steps(training_data.batches.per_epoch, recipe.epochs, recipe.evaluations_per_epoch)
             groups = parameter_groups(model.trained, recipe, model.layer_norm_weights())
             state.optimizer = build_optimizer(groups, recipe, total)
+            state.losses = torch.full((total,), math.nan, device=device)
 
         checkpoints = Checkpointer(options.state, identity, log, options.checkpoint_seconds, options.checkpoint_steps)
         if options.resume:
@@ -154,6 +157,8 @@ def train_step(spec: RunSpec, state: TrainState, data: TrainingData, micro_batch
         clamp_logit_scale(model.logit_scale, recipe.logit_scale_max)
     state.loss_sum = loss.double() + (0.0 if state.loss_sum is None else state.loss_sum)
     state.loss_steps += 1
+    if state.losses is not None:
+        state.losses[state.step] = loss
     state.pairs += len(batch.ids)
     state.step += 1
     state.train_seconds += time.perf_counter() - start

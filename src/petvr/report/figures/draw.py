@@ -58,7 +58,7 @@ def values_of(figure: FigureRows) -> list[list[object]]:
     """The CSV: a line per row, data set, quantity (and epoch, where the figure shows it); nothing is rounded."""
     lines: list[list[object]] = [list(CSV_COLUMNS)]
     spec = figure.spec
-    texts = dict.fromkeys([*spec.x, *spec.y, *filter(None, [spec.size])])
+    texts = dict.fromkeys([*spec.x, *spec.y, *spec.values, *filter(None, [spec.size])])
     quantities = [parse_quantity(text) for text in texts]
     for shown, rows in ((True, figure.rows), (False, figure.candidates)):
         for row in rows:
@@ -80,7 +80,7 @@ def _values(figure: FigureRows, row: FigureRow, quantity: Quantity) -> tuple[Est
 
 
 def _line(
-    figure: FigureRows, row: FigureRow, quantity: str, epoch: int | None, value: Estimate | None,
+    figure: FigureRows, row: FigureRow, quantity: str, epoch: float | None, value: Estimate | None,
     printed: float | None, shown: bool,
 ) -> list[object]:  # fmt: skip
     numbers = ["", "", ""] if value is None else [value.mean, "" if value.std is None else value.std, value.n]

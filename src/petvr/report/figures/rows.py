@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypeVar
 
+from petvr.layout import Layout
 from petvr.papers.figures import FigureSpec, Quantity, parse_quantity
 from petvr.papers.plan import Plan
 from petvr.papers.table import METRICS, Cell, Column, Row
 from petvr.report.figures.spent import Costs, spent_by
 from petvr.report.tables import MeasuredTable
+from petvr.report.tables.aggregate import Counter
 from petvr.report.tables.estimate import Estimate, estimate
 from petvr.report.tables.read_results import Reader, problem, value_of
 from petvr.report.tables.text import dataset_title
 from petvr.result import Result
 
+Epoch = TypeVar("Epoch", int, float)
 REFERENCE = "full"  # the method that ratios are taken to, where a figure names no row
 
 
@@ -30,7 +34,8 @@ class FigureRow:
     group: str = ""
     block: str = ""
     planned: Row | None = None  # None: an optional cell
-    table: MeasuredTable | None = None
+    table: MeasuredTable | None = None  # of an optional cell that of the row it belongs to
+    size: float | None = None  # millions of trained parameters as the paper counts; None: as the runs counted theirs
 
     def epochs(self, quantity: Quantity) -> list[tuple[int, Estimate]]:
         """(epoch, estimate over the seeds that reached it) of a metric."""
@@ -43,12 +48,18 @@ class FigureRow:
                 values.append((evaluation.epoch, value_of(shown, column, "shown", scores)))
         return _estimates(values)
 
-    def losses(self) -> list[tuple[int, Estimate]]:
-        return _estimates((one.epoch, one.train_loss) for result in self.results for one in result.evaluations)
+    def losses(self) -> list[tuple[float, Estimate]]:
+        """(epoch, or part of one, estimate over the seeds) of the training loss."""
+        values = []
+        for result in self.results:
+            last = result.evaluations[-1]
+            folder = Layout(self.table.results).run(result.id) if self.table else Path()
+            values += [(last.epoch * step / last.step, loss) for step, loss in result.losses(folder)]
+        return _estimates(values)
 
 
-def _estimates(values: Iterable[tuple[int, float | None]]) -> list[tuple[int, Estimate]]:
-    by_epoch: dict[int, list[float]] = {}
+def _estimates(values: Iterable[tuple[Epoch, float | None]]) -> list[tuple[Epoch, Estimate]]:
+    by_epoch: dict[Epoch, list[float]] = {}
     for epoch, value in values:
         if value is not None:
             by_epoch.setdefault(epoch, []).append(value)
@@ -93,8 +104,11 @@ class FigureRows:
         if quantity.setting:
             number = row.cell.setting.get(quantity.name)
             return Estimate(float(number), None, 0) if isinstance(number, int | float) else None
-        values = [self._number(row, result, quantity) for result in row.results]
-        ours = estimate([value for value in values if value is not None])
+        if quantity.name == "params_M" and row.size is not None:
+            ours: Estimate | None = Estimate(row.size, None, 0)
+        else:
+            values = [self._number(row, result, quantity) for result in row.results]
+            ours = estimate([value for value in values if value is not None])
         if ours is None or not quantity.ratio:
             return ours
         base = self._reference(row)
@@ -144,9 +158,12 @@ class FigureRows:
 
 def collect_rows(
     plan: Plan, paper: str, name: str, spec: FigureSpec, tables: Mapping[str, MeasuredTable], read: Reader,
-    rule: str | None = None, costs: Costs | None = None,
+    rule: str | None = None, costs: Costs | None = None, count: Counter | None = None,
 ) -> FigureRows:  # fmt: skip
-    """`tables`: those of the figure's rows that are chosen, by name. Of several rows under one name the best stays."""
+    """`tables`: those of the figure's rows that are chosen, by name. Of several rows under one name the best stays.
+
+    `count`: as petvr.report.tables.measure_table takes it.
+    """
     rows: list[FigureRow] = []
     for choice in spec.rows:
         table = tables.get(choice.table)
@@ -164,6 +181,8 @@ def collect_rows(
                         )
                     )  # fmt: skip
     rows += _optional_rows(plan, paper, spec, rows, read, rule)
+    if count and "params_M" in (*spec.x, *spec.y, *spec.values, spec.size):
+        rows = [_sized(plan, row, count) for row in rows]
     called = {choice.called for choice in spec.rows}
     everything = FigureRows(paper, name, spec, tuple(rows), rule, costs)
     best = [row for row in rows if row.name not in called or row is _best(everything, row)]
@@ -188,13 +207,23 @@ def _optional_rows(
         changed = {key: value for key, value in cell.setting.items() if like.cell.setting.get(key) != value}
         more = ", ".join(f"{key}={str(value).lower()}" for key, value in changed.items())
         name = like.name if like.name in called else f"{like.name}, {more}"
-        optional_rows.append(FigureRow(name, cell.dataset, cell, usable, like.group, like.block))
+        optional_rows.append(FigureRow(name, cell.dataset, cell, usable, like.group, like.block, None, like.table))
     return optional_rows
 
 
+def _sized(plan: Plan, row: FigureRow, count: Counter) -> FigureRow:
+    """With its size as its paper counts it, so that it stands where the printed one may."""
+    runs = [plan.runs[run] for run in row.cell.runs if run in plan.runs]
+    spec = row.results[0].spec if row.results else runs[0] if runs else None
+    if row.table is None or spec is None:
+        return row
+    counted = count(row.table.planned, row.cell, spec.recipe, "params_M", "")
+    return replace(row, size=counted[0]) if counted else row
+
+
 def _best(figure: FigureRows, row: FigureRow) -> FigureRow:
-    """Of the rows of one name on one data set the best by the figure's first `y`: measured, else printed."""
-    quantity = parse_quantity(figure.spec.y[0])._replace(ratio=False)
+    """Of the rows of one name on one data set the best by `best_by`: measured, else printed."""
+    quantity = parse_quantity(figure.spec.best_by or figure.spec.y[0])._replace(ratio=False)
     rows = [one for one in figure.rows if (one.name, one.dataset) == (row.name, row.dataset)]
 
     def worth(one: FigureRow) -> tuple[bool, float]:

@@ -1,4 +1,4 @@
-"""The course of training: a small panel per row and data set, R@1 as bars and the training loss as a line by epoch.
+"""Courses of training: a small panel per row and data set, R@1 as bars by epoch, the training loss as a line by step.
 
 All panels share their axes, so that 40 rows compare as two do.
 """
@@ -86,8 +86,9 @@ def _panel(figure: FigureRows, axis: Any, row: FigureRow, highest: float, losses
             [epoch for epoch, _ in trained],
             [value.mean for _, value in trained],
             color=LOSS,
-            marker="o",
+            marker="o" if len(trained) < 30 else "",
             markersize=2.5,
+            linewidth=1,
         )
     beside.set_ylim(0, losses)
     beside.grid(False)

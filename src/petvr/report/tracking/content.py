@@ -6,6 +6,7 @@ order on MLflow's pages; R@1 is R1, since MLflow allows no @ in a name.
 
 from __future__ import annotations
 
+import bisect
 import json
 import math
 import re
@@ -55,7 +56,7 @@ def record_of_run(result: Result, folder: Path, tables: Sequence[str]) -> RunRec
     start, end = moment(result.provenance.started), moment(result.provenance.finished)
     name = f"seed {result.spec.seed} · {_method(result)} · {result.spec.dataset} · {result.spec.backbone}"
     times = _evaluation_times(result, folder / "log.txt", start, end)
-    metrics = [*_curves(result, times), *_numbers(summary(result), end)]
+    metrics = [*_curves(result, folder, times), *_numbers(summary(result), end)]
     tags = _tags(result, tables) | {"level": "run"}
     return RunRecord(name, start, end, tags, _params(result), metrics, _datasets(result), folder, _card(result))
 
@@ -152,13 +153,19 @@ def _evaluation_times(result: Result, log: Path, start: int, end: int) -> dict[i
     }
 
 
-def _curves(result: Result, times: Mapping[int, int]) -> Iterable[Metric]:
-    """Metrics by epoch, the training loss by step."""
+def _curves(result: Result, folder: Path, times: Mapping[int, int]) -> Iterable[Metric]:
+    """Metrics by epoch, the training loss by step, whose times lie between those of the evaluations."""
     for index, evaluation in enumerate(result.evaluations):
         for name, value in _named(_of_curves(evaluation), "curve/"):
             yield Metric(name, value, times[index], evaluation.epoch)
-        if evaluation.train_loss is not None and math.isfinite(evaluation.train_loss):
-            yield Metric("curve/train_loss", evaluation.train_loss, times[index], evaluation.step)
+    steps = [evaluation.step for evaluation in result.evaluations]
+    for step, loss in result.losses(folder):
+        if math.isfinite(loss):
+            after = min(bisect.bisect_left(steps, step), len(steps) - 1)
+            before = max(after - 1, 0)
+            share = (step - steps[before]) / max(steps[after] - steps[before], 1)
+            moment_of_step = times[before] + round(share * (times[after] - times[before]))
+            yield Metric("curve/train_loss", loss, moment_of_step, step)
 
 
 def _of_curves(evaluation: Evaluation) -> Directions:

@@ -28,7 +28,7 @@ from petvr.report.tracking.store import (
 from petvr.report.tracking.write import ARTIFACTS, write_runs
 from petvr.result import Result
 
-FORMAT = 3  # a new number logs everything again
+FORMAT = 4  # a new number logs everything again
 PARENT_TAG = "mlflow.parentRunId"
 AT_ONCE = 60  # cells under one lock and in one transaction
 
@@ -254,6 +254,8 @@ def _read_cell(cell: CellFiles, status: Status) -> Iterator[tuple[str, Path, Res
     for file, digest in cell.files.items():
         try:
             result = Result.read(file)
+            if (file.parent / "loss.npy").exists():
+                result.check_file(file.parent, "loss.npy")
             if result.id != f"{cell.id}/{file.parent.name}":
                 raise PetvrError(f"{file}: holds the result of {result.id}")
             yield digest, file, result

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from petvr.report.tracking.content import RunRecord
 from petvr.report.tracking.store import DIGEST_TAG, Store, database
 
-ARTIFACTS = ("result.json", "adapter.safetensors", "log.txt")
+ARTIFACTS = ("result.json", "adapter.safetensors", "loss.npy", "log.txt")
 CARD = "README.md"
 SCHEMA = "dc11669786a5"  # alembic's version of the tables that `_write_rows` fills; any other takes the client's way
 
