@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from petvr import __version__, fork_server
 from petvr.errors import PetvrError, unknown
@@ -93,6 +94,8 @@ def _drop_output() -> None:
 
 def _run_command(arguments: list[str]) -> int:
     args, rest = _main_parser().parse_known_args(arguments)
+    if args.command is None and rest:
+        raise PetvrError(f"petvr: unknown argument '{rest[0]}'; petvr --help says more")
     if args.command is None:
         _main_parser().print_help()
         return 0
@@ -100,9 +103,7 @@ def _run_command(arguments: list[str]) -> int:
         raise unknown("command", args.command, FOR_PEOPLE | FOR_THE_WORKFLOW)
     from petvr import config
 
-    parser = argparse.ArgumentParser(
-        prog=f"petvr {args.command}", description=(FOR_PEOPLE | FOR_THE_WORKFLOW)[args.command]
-    )
+    parser = _Parser(prog=f"petvr {args.command}", description=(FOR_PEOPLE | FOR_THE_WORKFLOW)[args.command])
     try:
         command = importlib.import_module(f"petvr.commands.{args.command}")
         command.arguments(parser)
@@ -112,11 +113,18 @@ def _run_command(arguments: list[str]) -> int:
         raise missing_extra(parser.prog, error) or error from error
 
 
+class _Parser(argparse.ArgumentParser):
+    """Wrong words are one line, as all that is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise PetvrError(f"{self.prog}: {message}; {self.prog} --help says more")
+
+
 def _main_parser() -> argparse.ArgumentParser:
     lines = [f"  {name:<9}{text}" for name, text in FOR_PEOPLE.items()]
     lines += ["", "called by the workflow, and useful by hand:"]
     lines += [f"  {name:<9}{text}" for name, text in FOR_THE_WORKFLOW.items()]
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="petvr",
         description="Text-video retrieval tables, from video files to mean±std over seeds.",
         epilog="commands:\n" + "\n".join(lines) + "\n\n`petvr COMMAND --help` says more.",

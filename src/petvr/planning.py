@@ -55,7 +55,7 @@ def check_run(
     config: Config, method: str, setting: Mapping[str, Any], recipe: Recipe, backbone: str, trained_on: str
 ) -> None:
     """PetvrError for settings that the method, the similarity or the CLIP does not allow, and for too large a batch."""
-    limits = settings_limits(GEOMETRIES[backbone]) if backbone in GEOMETRIES else None
+    limits = settings_limits(GEOMETRIES[backbone]) if backbone in GEOMETRIES else {}
     methods.settings(method, setting, limits)
     try:
         similarity.settings(recipe.similarity, recipe.similarity_setting)

@@ -6,7 +6,10 @@ literals, and so is what it says of its settings in a class whose name ends in S
     class LoraSettings(DeclaredSettings):
         rank: int = setting(8, "count", "makes RAP's printed 0.49 M", at_least=1)
 
-An instance of that class, complete and checked, is what the code of the file is given.
+An instance of that class, complete and checked, is what the code of the file is given. RULES tie settings together:
+("specific", "specific <= tokens", "1 to tokens={tokens}") names those at fault, the condition, and what is allowed; a
+condition may also name sizes of the CLIP (petvr.clip.config.settings_limits). NOT_WITH: method -> why not in one
+composition.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from typing import Any, dataclass_transform, get_args
 from petvr.errors import PetvrError, unknown
 from petvr.spec import Origin
 
-CONSTANTS = ("VERSION", "IDENTITY", "SIMILARITY", "PARTS", "OPEN")
+CONSTANTS = ("VERSION", "IDENTITY", "SIMILARITY", "PARTS", "OPEN", "RULES", "NOT_WITH")
+LARGEST = 100_000  # whole number that a setting takes where its file declares no bound: no memory holds more
 ORIGINS = tuple(origin for origin in get_args(Origin) if origin != "config")
 
 
@@ -33,7 +37,7 @@ class Setting:
 
     origin: one of ORIGINS; "count" is a value that only meets a printed size. where: the section, the code, the size,
     or why it is a guess. at_most may name a size of the CLIP (petvr.clip.config.settings_limits) or another
-    setting, which the file compares itself. Numbers are never negative.
+    setting, which a rule of the file compares. Numbers are never negative.
     """
 
     default: bool | int | float | str
@@ -75,6 +79,8 @@ class Setting:
             raise unknown("value", str(value), map(str, self.choices), where)
         if not self.choices and isinstance(value, int | float) and not self._in_bounds(value, limits):
             raise PetvrError(f"{where}: {value:g} given, allowed: {self.allowed(limits)}")
+        if isinstance(value, int) and value > LARGEST:
+            raise PetvrError(f"{where}: {value:.3g} given, allowed: {LARGEST:,} at most")
         return value
 
     def _at_most(self, limits: Mapping[str, int]) -> float | None:
@@ -118,14 +124,6 @@ class DeclaredSettings:
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True)(cls)
 
-    def not_allowed(self, allowed: str, *keys: str) -> PetvrError:
-        """For what settings may not be together, or with this CLIP: an error that names them and what is allowed."""
-        package, name = type(self).__module__.split(".")[-2:]
-        given = ", ".join(f"{key}={str(getattr(self, key)).lower()}" for key in keys)
-        if len(keys) == 1:
-            given = f"setting '{keys[0]}': {getattr(self, keys[0])}"
-        return PetvrError(f"{package.removesuffix('s')} '{name}': {given} given, allowed: {allowed}")
-
 
 @dataclass(frozen=True)
 class DeclaredFile:
@@ -137,6 +135,8 @@ class DeclaredFile:
     parts: tuple[str, ...]
     open: tuple[str, ...]  # what no paper and no code says of it
     settings: dict[str, Setting]
+    rules: tuple[tuple[str, str, str], ...]  # settings that are at fault, condition, what is allowed
+    not_with: dict[str, str]
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -169,6 +169,9 @@ class Registry:
             parts=tuple(parts),
             open=(*constants.get("OPEN", ()), *(point for part in parts.values() for point in part.open)),
             settings={key: one for part in parts.values() for key, one in part.settings.items()} | settings,
+            rules=(*(rule for part in parts.values() for rule in part.rules), *constants.get("RULES", ())),
+            not_with={name: why for part in parts.values() for name, why in part.not_with.items()}
+            | constants.get("NOT_WITH", {}),
         )
 
     def complete(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,6 +184,16 @@ class Registry:
 
     def checked(self, name: str, key: str, value: Any, limits: Mapping[str, int] | None = None) -> Any:
         return self.declared(name).settings[key].checked(value, f"{self.kind} '{name}': setting '{key}'", limits)
+
+    def require_rules(self, name: str, complete: Mapping[str, Any], limits: Mapping[str, int]) -> None:
+        """PetvrError for settings that may not be together, or with this CLIP as far as it is known."""
+        known = {**limits, **complete}
+        for keys, condition, allowed in self.declared(name).rules:
+            code = compile(condition, f"{name}.py", "eval")
+            if known.keys() >= set(code.co_names) and not eval(code, {"__builtins__": {}}, known):
+                given = ", ".join(f"{key}={str(complete[key]).lower()}" for key in keys.split())
+                given = given if " " in keys else f"setting '{keys}': {complete[keys]}"
+                raise PetvrError(f"{self.kind} '{name}': {given} given, allowed: {allowed.format(**known)}")
 
     def typed(self, name: str, complete: Mapping[str, Any]) -> DeclaredSettings:
         """Complete settings as an instance of the file's class of settings."""

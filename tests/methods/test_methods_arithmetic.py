@@ -175,7 +175,7 @@ def test_compositions_address_their_parts():
         ("vop", {"tokens": 11}, "allowed: 1 to 10"),
         ("vop", {"tokens": 3, "readout": "released"}, "even"),
         ("partial", {"blocks": 3}, "allowed: 1 to 2"),
-        ("full", {"rule": "everything", "freeze": 3}, "allows only 0"),
+        ("full", {"rule": "everything", "freeze": 2}, "allows only 0"),
         ("cross_modal_adapter", {"ds": 13}, "'ds': 13 given, allowed: 1 to 12"),
         ("cross_modal_adapter", {"r": 0}, "'r': 0 given, allowed: 1 or more"),
     ],

@@ -1,13 +1,18 @@
 """What a method's file declares: read without importing it, told with its line if it is wrong, typed in use."""
 
+import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
-from petvr import methods, similarity
+from petvr import methods, papers, planning, similarity
+from petvr.config import load_config
 from petvr.errors import PetvrError
+from petvr.papers.cells import split_method
 from petvr.registry import Registry
 
+ROOT = Path(__file__).parents[2]
 A = """VERSION = 3
 class ASettings(DeclaredSettings):
     r: int = setting(1, "paper", "section 2", at_least=1)
@@ -122,3 +127,43 @@ def test_raps_settings_are_those_of_its_halves_in_their_order():
 
 def test_a_composition_tells_the_similarity_it_needs():
     assert methods.similarity_of("x_clip+lorm+asa") == "x_clip" and methods.similarity_of("vop") is None
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("vop_p@specific=9", "method 'vop_p': setting 'specific': 9 given, allowed: 1 to tokens=8"),
+        ("vop_c@tokens=2", "method 'vop_c': setting 'specific': 4 given, allowed: 1 to tokens=2"),
+        ("vop@readout=released,tokens=5", "'tokens': 5 given, allowed: an even number for readout=released"),
+        ("coop@tokens=76", "'tokens': 76 given, allowed: 1 to 75"),
+        ("cross_modal_adapter@ds=513", "'ds': 513 given, allowed: 1 to 512"),
+        ("full@freeze=1,rule=everything", "'freeze': 1 given, allowed: rule=everything allows only 0"),
+        ("full@freeze=13", "'freeze': 13 given, allowed: 0 to 12"),
+        (
+            "lorm@axes=space_time,factorised=false",
+            "axes=space_time, factorised=false given, allowed: factorised=false",
+        ),
+        ("rap@axes=space_time,factorised=false", "axes=space_time, factorised=false given"),
+        ("ju@postfix=0,prefix=0", "prefix=0, postfix=0 given, allowed: at least one"),
+        ("ju@postfix=64", "prefix=16, postfix=64 given, allowed: fewer than 75 together"),
+        ("adaptformer@width=1000000", "'width': 1e+06 given, allowed: 100,000 at most"),
+        ("vop_c+vop_p", "vop_c and vop_p exclude each other; allowed: vop_f with vop_p, vop_f with vop_c"),
+        ("asa+vop_f", "asa and vop_f exclude each other; it joins the frames of a video into one sequence"),
+        ("rap+vop_f", "rap and vop_f exclude each other"),
+        ("ts2_net+vop_f", "ts2_net and vop_f exclude each other"),
+        ("ju+mv_adapter", "ju and mv_adapter exclude each other"),
+    ],
+)
+def test_what_may_not_be_together_is_said_when_a_run_is_named_and_not_in_its_job(method, told):
+    config, recipe = load_config([ROOT / "config.yaml"]), papers.load_paper("rap").recipe("msvd", "full")[0]
+    with pytest.raises(PetvrError, match=re.escape(told)):
+        planning.check_run(config, *_written(method), recipe, "vit-b-32", "")
+
+
+def _written(method):
+    name, words = split_method(method, "")
+    return name, methods.typed_setting(name, words)
+
+
+def test_rules_stay_silent_where_the_size_of_the_clip_is_not_known_yet():
+    assert methods.settings("cross_modal_adapter", {"ds": 513}, {})["cross_modal_adapter"]["ds"] == 513

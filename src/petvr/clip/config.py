@@ -115,6 +115,7 @@ def settings_limits(config: ClipConfig) -> dict[str, int]:
         "narrower_width": min(vision.width, text.width),
         "patches": config.patches,
         "free_positions": config.positions - 2,  # of texts, beside SOT and EOT
+        "mlp_remainder": vision.mlp % vision.width,
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from petvr import atomic, planning
+from petvr.arguments import threads, whole
 from petvr.config import Config
 from petvr.costs.measure import in_own_process
 from petvr.errors import PetvrError, unknown
@@ -24,11 +25,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--paper", default="rap", help="whose recipe trains (default rap)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU where there is one")
     parser.add_argument("--precision", help="default: bf16 on a GPU, fp32 on a CPU")
-    parser.add_argument("--batch", type=int, help="pairs a step (default 128 on a GPU, 8 on a CPU)")
-    parser.add_argument("--frames", type=int, default=12)
-    parser.add_argument("--layers", type=int, help="cut both towers (default: all of them on a GPU, 4 on a CPU)")
-    parser.add_argument("--repeats", type=int, help="turns of each (default 20 on a GPU, 3 on a CPU)")
-    parser.add_argument("--threads", type=int, default=1, help="of a CPU (default 1)")
+    parser.add_argument("--batch", type=whole(), help="pairs a step (default 128 on a GPU, 8 on a CPU)")
+    parser.add_argument("--frames", type=whole(), default=12)
+    parser.add_argument("--layers", type=whole(), help="cut both towers (default: all of them on a GPU, 4 on a CPU)")
+    parser.add_argument("--repeats", type=whole(), help="turns of each (default 20 on a GPU, 3 on a CPU)")
+    parser.add_argument("--threads", type=threads, default=1, help="of a CPU (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, for `petvr plan --bench FILE`")
 
 
@@ -40,8 +41,6 @@ def run(args: argparse.Namespace, config: Config) -> None:
         raise PetvrError("--device cuda: no such device here; allowed: cpu")
     usual = {"precision": ("fp32", "bf16"), "batch": (8, 128), "layers": (4, None), "repeats": (3, 20)}
     chosen = {key: getattr(args, key) if getattr(args, key) is not None else pair[cuda] for key, pair in usual.items()}
-    if min(chosen["batch"], args.frames, chosen["repeats"], args.threads, chosen["layers"] or 1) < 1:
-        raise PetvrError("--batch, --frames, --layers, --repeats, --threads: allowed: 1 or more")
     mode, modes = str(chosen["precision"]), get_args(Recipe.model_fields["precision"].annotation)
     if mode not in modes:
         raise unknown("precision", mode, modes, "--precision")

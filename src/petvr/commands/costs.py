@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from petvr import planning
+from petvr.arguments import whole
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
@@ -19,19 +20,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "csv"), default="text")
     parser.add_argument("--table", action="append", default=[], metavar="PAPER/TABLE", help="only this table's rows")
     parser.add_argument(
-        "--memory", type=int, metavar="PAIRS", help="activations of a step of so many pairs, whole and in micro-batches"
+        "--memory",
+        type=whole(),
+        metavar="PAIRS",
+        help="activations of a step of so many, whole and in micro-batches",
     )
-    parser.add_argument("--micro-batch", type=int, default=8, metavar="PAIRS", help="size of those (default 8)")
+    parser.add_argument("--micro-batch", type=whole(), default=8, metavar="PAIRS", help="size of those (default 8)")
     parser.add_argument("--measure", action="store_true", help="run steps of each on this machine: minutes")
-    parser.add_argument("--batch", type=int, default=4, help="pairs per measured step (default 4)")
-    parser.add_argument("--steps", type=int, default=3, help="measured steps (default 3)")
+    parser.add_argument("--batch", type=whole(), default=4, help="pairs per measured step (default 4)")
+    parser.add_argument("--steps", type=whole(), default=3, help="measured steps (default 3)")
     parser.add_argument("--device", default="cpu", help="of the measurement: cpu, cuda (default cpu)")
     parser.add_argument("--bf16", action="store_true", help="measure under bf16 autocast, not in fp32")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    if min(args.batch, args.steps, args.micro_batch) < 1 or (args.memory is not None and args.memory < 1):
-        raise PetvrError("--batch, --steps, --memory and --micro-batch: allowed: 1 or more")
     plan = planning.plan(config)
     for table in args.table:
         if table not in plan.tables:

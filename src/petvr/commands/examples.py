@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from petvr.arguments import threads, whole
 from petvr.commands.search import open_named_run
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.spec import MOST_SEEDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,17 +23,15 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="one finished run, or two on the same test set")
-    parser.add_argument("--count", type=int, default=6, metavar="N", help="queries of a group (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice among many (default: %(default)s)")
+    parser.add_argument("--count", type=whole(), default=6, metavar="N", help="queries of a group (default: 6)")
+    parser.add_argument("--seed", type=whole(0, MOST_SEEDS), default=0, help="of the choice among many (default: 0)")
     parser.add_argument("--out", metavar="FOLDER", help="default: results/examples/<run>")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--threads", type=threads, help="CPU threads (default: all)")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
     if len(args.runs) > 2:
         raise PetvrError(f"petvr examples: {len(args.runs)} runs given, allowed: one or two")
-    if args.count < 1:
-        raise PetvrError(f"--count: {args.count} given, allowed: 1 or more")
     from pathlib import Path
 
     from petvr.report.examples.choose import choose_queries

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from petvr import atomic, planning
+from petvr.arguments import threads, whole
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.data.frames.samplers import SAMPLERS
@@ -19,14 +20,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", help="the data set's folder: msrvtt, msvd, didemo")
     parser.add_argument("--sampler", required=True, help=", ".join(SAMPLERS))
     parser.add_argument("--frames", type=int, required=True, help="at most so many frames of a video")
-    parser.add_argument("--size", type=int, default=catalogue.CLIP_IMAGE, help="side of the pictures in pixels")
+    parser.add_argument(
+        "--size", type=whole(1, LARGEST_SIDE), default=catalogue.CLIP_IMAGE, help="side of the pictures"
+    )
     parser.add_argument(
         "--picture",
         type=lambda text: text.removeprefix("-") or "crop",  # the workflow gives the end of the store's name
         default="crop",
         help="how a frame becomes a square: crop, stretch or crop_aliased (default: crop)",
     )
-    parser.add_argument("--workers", type=int, help="processes that decode (default: one per core)")
+    parser.add_argument("--workers", type=threads, help="processes that decode (default: one per core)")
     parser.add_argument(
         "--wait", action="store_true", help="wait for another process that builds the store, rather than refuse"
     )
@@ -39,10 +42,6 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
     for key in ("sampler", "frames", "picture"):
         checked_value(key, getattr(args, key), "petvr frames")
-    if not 1 <= args.size <= LARGEST_SIDE:
-        raise PetvrError(f"--size: {args.size} given, allowed: 1 to {LARGEST_SIDE}")
-    if args.workers is not None and args.workers < 1:
-        raise PetvrError(f"--workers: {args.workers} given, allowed: 1 or more")
     items = _items(args.folder, config)
     out = Layout(config.results).frames(args.folder, args.sampler, args.frames, args.size, args.picture)
 

@@ -8,20 +8,23 @@ import subprocess
 import sys
 
 from petvr import planning
+from petvr.arguments import host_name, port
+from petvr.commands.serve import listen
 from petvr.commands.track import sync
 from petvr.config import Config
 from petvr.errors import PetvrError, without_secrets
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="loopback unless told otherwise (there is no password)")
-    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--host", type=host_name, default="127.0.0.1", help="default: loopback (there is no password)")
+    parser.add_argument("--port", type=port, default=5000)
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
     if config.tracking_uri.startswith(("http://", "https://")):
         print(f"MLflow is a server already: {without_secrets(config.tracking_uri)}")
         return 0
+    listen(args.host, args.port).close()  # an address that is none or taken is said before MLflow starts
     status = sync(config, planning.plan(config))
     if not status.ok:
         raise PetvrError(status.warning)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr import text_files
+from petvr.arguments import positive, whole
 from petvr.commands.compare import DIRECTIONS
 from petvr.config import Config
 from petvr.errors import PetvrError
@@ -27,15 +28,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--dsl", default="none", metavar="FORM", help="also with dual-softmax: camoe, emcl or ts2net")
     parser.add_argument(
-        "--temperature", type=float, metavar="T", help="of the dual-softmax; default: as its code has it"
+        "--temperature", type=positive, metavar="T", help="of the dual-softmax; default: as its code has it"
     )
     parser.add_argument(
-        "--logit-scale", type=float, default=1.0, metavar="S", help="what the scores were multiplied with (100 where "
+        "--logit-scale", type=positive, default=1.0, metavar="S", help="what scores were multiplied with (100 where "
         "they are CLIP's logits and not cosines); matters to dual-softmax alone"
     )  # fmt: skip
     parser.add_argument(
         "--gallery",
-        type=int,
+        type=whole(),
         nargs="+",
         default=[],
         metavar="N",
@@ -49,9 +50,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
     from petvr.retrieval import dsl, ranking
 
-    if not args.logit_scale > 0:
-        raise PetvrError(f"--logit-scale must be above 0, not {args.logit_scale:g}")
     temperature = args.temperature
+    if args.dsl == "none" and temperature is not None:
+        raise PetvrError("--temperature belongs to a dual-softmax: say which with --dsl")
     if args.dsl != "none" and temperature is None:
         temperature = dsl.variant(args.dsl).usual_temperature
     scores = _matrix(args.matrix)
@@ -86,6 +87,8 @@ def _matrix(path: Path) -> Any:
     """Float64 unless it is float32: rank on the stored scores. No pickle is ever loaded."""
     import numpy as np
 
+    if path.exists() and not path.is_file():
+        raise PetvrError(f"{path}: not a file")
     try:
         scores = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:

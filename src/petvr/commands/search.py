@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petvr import planning
+from petvr.arguments import threads, whole
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.errors import PetvrError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from petvr.search.opened import OpenedRun
 
 SHOWN = 3  # captions a video is described with
+LONGEST = 1e6  # seconds of a video
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +32,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, help="a finished run's id, its folder, or its result.json")
     parser.add_argument("--video", metavar="FILE", help="list the best captions for this video file (or video id)")
     parser.add_argument("--seconds", nargs=2, type=float, metavar=("START", "END"), help="look at this part of FILE")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="how many to list (default: %(default)s)")
+    parser.add_argument("--top", type=whole(), default=10, metavar="N", help="how many to list (default: %(default)s)")
     parser.add_argument("--split", default="test", help="whose videos or captions are searched (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, for programs")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--threads", type=threads, help="CPU threads (default: all)")
     parser.epilog = (
         "Scores are the plain ones behind the run's ranks, before dual-softmax. What the videos and captions of a "
         "split look like to the run is kept below results/search/ for the next query."
@@ -43,10 +45,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> None:
     if (args.sentence is None) == (args.video is None):
         raise PetvrError('search: give either a sentence ("a dog runs") or --video FILE')
-    if args.top < 1:
-        raise PetvrError(f"--top: {args.top} given, allowed: 1 or more")
-    if args.seconds and not 0 <= args.seconds[0] < args.seconds[1]:
-        raise PetvrError(f"--seconds: {args.seconds[0]:g} {args.seconds[1]:g} given, allowed: 0 <= START < END")
+    if args.seconds and not 0 <= args.seconds[0] < args.seconds[1] < LONGEST:
+        raise PetvrError("--seconds: {:g} {:g} given, allowed: 0 <= START < END < {:g}".format(*args.seconds, LONGEST))
     from petvr.search import rank
 
     opened_run, keep = open_named_run(args.run, config, args.threads)

@@ -6,6 +6,7 @@ import argparse
 import socket
 import sys
 
+from petvr.arguments import host_name, port, threads
 from petvr.commands.search import open_named_run
 from petvr.config import Config
 from petvr.errors import PetvrError
@@ -17,9 +18,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", action="append", required=True, help="a finished run; twice: two side by side")
     parser.add_argument("--split", default="test", help="whose videos are searched (default: %(default)s)")
-    parser.add_argument("--host", default="127.0.0.1", help="loopback unless told otherwise (there is no password)")
-    parser.add_argument("--port", type=int, default=8765, help="0: any free one (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--host", type=host_name, default="127.0.0.1", help="default: loopback (there is no password)")
+    parser.add_argument("--port", type=port, default=8765, help="0: any free one (default: %(default)s)")
+    parser.add_argument("--threads", type=threads, help="CPU threads (default: all)")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
         galleries[-1].prepare()
     if any(gallery.split != galleries[0].split for gallery in galleries):
         raise PetvrError(f"petvr serve: the two runs have different videos or captions in split '{args.split}'")
-    listener = _listen(args.host, args.port)
+    listener = listen(args.host, args.port)
     host, port = listener.getsockname()[:2]
     hosts = [*LOOPBACK, "[::1]", args.host] if args.host in LOOPBACK else ["*"]
     app = create_app(galleries, Layout(config.results).results / "search" / "playable", hosts)
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from petvr import atomic, planning
+from petvr.arguments import threads
 from petvr.atomic import HeldElsewhere
 from petvr.config import Config
 from petvr.data import catalogue
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="e.g. vop/msrvtt-7k/vit-b-32/vop/seed-0; any method, setting and seed may be named")
     parser.add_argument("--spec", help="the digest the workflow expects; another one means files changed meanwhile")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--threads", type=threads, help="CPU threads (default: all)")
     parser.add_argument(
         "--wait", action="store_true", help="where another process is at this run, wait for it rather than refuse"
     )

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from petvr.arguments import threads
 from petvr.config import Config
 from petvr.errors import PetvrError
 
@@ -24,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--transcode", type=Path, metavar="FOLDER", help="write what decord misreads here, link the rest"
     )
     parser.add_argument("--only-bad", action="store_true", help="print only files with a problem or a note")
-    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
+    parser.add_argument("--workers", type=threads, help="processes (default: one per core)")
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
@@ -32,8 +33,6 @@ def run(args: argparse.Namespace, config: Config) -> int:
     from petvr.data.frames import pool
     from petvr.data.frames.progress import video_progress
 
-    if args.workers is not None and args.workers < 1:
-        raise PetvrError(f"--workers: {args.workers} given, allowed: 1 or more")
     files = list(_files(args.path))
     if not files:
         raise PetvrError(f"{args.path[0]}: holds no file")

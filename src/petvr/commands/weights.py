@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from petvr import environment
+from petvr.arguments import threads
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.errors import PetvrError, unknown
@@ -13,7 +14,7 @@ from petvr.layout import Layout
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backbone", help="vit-b-32, vit-b-16, vit-l-14, tiny, or another key of `weights`")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads for training the tiny CLIP (default 1)")
+    parser.add_argument("--threads", type=threads, default=1, help="CPU threads for training the tiny CLIP (default 1)")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:

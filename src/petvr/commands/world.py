@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from petvr.arguments import threads
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.world.layouts import KINDS
@@ -11,7 +12,7 @@ from petvr.world.layouts import KINDS
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", help="the data set's folder: " + ", ".join(KINDS))
-    parser.add_argument("--workers", type=int, default=2, help="processes that render (default 2)")
+    parser.add_argument("--workers", type=threads, default=2, help="processes that render (default 2)")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:

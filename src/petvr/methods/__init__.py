@@ -2,7 +2,7 @@
 
 A method's file holds VERSION (raised when its results change), IDENTITY (what it does to CLIP's features before any
 training: "exact", "near" or "none"; {"vision": ..., "text": ...} where the towers differ), SIMILARITY where it cannot
-do without one, OPEN (what no paper and no code says of it), its settings (petvr.registry says how), and
+do without one, OPEN (what no paper and no code says of it), its settings and their rules (petvr.registry says how), and
 `declare(settings, build)`, which returns a Declaration (petvr.methods._declare); a method that only trains its
 similarity needs none. A method that is made of others names them in PARTS: it takes their settings over, and its
 version goes up with theirs. Files whose name begins with an underscore are no methods.
@@ -65,8 +65,9 @@ def settings(
     """Part of a composition -> its complete settings.
 
     A key goes to every part that has it; `part.key` reaches one part alone. Raises PetvrError for a key that no part
-    has (with the nearest one), and for a value that its declaration does not allow. limits: the sizes of a CLIP, where
-    it is known (petvr.clip.config.settings_limits); defaults are then checked too.
+    has (with the nearest one), and for a value that its declaration does not allow. limits: the sizes of a CLIP, as far
+    as they are known (petvr.clip.config.settings_limits); then the whole is checked too: defaults, what may not be
+    together.
     """
     parts = split(method)
     complete = {part: defaults(part) for part in parts}
@@ -80,9 +81,16 @@ def settings(
             raise unknown("setting", key, known, f"method '{method}'")
         for name in owners:
             complete[name][bare] = REGISTRY.checked(name, bare, value, limits)
-    if limits:
+    if limits is not None:
+        for name in parts:
+            for other, why in declared(name).not_with.items():
+                if other in parts:
+                    both = " and ".join(sorted((name, other)))
+                    raise PetvrError(f"method '{method}': {both} exclude each other; {why}")
         complete = {name: {key: REGISTRY.checked(name, key, value, limits) for key, value in values.items()}
                     for name, values in complete.items()}  # fmt: skip
+        for name, values in complete.items():
+            REGISTRY.require_rules(name, values, limits)
     return complete
 
 

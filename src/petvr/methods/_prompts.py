@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,10 +62,3 @@ def entering(tower: str, place: str, put: Hook, layers: int) -> list[Insert]:
 def shorten(config: ClipConfig, tokens: int, ids: Tensor, context: HookContext) -> Tensor:
     """ids [B, W] -> as many columns as leave `tokens` positions free; EOT stays."""
     return fit(ids, config.positions - tokens, config.eot)
-
-
-def require_room(settings: Any, config: ClipConfig) -> None:
-    """PetvrError for text prompts (`tokens`) that use up positions (`positions`) and leave none to a word."""
-    room = config.positions - 2
-    if settings.positions == "used" and settings.tokens > room:
-        raise settings.not_allowed(f"1 to {room}", "tokens")

@@ -47,6 +47,7 @@ OPEN = (
     " normalised features, the same for all layers.",
     "The class token: here it attends as the others and is never moved.",
 )
+NOT_WITH = {"vop_f": "it joins the frames of a video into one sequence, ASA moves between single frames"}
 
 
 class AsaSettings(DeclaredSettings):

@@ -21,6 +21,7 @@ OPEN = (
     "Which `positions` Cross-Modal Adapter ran; with 64 vectors and 32 words it must have been one of the two.",
     "The rate of the prompts in either paper.",
 )
+RULES = (("tokens", "positions == 'free' or tokens <= free_positions", "1 to {free_positions}"),)
 
 
 class CoopSettings(DeclaredSettings):
@@ -29,7 +30,6 @@ class CoopSettings(DeclaredSettings):
 
 
 def declare(settings: CoopSettings, build: BuildContext) -> Declaration:
-    _prompts.require_room(settings, build.config)
     context = _prompts.normal(1, settings.tokens, build.config.text.width, generator=build.generator)
     prompts = _prompts.Prompts("coop", text=context)
     return Declaration(module=prompts, insert=prompts.behind_sot(build.config, settings.positions))

@@ -31,6 +31,7 @@ from petvr.methods._declare import (
 VERSION = 1
 IDENTITY = "near"
 OPEN = ("The rate of the dropout behind the non-linearity that the paper recommends; the released command sets none.",)
+RULES = (("ds", "not share or ds <= narrower_width", "1 to {narrower_width} (the narrower tower)"),)
 
 STD = 0.01
 PLACES = ("attn_out", "mlp_out")
@@ -85,9 +86,6 @@ def adapters_at(place: str, module: nn.ModuleDict) -> Hook:
 
 
 def declare(settings: CrossModalAdapterSettings, build: BuildContext) -> Declaration:
-    narrower = min(tower.width for tower in build.config.towers.values())
-    if settings.share and settings.ds > narrower:
-        raise settings.not_allowed(f"1 to {narrower} (the narrower tower)", "ds")
     ds, generator, module = settings.ds if settings.share else 0, build.generator, nn.ModuleDict()
 
     def make(tower: Tower) -> CrossModalAdapter:

@@ -22,11 +22,12 @@ OPEN = (
 
 TOP = ("text_model.final_layer_norm.", "vision_model.post_layernorm.", "visual_projection.", "text_projection.")
 BLOCK = re.compile(r"^(?:vision|text)_model\.encoder\.layers\.(\d+)\.")
+RULES = (("freeze", "rule == 'clip4clip' or freeze == 0", "rule=everything allows only 0"),)
 
 
 class FullSettings(DeclaredSettings):
     rule: str = setting("clip4clip", "code", "CLIP4Clip, --freeze_layer_num", choices=("clip4clip", "everything"))
-    freeze: int = setting(0, "code", "CLIP4Clip's default command, --freeze_layer_num 0")
+    freeze: int = setting(0, "code", "CLIP4Clip's default command, --freeze_layer_num 0", at_most="vision_layers")
 
 
 def clip4clip_rule(freeze: int = 0) -> Callable[[str], bool]:
@@ -42,6 +43,4 @@ def clip4clip_rule(freeze: int = 0) -> Callable[[str], bool]:
 def declare(settings: FullSettings, build: BuildContext) -> Declaration:
     if settings.rule == "clip4clip":
         return Declaration(train=clip4clip_rule(settings.freeze))
-    if settings.freeze:
-        raise settings.not_allowed("rule=everything allows only 0", "freeze")
     return Declaration(train=lambda name: True)

@@ -29,6 +29,11 @@ OPEN = (
     "How much trains: 4.8M fits two layers, the 77 x 512 prompts and 16 temporal positions, counted without the "
     "attention's input projections; VoP's share is formed with the total of another backbone.",
 )
+RULES = (
+    ("prefix postfix", "prefix + postfix >= 1", "at least one"),
+    ("prefix postfix", "prefix + postfix < free_positions", "fewer than {free_positions} together with this CLIP"),
+)
+NOT_WITH = {"mv_adapter": "it reads texts of a fixed length, which prompts make longer"}
 
 STD = 0.01
 
@@ -65,10 +70,6 @@ class PromptTable(nn.Module):
 
 
 def declare(settings: JuSettings, build: BuildContext) -> Declaration:
-    together, positions = settings.prefix + settings.postfix, build.config.positions
-    if not 1 <= together <= positions - 3:
-        allowed = f"at least one, and {positions - 3} at most together with this CLIP"
-        raise settings.not_allowed(allowed, "prefix", "postfix")
     with torch.no_grad():
         build.clip.logit_scale.fill_(-math.log(settings.temperature))
     module = PromptTable(settings, build)

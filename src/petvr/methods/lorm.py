@@ -41,6 +41,15 @@ OPEN = (
     "DiDeMo takes 64 frames, but CLIP4Clip's 31-second rule leaves 32 at most: half of the time rows never see a "
     "frame.",
 )
+RULES = (
+    ("axes factorised", "factorised or axes == 'time'", "factorised=false with axes=time alone"),
+    (
+        "axes",
+        "axes != 'space_time_layer' or not mlp_remainder",
+        "an MLP that is a multiple of D wide, or another value",
+    ),
+)
+NOT_WITH = {"vop_f": "it joins the frames of a video into one sequence, LoRM modulates single frames"}
 
 
 class LormSettings(DeclaredSettings):
@@ -183,10 +192,6 @@ def at_eot(act: Hook) -> Hook:
 
 
 def declare(settings: LormSettings, build: BuildContext) -> Declaration:
-    if not (settings.factorised or settings.axes == "time"):
-        raise settings.not_allowed("factorised=false with axes=time alone", "axes", "factorised")
-    if settings.axes == "space_time_layer" and build.config.vision.mlp % build.config.vision.width:
-        raise settings.not_allowed("an MLP that is a multiple of D wide, or another value", "axes")
     module = Lorm(settings, build)
     insert = [site.insert(tower, module.at(tower, site)) for tower, sites in module.sites.items() for site in sites]
     return Declaration(module=module, insert=insert)

@@ -30,6 +30,7 @@ OPEN = (
     "What the star on its MaPLe* means.",
     "The rate of the prompts.",
 )
+RULES = (("tokens", "positions == 'free' or tokens <= free_positions", "1 to {free_positions}"),)
 
 
 class MapleSettings(DeclaredSettings):
@@ -51,7 +52,6 @@ class CoupledPrompts(_prompts.Prompts):
 
 
 def declare(settings: MapleSettings, build: BuildContext) -> Declaration:
-    _prompts.require_room(settings, build.config)
     vision, text = build.config.vision, build.config.text
     depth = min(vision.layers, text.layers)
     start = _prompts.normal(depth, settings.tokens, text.width, generator=build.generator)

@@ -22,12 +22,13 @@ VERSION = 1
 IDENTITY = {"vision": "none", "text": "exact"}
 SIMILARITY = "ts2_net"
 OPEN = ("Which modules the printed 139.35 M count: two that no pass reaches would meet it.",)
+NOT_WITH = {"vop_f": "it joins the frames of a video into one sequence, tokens are shifted between single frames"}
 
 FOLDS, AHEAD = 7, 4  # the first token from the next frame is the fourth, whatever the fold [released code]
 
 
 class Ts2NetSettings(DeclaredSettings):
-    blocks: int = setting(2, "code", "the released token shift is in the last two blocks")
+    blocks: int = setting(2, "code", "the released token shift is in the last two blocks", at_most="vision_layers")
 
 
 def shift(h: Tensor, context: HookContext) -> Tensor:
@@ -45,5 +46,5 @@ def shift(h: Tensor, context: HookContext) -> Tensor:
 
 def declare(settings: Ts2NetSettings, build: BuildContext) -> Declaration:
     layers = build.config.vision.layers
-    insert = Insert("vision", "attn_in", shift, range(max(0, layers - settings.blocks), layers))
+    insert = Insert("vision", "attn_in", shift, range(layers - settings.blocks, layers))
     return Declaration(train=full.clip4clip_rule(), insert=[insert], temporal=True)

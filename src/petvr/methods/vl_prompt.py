@@ -20,6 +20,7 @@ OPEN = (
     "ln_pre the vision prompts enter (here before it).",
     "The rate of the prompts.",
 )
+RULES = (("tokens", "positions == 'free' or tokens <= free_positions", "1 to {free_positions}"),)
 
 
 class VlPromptSettings(DeclaredSettings):
@@ -28,7 +29,6 @@ class VlPromptSettings(DeclaredSettings):
 
 
 def declare(settings: VlPromptSettings, build: BuildContext) -> Declaration:
-    _prompts.require_room(settings, build.config)
     towers = {
         name: _prompts.normal(tower.layers, settings.tokens, tower.width, generator=build.generator)
         for name, tower in build.config.towers.items()

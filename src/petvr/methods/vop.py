@@ -25,7 +25,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from petvr.clip.tokenizer import first_eot, fit
-from petvr.errors import PetvrError
 from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, Insert, setting
 from petvr.methods._prompts import Prompts, entering, normal
 
@@ -36,7 +35,12 @@ OPEN = (
     "VoP searched a learning rate per method and publishes none.",
 )
 
-FAMILY = ("vop", "vop_p", "vop_c", "vop_f")
+RULES = (("tokens", "readout == 'formula' or tokens % 2 == 0", "an even number for readout=released"),)
+NOT_WITH = {
+    "vop_p": "allowed: vop_f with vop_p, vop_f with vop_c",
+    "vop_c": "allowed: vop_f with vop_p, vop_f with vop_c",
+    "vop_f": "allowed: vop_f with vop_p, vop_f with vop_c",
+}
 
 
 class VopSettings(DeclaredSettings):
@@ -83,20 +87,11 @@ class Vop(Prompts):
         return torch.cat([x[:, :1], prompts[:, :half], words, prompts[:, half:], x[:, -1:]], dim=1)
 
 
-def frame_blocks(settings: VopSettings, build: BuildContext) -> int:
-    """How many vision blocks read frame by frame. PetvrError for settings and compositions that do not fit."""
-    if settings.readout == "released" and settings.tokens % 2:
-        raise settings.not_allowed(f"1 to {build.config.positions - 2}, even for readout=released", "tokens")
-    if getattr(settings, "specific", 0) > settings.tokens:
-        raise settings.not_allowed(f"1 to tokens={settings.tokens}", "specific")
-    family = sorted(set(FAMILY) & set(build.parts))
-    if len(family) > 1 and family not in (["vop_c", "vop_f"], ["vop_f", "vop_p"]):
-        both = " and ".join(family)
-        allowed = "vop_f with vop_p, vop_f with vop_c"
-        raise PetvrError(f"method '{'+'.join(build.parts)}': {both} exclude each other; allowed: {allowed}")
+def frame_blocks(build: BuildContext) -> int:
+    """How many vision blocks read frame by frame."""
     return build.parts["vop_f"].shallow if "vop_f" in build.parts else build.config.vision.layers
 
 
 def declare(settings: VopSettings, build: BuildContext) -> Declaration:
-    module = Vop(settings, build, frame_blocks(settings, build), settings.tokens)
+    module = Vop(settings, build, frame_blocks(build), settings.tokens)
     return Declaration(module=module, insert=module.inserts())

@@ -28,6 +28,11 @@ OPEN = (
     "What VoP^F+C trains: the parts make 14,269,440 numbers, the printed size is C - P + (F+P).",
     "VoP searched a learning rate per method and publishes none.",
 )
+RULES = (
+    ("tokens", "readout == 'formula' or tokens % 2 == 0", "an even number for readout=released"),
+    ("specific", "specific <= tokens", "1 to tokens={tokens}"),
+)
+NOT_WITH = {"vop_p": "allowed: vop_f with vop_p, vop_f with vop_c"}
 
 
 class VopCSettings(VopSettings):
@@ -83,5 +88,5 @@ class VopC(Vop):
 
 
 def declare(settings: VopCSettings, build: BuildContext) -> Declaration:
-    module = VopC(settings, build, frame_blocks(settings, build))
+    module = VopC(settings, build, frame_blocks(build))
     return Declaration(module=module, insert=module.inserts(), temporal=True)

@@ -30,6 +30,7 @@ OPEN = (
     "Shape and start of the frame positions (here [F, D_v] at zero); the paper's counts leave them out.",
     "VoP searched a learning rate per method and publishes none.",
 )
+RULES = (("tokens", "readout == 'formula' or tokens % 2 == 0", "an even number for readout=released"),)
 
 
 class VopFSettings(VopSettings):
@@ -66,7 +67,7 @@ class VideoPrompts(nn.Module):
 
 
 def declare(settings: VopFSettings, build: BuildContext) -> Declaration:
-    shallow = frame_blocks(settings, build)
+    shallow = frame_blocks(build)
     parts = nn.ModuleDict()
     if not {"vop_p", "vop_c"} & set(build.parts):
         parts["frame"] = Vop(settings, build, shallow, settings.tokens)

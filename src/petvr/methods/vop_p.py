@@ -23,6 +23,10 @@ OPEN = (
     "How the table's share of the prompts starts (here N(0, 0.02), as all).",
     "VoP searched a learning rate per method and publishes none.",
 )
+RULES = (
+    ("tokens", "readout == 'formula' or tokens % 2 == 0", "an even number for readout=released"),
+    ("specific", "specific <= tokens", "1 to tokens={tokens}"),
+)
 
 
 class VopPSettings(VopSettings):
@@ -52,5 +56,5 @@ class VopP(Vop):
 
 
 def declare(settings: VopPSettings, build: BuildContext) -> Declaration:
-    module = VopP(settings, build, frame_blocks(settings, build))
+    module = VopP(settings, build, frame_blocks(build))
     return Declaration(module=module, insert=module.inserts())

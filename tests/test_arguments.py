@@ -1,0 +1,52 @@
+"""A wrong argument of a command: one line that names it and what is allowed, before anything starts."""
+
+import os
+
+import pytest
+
+from petvr import cli
+
+RUN = "vop/msrvtt-9k/vit-b-32/vop/seed-0"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", RUN, "--threads", "0"], "--threads: 0 given, allowed: 1 to 1024"),
+        (["train", RUN, "--threads", "100000"], "--threads: 100000 given, allowed: 1 to 1024"),
+        (["train", RUN, "--threads", "1.5"], "--threads: 1.5 given, allowed: 1 to 1024"),
+        (["train", RUN, "--threads", "٣"], "--threads: ٣ given, allowed: 1 to 1024"),
+        (["train"], "petvr train: the following arguments are required: run"),
+        (["train", RUN, "--thread"], "petvr train: argument --threads: expected one argument"),
+        (["weights", "tiny", "--threads", "-3"], "--threads: -3 given"),
+        (["world", "msvd", "--workers", "0"], "--workers: 0 given"),
+        (["search", "--run", RUN, "a", "--top", "9" * 30], "given, allowed: 1 or more"),
+        (["search", "--run", RUN, "--video", "a.mp4", "--seconds", "0", "inf"], "allowed: 0 <= START < END < 1e+06"),
+        (["examples", RUN, "--seed", "-1"], "--seed: -1 given, allowed: 0 to 4294967295"),
+        (["serve", "--run", RUN, "--port", "70000"], "--port: 70000 given, allowed: 0 to 65535"),
+        (["serve", "--run", RUN, "--host", ""], "--host: empty"),
+        (["mlflow", "--port", "-1"], "--port: -1 given"),
+        (["mlflow", "--host", " "], "--host: empty"),
+        (["frames", "msvd", "--sampler", "uniform_mid", "--frames", "3", "--size", "0"], "allowed: 1 to 4096"),
+        (["costs", "--memory", "0"], "--memory: 0 given, allowed: 1 or more"),
+        (["bench", "--layers", "0"], "--layers: 0 given"),
+        (
+            ["score", "a.npy", "--dsl", "emcl", "--temperature", "0"],
+            "--temperature: 0 given, allowed: a number",
+        ),
+        (["score", "a.npy", "--logit-scale", "inf"], "--logit-scale: inf given"),
+        (["score", "a.npy", "--temperature", "1"], "--temperature belongs to a dual-softmax"),
+        (["score", "a.npy", "--gallery", "0"], "--gallery: 0 given, allowed: 1 or more"),
+        (["--nonsense"], "unknown argument '--nonsense'"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(words, said, capsys):
+    assert cli.main(words) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.startswith("petvr: error: ") and err.count("\n") == 1
+
+
+def test_a_pipe_is_no_matrix(tmp_path, capsys):
+    os.mkfifo(tmp_path / "a.npy")
+    assert cli.main(["score", str(tmp_path / "a.npy")]) == 2
+    assert "a.npy: not a file" in capsys.readouterr().err
