@@ -189,6 +189,7 @@ class Config(_Section):
     quoted: Flag = False
     rule: Literal["paper", "best_on_test", "best_on_val", "last"] = "paper"
     intervals: Flag = False
+    against: dict[str, str] = {}  # table -> name of the row that others are compared with
     missing: Literal["record", "strict"] = "record"
     unavailable: Literal["skip", "stop"] = "skip"
     locks: Folder = Path("locks")

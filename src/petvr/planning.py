@@ -143,6 +143,14 @@ def plan(config: Config, everything: bool = False, *, may_be_empty: bool = False
         own_tables=own_tables,
         setting_overrides=config.setting_overrides,
     )
+    tables = {one.id: one for paper in papers.readable().values() for one in paper.tables.values()}
+    tables |= {one.id: one for one in own_tables} | planned.tables
+    for name, row in config.against.items():
+        if name not in tables:
+            raise unknown("table", name, tables, "against")
+        tables[name].check_against(row, f"against.{name}")
+        if name in planned.tables:
+            planned.tables[name] = planned.tables[name].model_copy(update={"against": row})
     if not planned.runs and not may_be_empty:
         shown = sorted({dataset for one in planned.tables.values() for dataset in one.datasets})
         raise PetvrError(

@@ -65,6 +65,8 @@ def test_of_several_rivals_the_best_counts():
     assert judge_scores(claim("best"), a, [low], np.arange(1000)).verdict is ClaimVerdict.REPRODUCED
     assert judge_scores(claim("best"), a, [low, high], np.arange(1000)).verdict is ClaimVerdict.NOISE
     assert judge_scores(claim("best"), low, [a], np.arange(1000)).verdict is ClaimVerdict.NOT
+    best = judge_scores(claim("best"), a, [low, high], np.arange(1000))
+    assert best.p == best.difference.p > 0.05, "the nearest rival's decides, which Holm leaves as it is"
 
 
 def test_a_low_mean_rank_is_the_better_one():

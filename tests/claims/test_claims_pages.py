@@ -10,6 +10,7 @@ from petvr.layout import Layout
 from petvr.papers.claims import Claim
 from petvr.report.claims.evidence import ClaimEvidence
 from petvr.report.claims.judge import ClaimVerdict
+from petvr.report.claims.page import PaperClaims
 from petvr.result import Result
 
 
@@ -93,6 +94,31 @@ def test_the_page_shows_every_claim(made, capsys):
         assert f"“{claim.quote}” ({claim.dataset})" in markdown
     assert html.count("<svg") == markdown.count("[+") + markdown.count("[-") - _effects(markdown)
     assert "its own tables contradict it (-0.2)" in markdown
+
+
+def test_a_column_adjusts_each_p_over_all_of_a_papers_claims(made):
+    """Holm by hand: sorted, each times the number of those not yet passed, never falling."""
+    _, plan, layout = made
+    evidence, paper = ClaimEvidence(plan, layout, "paper"), papers.load_paper("rap")
+    page = PaperClaims(
+        "rap", "RAP", [evidence.judge("rap", each, paper.printed_tables) for each in paper.claims], False
+    )
+    tested = sorted(each.judgement.p for each in page.judged if each.judgement.p is not None)
+    assert len(tested) > 4 and sorted(page.adjusted) == sorted(
+        each.claim.id for each in page.judged if each.judgement.p is not None
+    )
+    for each in page.judged:
+        if each.judgement.p is None:
+            continue
+        place = tested.index(each.judgement.p)
+        steps = [min(1.0, (len(tested) - n) * p) for n, p in enumerate(tested[: place + 1])]
+        assert page.adjusted[each.claim.id] == pytest.approx(max(steps))
+        if each.judgement.difference and each.claim.kind == "difference":
+            assert each.judgement.p == each.judgement.difference.p
+    text = (layout.claims / "rap.md").read_text()
+    assert "| p, Holm |" in text
+    shown = [line.split(" | ")[-2] for line in text.splitlines() if line.startswith("| “")]
+    assert sorted(filter(None, shown)) == sorted(f"{p:.3f}" if p >= 0.001 else "<.001" for p in page.adjusted.values())
 
 
 def _effects(markdown):

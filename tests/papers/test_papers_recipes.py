@@ -123,6 +123,7 @@ def broken(folder, file, change):
         ("recipe.yaml", lambda d: d["rules"][0]["when"].update(dataset=["didemmo"]), "did you mean 'didemo'"),
         ("tables.yaml", lambda d: d["tables"]["table_3"].update(colums=[]), "did you mean 'columns'"),
         ("tables.yaml", lambda d: d["tables"]["table_3"]["rows"][0].update(methd=1), "did you mean 'method'"),
+        ("tables.yaml", lambda d: d["tables"]["table_3"].update(against="Ful"), "table_3.against: unknown row 'Ful'"),
     ],
 )
 def test_a_mistake_in_a_folder_is_told_with_file_and_key(fifth, file, change, told):
@@ -143,6 +144,13 @@ def test_a_broken_number_in_printed_csv_is_told_with_its_line(fifth):
     path.write_text(path.read_text(encoding="utf-8").replace("40.5,,40.5", "4O.5,,40.5", 1), encoding="utf-8")
     with pytest.raises(PetvrError, match="row 4: value and std"):
         Paper(fifth).printed("table_1")
+
+
+def test_a_printed_number_that_no_cell_shows_is_told(fifth):
+    path = fifth / "printed.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("table_1,X-Pool,", "table_1,X-Pol,"), encoding="utf-8")
+    with pytest.raises(PetvrError, match=r"printed\.csv: table_1: X-Pol, .*: the table shows no such cell"):
+        Paper(fifth)
 
 
 def test_text_that_is_not_yaml_is_one_line(fifth):

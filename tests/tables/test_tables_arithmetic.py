@@ -159,6 +159,8 @@ def test_intervals_letters_and_the_difference_to_a_row(tmp_path):
     assert a.queries == (pytest.approx(40.5 - half, abs=0.02), pytest.approx(40.5 + half, abs=0.02))
     assert a.both[0] < a.queries[0] and d.both is None
     assert built.versus == ("b",) and entry(built, 0, "params_M").uncertainty is None
+    assert measure(table(rows), tmp_path).versus == ("a",)
+    assert measure(table(rows).model_copy(update={"against": "c"}), tmp_path).versus == ("c",)
     with pytest.raises(PetvrError, match="allowed: a, b, c, d"):
         measure(table(rows), tmp_path, against="e")
 

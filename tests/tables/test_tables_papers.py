@@ -15,12 +15,28 @@ from petvr.config import load_config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers.plan import Implemented, expand
-from petvr.report.tables import FORMATS, html, latex, markdown, measure_table, render, result_reader
+from petvr.report.tables import FORMATS, completeness, html, latex, markdown, measure_table, render, result_reader
 
 
 @pytest.fixture(scope="module")
 def plan():
     return expand()
+
+
+def test_the_row_to_compare_with_is_the_configurations_then_the_tables(tmp_path):
+    def planned(text):
+        (tmp_path / "c.yaml").write_text(f"tables: [rap/table_9, rap/table_1]\nagainst: {text}\n")
+        return planning.plan(load_config([tmp_path / "c.yaml"])).tables
+
+    assert planned("{}")["rap/table_9"].against == "R=3"
+    chosen = planned("{rap/table_9: R=1, rap/table_1: RAP, vop/table_3: Bias}")  # the last one is not among the chosen
+    assert (chosen["rap/table_9"].against, chosen["rap/table_1"].against) == ("R=1", "RAP")
+    assert planning.table_digest(chosen["rap/table_1"], "paper", False) != planning.table_digest(
+        planned("{}")["rap/table_1"], "paper", False
+    )
+    for text, told in (("{rap/table_1: RAPP}", "against.rap/table_1: .*'RAP'"), ("{rap/table_l: RAP}", "rap/table_1")):
+        with pytest.raises(PetvrError, match=told):
+            planned(text)
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +46,14 @@ def rendered(plan, tmp_path_factory):
     read = result_reader(results)
     built = {name: measure_table(plan, name, results, read=read) for name in plan.tables}
     return {(name, suffix): render(table, suffix) for name, table in built.items() for suffix in FORMATS}
+
+
+def test_completeness_is_told_without_measuring_all_of_a_table(plan, tmp_path):
+    name = "vop/table_1"
+    for run in plan.tables[name].rows[1].cells["msrvtt-9k"].runs:
+        result(plan.runs[run], 40.0).write(Layout(tmp_path).result(run))
+    read = result_reader(tmp_path)
+    assert completeness(plan, name, read) == measure_table(plan, name, tmp_path, read=read).completeness == (1, 3)
 
 
 def test_nothing_measured_every_printed_value_stands(plan, rendered):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from petvr import planning
 from petvr.commands.table import measured_tables
@@ -20,17 +21,20 @@ def run(args: argparse.Namespace, config: Config) -> None:
     from petvr.report import tables
 
     plan, layout, console = planning.plan(config), Layout(config.results), screen()
-    built = [table for table in measured_tables(config, plan, plan.tables) if not isinstance(table, PetvrError)]
     if args.table:
         planning.table(plan, args.table)
-    chosen = [t for t in built if t.planned.id == args.table] or sorted(built, key=lambda t: -t.completeness[0])
-    for shown in measured_tables(config, plan, [one.planned.id for one in chosen[:1]], counted=True):
-        if not isinstance(shown, PetvrError):
+    read, rule = tables.result_reader(config.results), None if config.rule == "paper" else config.rule
+    not_run = planning.not_run(config, plan)
+    done = {name: tables.completeness(plan, name, read, rule, not_run) for name in plan.tables}
+    fullest = max(done, key=lambda name: done[name][0])
+    for shown in measured_tables(config, plan, [args.table or fullest], counted=True):
+        if isinstance(shown, PetvrError):
+            print(f"petvr: error: {shown}", file=sys.stderr)
+        else:
             tables.show_table(shown, console, notes=False)
     console.print()
-    for table in built:
-        done, total = table.completeness
-        console.print(f"  {layout.table(table.planned.id, 'html')}  {done} of {total} rows done", highlight=False)
+    for name, (rows, total) in done.items():
+        console.print(f"  {layout.table(name, 'html')}  {rows} of {total} rows done", highlight=False)
     flag = "CONFIG=demo" if config.world else ""
     console.print(f"\nAll tables:  {layout.tables / 'index.html'}  (also .md, .tex, .csv)", highlight=False)
     console.print(f"MLflow:      make mlflow {flag}", highlight=False)

@@ -29,7 +29,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", nargs="*", help="e.g. vop/table_3")
     parser.add_argument("--all", action="store_true", help="every table of the configuration")
     parser.add_argument("--rule", choices=RULES, help="selection rule (default: `rule` of the configuration)")
-    parser.add_argument("--against", metavar="ROW", help="the row that others are compared with; default: full tuning")
+    parser.add_argument(
+        "--against",
+        metavar="ROW",
+        help="the row that others are compared with; default: as configured, else full tuning",
+    )
     parser.add_argument("--show", action="store_true", help="print on the screen and write nothing")
 
 

@@ -77,11 +77,6 @@ class Paper:
         """Backbone -> parameters that count as 100 % in this paper; empty where it prints no percentages."""
         return {backbone: int(leaf.value) for backbone, leaf in self._recipe.percent_of.items()}
 
-    @functools.cached_property
-    def open_questions(self) -> str:
-        """open.md: what the paper leaves open or contradicts."""
-        return (self.folder / "open.md").read_text(encoding="utf-8")
-
     @property
     def counting(self) -> schema.Counting:
         """How the parameters it prints are counted."""

@@ -154,6 +154,9 @@ class TableSpec(_Strict):
     per_dataset: bool = Field(default=False, description="the columns repeat for every data set")
     row_heading: str = Field(default="Method", description="above the rows' names; empty: these are not shown")
     label_columns: tuple[str, ...] = Field(default=(), description="more columns that say what a row is, as printed")
+    against: str = Field(
+        default="", description="name of the row that others are compared with; default: full tuning, or the first"
+    )
     mark_params: bool = Field(default=False, description="the paper marks the smallest share of parameters as well")
     figures: tuple[Literal["scatter", "curves", "costs"], ...] = Field(
         default=("scatter", "curves"), description="what `petvr figure` draws of it"

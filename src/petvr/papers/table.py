@@ -94,6 +94,11 @@ class Table(TableSpec):
         ticked = [name for name, text in zip(self.label_columns, row.labels, strict=True) if text == TICKED]
         return f"{row.name}: {', '.join(ticked) or 'none of ' + ', '.join(self.label_columns)}"
 
+    def check_against(self, name: str, where: str) -> None:
+        """Raises PetvrError where a row is named that the table has not."""
+        if name and name not in (names := [row.name for row in self.rows]):
+            raise errors.unknown("row", name, names, where)
+
     @property
     def runs(self) -> tuple[str, ...]:
         """Ids of all runs the table is made of, each once, in the order of the rows; empty without a plan."""
@@ -144,7 +149,13 @@ def make_table(paper: str, file: Path, name: str, spec: TableSpec, **facts: Any)
         if row.gain_over and row.gain_over not in rows:
             raise errors.unknown("row", row.gain_over, rows, f"{file}: {name}.rows.{row.key}.gain_over")
     own = {"paper": paper, "name": name, "rows": tuple(rows.values())}
-    return Table.model_construct(**(dict(spec) | facts | own))
+    table = Table.model_construct(**(dict(spec) | facts | own))
+    table.check_against(spec.against, f"{file}: {name}.against")
+    shown = table.printed_keys()
+    for key in table.printed:
+        if key not in shown:
+            raise PetvrError(f"{file.with_name('printed.csv')}: {name}: {', '.join(key)}: the table shows no such cell")
+    return table
 
 
 def _merged(row: RowSpec, exception: Mapping[str, Any], where: str) -> CellSpec:

@@ -130,7 +130,7 @@ class ClaimEvidence:
             why = f"data of class {', '.join(bad)}"
         if not why:
             return judgement
-        return Judgement(ClaimVerdict.UNKNOWN, why, judgement.difference, judgement.ratio)
+        return Judgement(ClaimVerdict.UNKNOWN, why, judgement.difference, judgement.ratio, judgement.p)
 
 
 def _ratio(claim: Claim, a: Result, b: Result) -> float:

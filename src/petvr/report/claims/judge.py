@@ -24,6 +24,8 @@ from scipy import stats
 from petvr.papers.claims import Claim
 from petvr.retrieval.paired import Difference, holm, paired_difference
 
+ALPHA = 0.05
+
 
 class ClaimVerdict(StrEnum):
     REPRODUCED = "reproduced"
@@ -38,6 +40,7 @@ class ClaimVerdict(StrEnum):
 class Judgement:
     """`difference` is a minus the rival (of several the best one), larger is better; None where nothing was measured.
 
+    `p` is of the test behind the verdict; where one row shall be the best, the largest after Holm over its rivals.
     `ratio` is ours of a claim about parameters, memory or time.
     """
 
@@ -45,6 +48,7 @@ class Judgement:
     why: str = ""
     difference: Difference | None = None
     ratio: float | None = None
+    p: float | None = None
 
     def effect_ratio(self, claimed: float | None) -> tuple[float, float, float] | None:
         """Our effect over the claimed one, with its interval: 1 is the same, 0 none, below 0 the opposite."""
@@ -61,16 +65,18 @@ def judge_scores(claim: Claim, a: np.ndarray, rivals: Sequence[np.ndarray], vide
     if min(len(a), *(len(rival) for rival in rivals)) < 2:
         return Judgement(ClaimVerdict.UNKNOWN, "one seed says nothing about training again", difference)
     if claim.kind == "best":
-        return Judgement(_best(differences, difference), "", difference)
+        adjusted = max(holm([each.p for each in differences]))
+        return Judgement(
+            _best(adjusted, difference), "", difference, p=adjusted if difference.value > 0 else difference.p
+        )
     agrees = claim.size is None or _agrees(difference.value - claim.size, a, rivals[nearest])
-    return Judgement(_verdict(difference, claim.size, agrees), "", difference)
+    return Judgement(_verdict(difference, claim.size, agrees), "", difference, p=difference.p)
 
 
-def _best(differences: list[Difference], nearest: Difference) -> ClaimVerdict:
+def _best(adjusted: float, nearest: Difference) -> ClaimVerdict:
     """Better than each rival after Holm; where the nearest is not worse for sure, within noise."""
     if nearest.value > 0:
-        different = all(p <= 0.05 for p in holm([each.p for each in differences]))
-        return ClaimVerdict.REPRODUCED if different else ClaimVerdict.NOISE
+        return ClaimVerdict.REPRODUCED if adjusted <= ALPHA else ClaimVerdict.NOISE
     return ClaimVerdict.NOT if nearest.high < 0 else ClaimVerdict.NOISE
 
 

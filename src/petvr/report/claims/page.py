@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,15 @@ from pathlib import Path
 from petvr import atomic
 from petvr.papers import claims as stated
 from petvr.report.claims.evidence import Judged
-from petvr.report.claims.judge import ClaimVerdict
+from petvr.report.claims.judge import ALPHA, ClaimVerdict
+from petvr.retrieval.paired import holm
 
 OWN = {
     "agree": "its tables agree",
     "contradict": "its own tables contradict it",
     "silent": "its tables do not show it",
 }
+CLEAR = (ClaimVerdict.REPRODUCED, ClaimVerdict.DIRECTION, ClaimVerdict.OPPOSITE)  # a difference from none
 WIDTH, HEIGHT = 180, 26  # of a plot, pixels
 
 
@@ -30,6 +33,12 @@ class PaperClaims:
     def counts(self) -> dict[str, int]:
         seen = Counter(each.judgement.verdict for each in self.judged)
         return {verdict.value: seen[verdict] for verdict in ClaimVerdict if seen[verdict]}
+
+    @functools.cached_property
+    def adjusted(self) -> dict[str, float]:
+        """Claim -> p after Holm over all of the paper's claims that a test stands behind."""
+        tested = {each.claim.id: each.judgement.p for each in self.judged if each.judgement.p is not None}
+        return dict(zip(tested, holm(list(tested.values())), strict=True))
 
     @property
     def contradicted(self) -> int:
@@ -47,7 +56,15 @@ def write_claims(page: PaperClaims, folder: Path) -> list[Path]:
 def summary(page: PaperClaims) -> str:
     """`38 claims: 12 reproduced, 20 within noise ...; 1 contradicted by the paper's own tables`"""
     parts = ", ".join(f"{number} {verdict}" for verdict, number in page.counts.items())
-    return f"{len(page.judged)} claims: {parts}; {page.contradicted} contradicted by the paper's own tables"
+    clear = [each for each in page.judged if each.judgement.verdict in CLEAR and each.claim.id in page.adjusted]
+    standing = sum(page.adjusted[each.claim.id] <= ALPHA for each in clear)
+    holds = f"; of {len(clear)} clear differences {standing} hold after Holm" if clear else ""
+    return f"{len(page.judged)} claims: {parts}; {page.contradicted} contradicted by the paper's own tables{holds}"
+
+
+def p_after_holm(page: PaperClaims, judged: Judged) -> str:
+    adjusted = page.adjusted.get(judged.claim.id)
+    return "" if adjusted is None else "<.001" if adjusted < 0.001 else f"{adjusted:.3f}"
 
 
 def claimed(judged: Judged) -> str:
@@ -113,12 +130,12 @@ def _markdown(page: PaperClaims) -> str:
     lines = [f"# {page.title}: what it says, and what the runs say", "", summary(page) + ".", ""]
     if page.synthetic:
         lines += ["The runs are of the synthetic world: no verdict on the paper is possible from them.", ""]
-    heads = ("Claim", "Where", "Claimed", "Ours, 95 %", "Effect ratio", "Verdict", "Remarks")
+    heads = ("Claim", "Where", "Claimed", "Ours, 95 %", "Effect ratio", "Verdict", "p, Holm", "Remarks")
     lines += [f"| {' | '.join(heads)} |", "|:--" * len(heads) + "|"]
     for judged in page.judged:
         claim = judged.claim
         cells = [f"“{claim.quote}” ({claim.dataset})", claim.where, claimed(judged), measured(judged), effect(judged)]
-        cells += [f"**{judged.judgement.verdict}**", "; ".join(remarks(judged))]
+        cells += [f"**{judged.judgement.verdict}**", p_after_holm(page, judged), "; ".join(remarks(judged))]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, "", *(f"{line}  " for line in NOTES), ""])
 
@@ -126,7 +143,8 @@ def _markdown(page: PaperClaims) -> str:
 NOTES = (
     "Differences are positive where the claim is, also for ranks. Intervals: queries and seeds, the gallery fixed.",
     "Effect ratio: ours over the claimed size; 1 is the same, 0 none.",
-    "Of several rivals the best one counts. With a hundred claims at 5 %, some verdicts are chance.",
+    "Of several rivals the best one counts. With a hundred claims at 5 %, some verdicts are chance. p, Holm: "
+    "adjusted over all of the paper's claims that a test stands behind; up to 0.05 it holds for all of them together.",
 )
 
 
@@ -146,6 +164,7 @@ def _html(page: PaperClaims) -> str:
             "effect": effect(judged),
             "remarks": remarks(judged),
             "plot": plot(judged),
+            "p": p_after_holm(page, judged),
         }
         for judged in page.judged
     ]

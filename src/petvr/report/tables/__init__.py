@@ -7,7 +7,7 @@ from pathlib import Path
 from petvr import atomic
 from petvr.errors import unknown
 from petvr.report.tables import html, latex, longform, markdown
-from petvr.report.tables.aggregate import Entry, MeasuredRow, MeasuredTable, measure_table
+from petvr.report.tables.aggregate import Entry, MeasuredRow, MeasuredTable, completeness, measure_table
 from petvr.report.tables.console import show_table
 from petvr.report.tables.index import write_index
 from petvr.report.tables.longform import frame
@@ -15,8 +15,8 @@ from petvr.report.tables.read_results import result_reader
 from petvr.report.tables.show import show_run
 
 __all__ = [
-    "FORMATS", "Entry", "MeasuredRow", "MeasuredTable", "frame", "measure_table", "render", "result_reader",
-    "show_run", "show_table", "write_index", "write_table",
+    "FORMATS", "Entry", "MeasuredRow", "MeasuredTable", "completeness", "frame", "measure_table", "render",
+    "result_reader", "show_run", "show_table", "write_index", "write_table",
 ]  # fmt: skip
 
 VERSION = 6  # raised when a table would look different: the workflow then builds all tables anew

@@ -17,7 +17,7 @@ from petvr.report.tables.estimate import (
     pooled_deviation,
     ranks,
 )
-from petvr.report.tables.measured import Entry, MeasuredRow, MeasuredTable
+from petvr.report.tables.measured import Entry, MeasuredRow, MeasuredTable, rows_done
 from petvr.report.tables.read_results import Reader, SeedResult, problem, result_reader, value_of
 from petvr.spec import Recipe, RunSpec
 
@@ -72,6 +72,14 @@ def measure_table(
     measured = MeasuredTable(table, tuple(rows), rule, results, rerun, mixed, locks or {}, unavailable or {}, intervals)
     measured = replace(measured, ends=brackets(plan, table, read, rule))
     return add_uncertainty(replace(measured, rows=tuple(_with_gains(_ranked(_compared(measured))))), against)
+
+
+def completeness(
+    plan: Plan, name: str, read: Reader, rule: str | None = None, not_run: Mapping[str, str] | None = None
+) -> tuple[int, int]:
+    """Of the table `measure_table` would give: rows with every seed done, and all rows that are run here."""
+    table = _without(plan.tables[name], not_run or {})
+    return rows_done(_measure_row(plan, table, row, read, rule, None) for row in table.rows)
 
 
 def _without(table: Table, not_run: Mapping[str, str]) -> Table:

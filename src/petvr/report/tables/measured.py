@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,6 +108,10 @@ class MeasuredTable:
 
     @property
     def completeness(self) -> tuple[int, int]:
-        """Rows with every seed done, and all rows that are run here."""
-        run_here = [row for row in self.rows if row.seeds]
-        return sum(row.done for row in run_here), len(run_here)
+        return rows_done(self.rows)
+
+
+def rows_done(rows: Iterable[MeasuredRow]) -> tuple[int, int]:
+    """Rows with every seed done, and all rows that are run here."""
+    run_here = [row.done for row in rows if row.seeds]
+    return sum(run_here), len(run_here)

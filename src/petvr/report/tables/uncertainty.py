@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from petvr.errors import PetvrError, unknown
+from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.report.tables.measured import ALPHA, MeasuredRow, MeasuredTable, Uncertainty
 from petvr.result import metric_range
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def add_uncertainty(table: MeasuredTable, against: str | None = None) -> MeasuredTable:
-    """`against`: the row that others are compared with, by its name; else in each block full tuning, or the first.
+    """`against`: name of the row that others are compared with; else the table's own, full tuning, or a block's first.
 
     Raises PetvrError for a row that the table has not.
     """
     names = [row.planned.name for row in table.rows]
-    if against is not None and against not in names:
-        raise unknown("row", against, names, table.planned.id)
+    table.planned.check_against(against or "", table.planned.id)
+    against = against or table.planned.against or None
     outcomes, unread = _outcomes(table)
     by_place: dict[tuple[int, int], Uncertainty] = {}  # (row, column)
     versus: dict[str, None] = {}
