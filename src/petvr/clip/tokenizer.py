@@ -6,6 +6,7 @@ The vocabulary is the `tokenizer.json` of a weights folder, run by `tokenizers`.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import html
 import json
 import re
@@ -46,6 +47,12 @@ class Tokenizer:
         self.sot, self.eot = (inner.token_to_id(token) for token in (SOT, EOT))
         if self.sot is None or self.eot is None:
             raise PetvrError(f"{where}: holds no {SOT if self.sot is None else EOT}, so it is not CLIP's tokenizer")
+
+    def digest(self) -> str:
+        """Changes with the vocabulary or the merges, not with how they are written."""
+        model = json.loads(self._inner.to_str())["model"]
+        text = json.dumps([sorted(model["vocab"].items()), [str(pair) for pair in model["merges"]]])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """BPE ids without SOT and EOT, uncut."""

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
 def open_named_run(name: str, config: Config, threads: int | None = None) -> tuple[OpenedRun, Path]:
     """A finished run by its id, its folder or its result.json, and where features of its splits are kept."""
     layout = Layout(config.results)
-    folder = _folder(name, layout, config)
+    folder = run_folder(name, layout, config)
     spec = Result.read(folder / "result.json").spec
     if threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
@@ -95,7 +95,7 @@ def open_named_run(name: str, config: Config, threads: int | None = None) -> tup
     return run, layout.search(spec)
 
 
-def _folder(name: str, layout: Layout, config: Config) -> Path:
+def run_folder(name: str, layout: Layout, config: Config) -> Path:
     """Where the run's result lies. Raises PetvrError saying how far an unfinished run is, or which names are near."""
     path = Path(name)
     if path.name == "result.json" or (path / "result.json").is_file():

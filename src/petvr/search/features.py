@@ -16,7 +16,8 @@ import torch
 from petvr import atomic
 from petvr.data.datasets import Split
 from petvr.errors import PetvrError, first_line
-from petvr.search.opened import OpenedRun, digest_of
+from petvr.library.text_video import digest_of
+from petvr.search.opened import OpenedRun
 from petvr.training import evaluate
 from petvr.training.model import Features
 

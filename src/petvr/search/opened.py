@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,33 +9,43 @@ from typing import Literal
 
 import torch
 
-from petvr.clip import tokenizer
 from petvr.clip import weights as clip_weights
 from petvr.data.datasets import Dataset, Split
 from petvr.data.frames.index import SourceFingerprint
 from petvr.data.frames.store import FrameStore
-from petvr.errors import PetvrError, first_line
+from petvr.errors import PetvrError
+from petvr.library.loading import opened_model
+from petvr.library.shared_folder import ADAPTER, read_tensors
+from petvr.library.text_video import TextVideoModel
 from petvr.result import Result
 from petvr.training.batches import FrameReader, TokenizedCaptions
 from petvr.training.candidate_texts import candidate_captions
 from petvr.training.determinism import prepare_device
-from petvr.training.model import Model, build_model
-
-ADAPTER = "adapter.safetensors"
+from petvr.training.model import Model
 
 
 @dataclass
 class OpenedRun:
-    """The model in evaluation mode on `device`, and what it was evaluated with. `notes`: what a person should know."""
+    """The model, and what it was evaluated with."""
 
     result: Result
-    model: Model
-    tokenize: tokenizer.Tokenizer
+    text_video: TextVideoModel
     frames: FrameStore
     dataset: Dataset
-    device: torch.device
     identity: dict[str, str]  # what features depend on, beside the videos or captions themselves
-    notes: list[str]
+
+    @property
+    def model(self) -> Model:
+        return self.text_video.model
+
+    @property
+    def device(self) -> torch.device:
+        return self.text_video.device
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know."""
+        return self.text_video.notes
 
     def split(self, name: Literal["train", "val", "test"]) -> Split:
         """One split without the videos that have no frames. Raises PetvrError where that leaves nothing."""
@@ -51,7 +59,7 @@ class OpenedRun:
         return available
 
     def texts(self, captions: tuple[str, ...] | list[str]) -> TokenizedCaptions:
-        return TokenizedCaptions.of(captions, self.tokenize, self.result.spec.recipe.words)
+        return TokenizedCaptions.of(captions, self.text_video.tokenize, self.result.spec.recipe.words)
 
     def reader(self, videos: tuple[str, ...]) -> FrameReader:
         return FrameReader(self.frames, videos, self.device)
@@ -84,7 +92,7 @@ def open_run(
     store of other frames, trained tensors of other names.
     """
     result = Result.read(folder / "result.json")
-    spec, notes = result.spec, list[str]()
+    spec = result.spec
     on = prepare_device(device, threads)
     digest = clip_weights.digest(weights)
     if digest != result.provenance.weights_digest:
@@ -95,13 +103,14 @@ def open_run(
             raise PetvrError(
                 f"{store}: {key} {getattr(frames, key)}, the run was made with {getattr(spec.recipe, key)}"
             )
-    if frames.digest != result.data.frames_digest:
-        notes.append("the frame store has changed since the run: scores may differ from those behind its ranks")
-    model = build_model(spec, weights, on)
+    state = {}
     if spec.train:
         result.check_file(folder, ADAPTER)
-        _restore(model, folder / ADAPTER)
-    model.set_training(False)
+        state = read_tensors(folder / ADAPTER)
+    clip = clip_weights.load_clip(weights), weights
+    text_video = opened_model(spec, clip, state, folder / ADAPTER, digest, str(on), None)
+    if frames.digest != result.data.frames_digest:
+        text_video.note("the frame store has changed since the run: scores may differ from those behind its ranks")
     identity = {
         "spec": result.provenance.spec_digest,
         "adapter": repr(SourceFingerprint.of(folder / ADAPTER)),
@@ -110,29 +119,4 @@ def open_run(
         "device": on.type,
         "code": repr(sorted((code or {}).items())),
     }
-    return OpenedRun(result, model, tokenizer.load_tokenizer(weights), frames, dataset, on, identity, notes)
-
-
-def _restore(model: Model, path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(path, device=str(model.device))
-    except FileNotFoundError as error:
-        raise PetvrError(f"{path}: no such file: the run's trained tensors are gone; train it again") from error
-    except (OSError, SafetensorError) as error:
-        raise PetvrError(f"{path}: cannot be read ({first_line(error)})") from error
-    expected = {name: tuple(parameter.shape) for name, (parameter, _) in model.trained.items()}
-    stored = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if expected != stored:
-        name = sorted(expected.items() ^ stored.items())[0][0]
-        raise PetvrError(f"{path}: '{name}' does not fit the method as it is today; train the run again")
-    for name, tensor in state.items():
-        if not tensor.isfinite().all():
-            raise PetvrError(f"{path}: '{name}' holds NaN or infinity: the run diverged or the file is damaged")
-    model.restore(state)
-
-
-def digest_of(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return OpenedRun(result, text_video, frames, dataset, identity)

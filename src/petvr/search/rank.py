@@ -41,12 +41,7 @@ def _require_sentence(query: str) -> None:
 def rank_videos(run: OpenedRun, query: str, gallery: Features, top: int) -> list[Hit]:
     """As `best_videos`, from features that are at hand."""
     _require_sentence(query)
-    max_tokens = run.result.spec.recipe.words
-    needed = len(run.tokenize.tokens([query])[0]) + 2  # with the tokens that start and end it
-    if needed > max_tokens:
-        run.notes.append(f"the run reads {max_tokens} tokens of a sentence, this one has {needed}: its end is cut off")
-    texts = run.texts([query])
-    text = run.model.encode_texts(texts.rows(torch.arange(1)).to(run.device))
+    text = run.model.similarity.texts(run.text_video.encode_text([query]).features)
     return _best(run.model.scores(text, gallery)[0], top)
 
 

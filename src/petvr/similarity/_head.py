@@ -41,12 +41,14 @@ class Similarity(nn.Module):
     PADDED: the sides' tensors whose second dimension runs along the side's "mask"; blocks cut them to what is valid.
     LEVELS: the weights of the scores that make up the whole; in training each level has its own contrastive loss.
     STOCHASTIC: two passes over one video in training differ, though no dropout is seen.
+    ONE_VECTOR: `pairs` is the product of the sides' "text" [N, E] and "video" [M, E], both of length 1.
     """
 
     NEEDS: tuple[str, ...] = ()
     PADDED: tuple[str, ...] = ()
     LEVELS: tuple[float, ...] = (1.0,)
     STOCHASTIC = False
+    ONE_VECTOR = False
 
     def text_side(self, features: Features) -> Features:
         return features

@@ -34,6 +34,8 @@ class JuHeadSettings(DeclaredSettings):
 
 
 class Ju(Similarity):
+    ONE_VECTOR = True
+
     def __init__(self, build: HeadContext, layers: int, rows: int):
         super().__init__()
         width = build.embed

@@ -15,6 +15,8 @@ OPEN = ("RAP does not say that it pools by the mean; its section 3.3 does so for
 
 
 class MeanPool(Similarity):
+    ONE_VECTOR = True
+
     def text_side(self, features: Features) -> Features:
         return {"text": unit(features["text"])}
 

@@ -36,6 +36,8 @@ class FrameSequence(nn.Module):
 
 
 class SeqTransf(Similarity):
+    ONE_VECTOR = True
+
     def __init__(self, build: HeadContext, layers: int):
         super().__init__()
         self.sequence = FrameSequence(build, layers, build.frames)

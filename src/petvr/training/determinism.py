@@ -31,13 +31,19 @@ def prepare_device(device: str | None, threads: int | None, deterministic: bool 
     torch.set_deterministic_debug_mode("error" if deterministic else "default")  # imports no compiler: a second
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what it did not write
     torch.backends.cudnn.benchmark = False
+    chosen = usable_device(device)
+    if chosen.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(chosen)
+    return chosen
+
+
+def usable_device(device: str | None) -> torch.device:
+    """The device of that name; None: a GPU where there is one. PetvrError for one that is not there."""
     try:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise PetvrError(f"device '{device}' cannot be used: {first_line(error)}") from error
-    if chosen.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(chosen)
     return chosen
 
 

@@ -137,7 +137,7 @@ def encode_captions(
     features: Features = {}
     for part in order.split(batch):
         raise_if_stopped()
-        _put(features, part, model.encode_texts(captions.rows(part).to(model.device)), len(captions))
+        put_rows(features, part, model.encode_texts(captions.rows(part).to(model.device)), len(captions))
     return features
 
 
@@ -155,11 +155,11 @@ def encode_videos(
     frames = BatchReader(reader, lambda number: parts[number].numpy(), len(parts), min(batch, reader.videos))
     for number, part in enumerate(parts):
         raise_if_stopped()
-        _put(features, part, model.encode_videos(*frames.read(number), sentences), reader.videos)
+        put_rows(features, part, model.encode_videos(*frames.read(number), sentences), reader.videos)
     return features
 
 
-def _put(whole: Features, rows: Tensor, features: Features, total: int) -> None:
+def put_rows(whole: Features, rows: Tensor, features: Features, total: int) -> None:
     """Write rows into the whole, which is made by the first ones: joined at the end it would stand there twice.
 
     Later texts may have fewer words than the first ones: what they lack stays zero.

@@ -91,12 +91,14 @@ class Model:
 
     def encode_texts(self, ids: Tensor) -> Features:
         """[B, W] -> the similarity's text side, fp32, B rows each"""
+        return self.similarity.texts(self.encode_sentences(ids))
+
+    def encode_sentences(self, ids: Tensor) -> Features:
+        """As `encode_texts`, but what the text tower gives and the similarity's text side needs."""
         with self.autocast():
             if "words" in self.similarity.NEEDS:
-                features = dict(zip(("text", "words", "word_mask"), self.adapted.encode_all_words(ids), strict=True))
-            else:
-                features = {"text": self.adapted.encode_texts(ids)}
-        return self.similarity.texts(features)
+                return dict(zip(("text", "words", "word_mask"), self.adapted.encode_all_words(ids), strict=True))
+            return {"text": self.adapted.encode_texts(ids)}
 
     def encode_videos(self, pixels: Tensor, mask: Tensor, sentences: Tensor | None = None) -> Features:
         """uint8 or normalised [B, F, 3, H, W], [B, F] -> the similarity's video side, fp32, B rows each

@@ -44,12 +44,13 @@ def _serve(pipe: connection.Connection, function: Callable[..., Any]) -> None:
     try:
         pipe.send(("ready", None))
         while (arguments := pipe.recv()) is not None:
-            pipe.send(_outcome(function, arguments))
+            pipe.send(attempt(function, arguments))
     except (EOFError, BrokenPipeError):
         return  # the parent is gone
 
 
-def _outcome(function: Callable[..., Any], arguments: tuple) -> tuple[str, Any]:
+def attempt(function: Callable[..., Any], arguments: tuple) -> tuple[str, Any]:
+    """("ok", what the function gives) or ("error", why it gives nothing, in one line)."""
     try:
         return "ok", function(*arguments)
     except PetvrError as error:

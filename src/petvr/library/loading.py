@@ -1,0 +1,179 @@
+"""`petvr.load`: a run's folder, a shared folder or a hub id to a model that encodes and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from petvr import methods, similarity
+from petvr.clip import weights
+from petvr.clip.tokenizer import load_tokenizer
+from petvr.clip.towers import Clip
+from petvr.data.frames.build import store_settings
+from petvr.errors import PetvrError, first_line, unknown
+from petvr.library import peft_format, shared_folder
+from petvr.library.backbone import HUB_ID, PUBLISHED, Backbone, find_backbone, tensors_digest
+from petvr.library.shared_folder import ADAPTER, DESCRIPTION, SharedModel, read_tensors, require_fitting
+from petvr.library.text_video import TextVideoModel, digest_of
+from petvr.result import Result
+from petvr.spec import RunSpec
+from petvr.training.determinism import usable_device
+from petvr.training.model import Model, model_on
+
+DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "clip4clip_fp16"}
+RESULT = "result.json"
+
+
+def load_model(
+    source: str | PathLike[str],
+    *,
+    device: str | None = None,
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None,
+    backbone: str | PathLike[str] | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+) -> TextVideoModel:
+    """A trained model from a run's folder, a folder that `petvr export` wrote, or the hub id of such a folder.
+
+    A folder that exists always wins over a hub id. device: None takes a GPU where there is one. dtype: of the towers'
+    arithmetic; None keeps what the run was trained with. backbone: the folder or hub id of its CLIP, where it lies
+    neither beside the run nor below results/weights, nor can be had from the hub. revision, token: for the hub.
+    Nothing that is read is ever executed. Raises PetvrError with what is wrong, and with what.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise unknown("dtype", str(dtype), DTYPES)
+    folder = Path(source)
+    if folder.name in (RESULT, DESCRIPTION) and folder.is_file():
+        folder = folder.parent
+    if folder.is_dir() and (folder / RESULT).is_file():
+        model = _run(folder, device, dtype, backbone)
+    elif (folder / DESCRIPTION).is_file():
+        model = _shared(folder, str(source), device, dtype, backbone)
+    elif folder.exists():
+        raise PetvrError(f"{folder}: holds neither {RESULT} of a finished run nor {DESCRIPTION} of a shared model")
+    elif HUB_ID.fullmatch(str(source)):
+        model = _shared(_from_hub(str(source), revision, token), str(source), device, dtype, backbone)
+    else:
+        raise PetvrError(f"{source}: no folder of a run, no shared folder, and no hub id (owner/name)")
+    if changed := changed_code(model.spec):
+        model.note(f"its code has changed since the training ({', '.join(changed)}): features may differ")
+    return model
+
+
+def _run(folder: Path, device: str | None, dtype: str | None, given: str | PathLike[str] | None) -> TextVideoModel:
+    result = Result.read(folder / RESULT)
+    spec = result.spec
+    state: Mapping[str, Tensor] = {}
+    if spec.train:
+        result.check_file(folder, ADAPTER)
+        state = read_tensors(folder / ADAPTER)
+    reference = Backbone(
+        name=spec.backbone, hub_id=PUBLISHED.get(spec.backbone, ""), digest=result.provenance.weights_digest
+    )
+    clip, where = find_backbone(reference, given, results_of(folder, spec))
+    return opened_model(spec, (clip, where), state, folder / ADAPTER, reference.digest, device, dtype)
+
+
+def results_of(folder: Path, spec: RunSpec) -> Path | None:
+    """The folder `results` that a run lies in: results/runs/<id>; None for a run that was moved elsewhere."""
+    parts, own = folder.resolve().parts, Path("runs", spec.id).parts
+    return Path(*parts[: -len(own)]) if parts[-len(own) :] == own else None
+
+
+def _shared(
+    folder: Path, source: str, device: str | None, dtype: str | None, given: str | PathLike[str] | None
+) -> TextVideoModel:
+    shared = SharedModel.read(folder)
+    spec, path = shared.spec, folder / ADAPTER
+    for part in methods.split(spec.method):
+        methods.declared(part)
+    similarity.declared(spec.recipe.similarity)
+    if shared.peft:
+        path = folder / peft_format.TENSORS
+    state = {} if shared.adapter is None else shared_folder.read_adapter(path, shared.adapter)
+    if shared.backbone is None:
+        clip, where, digest = weights.load_clip(folder), folder, weights.digest(folder)
+    else:
+        (clip, where), digest = find_backbone(shared.backbone, given, None), shared.backbone.digest
+    if shared.peft:
+        setting, state = peft_format.read_peft(folder, clip.config)
+        if spec.recipe.logit_scale == "train":  # which no feature and no score here depends on
+            state["clip.logit_scale"] = clip.logit_scale
+        spec = spec.model_copy(update={"setting": setting})
+    if clip.image_size != shared.image_size:
+        raise PetvrError(
+            f"{where}: reads pictures of {clip.image_size} px, the model was trained on {shared.image_size}"
+        )
+    model = opened_model(spec, (clip, where), state, path, digest, device, dtype)
+    if model.tokenize.digest() != shared.tokenizer:
+        raise PetvrError(f"{where / 'tokenizer.json'}: another vocabulary than the model was trained with")
+    model.sentences, model.source = tuple(shared.sentences), source
+    model.name = shared.merged_from or model.name
+    return model
+
+
+def opened_model(
+    spec: RunSpec,
+    clip: tuple[Clip, Path],
+    state: Mapping[str, Tensor],
+    path: Path,
+    clip_digest: str,
+    device: str | None,
+    dtype: str | None,
+) -> TextVideoModel:
+    """The spec's method on a CLIP, whose folder has the tokenizer; `path` is where the trained tensors `state` lay."""
+    used = spec
+    if dtype is not None:
+        used = spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"precision": DTYPES[dtype]})})
+    model = model_on(clip[0], used, usable_device(device))
+    if spec.train:
+        restore(model, state, path)
+    digest = digest_of(spec.digest(), tensors_digest(state), clip_digest, used.recipe.precision)
+    tokenize = load_tokenizer(clip[1])
+    return TextVideoModel(model, tokenize, spec, digest=digest, source=path.parent, clip_folder=clip[1])
+
+
+def restore(model: Model, state: Mapping[str, Tensor], path: Path) -> None:
+    """Put trained tensors into the model. Raises PetvrError where names or shapes are not the method's."""
+    expected = {name: parameter.shape for name, (parameter, _) in model.trained.items()}
+    require_fitting(path, state, expected, "the method as it is today, or its CLIP; train the run again")
+    model.restore(dict(state))
+
+
+def changed_code(spec: RunSpec) -> list[str]:
+    """Parts whose VERSION was another when the run was trained; those it does not name are left out."""
+    today = {f"methods/{part}": methods.version(part) for part in methods.split(spec.method)}
+    today[f"similarity/{spec.recipe.similarity}"] = similarity.version(spec.recipe.similarity)
+    frames = store_settings(spec.recipe.sampler, spec.recipe.frames, 1, spec.recipe.picture).versions
+    names = {"samplers": "sampler", "decode": "decode", "preprocess": "preprocess"}
+    today |= {f"frames/{name}": frames[key] for name, key in names.items()}
+    return [name for name, version in today.items() if spec.versions.get(name, version) != version]
+
+
+def _from_hub(hub_id: str, revision: str | None, token: str | None) -> Path:
+    """The three files of a shared model, or a merged folder's; nothing else is brought, and nothing executed."""
+    from huggingface_hub import snapshot_download
+
+    wanted = [
+        DESCRIPTION,
+        ADAPTER,
+        peft_format.TENSORS,
+        peft_format.CONFIG,
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "preprocessor_config.json",
+    ]
+    try:
+        folder = Path(snapshot_download(hub_id, revision=revision, token=token, allow_patterns=wanted))
+    except Exception as error:  # network, login and cache errors have no common base
+        raise PetvrError(
+            f"{hub_id}: no folder here, and the hub does not give it: {first_line(error)[:200]}"
+        ) from error
+    if not (folder / DESCRIPTION).is_file():
+        raise PetvrError(f"{hub_id}: holds no {DESCRIPTION}, so it is no model that petvr exported")
+    return folder
