@@ -35,7 +35,8 @@ def by_hand(spec, folder, results, clips, tmp_path):
     """Scores of TEXTS with the clips by the code that trains and evaluates, through a frame store."""
     recipe = spec.recipe
     items = [VideoItem(f"{number}", clip) for number, clip in enumerate(clips)]
-    build_store(items, tmp_path / "store", sampler=recipe.sampler, frames=recipe.frames, size=tiny.SIZE, progress=False)
+    rule = {"sampler": recipe.sampler, "frames": recipe.frames, "size": tiny.SIZE, "picture": recipe.picture}
+    build_store(items, tmp_path / "store", progress=False, workers=2, **rule)
     model = build_model(spec, results / "weights" / "tiny", torch.device("cpu"))
     model.restore(load_file(folder / "adapter.safetensors"))
     model.set_training(False)
@@ -60,7 +61,7 @@ def expected(results, clips, tmp_path_factory):
 
 @pytest.mark.parametrize("method", EVERY)
 def test_scores_of_files_are_those_of_training_whatever_the_similarity(method, finished_run, clips, expected):
-    spec = spec_of(method, sampler="c4c_1fps_int")
+    spec = spec_of(method, sampler="c4c_1fps_int", picture="stretch" if method == "full" else "crop")
     folder = finished_run(spec)
     model = petvr.load(folder, device="cpu")
     assert model.name == spec.id and model.notes == []

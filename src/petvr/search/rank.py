@@ -72,8 +72,14 @@ def _pixels(run: OpenedRun, video: str, window: tuple[float, float] | None) -> t
     if not Path(video).exists() and video in store:
         stored, present = store.get([video])
         return torch.from_numpy(stored), torch.from_numpy(present)
-    as_stored = {"sampler": store.sampler, "frames": store.frames, "size": store.size, "picture": store.picture}
-    decoded = single.read_video(Path(video), window=window, **as_stored)
+    decoded = single.read_video(
+        Path(video),
+        sampler=store.sampler,
+        frames=store.frames,
+        size=store.size,
+        picture=store.picture,
+        window=window,
+    )
     pixels = torch.zeros((1, store.frames, *decoded.shape[1:]), dtype=torch.uint8)
     mask = torch.zeros((1, store.frames), dtype=torch.bool)
     pixels[0, : len(decoded)] = torch.from_numpy(decoded)
