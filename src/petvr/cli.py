@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from petvr import __version__, fork_server
-from petvr.errors import PetvrError, unknown
-from petvr.extras import missing_extra
+from petvr.errors import PetvrError, missing_extra, unknown
 
 # command -> what it does; torch, MLflow and matplotlib are imported by the commands that need them
 FOR_PEOPLE = {
+    "init": "begin a folder of your own: config.yaml, Snakefile and profiles for the installed workflow",
     "plan": "what would run: runs, GPU hours and disk before anything is launched",
     "cells": "every run with its paper, tables, data set, backbone, method, setting, seed and status",
     "params": "trainable parameters of every row next to the printed figure, with a verdict",
@@ -48,6 +48,11 @@ FOR_THE_WORKFLOW = {
     "index": "build the page that links all tables",
     "track": "bring results into MLflow",
     "docs": "write docs/methods.md and docs/papers.md anew from the code and the tables",
+}
+# commands that work in any folder; where it has a config.yaml, they read it
+WITHOUT_CONFIG = {
+    *("bench", "compare", "costs", "examples", "export", "init", "jobs", "params", "score", "search", "serve"),
+    *("show", "videos", "warm"),
 }
 
 
@@ -109,7 +114,8 @@ def _run_command(arguments: list[str]) -> int:
         command = importlib.import_module(f"petvr.commands.{args.command}")
         command.arguments(parser)
         parsed = parser.parse_args(args.rest + rest)
-        return command.run(parsed, config.load_config(args.configfile)) or 0
+        settings = config.load_config(args.configfile, needed=args.command not in WITHOUT_CONFIG)
+        return command.run(parsed, settings) or 0
     except ModuleNotFoundError as error:
         raise missing_extra(parser.prog, error) or error from error
 

@@ -54,6 +54,9 @@ Names = Annotated[Any, BeforeValidator(_names)]  # "all" or list[str]
 Some = Annotated[Any, BeforeValidator(_flag_or_names)]  # bool or list[str]
 
 
+SHIPPED = ("config.yaml", "workflow/demo.yaml")
+PIPELINE = Path(__file__).parent / "pipeline"  # workflow, profiles and configuration as they are installed
+
 RENAMED = {  # key of an earlier version -> today's; still read
     "settings": "setting_overrides",
     "own": "custom_datasets",
@@ -236,10 +239,11 @@ class Config(_Section):
         return f"sqlite:///{(self.results / 'mlflow' / 'mlflow.db').resolve()}"
 
 
-def load_config(files: Sequence[str | Path] = ()) -> Config:
+def load_config(files: Sequence[str | Path] = (), needed: bool = True) -> Config:
     """Read config.yaml and lay `files` over it (mappings merge, everything else replaces), as Snakemake does.
 
-    `demo` stands for workflow/demo.yaml. Inside a rule the workflow's configuration arrives in PETVR_CONFIG.
+    `demo` stands for workflow/demo.yaml. Inside a rule the workflow's configuration arrives in PETVR_CONFIG. Where the
+    folder has no config.yaml and none is `needed`, the one that is installed stands for it.
     """
     inherited = os.environ.get("PETVR_CONFIG")
     if inherited and not files:
@@ -247,19 +251,22 @@ def load_config(files: Sequence[str | Path] = ()) -> Config:
             return validate_config({"PETVR_CONFIG": json.loads(inherited)})
         except (ValueError, RecursionError) as error:
             raise PetvrError(f"PETVR_CONFIG: not what the workflow writes there ({error}); unset it") from error
-    return validate_config(
-        read_layers(["config.yaml", *("workflow/demo.yaml" if str(file) == "demo" else file for file in files)])
-    )
+    named = ["config.yaml", *("workflow/demo.yaml" if str(file) == "demo" else file for file in files)]
+    if not needed:
+        named = [PIPELINE / file if file in SHIPPED and not Path(file).exists() else file for file in named]
+    return validate_config(read_layers(named))
 
 
-def read_layers(files: Sequence[str | Path], command_line: Mapping[str, Any] | None = None) -> Layers:
-    """File -> its keys and values under today's names, later ones win; last what Snakemake has from --config.
+def read_layers(
+    files: Sequence[str | Path], more: Mapping[str, Any] | None = None, more_from: str = "--config"
+) -> Layers:
+    """File -> its keys and values under today's names, later ones win; last what Snakemake has from elsewhere.
 
     Says one line on stderr for each key of an earlier version. Raises PetvrError where one place has both names of it.
     """
     layers: Layers = {str(file): _read(Path(file)) for file in files}
-    if command_line:
-        layers["--config"] = {key: _resolved(value) for key, value in command_line.items()}
+    if more is not None:
+        layers[more_from] = {key: _resolved(value) for key, value in more.items()}
     for place, layer in layers.items():
         for old in [key for key in RENAMED if key in layer]:
             if RENAMED[old] in layer:
@@ -296,7 +303,8 @@ def validate_config(layers: Layers) -> Config:
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
-        raise PetvrError(f"{path}: no such configuration file (run petvr in the folder that holds config.yaml)")
+        hint = "run petvr in the folder that holds it; petvr init FOLDER makes one"
+        raise PetvrError(f"{path}: no such configuration file ({hint})")
     values = read_yaml_file(path)
     if not isinstance(values, dict):
         raise PetvrError(f"{path}: must hold keys and values, not {type(values).__name__}")

@@ -8,16 +8,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
+SOURCES = Path(".snakemake") / "petvr-source"
 
-def export(config: dict[str, Any], source: Path) -> None:
+
+def export(config: dict[str, Any], checkout: Path | None, other_python: bool) -> None:
     """Let `python -m petvr` in a job see the very configuration the workflow was started with.
 
-    PETVR_CONFIG holds it, --config on the command line included. PYTHONPATH begins with `source`, and PATH with the
-    Python that runs Snakemake (an environment of --sdm conda comes before it).
+    PETVR_CONFIG holds it, --config on the command line included. PYTHONPATH begins with the `src/` of a checkout, PATH
+    with the Python that runs Snakemake. Where jobs run by an `other_python` (--sdm conda puts it in front), an
+    installed petvr is named by a folder that holds nothing else: the packages beside it are of Snakemake's Python.
     """
     os.environ["PETVR_CONFIG"] = json.dumps(config, default=str)
-    for variable, folder in (("PYTHONPATH", source), ("PATH", Path(sys.executable).parent)):
-        os.environ[variable] = leading(variable, folder)
+    os.environ["PATH"] = leading("PATH", Path(sys.executable).parent)
+    if checkout or other_python:
+        os.environ["PYTHONPATH"] = leading("PYTHONPATH", checkout or _linked_alone(Path(__file__).parent))
+
+
+def _linked_alone(package: Path) -> Path:
+    SOURCES.mkdir(parents=True, exist_ok=True)
+    link, new = SOURCES / package.name, SOURCES / f"{package.name}.{os.getpid()}"
+    new.symlink_to(package)
+    os.replace(new, link)  # another Snakemake may read it
+    return SOURCES.resolve()
 
 
 def inside_a_rule() -> bool:

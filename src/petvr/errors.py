@@ -8,6 +8,22 @@ from collections.abc import Iterable
 
 LOGIN = re.compile(r"(\w://)[^/?#\s]*@|(?<=[?&;])(?i:[a-z_]*(?:password|passwd|token|secret|api_?key)=)[^&;\s'\"]+")
 
+EXTRAS = {  # module that `pip install petvr` leaves out -> the extra that brings it
+    "snakemake": "workflow",
+    "snakemake_executor_plugin_submitit": "workflow",
+    "httpx2": "workflow",
+    "matplotlib": "workflow",
+    "pandas": "workflow",
+    "pyarrow": "workflow",
+    "tenacity": "workflow",
+    "mlflow": "mlflow",
+    "sqlalchemy": "mlflow",
+    "fastapi": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "yt_dlp": "youtube",
+}
+
 
 def without_secrets(text: str) -> str:
     """`text` with no user name or password in the addresses it holds, nor any in their queries."""
@@ -33,3 +49,11 @@ def unknown(what: str, given: str, allowed: Iterable[str], where: str = "") -> P
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     prefix = f"{where}: " if where else ""
     return PetvrError(f"{prefix}unknown {what} '{given}'{hint}; allowed: {', '.join(allowed) or 'none'}")
+
+
+def missing_extra(what: str, error: BaseException) -> PetvrError | None:
+    """What to install where `what` failed for want of a module of an extra; None where that is not why it failed."""
+    module = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if module not in EXTRAS:
+        return None
+    return PetvrError(f"{what} needs {module}, which is not installed: pip install 'petvr[{EXTRAS[module]}]'")

@@ -3,6 +3,7 @@
 So an import that no requirement brings fails here as it would for a user, and a missing extra is truly missing.
 """
 
+import platform
 import subprocess
 import sys
 import venv
@@ -16,9 +17,10 @@ PLUGIN = Path("src/snakemake_executor_plugin_submitit")
 
 
 class LinkedEnvironment:
-    """`wheels` are installed by pip; `distributions` and all they require (with the extras named) are linked."""
+    """`wheels`, each with its extras, are installed by pip; what they require on a `machine` is linked."""
 
-    def __init__(self, folder: Path, wheels: dict[Path, str], distributions: tuple[str, ...] = ()):
+    def __init__(self, folder: Path, wheels: dict[Path, str], machine: str = platform.machine()):
+        self.machine = machine
         venv.create(folder, with_pip=False, symlinks=True)
         self.folder, self.python = folder, folder / "bin" / "python"
         self.packages = next((folder / "lib").glob("python*/site-packages"))
@@ -28,8 +30,6 @@ class LinkedEnvironment:
         self.linked: set[str] = {wheel.name.split("-")[0] for wheel in wheels}
         for wheel, extras in wheels.items():
             self._link_requirements(_wheel_requirements(self.packages, wheel), extras)
-        for name in distributions:
-            self._link(Requirement(name))
 
     def run(self, *words: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """A command of this environment (`python`, `petvr`) in a folder outside the repository."""
@@ -51,7 +51,7 @@ class LinkedEnvironment:
 
     def _link_requirements(self, lines: list[str], extras: str) -> None:
         for requirement in map(Requirement, lines):
-            wanted = [{"extra": extra} for extra in ("", *extras.split(","))]
+            wanted = [{"extra": extra, "platform_machine": self.machine} for extra in ("", *extras.split(","))]
             if requirement.marker is None or any(map(requirement.marker.evaluate, wanted)):
                 self._link(requirement)
 

@@ -6,7 +6,7 @@ from importlib.metadata import packages_distributions
 
 from linked_environment import ROOT
 
-from petvr.extras import EXTRAS, missing_extra
+from petvr.errors import EXTRAS, missing_extra
 
 WITH_ANOTHER = {"sqlalchemy": "mlflow", "starlette": "fastapi"}  # brought by a package that the extra names
 

@@ -13,22 +13,42 @@ import shlex
 import sys
 from pathlib import Path
 
-SOURCE = Path(workflow.basedir) / "src"
-sys.path.insert(0, str(SOURCE))
+from snakemake.settings.types import DeploymentMethod
 
-from petvr import environment, papers, planning, workflow_start
-from petvr import workflow as rules_ask
-from petvr.data import catalogue
-from petvr.config import merged_values, read_layers, validate_config
-from petvr.errors import PetvrError, without_secrets
-from petvr.data.frames import shards
-from petvr.layout import Layout
+CHECKOUT = (
+    Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1] / "src"
+)
+if CHECKOUT.is_dir():  # else petvr is installed, and this file comes with it
+    sys.path.insert(0, str(CHECKOUT))
 
 try:
-    # read anew, since Snakemake lets a key that stands twice pass; config.yaml first, then --configfile, then --config
+    from petvr import environment, papers, planning, workflow_start
+    from petvr import workflow as rules_ask
+    from petvr.data import catalogue
+    from petvr.config import merged_values, read_layers, validate_config
+    from petvr.errors import PetvrError, without_secrets
+    from petvr.data.frames import shards
+    from petvr.layout import Layout
+except ModuleNotFoundError as error:
+    print(
+        f"petvr: error: the Python of Snakemake has no {error.name}: pip install 'petvr[workflow]'",
+        file=sys.stderr,
+    )
+    sys.exit(2)
+
+try:
     given = workflow.config_settings
-    own = [file for file in workflow.configfiles if file not in given.configfiles]
-    LAYERS = read_layers([*own, *given.configfiles], given.config)
+    if workflow.modifier.path_modifier.modifies_prefixes:
+        raise PetvrError(
+            "module: prefix moves what Snakemake waits for, not what petvr writes; "
+            "set `results` and `data` in the configuration instead"
+        )
+    if workflow.modifier.skip_configfile:  # a module: what its `config:` says
+        LAYERS = read_layers([], config, "config of the module")
+    else:
+        # read anew, since Snakemake lets a key that stands twice pass; config.yaml first, then --configfile, then --config
+        own = [file for file in workflow.configfiles if file not in given.configfiles]
+        LAYERS = read_layers([*own, *given.configfiles], given.config)
     CONFIG = validate_config(LAYERS)
     PLAN = planning.plan(CONFIG)
     rules_ask.check_targets(CONFIG, PLAN, sys.argv[1:])
@@ -53,8 +73,12 @@ if workflow.is_main_process:
     if not workflow.output_settings.dryrun:
         say(workflow_start.start_lines(LAYOUT, PLAN))
 
-environment.export(merged_values(LAYERS), SOURCE)
-ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "petvr.yaml")
+environment.export(
+    merged_values(LAYERS),
+    CHECKOUT if CHECKOUT.is_dir() else None,
+    DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method,
+)
+ENVIRONMENT = "../../envs/petvr.yaml"  # of these files
 
 
 wildcard_constraints:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr import atomic
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, missing_extra
 from petvr.report.tracking.content import RunRecord, record_of_cell, record_of_run
 from petvr.report.tracking.store import (
     CELL_TAG,
@@ -129,7 +129,7 @@ def log_result(
 
 
 def _warning(uri: str, error: Exception) -> str:
-    text = shown(" ".join(str(error).split()).replace(uri, shown(uri)))
+    text = shown(" ".join(str(missing_extra("it", error) or error).split()).replace(uri, shown(uri)))
     text = text if len(text) < 300 else text[:300] + "..."
     return (
         f"MLflow store {shown(uri)} cannot be used: {text or type(error).__name__}. "

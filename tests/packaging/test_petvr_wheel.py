@@ -1,0 +1,121 @@
+"""petvr's wheel in an environment and a folder that know nothing of the repository."""
+
+import shutil
+import subprocess
+import zipfile
+
+import numpy
+import pytest
+import yaml
+from linked_environment import PLUGIN, ROOT, LinkedEnvironment
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_of_the_workflow(petvr_wheel):
+    links = {
+        ROOT / "src/petvr/pipeline" / name: ROOT / name
+        for name in ("workflow", "slurm", "demo", "config.yaml", "envs/petvr.yaml")
+    }
+    listed = subprocess.run(["git", "ls-files", "src", "--", *links.values()], cwd=ROOT, capture_output=True, text=True)
+    expected = set()
+    for path in (ROOT / name for name in listed.stdout.split()):
+        for link, target in links.items():
+            if path.is_relative_to(target):
+                expected.add((link / path.relative_to(target)).relative_to(ROOT / "src").as_posix())
+        if path.is_relative_to(ROOT / "src") and path.is_file() and path not in links:
+            expected.add(path.relative_to(ROOT / "src").as_posix())
+    expected = {name for name in expected if not name.startswith(PLUGIN.name)}
+    held = {name for name in zipfile.ZipFile(petvr_wheel).namelist() if ".dist-info/" not in name}
+    assert held == expected
+    assert "petvr/pipeline/workflow/Snakefile" in held and "petvr/search/page/app.js" in held
+
+
+RUN = "rap/msvd/tiny/lora@rank=8/seed-0"
+MICRO = {
+    "tables": ["rap/table_2"],
+    "datasets": ["msvd"],
+    "methods": ["lora"],
+    "seeds": [0],
+    "recipe": {"default": {"epochs": 1, "batch": 8, "frames": 3, "words": 24}},
+    "world": {"sizes": {"msvd": {"train": 8, "val": 2, "test": 6}}, "tiny_clip": {"steps": 4, "batch": 16}},
+}
+
+
+@pytest.fixture(scope="module")
+def light(petvr_wheel, tmp_path_factory):
+    """`pip install petvr`, without extras."""
+    return LinkedEnvironment(tmp_path_factory.mktemp("light"), {petvr_wheel: ""})
+
+
+@pytest.fixture(scope="module")
+def full(petvr_wheel, plugin_wheel, tmp_path_factory):
+    """`pip install petvr[workflow]`, as on a machine for which there is no decord."""
+    wheels = {petvr_wheel: "workflow", plugin_wheel: ""}
+    return LinkedEnvironment(tmp_path_factory.mktemp("full"), wheels, machine="aarch64")
+
+
+@pytest.fixture(scope="module")
+def project(full, tmp_path_factory):
+    """A folder of `petvr init` in which the demo's world, a few videos of it, went all the way to a table."""
+    folder = tmp_path_factory.mktemp("project")
+    done = full.run("petvr", "init", ".", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "micro.yaml").write_text(yaml.safe_dump(MICRO))
+    command = "python -m snakemake --profile demo --cores 2 --configfile workflow/demo.yaml micro.yaml --"
+    done = full.run(*command.split(), "results/demo/tables/rap/table_2.md", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_init_makes_a_folder_where_the_workflow_runs(full, project):
+    assert "LoRA" in (project / "results/demo/tables/rap/table_2.md").read_text()
+    assert full.run("python", "-c", "import decord", cwd=project).returncode == 1
+    assert '"decoder": "pyav' in next((project / "results/demo/frames").rglob("index.json")).read_text()
+    again = full.run("petvr", "init", ".", cwd=project)
+    assert again.returncode == 2 and "config.yaml: is there already" in again.stderr
+
+
+def test_the_real_configuration_plans_all_tables_there(full, project):
+    planned = full.run(
+        "python", "-m", "snakemake", "--cores", "2", "-n", "--quiet", "rules", "--", "all_tables", cwd=project
+    )
+    assert planned.returncode == 0, planned.stderr
+    jobs = dict(line.split()[:2] for line in planned.stdout.splitlines() if line.count(" ") and line[0].isalpha())
+    assert jobs["table"] == "33" and int(jobs["train"]) > 700
+
+
+def test_what_needs_no_configuration_and_no_extra_works_anywhere(light, project, tmp_path):
+    numpy.save(tmp_path / "scores.npy", numpy.eye(4, dtype="float32") + numpy.arange(4, dtype="float32"))
+    shutil.copy(project / "results/demo/runs" / RUN / "result.json", tmp_path)
+    video = next((project / "results/demo/data").rglob("*.mp4"))
+    for words, code, text in [
+        (("score", "scores.npy"), 0, "R@1"),
+        (("show", "result.json"), 0, RUN),
+        (("videos", video), 0, "by decord too"),
+        (("search", "--run", "x", "a dog runs"), 2, "there is no finished run below results/runs yet"),
+        (("plan",), 2, "petvr init FOLDER makes one"),
+    ]:
+        done = light.run("petvr", *words, cwd=tmp_path)
+        assert (done.returncode, text in done.stdout + done.stderr) == (code, True), (words, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+LACKING = """
+import importlib.util
+from petvr.cli import main
+for name in ("snakemake", "submitit", "mlflow", "fastapi", "pandas", "matplotlib"):
+    assert importlib.util.find_spec(name) is None, name
+assert main(["init", "."]) == 0
+codes = [main(["serve", "--run", "x"]), main(["mlflow"]), main(["figure", "rap/figure_4"]), main(["jobs"])]
+assert codes == [2, 2, 2, 2], codes
+"""
+
+
+def test_a_missing_extra_is_one_line_that_names_it(light, tmp_path):
+    done = light.run("python", "-c", LACKING, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 4, done.stderr
+    for line, extra in zip(lines, ("serve", "mlflow", "workflow", "workflow"), strict=True):
+        assert f", which is not installed: pip install 'petvr[{extra}]'" in line
