@@ -31,7 +31,7 @@ ARROWS = {
     "data.manifest": {"data.datasets", "data.download", "data.frames", "layout"},
     "costs": {"clip", "methods", "similarity", "papers", "data.datasets"},
     "training": {"methods", "similarity", "clip", "data.frames", "retrieval", "costs", "data.datasets"},
-    "library": {"training", "methods", "similarity", "clip", "data.frames", "retrieval"},
+    "library": {"data.datasets", "training", "methods", "similarity", "clip", "data.frames", "retrieval"},
     "search": {"library", "training", "clip", "data.frames", "data.datasets", "retrieval"},
     "report.tables": {"papers", "retrieval", "layout", "status", "data.datasets"},
     "report.claims": {"papers", "retrieval", "layout", "status"},

@@ -13,8 +13,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "EncodedTexts": "petvr.library.text_video",
     "EncodedVideos": "petvr.library.text_video",
+    "Index": "petvr.library.video_index",
     "PetvrError": "petvr.errors",
     "TextVideoModel": "petvr.library.text_video",
+    "VideoMatch": "petvr.library.video_index",
     "export": "petvr.library.export:export_run",
     "load": "petvr.library.loading:load_model",
 }

@@ -4,6 +4,18 @@ from petvr.library.loading import load_model as load
 from petvr.library.text_video import EncodedTexts as EncodedTexts
 from petvr.library.text_video import EncodedVideos as EncodedVideos
 from petvr.library.text_video import TextVideoModel as TextVideoModel
+from petvr.library.video_index import Index as Index
+from petvr.library.video_index import VideoMatch as VideoMatch
 
 __version__: str
-__all__ = ["EncodedTexts", "EncodedVideos", "PetvrError", "TextVideoModel", "__version__", "export", "load"]
+__all__ = [
+    "EncodedTexts",
+    "EncodedVideos",
+    "Index",
+    "PetvrError",
+    "TextVideoModel",
+    "VideoMatch",
+    "__version__",
+    "export",
+    "load",
+]

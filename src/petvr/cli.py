@@ -25,6 +25,7 @@ FOR_PEOPLE = {
     "summary": "where the tables are, how complete they are, and one of them on the screen",
     "search": "the best videos of a finished run for a sentence, or the best captions for a video file",
     "examples": "a page of queries one run or two get right and wrong, with the frames the model saw",
+    "encode": "a folder of videos as an index that `petvr search --index` reads",
     "export": "a finished run as a folder to share: tensors, settings, card; merged or in PEFT's format on request",
     "serve": "a search page in the browser for one run or two",
     "figure": "draw figures of papers and tables; --list names them",

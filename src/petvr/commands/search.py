@@ -29,7 +29,11 @@ LONGEST = 1e6  # seconds of a video
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sentence", nargs="?", help='what to look for, e.g. "a dog runs"')
-    parser.add_argument("--run", required=True, help="a finished run's id, its folder, or its result.json")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--run", help="a finished run's id, its folder, or its result.json: its test videos are searched"
+    )
+    where.add_argument("--index", metavar="FOLDER", help="an index that `petvr encode` or petvr.Index.save wrote")
     parser.add_argument("--video", metavar="FILE", help="list the best captions for this video file (or video id)")
     parser.add_argument("--seconds", nargs=2, type=float, metavar=("START", "END"), help="look at this part of FILE")
     parser.add_argument("--top", type=whole(), default=10, metavar="N", help="how many to list (default: %(default)s)")
@@ -47,6 +51,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
         raise PetvrError('search: give either a sentence ("a dog runs") or --video FILE')
     if args.seconds and not 0 <= args.seconds[0] < args.seconds[1] < LONGEST:
         raise PetvrError("--seconds: {:g} {:g} given, allowed: 0 <= START < END < {:g}".format(*args.seconds, LONGEST))
+    if args.index is not None:
+        search_index(args)
+        return
     from petvr.search import rank
 
     opened_run, keep = open_named_run(args.run, config, args.threads)
@@ -68,6 +75,28 @@ def run(args: argparse.Namespace, config: Config) -> None:
         print()
     else:
         _show(answer, result)
+
+
+def search_index(args: argparse.Namespace) -> None:
+    from petvr.library.video_index import Index
+    from petvr.training.determinism import prepare_device
+
+    if args.video is not None:
+        raise PetvrError("search: --video needs --run: an index holds no captions")
+    prepare_device("cpu", args.threads)
+    index = Index.load(args.index)
+    matches = index.search(args.sentence, args.top)
+    rows = [{"rank": one.rank, "score": one.score, "video": one.video, "file": str(one.file)} for one in matches]
+    if args.json:
+        facts = {"index": args.index, "run": index.model.name, "sentence": args.sentence, "of": len(index)}
+        json.dump(facts | {"notes": index.model.notes, "results": rows}, sys.stdout, indent=1, ensure_ascii=False)
+        print()
+        return
+    print(f"“{args.sentence}”  among {len(index):,} videos of {args.index}, by {index.model.name}")
+    for row in rows:
+        print(f"{row['rank']:>3}  {row['score']:.4f}  {row['file']}")
+    for note in index.model.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def open_named_run(name: str, config: Config, threads: int | None = None) -> tuple[OpenedRun, Path]:

@@ -1,0 +1,65 @@
+"""`petvr encode FOLDER --model RUN --to INDEX`: a folder's videos as an index that `petvr search --index` reads."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from petvr.commands.search import run_folder
+from petvr.config import Config
+from petvr.data.frames.shards import parse_shard, shard_folder
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+from petvr.text_files import read_lines
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("videos", type=Path, help="a folder; all videos below it are encoded")
+    parser.add_argument("--model", required=True, help="a finished run, a folder of `petvr export`, or a hub id")
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="INDEX", help="a folder; what it has is not done again"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="decoding processes; 0: none (default: %(default)s)")
+    parser.add_argument("--sentences", type=Path, metavar="FILE", help="one a line, for methods that look at some")
+    parser.add_argument("--backbone", help="the folder or hub id of the model's CLIP, where it is not found")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--shard", metavar="N/M", help="this part of M alone, into a folder of its own below INDEX")
+    one.add_argument("--join", type=int, metavar="M", help="encode nothing: join the M finished shards")
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    from petvr.library.video_index import Index, join_shards
+
+    if args.join is not None:
+        if args.join < 1:
+            raise PetvrError(f"--join: {args.join} given, allowed: 1 or more")
+        join_shards(args.to, [shard_folder(args.to, number, args.join) for number in range(1, args.join + 1)])
+        print(f"{args.to}: {len(Index.load(args.to)):,} videos")
+        return
+    shard = parse_shard(args.shard) if args.shard else (1, 1)
+    model = named_model(args.model, config, args.backbone, args.threads)
+    index = Index.build(
+        model,
+        args.videos,
+        to=shard_folder(args.to, *shard) if args.shard else args.to,
+        shard=shard,
+        sentences=read_lines(args.sentences) if args.sentences else None,
+        workers=args.workers,
+        progress=True,
+    )
+    for file, reason in index.problems.items():
+        print(f"left out: {file}: {reason}")
+    print(f"{args.to}: {len(index):,} videos; {len(index.problems)} left out")
+
+
+def named_model(name: str, config: Config, backbone: str | None = None, threads: int | None = None):
+    """A run by its id, or whatever `petvr.load` takes."""
+    from petvr.library.loading import load_model
+    from petvr.training.determinism import prepare_device
+
+    layout = Layout(config.results)
+    source = name if Path(name).exists() or not (layout.runs / name).is_dir() else run_folder(name, layout, config)
+    device = None if config.device == "auto" else config.device
+    prepare_device(device, threads)
+    return load_model(source, device=device, backbone=backbone)

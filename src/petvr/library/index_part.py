@@ -1,0 +1,100 @@
+"""Some thousand videos of an index on disk: their vectors, and of each a line that says which file it is.
+
+<index>/part-00000/vectors.npy   float16 [n, E], one row a video, memory-mapped
+                   frames.npy, mask.npy, patches.npy   what the towers give, where the score is not one product
+                   videos.jsonl, lines.npy   a record a video, and where each begins: nothing of it is read at the start
+                   part.json     which model, and the files that could not be read; written last
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from petvr import atomic
+from petvr.errors import PetvrError, first_line
+from petvr.text_files import read_json
+
+PART, VECTORS, RECORDS, LINES = "part.json", "vectors.npy", "videos.jsonl", "lines.npy"
+Record = dict[str, Any]  # video, file, bytes, mtime_ns
+
+
+class RecordFile(Sequence[Record]):
+    """The lines of videos.jsonl, each read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.starts = np.load(folder / LINES, mmap_mode="r", allow_pickle=False)
+        with open(folder / RECORDS, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            self.text = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+        if int(self.starts[-1]) != size:
+            raise PetvrError(f"{folder / RECORDS}: {size} bytes, {self.starts[-1]} were written; make this index again")
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, number: Any) -> Any:
+        return json.loads(self.text[int(self.starts[number]) : int(self.starts[number + 1])])
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[number] for number in range(len(self)))
+
+
+@dataclass
+class IndexPart:
+    """`features` is empty where vectors are all that a score needs. problems: file -> its record, with `reason`."""
+
+    vectors: np.ndarray
+    features: dict[str, np.ndarray]
+    records: Sequence[Record]
+    problems: dict[str, Record] = field(default_factory=dict)
+
+    def rows(self, which: Sequence[int]) -> IndexPart:
+        """The same with some of its videos."""
+        chosen = {name: array[which] for name, array in self.features.items()}
+        return IndexPart(self.vectors[which], chosen, [self.records[row] for row in which], self.problems)
+
+    def write(self, folder: Path, model_digest: str) -> None:
+        """A whole folder at once."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+            part = Path(temporary, "part")
+            part.mkdir()
+            for name, array in {"vectors": self.vectors, **self.features}.items():
+                np.save(part / f"{name}.npy", array, allow_pickle=False)
+            lines = [json.dumps(record).encode() + b"\n" for record in self.records]
+            (part / RECORDS).write_bytes(b"".join(lines))
+            np.save(part / LINES, np.cumsum([0, *map(len, lines)], dtype=np.int64), allow_pickle=False)
+            facts = {"model": model_digest, "videos": len(self.records), "features": sorted(self.features)}
+            atomic.write_json(part / PART, atomic.sealed({**facts, "problems": self.problems}))
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.rename(part, folder)
+
+    @classmethod
+    def open(cls, folder: Path, model_digest: str) -> IndexPart:
+        """Memory-mapped. Raises PetvrError for one that is damaged or of another model."""
+        facts = atomic.unsealed(read_json(folder / PART, dict), folder / PART)
+        if facts.get("model") != model_digest:
+            raise PetvrError(f"{folder}: made by another model than the index; make this index again")
+        try:
+            names = ["vectors", *facts["features"]]
+            # copy on write: torch takes no array that may not be written
+            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in names}
+            records = RecordFile(folder)
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise PetvrError(f"{folder}: damaged ({first_line(error)}); make this index again") from error
+        vectors = arrays.pop("vectors")
+        rows = {len(vectors), len(records), facts["videos"], *map(len, arrays.values())}
+        if len(rows) != 1 or vectors.dtype != np.float16 or vectors.ndim != 2:
+            raise PetvrError(f"{folder}: damaged (its files have different numbers of videos); make this index again")
+        return cls(vectors, arrays, records, facts["problems"])

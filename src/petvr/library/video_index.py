@@ -1,0 +1,372 @@
+"""Features of many videos, kept as memory-mapped float16 and searched exactly.
+
+Where a model's score is the product of two vectors, the first answer is the last one. Else the videos whose mean frame
+is nearest to the text are scored by the run's similarity: a video that is not among those `candidates` is not found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from petvr import atomic
+from petvr.atomic import file_lock
+from petvr.data.datasets.base import EXTENSIONS
+from petvr.data.frames.build import VideoItem
+from petvr.data.frames.progress import Step, video_progress
+from petvr.data.frames.shards import shard_of
+from petvr.errors import PetvrError
+from petvr.library.index_part import IndexPart, Record
+from petvr.library.loading import load_model
+from petvr.library.text_video import EncodedTexts, TextVideoModel, VideoFile, video_items
+from petvr.text_files import read_json
+
+FORMAT = 1
+MANIFEST = "index.json"
+PART_VIDEOS = 4096  # of a part; what a killed job loses at most
+CANDIDATES = 100  # that are scored in full where a score is not one product
+ERROR = 2**-9  # a product of unit vectors in float16, summed in float32, is nearer to the true one than this
+PRODUCTS = 1 << 26  # kept at a time
+
+
+@dataclass(frozen=True)
+class VideoMatch:
+    """rank from 1; score as `TextVideoModel.score` gives it; video: its id in the index; file: where it lay."""
+
+    rank: int
+    score: float
+    video: str
+    file: Path
+
+
+class Index:
+    """Videos that can be searched with a text. Made by `Index.build` or `Index.load`.
+
+    problems: file -> why it is not in the index.
+    """
+
+    def __init__(
+        self, parts: Sequence[IndexPart], model_facts: Mapping[str, str], model: TextVideoModel | None
+    ) -> None:
+        self.parts, self.model_facts, self._model = [part for part in parts if len(part.vectors)], model_facts, model
+        self.problems = {file: str(one["reason"]) for part in parts for file, one in part.problems.items()}
+        self._starts = np.cumsum([0, *(len(part.vectors) for part in self.parts)])
+        self._half = all(map(_half_is_enough, self.parts[:1]))
+
+    @classmethod
+    def build(
+        cls,
+        model: TextVideoModel,
+        videos: VideoFile | Sequence[VideoFile],
+        *,
+        to: str | PathLike[str] | None = None,
+        shard: tuple[int, int] = (1, 1),
+        sentences: Sequence[str] | None = None,
+        workers: int = 0,
+        progress: bool = False,
+    ) -> Index:
+        """Encode a folder's videos, or a list of files. What cannot be read is left out and stands in `problems`.
+
+        to: a folder that is written as the work goes on; called again, it encodes what is new or has changed alone.
+        shard: (3, 10) takes the third of ten parts of the videos, chosen by their ids. sentences, workers: as in
+        `TextVideoModel.encode_video`. Raises PetvrError where there is no video, and where none can be read.
+        """
+        wanted = {item.video: item for item in _listed(videos) if shard_of(item.video, shard[1]) == shard[0]}
+        if not wanted and shard[1] == 1:
+            raise PetvrError(f"{videos}: no video in it; allowed endings: {', '.join(EXTENSIONS)}")
+        folder = None if to is None else Path(to)
+        lock = file_lock(folder / "lock", "another process is building this index") if folder else nullcontext()
+        with lock:
+            return cls._built(model, wanted, folder, shard[1] > 1, sentences, workers, progress)
+
+    @classmethod
+    def _built(
+        cls,
+        model: TextVideoModel,
+        wanted: Mapping[str, VideoItem],
+        folder: Path | None,
+        may_be_empty: bool,
+        sentences: Sequence[str] | None,
+        workers: int,
+        progress: bool,
+    ) -> Index:
+        parts = _kept_parts(folder, model.digest, wanted) if folder else []
+        known = {record["video"] for part in parts for record in part.records}
+        known |= {file for part in parts for file in part.problems}
+        todo = [item for video, item in wanted.items() if video not in known]
+        with video_progress(progress, "index")(len(todo)) as step:
+            for start in range(0, len(todo), PART_VIDEOS):
+                part = _encoded(model, todo[start : start + PART_VIDEOS], sentences, workers, step)
+                if folder:
+                    part.write(_new_folder(folder), model.digest)
+                parts.append(part)
+        facts = {"name": model.name, "source": os.path.abspath(model.source) if Path(model.source).exists()
+                 else model.source, "digest": model.digest}  # fmt: skip
+        index = cls(parts, facts, model)
+        if wanted and not len(index) and not may_be_empty:
+            file, reason = next(iter(index.problems.items()))
+            raise PetvrError(f"none of the {len(wanted)} videos can be read; the first: {file}: {reason}")
+        if folder:
+            write_manifest(folder, facts, sorted(path.name for path in folder.glob("part-*")))
+            index = cls.load(folder, model)
+        return index
+
+    def save(self, to: str | PathLike[str]) -> None:
+        """Write the index to a new folder. PetvrError where it holds anything."""
+        folder = Path(to)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise PetvrError(f"{folder}: is there already; an index is saved to a new folder")
+        for part in self.parts:
+            part.write(_new_folder(folder), self.model_facts["digest"])
+        write_manifest(folder, self.model_facts, sorted(path.name for path in folder.glob("part-*")))
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str], model: TextVideoModel | None = None) -> Index:
+        """Open an index without reading it. model: None loads, when it is first needed, the one it was made by.
+
+        Raises PetvrError for what is no index or damaged, and for an index of another model.
+        """
+        path = Path(folder) / MANIFEST
+        if not path.is_file():
+            raise PetvrError(f"{folder}: no {MANIFEST} in it, so it is no index of videos")
+        values = read_json(path, dict)
+        if values.get("format") != FORMAT:
+            raise PetvrError(f"{path}: format: {values.get('format')!r:.40} given, this petvr reads {FORMAT}")
+        values = atomic.unsealed(values, path)
+        try:
+            facts, names = dict(values["model"]), list(values["parts"])
+            digest = facts["digest"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise PetvrError(f"{path}: is no index of videos ({error})") from error
+        if any(not isinstance(name, str) or name.startswith("/") or ".." in Path(name).parts for name in names):
+            raise PetvrError(f"{path}: parts: only folders below it are allowed")
+        if model is not None and model.digest != digest:
+            raise PetvrError(f"{folder}: made by another model ({facts.get('name')}) than {model.name}")
+        return cls([IndexPart.open(Path(folder) / name, digest) for name in names], facts, model)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def videos(self) -> list[str]:
+        """The ids of all videos, in the order of their rows."""
+        return [record["video"] for part in self.parts for record in part.records]
+
+    @property
+    def model(self) -> TextVideoModel:
+        if self._model is None:
+            model = load_model(self.model_facts["source"])
+            if model.digest != self.model_facts["digest"]:
+                raise PetvrError(f"{model.source}: has changed since the index was made; make the index again")
+            self._model = model
+        return self._model
+
+    def search(self, text: str, k: int = 10, *, candidates: int = CANDIDATES) -> list[VideoMatch]:
+        """The k best videos for a text, the best first; equal scores in the order of the index.
+
+        candidates: how many are scored in full where the model's score is not one product of two vectors.
+        """
+        return self.search_many([text], k, candidates=candidates)[0]
+
+    def search_many(self, texts: Sequence[str], k: int = 10, *, candidates: int = CANDIDATES) -> list[list[VideoMatch]]:
+        """`search` for many texts at once, which is faster than one after the other."""
+        for name, value in (("k", k), ("candidates", candidates)):
+            if not isinstance(value, int) or value < 1:
+                raise PetvrError(f"{name}: {value!r} given, allowed: 1 or more")
+        queries = self.model.encode_text(texts)
+        full = not self.model.one_vector
+        nearest = self.nearest(queries.vectors, max(k, candidates) if full else k)
+        if full:
+            nearest = [self._scored(queries, row, places) for row, (places, _) in enumerate(nearest)]
+        return [self._matches(places[:k], scores[:k]) for places, scores in nearest]
+
+    def nearest(self, queries: np.ndarray, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """float32 [Q, E], length 1 -> of each the k rows with the largest products, and these: exact in float32."""
+        best_rows: list[tuple[np.ndarray, np.ndarray]] = []
+        step = max(1, PRODUCTS // max(1, len(self)))
+        for start in range(0, len(queries), step):
+            block = np.ascontiguousarray(queries[start : start + step], np.float32)
+            products = self._products(block)
+            best_rows += [self._best(query, row, k) for query, row in zip(block, products, strict=True)]
+        return best_rows
+
+    def _products(self, queries: np.ndarray) -> np.ndarray:
+        """float32 [Q, V], from float16 where that is enough to choose whose true product is formed."""
+        if not self.parts:
+            return np.empty((len(queries), 0), np.float32)
+        if not self._half:
+            return np.concatenate([queries @ part.vectors.astype(np.float32).T for part in self.parts], axis=1)
+        half = torch.from_numpy(queries).half().T
+        return torch.cat([(torch.from_numpy(part.vectors) @ half).float() for part in self.parts]).T.numpy()
+
+    def _best(self, query: np.ndarray, products: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        if not len(products):
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        kth = np.partition(products, -min(k, len(products)))[-min(k, len(products))]
+        rows = np.flatnonzero(products >= kth - 2 * ERROR)
+        wide = query.astype(np.float64)  # so that equal vectors tie, wherever they stand and on any processor
+        parts = [part.vectors[own].astype(np.float64) @ wide for part, own in self._by_part(rows)]
+        exact = np.concatenate(parts).astype(np.float32)
+        order = np.argsort(-exact, kind="stable")[:k]
+        return rows[order], exact[order]
+
+    def _by_part(self, rows: np.ndarray) -> Iterator[tuple[IndexPart, np.ndarray]]:
+        """Ascending rows of the whole -> the parts that hold some of them, and their rows there."""
+        which = np.searchsorted(self._starts[1:], rows, side="right")
+        for number in np.unique(which):
+            yield self.parts[number], rows[which == number] - self._starts[number]
+
+    @torch.inference_mode()
+    def _scored(self, queries: EncodedTexts, row: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The candidates of one text by the run's own similarity, the best first."""
+        if not len(places):
+            return places, np.empty(0, np.float32)
+        model, rows = self.model, np.sort(places)
+        similarity = model.model.similarity
+        parts = [{name: array[own] for name, array in part.features.items()} for part, own in self._by_part(rows)]
+        stored = {name: torch.from_numpy(np.concatenate([one[name] for one in parts])) for name in parts[0]}
+        features = {name: tensor.to(model.device) for name, tensor in stored.items()}
+        text = similarity.texts({name: tensor[row : row + 1] for name, tensor in queries.features.items()})
+        scores = model.model.scores(text, similarity.videos(features))[0].float().cpu().numpy()
+        order = np.argsort(-scores, kind="stable")
+        return rows[order], scores[order]
+
+    def _matches(self, rows: np.ndarray, scores: np.ndarray) -> list[VideoMatch]:
+        matches = []
+        for rank, (row, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True), 1):
+            number = int(np.searchsorted(self._starts[1:], row, side="right"))
+            record = self.parts[number].records[row - int(self._starts[number])]
+            matches.append(VideoMatch(rank, score, record["video"], Path(record["file"])))
+        return matches
+
+
+def join_shards(folder: Path, shards: Sequence[Path]) -> None:
+    """Write the index of finished shards that lie below `folder`; nothing is copied."""
+    facts, parts = [], []
+    for shard in shards:
+        values = atomic.unsealed(read_json(shard / MANIFEST, dict), shard / MANIFEST)
+        facts.append(values["model"])
+        parts += [f"{shard.relative_to(folder)}/{name}" for name in values["parts"]]
+    if any(one["digest"] != facts[0]["digest"] for one in facts):
+        raise PetvrError(f"{folder}: its shards are of different models; make them again")
+    write_manifest(folder, facts[0], parts)
+
+
+def write_manifest(folder: Path, model_facts: Mapping[str, str], parts: Sequence[str]) -> None:
+    values = {"format": FORMAT, "model": dict(model_facts), "parts": list(parts)}
+    atomic.write_json(folder / MANIFEST, atomic.sealed(values))
+
+
+def shard_listing(videos: VideoFile, shard: tuple[int, int]) -> str:
+    """Changes when a video of the shard comes, goes or changes."""
+    items = [item for item in _listed(videos) if shard_of(item.video, shard[1]) == shard[0]]
+    return hashlib.sha256(repr([sorted(_record(item).items()) for item in items]).encode()).hexdigest()[:16]
+
+
+def _listed(videos: VideoFile | Sequence[VideoFile]) -> list[VideoItem]:
+    """A folder's videos, by their path below it, or files, by their path as given; each once."""
+    if not isinstance(videos, str | PathLike):
+        items = [VideoItem(str(item.path), item.path) for item in video_items(videos)]
+        return list({item.video: item for item in items}.values())
+    root = Path(videos)
+    if not root.is_dir():
+        raise PetvrError(f"{root}: no such folder of videos")
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+    return [VideoItem(path.relative_to(root).as_posix(), path) for path in files]
+
+
+def _record(item: VideoItem) -> Record:
+    try:
+        facts = item.path.stat()
+    except OSError:
+        return {"video": item.video, "file": os.path.abspath(item.path), "bytes": None, "mtime_ns": None}
+    return {
+        "video": item.video,
+        "file": os.path.abspath(item.path),
+        "bytes": facts.st_size,
+        "mtime_ns": facts.st_mtime_ns,
+    }
+
+
+def _encoded(
+    model: TextVideoModel, items: Sequence[VideoItem], sentences: Sequence[str] | None, workers: int, step: Step
+) -> IndexPart:
+    vectors = np.empty((len(items), model.model.adapted.embed_dim), np.float16)
+    features: dict[str, np.ndarray] = {}
+    present = np.zeros(len(items), bool)
+    problems: dict[str, Record] = {}
+    for rows, given, errors in model.encode_batches(items, sentences, None, workers):
+        for number, error in errors.items():
+            reason = str(error).removeprefix(f"{items[number].path}: ")
+            problems[items[number].video] = _record(items[number]) | {"reason": reason}
+            step(problem=f"{items[number].path}: {reason}")
+        if not rows:
+            continue
+        present[rows] = True
+        vectors[rows] = model.video_vectors(given)
+        for name, tensor in ({} if model.one_vector else given).items():
+            array = (tensor if tensor.dtype == torch.bool else tensor.half()).cpu().numpy()
+            if name not in features:
+                features[name] = np.zeros((len(items), *array.shape[1:]), array.dtype)
+            features[name][rows] = array
+        for number in rows:
+            if not all(np.isfinite(one[number]).all() for one in (vectors, *features.values())):
+                raise PetvrError(
+                    f"{items[number].path}: its features are no numbers in float16; the model has diverged"
+                )
+            step()
+    whole = IndexPart(vectors, features, [_record(item) for item in items], problems)
+    return whole if present.all() else whole.rows(np.flatnonzero(present).tolist())
+
+
+def _kept_parts(folder: Path, digest: str, wanted: Mapping[str, VideoItem]) -> list[IndexPart]:
+    """The parts of an earlier build that still hold; rows of files that are gone or have changed are taken out."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for path in folder.glob(".part-*"):  # of a process that was killed
+        shutil.rmtree(path)
+    current = {video: _record(item) for video, item in wanted.items()}
+    parts, known = [], set[str]()
+    for path in sorted(folder.glob("part-*")):
+        try:
+            part = IndexPart.open(path, digest)
+        except PetvrError:
+            shutil.rmtree(path)  # half written, damaged or of another model: encoded again
+            continue
+        rows = [
+            row
+            for row, one in enumerate(part.records)
+            if current.get(one["video"]) == one and one["video"] not in known
+        ]
+        problems = {file: one for file, one in part.problems.items()
+                    if {**current.get(file, {}), "reason": one["reason"]} == one}  # fmt: skip
+        known |= {part.records[row]["video"] for row in rows}
+        if len(rows) < len(part.records) or problems != part.problems:
+            part.problems = problems
+            part = part.rows(rows)
+            shutil.rmtree(path)
+            if rows or problems:
+                part.write(path, digest)
+        if rows or problems:
+            parts.append(part)
+    return parts
+
+
+def _new_folder(folder: Path) -> Path:
+    numbers = [int(path.name.removeprefix("part-")) for path in folder.glob("part-*")]
+    return folder / f"part-{max(numbers, default=-1) + 1:05d}"
+
+
+def _half_is_enough(part: IndexPart) -> bool:
+    """Whether this machine's products of float16 are as near as ERROR says: some sum in float16."""
+    rows = torch.from_numpy(np.ascontiguousarray(part.vectors[:1024]))
+    exact = rows.float() @ rows[0].float()
+    return bool(((rows @ rows[0]).float() - exact).abs().max() < ERROR / 2)
