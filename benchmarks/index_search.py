@@ -1,4 +1,4 @@
-"""Seconds of one exact search among a million vectors of 512, and what FAISS's quicker indexes find of the same answers.
+"""Seconds of one exact search among a million vectors of 512, and what quicker indexes of FAISS find of the same.
 
     python benchmarks/index_search.py [--videos 1000000] [--embed 512] [--threads 2] [--queries 20] [--faiss]
 
@@ -52,8 +52,8 @@ def main() -> None:
             seconds.append(time.perf_counter() - begin)
         cpu = (time.process_time() - processor) / arguments.queries
         print(
-            f"exact, {arguments.videos:,} x {arguments.embed}, {arguments.threads} threads: first {seconds[0]:.2f} s, then "
-            f"{np.median(seconds[1:]):.3f} s (least {min(seconds):.3f}); {cpu:.3f} CPU s each"
+            f"exact, {arguments.videos:,} x {arguments.embed}, {arguments.threads} threads: first {seconds[0]:.2f} s, "
+            f"then {np.median(seconds[1:]):.3f} s (least {min(seconds):.3f}); {cpu:.3f} CPU s each"
         )
         begin = time.perf_counter()
         index.nearest(queries, 10)
