@@ -38,7 +38,7 @@ ARROWS = {
     "report.figures": {"papers", "report.tables", "layout"},
     "report.examples": {"search", "data.frames", "data.datasets", "report.figures"},
     "report.site": {"papers", "layout"},
-    "report.tracking": {"papers", "layout"},
+    "report.tracking": {"papers", "layout", "environment"},
     "report.docs": {"papers", "methods", "similarity", "clip", "costs"},
     "world": {"data.datasets", "clip"},
 }

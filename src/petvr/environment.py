@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
+HEAD = "PETVR_HEAD"
 SOURCES = Path(".snakemake") / "petvr-source"
 
 
@@ -30,6 +32,17 @@ def _linked_alone(package: Path) -> Path:
     new.symlink_to(package)
     os.replace(new, link)  # another Snakemake may read it
     return SOURCES.resolve()
+
+
+def name_head() -> None:
+    """Call it in the workflow's main process, whose host its jobs then know."""
+    os.environ[HEAD] = socket.gethostname()
+
+
+def on_the_head() -> bool:
+    """Whether this runs where the workflow does; without a workflow: outside a Slurm job."""
+    head = os.environ.get(HEAD)
+    return head == socket.gethostname() if head else "SLURM_JOB_ID" not in os.environ
 
 
 def inside_a_rule() -> bool:

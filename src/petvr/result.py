@@ -102,9 +102,9 @@ def suspicions(spec: RunSpec, evaluations: Sequence[Evaluation]) -> list[str]:
     return said
 
 
-def mean_losses(losses: Any) -> list[tuple[int, float]]:
-    """Of an array with the loss of every step LOSS_POINTS means at most, each at its last step; NaN is left out."""
-    wide = max(-(-len(losses) // LOSS_POINTS), 1)
+def mean_losses(losses: Any, most: int = LOSS_POINTS) -> list[tuple[int, float]]:
+    """Of an array with the loss of every step `most` means at most, each at its last step; NaN is left out."""
+    wide = max(-(-len(losses) // most), 1)
     points = []
     for first in range(0, len(losses), wide):
         part = losses[first : first + wide]

@@ -78,6 +78,8 @@ environment.export(
     CHECKOUT if CHECKOUT.is_dir() else None,
     DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method,
 )
+if workflow.is_main_process:
+    environment.name_head()
 ENVIRONMENT = "../../envs/petvr.yaml"  # of these files
 
 

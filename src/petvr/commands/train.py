@@ -33,17 +33,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, config: Config) -> int:
     layout = Layout(config.results)
-    spec = planning.spec(config, args.run)
+    plan = planning.plan(config)
+    spec = planning.spec(config, args.run, plan)
     if args.spec and args.spec != spec.digest():
         raise PetvrError(f"{args.run}: its recipe or code changed since the workflow was started; start it again")
     if args.threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(args.threads)
+    from petvr.report.tracking import live
     from petvr.training.options import TrainOptions
     from petvr.training.run import train
 
     if args.wait and _finished_elsewhere(layout, spec):
         print(f"{spec.id}: done by a process of an earlier start")
         return 0
+    feed, finished = None, False
+    if live.shows_live(config.tracking_uri):
+        feed = live.LiveFeed(spec, layout.results, config.tracking_uri, config.tracking.experiment, plan.tables_of)
     try:
         options = TrainOptions(
             weights=layout.weights(spec.backbone),
@@ -64,8 +69,10 @@ def run(args: argparse.Namespace, config: Config) -> int:
             flop_counts=layout.flop_counts,
             feature_cache_gib=config.feature_cache_gib,
             resume=not args.fresh,
+            watch=feed,
         )
         result = train(spec, options)
+        finished = True
     except HeldElsewhere:
         if not args.wait:
             raise
@@ -73,6 +80,9 @@ def run(args: argparse.Namespace, config: Config) -> int:
     except Exception as error:
         _record(layout, args.run, error)
         raise
+    finally:
+        if feed is not None:
+            feed.close(finished)
     layout.failure(spec).unlink(missing_ok=True)
     best = result.at(spec.recipe.selection).plain
     print(f"{args.run}: t2v R@1 {best['t2v']['R@1']:.1f}, v2t R@1 {best['v2t']['R@1']:.1f} ({spec.recipe.selection})")

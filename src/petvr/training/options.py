@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from petvr.data.datasets import Dataset
 from petvr.training.data import DatasetCheck, MissingPolicy, World
+
+if TYPE_CHECKING:
+    from petvr.training.checkpoint import TrainState
 
 CHECKPOINT_SECONDS = 600.0
 
@@ -36,3 +41,4 @@ class TrainOptions:
     feature_cache: Path | None = None  # folder of all caches of vision towers' frozen beginnings
     flop_counts: Path | None = None  # folder of the FLOP counts that runs share; None: each counts for itself
     feature_cache_gib: float = 0.0  # what one of them may take; 0: none
+    watch: Callable[[TrainState], None] | None = None  # is shown the state after every step and evaluation

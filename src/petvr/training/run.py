@@ -104,6 +104,8 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
                     break
                 stop.raise_if_stopped()
                 checkpoints.save_if_due(state)
+                if options.watch is not None:
+                    options.watch(state)
         except StopRequested as stopped:
             outcome = "the state is saved" if checkpoints.save(state) else "the state could NOT be saved"
             log.line(f"{stopped.signal_name} at step {state.step} of {total}: {outcome}; start again to continue")

@@ -70,8 +70,8 @@ def values_of(figure: FigureRows) -> list[list[object]]:
                     line = _values(figure, row, quantity)
                     lines.append(_line(figure, row, quantity.text, None, *line, shown))
             if figure.spec.kind == "training":
-                for epoch, value in row.losses():
-                    lines.append(_line(figure, row, "training loss", epoch, value, None, shown))
+                for part, value in row.losses():
+                    lines.append(_line(figure, row, "training loss", part, value, None, shown))
     return lines
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from petvr.result import Directions, Evaluation, Result
+from petvr.spec import RunSpec
 
 CURVES = ("R@1", "R@5", "R@10", "MnR")  # by epoch; every metric is among the single numbers
 
@@ -54,11 +55,17 @@ class RunRecord:
 
 def record_of_run(result: Result, folder: Path, tables: Sequence[str]) -> RunRecord:
     start, end = moment(result.provenance.started), moment(result.provenance.finished)
-    name = f"seed {result.spec.seed} · {_method(result)} · {result.spec.dataset} · {result.spec.backbone}"
     times = _evaluation_times(result, folder / "log.txt", start, end)
     metrics = [*_curves(result, folder, times), *_numbers(summary(result), end)]
     tags = _tags(result, tables) | {"level": "run"}
-    return RunRecord(name, start, end, tags, _params(result), metrics, _datasets(result), folder, _card(result))
+    datasets = _datasets(result)
+    return RunRecord(
+        name_of_run(result.spec), start, end, tags, params_of(result.spec), metrics, datasets, folder, _card(result)
+    )
+
+
+def name_of_run(spec: RunSpec) -> str:
+    return f"seed {spec.seed}, {_method(spec)}, {spec.dataset}, {spec.backbone}"
 
 
 def record_of_cell(results: Sequence[Result], tables: Sequence[str]) -> RunRecord:
@@ -69,11 +76,12 @@ def record_of_cell(results: Sequence[Result], tables: Sequence[str]) -> RunRecor
     numbers = over_seeds(results)
     recall = numbers.get(f"score/{first.spec.recipe.selection}/t2v_R1")
     spread = numbers.get(f"score/{first.spec.recipe.selection}/t2v_R1_std")
-    shown = "" if recall is None else f" · R@1 {recall:.1f}" + ("" if spread is None else f"±{spread:.1f}")
-    size = f"{first.cost.trainable / 1e6:.3g} M"
-    seeds = f"{len(results)} seed{'s' * (len(results) > 1)}"
-    where = f"{first.spec.dataset} · {first.spec.backbone} · {first.spec.paper}"
-    name = f"{_method(first)} · {first.spec.dataset}{shown} · {size} · {seeds} · {where.partition(' · ')[2]}"
+    shown = [] if recall is None else [f"R@1 {recall:.1f}" + ("" if spread is None else f"+-{spread:.1f}")]
+    size, seeds = f"{first.cost.trainable / 1e6:.3g} M", f"{len(results)} seed{'s' * (len(results) > 1)}"
+    # ASCII alone: a PostgreSQL without a locale refuses all else
+    name = ", ".join(
+        [_method(first.spec), first.spec.dataset, *shown, size, seeds, first.spec.backbone, first.spec.paper]
+    )
     tags = _tags(first, tables) | {
         "level": "cell",
         "seed": ",".join(str(result.spec.seed) for result in results),
@@ -83,7 +91,7 @@ def record_of_cell(results: Sequence[Result], tables: Sequence[str]) -> RunRecor
         "data_frozen": str(all(result.data.frozen for result in results)).lower(),
     }
     tags.pop("spec_digest")
-    params = {key: value for key, value in _params(first).items() if key != "seed"}
+    params = {key: value for key, value in params_of(first.spec).items() if key != "seed"}
     datasets = list({one.digest + one.name: one for result in results for one in _datasets(result)}.values())
     return RunRecord(name, start, end, tags, params, _numbers(numbers, end), datasets)
 
@@ -119,20 +127,19 @@ def moment(iso: str) -> int:
     return int(datetime.fromisoformat(iso).timestamp() * 1000)
 
 
-def _method(result: Result) -> str:
+def _method(spec: RunSpec) -> str:
     """`r=8 ds=16 cross_modal_adapter`: lists show the beginning of a name, and settings tell neighbours apart."""
-    spec = result.spec
     settings = [f"{key}={str(value).lower() if isinstance(value, bool) else value}"
                 for key, value in {**spec.setting, **spec.variant}.items()]  # fmt: skip
     return " ".join([*settings, spec.method])
 
 
-def _params(result: Result) -> dict[str, str]:
+def params_of(spec: RunSpec) -> dict[str, str]:
     """What names the run, and every value in force with its source."""
-    spec = result.spec.model_dump(mode="json")
-    named = {key: spec[key] for key in ("paper", "dataset", "backbone", "method", "seed", "train")}
-    named |= result.spec.values()
-    named |= {f"source/{key}": f"{source.origin}: {source.where}" for key, source in result.spec.sources.items()}
+    fields = spec.model_dump(mode="json")
+    named = {key: fields[key] for key in ("paper", "dataset", "backbone", "method", "seed", "train")}
+    named |= spec.values()
+    named |= {f"source/{key}": f"{source.origin}: {source.where}" for key, source in spec.sources.items()}
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in named.items()}
 
 
@@ -156,8 +163,7 @@ def _evaluation_times(result: Result, log: Path, start: int, end: int) -> dict[i
 def _curves(result: Result, folder: Path, times: Mapping[int, int]) -> Iterable[Metric]:
     """Metrics by epoch, the training loss by step, whose times lie between those of the evaluations."""
     for index, evaluation in enumerate(result.evaluations):
-        for name, value in _named(_of_curves(evaluation), "curve/"):
-            yield Metric(name, value, times[index], evaluation.epoch)
+        yield from curve_of(evaluation, times[index])
     steps = [evaluation.step for evaluation in result.evaluations]
     for step, loss in result.losses(folder):
         if math.isfinite(loss):
@@ -168,11 +174,13 @@ def _curves(result: Result, folder: Path, times: Mapping[int, int]) -> Iterable[
             yield Metric("curve/train_loss", loss, moment_of_step, step)
 
 
-def _of_curves(evaluation: Evaluation) -> Directions:
-    return {
+def curve_of(evaluation: Evaluation, at: int) -> list[Metric]:
+    """One evaluation's point of each curve."""
+    shown: Directions = {
         direction: {name: value for name, value in metrics.items() if name in CURVES}
         for direction, metrics in evaluation.plain.items()
     }
+    return [Metric(name, value, at, evaluation.epoch) for name, value in _named(shown, "curve/")]
 
 
 def _numbers(numbers: Mapping[str, float], at: int) -> list[Metric]:
@@ -188,9 +196,8 @@ def _named(directions: Directions, prefix: str) -> list[tuple[str, float]]:
     ]
 
 
-def _tags(result: Result, tables: Iterable[str]) -> dict[str, str]:
+def tags_of(spec: RunSpec, tables: Iterable[str]) -> dict[str, str]:
     """What people filter by: `tags.level = 'cell' AND tags.tables LIKE '%|rap/table_4|%'`."""
-    spec, provenance, data = result.spec, result.provenance, result.data
     guesses = sorted(key for key, source in spec.sources.items() if source.origin == "guess")
     return {
         "paper": spec.paper,
@@ -200,15 +207,21 @@ def _tags(result: Result, tables: Iterable[str]) -> dict[str, str]:
         "setting": ",".join(f"{key}={value}" for key, value in sorted(spec.setting.items())),
         "seed": str(spec.seed),
         "tables": "|".join(["", *tables, ""]),
+        "selection": spec.recipe.selection,
+        "guesses": " ".join(guesses)[:5000],
+    }
+
+
+def _tags(result: Result, tables: Iterable[str]) -> dict[str, str]:
+    provenance, data = result.provenance, result.data
+    return tags_of(result.spec, tables) | {
         "git_revision": (provenance.git_revision or "unknown") + ("-dirty" if provenance.git_dirty else ""),
         "data_digest": data.digest,
         "data_manifest": data.manifest,
         "data_frozen": str(data.frozen).lower(),
         "synthetic": str(data.world == "synthetic").lower(),
         "data_class": data.data_class,
-        "selection": spec.recipe.selection,
         "spec_digest": provenance.spec_digest,
-        "guesses": " ".join(guesses)[:5000],
     }
 
 

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from petvr.atomic import file_lock
+from petvr.atomic import file_lock, holder
 from petvr.errors import PetvrError, without_secrets
 from petvr.layout import Layout
+from petvr.report.tracking.content import Metric
 
 RUN_TAG, CELL_TAG, DIGEST_TAG, RESULTS_TAG = "petvr.run", "petvr.cell", "petvr.digest", "petvr.results"
+LIVE_TAG = "petvr.live"  # of a run that was shown while it trained, until its result takes its place
 TAGS = {  # of the experiment
     "mlflow.experimentKind": "custom_model_development",  # what the interface shows for training runs
     "mlflow.note.content": "Built from petvr's result.json files by `petvr track`; delete it and build it again.\n\n"
@@ -91,17 +93,29 @@ def prepare(uri: str, experiment: str = "petvr") -> None:
 
 
 def reap(uri: str, experiment: str = "petvr") -> int:
-    """Mark runs that were cut off while being logged as KILLED; how many there were.
-
-    Runs are logged after the fact, in a fraction of a second and under the lock: whatever still says RUNNING while
-    we hold it was cut off. Only runs with petvr's tags are touched.
-    """
+    """Mark runs that were cut off as KILLED; how many there were. Only runs with petvr's tags are touched."""
     with locked(uri):
         store = open_store(uri, experiment)
-        stale = search(store, "attributes.status = 'RUNNING'")
+        stale = [run for run in search(store, "attributes.status = 'RUNNING'") if not trains(run)]
         for run in stale:
             store.client.set_terminated(run.info.run_id, status="KILLED")
         return len(stale)
+
+
+def trains(run: Any) -> bool:
+    """Whether a process trains it now. Any other that says RUNNING while we hold the lock was cut off.
+
+    Finished runs are logged in a fraction of a second, under the lock.
+    """
+    tags = run.data.tags
+    return LIVE_TAG in tags and bool(holder(Layout(Path(tags[RESULTS_TAG])).lock(tags[RUN_TAG])))
+
+
+def system_metrics(store: Store, run: Any) -> list[Metric]:
+    """What MLflow measured of the machine while the run trained: no result file has that."""
+    names = [name for name in run.data.metrics if name.startswith("system/")]
+    points = [point for name in names for point in store.client.get_metric_history(run.info.run_id, name)]
+    return [Metric(point.key, point.value, point.timestamp, point.step) for point in points]
 
 
 def search(store: Store, condition: str = "") -> list[Any]:

@@ -11,10 +11,12 @@ from typing import Any
 
 from petvr import atomic
 from petvr.errors import PetvrError, missing_extra
+from petvr.layout import Layout
 from petvr.report.tracking.content import RunRecord, record_of_cell, record_of_run
 from petvr.report.tracking.store import (
     CELL_TAG,
     DIGEST_TAG,
+    LIVE_TAG,
     RESULTS_TAG,
     RUN_TAG,
     Store,
@@ -24,6 +26,8 @@ from petvr.report.tracking.store import (
     open_store,
     search,
     shown,
+    system_metrics,
+    trains,
 )
 from petvr.report.tracking.write import ARTIFACTS, write_runs
 from petvr.result import Result
@@ -108,7 +112,7 @@ def sync(
         status.experiment_id = store.experiment if store else ""
         notes.keep(cells, status, everything=chosen is None)
     except Exception as error:
-        status.warning = _warning(uri, error)
+        status.warning = warning_of(uri, error)
     return status
 
 
@@ -128,7 +132,7 @@ def log_result(
     return sync(parents[6], uri, experiment, tables, [run])
 
 
-def _warning(uri: str, error: Exception) -> str:
+def warning_of(uri: str, error: Exception) -> str:
     text = shown(" ".join(str(missing_extra("it", error) or error).split()).replace(uri, shown(uri)))
     text = text if len(text) < 300 else text[:300] + "..."
     return (
@@ -237,6 +241,7 @@ def _sync_cells(store: Store, status: Status, results: Path, cells: Sequence[Cel
                     store.client.set_tag(same.info.run_id, PARENT_TAG, parents[cell.id])
                 continue
             record = record_of_run(result, file.parent, cell.tables)
+            record.metrics += [one for run in old[cell.id].get(result.id, []) for one in system_metrics(store, run)]
             tags = {RUN_TAG: result.id, CELL_TAG: cell.id, PARENT_TAG: parents[cell.id], DIGEST_TAG: digest}
             record.tags |= common | tags
             new_runs.append(record)
@@ -245,8 +250,10 @@ def _sync_cells(store: Store, status: Status, results: Path, cells: Sequence[Cel
     # only now is there a complete new run for every old one
     for cell in cells:
         if readable[cell.id]:
+            logged = {result.id for _, _, result in readable[cell.id]}
             for run in (run for runs in old[cell.id].values() for run in runs):
-                if run.info.run_id not in keep | set(parents.values()):
+                is_left = LIVE_TAG in run.data.tags and run.data.tags[RUN_TAG] not in logged  # `_prune` looks after it
+                if not is_left and run.info.run_id not in keep | set(parents.values()):
                     _remove(store, status, run)
 
 
@@ -268,11 +275,15 @@ def _with_digest(runs: Iterable[Any], digest: str) -> Any:
 
 
 def _prune(store: Store, status: Status, results: Path, cells: Mapping[str, CellFiles]) -> None:
-    """Cut-off runs are marked, and runs of this folder without a file are removed."""
+    """Cut-off runs are marked, and runs of this folder without a file are removed, but those that are not finished."""
     for run in search(store):
         tags = run.data.tags
+        if trains(run):
+            continue
         if run.info.status == "RUNNING":
             store.client.set_terminated(run.info.run_id, status="KILLED")
+        if LIVE_TAG in tags and Layout(results).state(tags[RUN_TAG]).exists():
+            continue  # it failed, or goes on from its checkpoint
         cell = cells.get(tags[CELL_TAG])
         seeds = {f"{cell.id}/{file.parent.name}" for file in cell.files} if cell else set()
         gone = tags[RUN_TAG] not in seeds if RUN_TAG in tags else cell is None
