@@ -3,6 +3,9 @@
 import json
 import re
 
+import pytest
+from chromium_pipe import Page
+
 from petvr import papers
 from petvr.layout import Layout
 from petvr.papers.figures import table_figures
@@ -38,6 +41,27 @@ def test_the_front_page_links_what_is_there(tmp_path):
     }
     text = page.read_text(encoding="utf-8")
     assert "<td>3</td><td>4</td>" in text and "cannot be read" in text
+
+
+@pytest.mark.slow  # a browser
+def test_on_a_telephone_nothing_of_the_front_page_lies_behind_a_scroll(tmp_path):
+    layout = Layout(tmp_path / "results")
+    tables = [f"rap/table_{number}" for number in range(1, 9)]
+    drawn = [f"{table}.{kind}" for table in tables for kind in ("scatter", "curves", "costs")]
+    for path in [*(layout.table(table, "html") for table in tables), *(layout.figures / f"{id}.svg" for id in drawn)]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("<svg/>")
+    path = write_front_page({"rap": "RAP: a title of some length"}, tables, drawn, layout)
+    page = Page(tmp_path / "profile")
+    try:
+        page.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
+        page.open(path.as_uri())
+        assert page.value("[...document.querySelectorAll('.papers a')].length") == len(tables) + len(drawn)
+        assert page.value("document.documentElement.scrollWidth") <= 390
+        right = "Math.max(...[...document.querySelectorAll('.papers a')].map((a) => a.getBoundingClientRect().right))"
+        assert page.value(right) <= 390
+    finally:
+        page.close()
 
 
 def test_the_page_of_figures_names_those_that_are_not_drawn(tmp_path):

@@ -91,11 +91,17 @@ def test_ranks_are_the_runs_own_and_the_page_needs_nothing_else(bench, tmp_path)
         run.dataset,
         run.frames,
     )
-    written = write_page(page, tmp_path / "page")
+    written = write_page(page, tmp_path / "page", tmp_path / "single.html")
     html = written.read_text(encoding="utf-8")
     assert "&lt;examples&gt;" in html and "<examples>" not in html
     links = set(re.findall(r'(?:src|href)="([^"#]+)', html))
     assert links and all((written.parent / link).is_file() for link in links)
+    # as one file: no link leads out of it, no folder of this machine is named
+    single = (tmp_path / "single.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'(?:src|href)="([^"]{5})', single)) == {"data:"} | set(
+        re.findall(r'href="(#[^"]{4})', single)
+    )
+    assert single.count("<img") == html.count("<img") and str(tmp_path) not in single
     strip = Image.open(written.parent / "strips" / "0001.jpg")
     assert strip.height == tiny.SIZE and strip.width in (2 * tiny.SIZE + 2, 3 * tiny.SIZE + 4)
 

@@ -113,7 +113,13 @@ rule examples:
     input:
         lambda w: awaited(EXAMPLES[w.paper]),
     output:
-        directory(LAYOUT.examples / "{paper}"),  # no report.html holds a folder
+        folder=directory(LAYOUT.examples / "{paper}"),
+        page=report(  # no report.html holds a folder
+            LAYOUT.examples / "{paper}.html",
+            caption="../report/examples.rst",
+            category="Examples",
+            labels={"paper": "{paper}"},
+        ),
     log:
         LAYOUT.results / "logs" / "tables" / "examples-{paper}.log",
     conda:
@@ -121,7 +127,7 @@ rule examples:
     params:
         runs=lambda w: EXAMPLES[w.paper],
     shell:
-        "python -m petvr examples {params.runs:q} --out {output:q} > {log:q} 2>&1"
+        "python -m petvr examples {params.runs:q} --out {output.folder:q} --single {output.page:q} > {log:q} 2>&1"
 
 
 rule site:

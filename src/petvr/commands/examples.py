@@ -26,6 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=whole(), default=6, metavar="N", help="queries of a group (default: 6)")
     parser.add_argument("--seed", type=whole(0, MOST_SEEDS), default=0, help="of the choice among many (default: 0)")
     parser.add_argument("--out", metavar="FOLDER", help="default: results/examples/<run>")
+    parser.add_argument("--single", metavar="FILE", help="besides, the page as one file, without the videos")
     parser.add_argument("--threads", type=threads, help="CPU threads (default: all)")
 
 
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
         [note for run, _ in opened for note in run.notes],
     )  # fmt: skip
     folder = Path(args.out) if args.out else Layout(config.results).examples / folder_name([one.name for one in shown])
-    print(write_page(page, folder))
+    print(write_page(page, folder, Path(args.single) if args.single else None))
 
 
 def folder_name(runs: list[str]) -> str:

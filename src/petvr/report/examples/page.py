@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 from collections.abc import Sequence
@@ -55,8 +56,8 @@ def joined(pictures: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
 
 
-def write_page(page: Page, folder: Path) -> Path:
-    """`folder`/index.html; what an earlier page left there goes."""
+def write_page(page: Page, folder: Path, single: Path | None = None) -> Path:
+    """`folder`/index.html; what an earlier page left there goes. `single`: also as one file, without videos."""
     for name in ("strips", "videos"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True)
@@ -68,8 +69,11 @@ def write_page(page: Page, folder: Path) -> Path:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folders), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    path = folder / "index.html"
-    atomic.write_text(path, environment.get_template("examples.html.j2").render(page=page, groups=groups))
+    path, template = folder / "index.html", environment.get_template("examples.html.j2")
+    atomic.write_text(path, template.render(page=page, groups=groups))
+    if single is not None:
+        media.put_inside()
+        atomic.write_text(single, template.render(page=page, groups=groups))
     return path
 
 
@@ -91,6 +95,13 @@ class _Media:
             }
             self.shown[video] |= self._link(video, number)
         return self.shown[video]
+
+    def put_inside(self) -> None:
+        """What the queries show of the videos becomes part of the page itself: the strips alone."""
+        for shown in self.shown.values():
+            strip = base64.b64encode((self.folder / shown["strip"]).read_bytes()).decode()
+            shown["strip"] = f"data:image/jpeg;base64,{strip}"
+            shown.pop("video", None), shown.pop("file", None)
 
     def _link(self, video: str, number: str) -> dict[str, str]:
         """A copy beside the page, which is named by the file's own ending alone."""
