@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
+import signal
 import sys
+import threading
 from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
@@ -29,6 +32,7 @@ from snakemake_executor_plugin_submitit.json_files import tail
 from snakemake_executor_plugin_submitit.ledger import AlreadyRunning, HeadLock, Ledger
 from snakemake_executor_plugin_submitit.local_backend import LocalBackend, LocalMachine, available_cores, available_gpus
 from snakemake_executor_plugin_submitit.resource_names import RequestError, refuse_flags, refuse_unknown
+from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 from snakemake_executor_plugin_submitit.slurm_backend import SlurmBackend
 
 common_settings = CommonSettings(
@@ -39,6 +43,8 @@ common_settings = CommonSettings(
     auto_deploy_default_storage_provider=False,
     pass_group_args=True,
 )
+
+CLOSE_S = 3.0
 
 
 def _members(job: Any) -> list[Any]:
@@ -62,8 +68,35 @@ def _last_lines(path: str) -> str:
     return f"Last lines of {path}:\n{lines}\n" if lines else ""
 
 
+def end_local_rules() -> None:
+    """SIGTERM for what Snakemake itself runs here: its processes keep it alive, and only a terminal's Ctrl-C reaches
+    them. What has a session of its own, as jobs and submissions have, is left alone.
+    """
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            _, parent, _, session = path.read_text().rpartition(")")[2].split()[:4]
+            if int(session) == os.getsid(0):
+                children.setdefault(int(parent), []).append(int(path.parent.name))
+    generation = [os.getpid()]
+    while generation := [child for pid in generation for child in children.get(pid, ())]:
+        for pid in generation:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGTERM)
+
+
+def patience(settings: ExecutorSettings, latency_wait: float) -> Timeouts:
+    return Timeouts(
+        result=max(10.0, latency_wait),
+        lost=settings.lost_seconds if settings.cluster == "slurm" else 5.0,
+        away=settings.return_minutes * 60,
+        blocked=settings.blocked_minutes * 60,
+    )
+
+
 class Executor(RemoteExecutor):
     ready = False  # the base class starts its status thread before __post_init__
+    hears_sigterm = False
 
     def __post_init__(self) -> None:
         settings = self.workflow.executor_settings
@@ -78,9 +111,7 @@ class Executor(RemoteExecutor):
             self.wait = False
             raise WorkflowError(str(error)) from None
         self._lock_folder()
-        declared, ledger = self.envvars(), Ledger(base / "ledger.jsonl")
-        if ledger.damaged:
-            self.logger.warning(f"{ledger.path}: {ledger.damaged} damaged lines are left out.")
+        declared, ledger = self.envvars(), Ledger(base / "ledger.jsonl", self.logger.warning)
         if settings.cluster == "local":
             env = job_environment(os.environ, ",".join(filter(None, ("TMPDIR", settings.env))), declared)
             gpus = available_gpus(settings.local_gpus, os.environ)
@@ -89,11 +120,7 @@ class Executor(RemoteExecutor):
         else:
             env = job_environment(os.environ, settings.env, declared)
             backend = SlurmBackend(base, settings, env, self.logger.info, ledger)
-        timeouts = Timeouts(
-            result=min(30.0, max(10.0, self.workflow.execution_settings.latency_wait)),
-            lost=settings.lost_seconds if settings.cluster == "slurm" else 5.0,
-            away=settings.return_minutes * 60,
-        )
+        timeouts = patience(settings, self.workflow.execution_settings.latency_wait)
         self.tracked: dict[Any, TrackedJob] = {}  # by Snakemake's job
         self.manager = JobManager(base, settings, timeouts, os.getcwd(), backend, self.logger.info)
         self.ready = True
@@ -101,6 +128,12 @@ class Executor(RemoteExecutor):
     def _check_requests(self) -> None:
         """What the first job of each rule asks must be understood: an error before anything is sent, not a surprise."""
         refuse_flags(_slurm_flags())
+        checkpoints = sorted(rule.name for rule in self.workflow.rules if rule.is_checkpoint)
+        if self.workflow.group_settings.group_components and checkpoints:
+            raise RequestError(
+                f"--group-components and a checkpoint ({checkpoints[0]}): Snakemake 9 then puts a job into two groups, "
+                "each of which would run it. Leave --group-components out; groups themselves are fine."
+            )
         for job in {job.rule.name: job for job in self.dag.needrun_jobs() if not job.is_local}.values():
             try:
                 self._request(job)
@@ -134,6 +167,7 @@ class Executor(RemoteExecutor):
         self.run_jobs([job])
 
     def run_jobs(self, jobs: list[Any]) -> None:
+        self._end_on_sigterm()
         attached = 0
         for job in jobs:
             self.run_job_pre(job)
@@ -151,6 +185,17 @@ class Executor(RemoteExecutor):
             self.report_job_submission(info)
         if attached:
             self.logger.info(f"Attached to {attached} jobs that were submitted earlier.")
+
+    def _end_on_sigterm(self) -> None:
+        """Told to end, Snakemake waits for the jobs that run, which may be days or for ever: take it as Ctrl-C."""
+
+        def interrupt(*_: Any) -> None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            raise KeyboardInterrupt
+
+        if not self.hears_sigterm and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, interrupt)
+            self.hears_sigterm = True
 
     def _command(self, job: Any, folder: Path) -> str:
         self._folder = folder
@@ -218,9 +263,10 @@ class Executor(RemoteExecutor):
     # ---- away ----
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        end_local_rules()
         # not `active_jobs`: that list is empty while a round of checks is under way
         if self.workflow.executor_settings.keep_jobs:
-            self.manager.closing = True
+            self.manager.close()
             # on its way out Snakemake removes folders that are still empty, and with them the jobs' output folders
             self.workflow.dag.cleanup_workdir = lambda: None
             self.logger.info("Jobs stay in the queue; started again, Snakemake attaches to them.")
@@ -228,6 +274,10 @@ class Executor(RemoteExecutor):
             self.manager.cancel_all()
 
     def shutdown(self) -> None:
-        super().shutdown()
+        with self.lock:
+            self.wait = False
+        # as the base class does it, but without waiting for a Slurm that does not answer
+        self.wait_thread.join(CLOSE_S if self.ready and self.manager.closing else None)
+        shutil.rmtree(self.tmpdir, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.head.release()

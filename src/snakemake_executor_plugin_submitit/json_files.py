@@ -2,25 +2,72 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import socket
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+ROOM_POLL_S = 2.0
 
 
 def write_json(path: str | Path, value: Any) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with open(temporary, "w", encoding="utf-8") as stream:
-        json.dump(value, stream, indent=1)
-        stream.write("\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as stream:
+            json.dump(value, stream, indent=1)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def is_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def wait_for_room(
+    write: Callable[[], T], log: Callable[[str], object], hopeless: Callable[[], bool], where: str | Path = ""
+) -> T:
+    """Do what writes to a disk; while that is full (or a quota used up) say so once and try again."""
+    is_told = False
+    while True:
+        try:
+            return write()
+        except OSError as error:
+            if not is_full(error) or hopeless():
+                raise
+            if not is_told:
+                log(f"{error.filename or where}: {error.strerror}; waiting for room on that disk.")
+            is_told = True
+            time.sleep(ROOM_POLL_S)
+
+
+def has_room(folder: str | Path) -> bool:
+    """Whether a little can be written there; also where it cannot be asked."""
+    path = Path(folder) / f".room.{uuid.uuid4().hex}"
+    try:
+        with open(path, "wb") as stream:
+            stream.write(b"x" * 65536)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        return not is_full(error)
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+    return True
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

@@ -8,18 +8,18 @@ submits only what was not. One head writes; a lock that the system drops with th
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import fcntl
 import json
 import os
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_submitit.json_files import process_identity
+from snakemake_executor_plugin_submitit.json_files import process_identity, wait_for_room
 
 
 @dataclass
@@ -35,6 +35,7 @@ class Submission:
     size: int  # of the batch
     attempt: int = 1
     wildcards: dict[str, str] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
     prepared: float = 0.0  # seconds since the epoch
     id: str | None = None  # Slurm's name of the job, e.g. 123_4; none while sbatch has not answered
     ended: float | None = None
@@ -51,44 +52,69 @@ class Submission:
 class Ledger:
     """The events of one folder, replayed. `latest` maps work to its newest submission."""
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    def __init__(self, path: str | Path, log: Callable[[str], object] = print):
+        self.path, self.log = Path(path), log
+        self.closing = False  # then nothing waits for room on the disk
         self.submissions: dict[str, Submission] = {}
         self.latest: dict[str, Submission] = {}
-        self._batches: dict[str, list[Submission]] = {}
+        self.batches: dict[str, dict[str, Submission]] = {}  # by name, then by folder
         self._lock = threading.Lock()  # the thread that looks after jobs and the one that schedules both write
-        self.damaged = 0  # lines that are JSON and yet no event: somebody edited the file
-        for event in _events(self.path):
+        self.is_new = not self.path.exists()
+        self.damaged: list[str] = []  # lines that are no events: torn by a kill, or edited by somebody
+        for line in _lines(self.path):
             try:
-                self._apply(event)
-            except (KeyError, TypeError):
-                self.damaged += 1
+                self._apply(json.loads(line))
+            except (KeyError, TypeError, ValueError, AttributeError):
+                self.damaged.append(line)
+
+    def set_aside(self) -> Path:
+        """Move damaged lines to a file of their own."""
+        aside = self.path.with_name(f"{self.path.stem}-damaged.jsonl")
+        with open(aside, "a", encoding="utf-8") as stream:
+            stream.writelines(f"{line}\n" for line in self.damaged)
+        damaged = set(self.damaged)
+        temporary = self.path.with_name(f".{self.path.name}.new")
+        with open(temporary, "w", encoding="utf-8") as stream:
+            stream.writelines(f"{line}\n" for line in _lines(self.path) if line not in damaged)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, self.path)
+        return aside
 
     def add(self, *events: dict[str, Any]) -> None:
         """Append events and force them to disk before anything else happens."""
+        timed = tuple({"time": round(time.time(), 3), **event} for event in events)
         with self._lock:
-            self._add(tuple({"time": round(time.time(), 3), **event} for event in events))
+            wait_for_room(lambda: self._add(timed), self.log, lambda: self.closing)
 
     def _add(self, events: tuple[dict[str, Any], ...]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        data = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events).encode()
+        data = b"".join(_line(event) for event in events)
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             size = os.fstat(handle).st_size
+            if not size:  # somebody has taken the file away
+                data = b"".join(_line(event) for event in self._past()) + data
             if size and os.pread(handle, 1, size - 1) != b"\n":  # a line torn by a kill or a full disk
                 data = b"\n" + data
-            os.write(handle, data)
+            if os.write(handle, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(handle)
         finally:
             os.close(handle)
         for event in events:
             self._apply(event)
 
+    def _past(self) -> Iterator[dict[str, Any]]:
+        """Events that lead to what is known."""
+        for one in self.submissions.values():
+            yield {**asdict(one), "time": one.prepared, "event": "prepared"}
+
     def prepared(self, batch: str, submissions: list[dict[str, Any]]) -> list[Submission]:
         """Note a batch that is about to be submitted."""
         fields = [{**one, "index": i, "size": len(submissions)} for i, one in enumerate(submissions)]
         self.add(*({"event": "prepared", "batch": batch, **one} for one in fields))
-        return self._batches[batch]
+        return list(self.batches[batch].values())
 
     def submitted(self, batch: str, job: str) -> None:
         self.add({"event": "submitted", "batch": batch, "job": job})
@@ -103,11 +129,14 @@ class Ledger:
         kind = event.get("event")
         if kind == "prepared":
             one = Submission(**{name: event[name] for name in Submission.__dataclass_fields__ if name in event})
-            one.prepared = event["time"]
+            one.prepared = float(event["time"])
+            if not all(isinstance(getattr(one, name), str) for name in ("folder", "work", "name", "digest", "batch")):
+                raise TypeError("names are no text")
+            one.index, one.size = int(one.index), int(one.size)
             self.submissions[one.folder] = self.latest[one.work] = one
-            self._batches.setdefault(one.batch, []).append(one)
+            self.batches.setdefault(one.batch, {})[one.folder] = one
         elif kind == "submitted":
-            for one in self._batches.get(event["batch"], []):
+            for one in self.batches.get(event["batch"], {}).values():
                 one.id = f"{event['job']}_{one.index}" if one.size > 1 else str(event["job"])
         elif (known := self.submissions.get(event.get("folder", ""))) is not None:
             if kind == "ended":
@@ -116,16 +145,15 @@ class Ledger:
                 known.acknowledged = True
 
 
-def _events(path: Path) -> Iterator[dict[str, Any]]:
+def _line(event: dict[str, Any]) -> bytes:
+    return (json.dumps(event, ensure_ascii=False) + "\n").encode()
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        return [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
     except FileNotFoundError:
-        return
-    for line in text.splitlines():
-        with contextlib.suppress(ValueError):  # a line torn by a kill: its event never happened
-            event = json.loads(line)
-            if isinstance(event, dict) and "time" in event:
-                yield event
+        return []
 
 
 class AlreadyRunning(Exception):

@@ -115,7 +115,7 @@ class LocalMachine:
         for folder in folders:
             if folder in waiting:
                 entries[folder] = QueueEntry("PENDING", "Resources")
-            elif folder in self.running:
+            elif folder in self.running or is_alive(read_json(self.jobs / folder / "owner.json")):
                 entries[folder] = QueueEntry("RUNNING")
         return entries
 
@@ -170,11 +170,14 @@ class LocalBackend:
         entries = self.machine.poll(folder for folder, _ in jobs)
         return {(folder, batch): entries[folder] for folder, batch in jobs if folder in entries}
 
-    def slurm_messages(self, submission: Submission) -> list[str]:
-        return tail(self.machine.jobs / submission.folder / "runner.txt", 6).splitlines()
+    def slurm_log(self, submission: Submission) -> str:
+        return tail(self.machine.jobs / submission.folder / "runner.txt")
 
-    def cancel(self, submission: Submission) -> None:
-        self.machine.cancel([submission.folder])
+    async def release(self, submission: Submission) -> None:
+        """Nobody holds a job here."""
+
+    async def cancel(self, submissions: Sequence[Submission]) -> None:
+        self.machine.cancel(one.folder for one in submissions)
 
     def cancel_all(self, jobs: list[TrackedJob], patience: float) -> None:
         self.machine.waiting.clear()

@@ -19,15 +19,26 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from snakemake_executor_plugin_submitit.json_files import is_alive, process_identity, read_json, write_json
+from snakemake_executor_plugin_submitit.json_files import (
+    T,
+    has_room,
+    is_alive,
+    process_identity,
+    read_json,
+    wait_for_room,
+    write_json,
+)
 
 OWNER_POLL_S = float(os.environ.get("SUBMITIT_JOB_TICK", 10.0))  # between two readings of the owner file
 KILL_AFTER_S = 2.0  # from SIGTERM to SIGKILL for what is cancelled; less than what Slurm gives this process
 STOP_WAIT_S = 25.0  # for stragglers of the process group, once the child itself has left as asked
 SIGNAL_GRACE_S = 3.0  # for a signal to reach this process too, where it has ended the child
+ROOM_WAIT_S = 1800.0  # for room on a full disk
+GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
 EXIT_STATUS = re.compile(r"non-zero exit status (\d+)|died with <Signals\.\w+: (\d+)>")
 
 
@@ -39,6 +50,7 @@ class NodeRunner:
         self.spec = read_json(folder / "spec.json")
         if not self.spec:
             raise FileNotFoundError(f"{folder}/spec.json: not there; is this folder on a disk that all nodes share?")
+        self.disk_was_full = False
         self.received_signal: str | None = None  # why it is to leave: "signal", "term" or "cancel"
         self.child: subprocess.Popen[bytes]
         self.me = {"token": uuid.uuid4().hex, **process_identity(), **slurm_job(), "started": time.time()}
@@ -46,17 +58,21 @@ class NodeRunner:
         self.signal = getattr(signal, f"SIG{self.spec['signal']}")
 
     def run_command(self) -> str:
-        if not self._claim():
+        if not self._patiently(self._claim):
             return "superseded"
+        if missing := self._missing_gpus():
+            self._write_result("failed", None, missing)
+            sys.exit(1)
         wake_read, wake_write = os.pipe()
         for end in (wake_read, wake_write):
             os.set_blocking(end, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         for number in (self.signal, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
             signal.signal(number, self._on_signal)
-        with open(self.folder / "log.txt", "ab", buffering=0) as log:
+        with self._patiently(lambda: open(self.folder / "log.txt", "ab", buffering=0)) as log:
             node = f"{self.me['job']} on {self.me['node']}" if self.me["job"] else f"{self.me['host']}"
-            log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} start {self.starts}: {node}\n".encode())
+            line = f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} start {self.starts}: {node}\n"
+            self._patiently(lambda: log.write(line.encode()))
             self.offset = log.tell()
             guard = self._start_guard()
             self.child = subprocess.Popen(
@@ -73,6 +89,29 @@ class NodeRunner:
             finally:
                 with contextlib.suppress(BrokenPipeError), guard:
                     guard.write(b"\n")
+
+    def _patiently(self, write: Callable[[], T]) -> T:
+        """Where the disk is full, wait a while for room rather than lose what the job has done."""
+        deadline = time.monotonic() + ROOM_WAIT_S
+
+        def log(text: str) -> None:
+            self.disk_was_full = True
+            print(text, file=sys.stderr, flush=True)
+
+        return wait_for_room(write, log, lambda: time.monotonic() > deadline or self.received_signal is not None)
+
+    def _missing_gpus(self) -> str:
+        """What is wrong where the job sees fewer GPUs than it asked for; training on the CPU is no answer to that."""
+        asked = self.spec.get("gpu", 0)
+        visible = next((value for value in map(os.environ.get, GPU_VARIABLES) if value), "")
+        count = len([name for name in visible.split(",") if name.strip() not in ("", "-1", "NoDevFiles")])
+        if count >= asked:
+            return ""
+        node = self.me["node"] or self.me["host"]
+        return (
+            f"asked for {asked} GPUs and sees {count} on {node} (CUDA_VISIBLE_DEVICES={visible!r}): Slurm gave none; "
+            f"see `scontrol show node {node}`, or ask with gres"
+        )
 
     def _start_guard(self) -> IO[bytes]:
         """Start a shell that ends the child's group should this process be killed: the pipe to it, which is returned,
@@ -139,7 +178,7 @@ class NodeRunner:
             if wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake, 512)
-            if self.received_signal == "cancel":
+            if self.received_signal == "cancel" or (self.folder / "cancel").exists():
                 return self._end("cancelled")
             if self.received_signal and self.received_signal != passed:
                 passed = self.received_signal
@@ -250,7 +289,9 @@ class NodeRunner:
 
     def _write_result(self, outcome: str, code: int | None, reason: str) -> str:
         value = {**self.me, "outcome": outcome, "code": code, "reason": reason, "ended": time.time()}
-        write_json(self.folder / "result.json", {**value, "starts": self.starts})
+        if outcome == "failed" and (self.disk_was_full or not has_room(self.folder)):
+            value["disk_full"] = True
+        self._patiently(lambda: write_json(self.folder / "result.json", {**value, "starts": self.starts}))
         return outcome
 
     def _requeue(self) -> None:

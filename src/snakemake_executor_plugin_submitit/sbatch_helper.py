@@ -6,7 +6,6 @@ Apart from the head so that (a) it runs in the environment of the jobs, nothing 
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -15,15 +14,6 @@ from typing import Any
 from snakemake_executor_plugin_submitit import node_runner
 from snakemake_executor_plugin_submitit.json_files import process_identity, read_json, write_json
 from snakemake_executor_plugin_submitit.resource_names import sbatch_options
-
-# the controller is away, busy or full: the same request may be granted later
-LATER = re.compile(
-    r"unable to contact slurm|connection (refused|reset|timed)|timed out|not responding|temporarily|try again"
-    r"|zero bytes|communication|MaxSubmit|submit limit|maximum.*job|controller.*(down|standby|backup)|nodename nor",
-    re.IGNORECASE,
-)
-# the job by itself breaks a limit of its QOS or account, such as QOSMaxWallDurationPerJobLimit
-NEVER = re.compile(r"\b(QOS|Assoc)(?!\w*Submit)\w+(Limit|NotSatisfied)\b")
 
 
 def main(folder: Path) -> None:
@@ -34,8 +24,7 @@ def main(folder: Path) -> None:
     try:
         answer: dict[str, Any] = {"ok": True, "job": submit_batch(folder, batch)}
     except Exception as error:  # whatever goes wrong is the head's to judge and to report
-        text = sbatch_message(str(error))
-        answer = {"ok": False, "later": may_work_later(text), "error": text}
+        answer = {"ok": False, "error": sbatch_message(str(error))}
     write_json(folder / "submitted.json", answer)
 
 
@@ -81,7 +70,7 @@ def submitit_parameters(batch: dict[str, Any]) -> dict[str, Any]:
         "signal_delay_s": max(1, min(batch["signal_seconds"], seconds // 4)),
         "stderr_to_stdout": True,
         "wckey": None,
-        "setup": [batch["setup"]] if batch["setup"] else None,
+        "setup": guarded_setup(batch["setup"]) if batch["setup"] else None,
         # sbatch's export settings and, since Slurm 22.05, the CPUs per task are not srun's unless it is told; told
         # these and no number of tasks, it starts as many as fit into what the job was given
         "srun_args": ["--export=ALL", "--nodes=1", "--ntasks=1"],
@@ -89,10 +78,11 @@ def submitit_parameters(batch: dict[str, Any]) -> dict[str, Any]:
     }
     if request["threads"]:
         parameters["srun_args"].append(f"--cpus-per-task={request['threads']}")
+    overhead = batch.get("memory_overhead", 0)
     if request["mem_mb_per_cpu"]:
-        parameters["mem_per_cpu"] = f"{request['mem_mb_per_cpu']}MB"
+        parameters["mem_per_cpu"] = f"{request['mem_mb_per_cpu'] + -(-overhead // max(1, request['threads']))}MB"
     elif request["mem_mb"]:
-        parameters["mem"] = f"{request['mem_mb']}MB"
+        parameters["mem"] = f"{request['mem_mb'] + overhead}MB"
     if request["gres"]:
         parameters["gres"] = request["gres"]
     elif request["gpu"] and request["gpu_model"]:
@@ -102,9 +92,15 @@ def submitit_parameters(batch: dict[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def may_work_later(message: str) -> bool:
-    """Whether the same request may be granted when it is made again."""
-    return bool(LATER.search(message)) and not NEVER.search(message)
+def guarded_setup(commands: str) -> list[str]:
+    """The set-up commands, of which none may fail. Not by `set -e`, which would also end what they call."""
+    return [
+        'setup_failed() { echo "submitit-setup: exit code $1 on ${SLURMD_NODENAME:-$HOSTNAME}" >&2; exit 78; }',
+        "trap 'setup_failed $?' ERR",
+        commands,
+        "setup_status=$?; trap - ERR",
+        '[ "$setup_status" = 0 ] || setup_failed "$setup_status"',
+    ]
 
 
 def sbatch_message(text: str) -> str:

@@ -35,6 +35,7 @@ class ExecutorSettings(ExecutorSettingsBase):
         "with commas (HF_HOME,WANDB_*), or all. Values travel in the environment, never in a file.",
     )
     runtime: int = _setting(60, "Minutes for a rule without the resource runtime.")
+    memory_overhead: int = _setting(200, "MB added to mem_mb for the Snakemake that runs the rule inside of each job.")
     throttle: Optional[int] = _setting(None, "How many tasks of one array may run at a time (default: all).")
     max_array_size: Optional[int] = _setting(None, "Tasks in one array at most (default: the cluster's MaxArraySize).")
     batch_seconds: float = _setting(0.5, "How long a ready job waits for equal ones to share its array.")
@@ -47,6 +48,11 @@ class ExecutorSettings(ExecutorSettingsBase):
     max_requeues: int = _setting(100, "A job that was told to leave more often than this has failed.")
     return_minutes: int = _setting(
         1440, "How long a held, suspended or preempted job may stay away before it counts as failed."
+    )
+    blocked_minutes: int = _setting(
+        10,
+        "How long a job may wait for what cannot change by itself (over a limit, no such node) before it is cancelled "
+        "and counts as failed.",
     )
     lost_seconds: int = _setting(60, "How long a job may be unknown to squeue and sacct before it counts as lost.")
     folder: str = _setting(

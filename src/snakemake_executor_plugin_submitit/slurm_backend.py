@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -14,14 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from snakemake_executor_plugin_submitit.job_manager import TrackedJob
-from snakemake_executor_plugin_submitit.job_state import ACTIVE, AWAY, QueueEntry
-from snakemake_executor_plugin_submitit.json_files import is_alive, read_json, tail, write_json
+from snakemake_executor_plugin_submitit.job_state import ACTIVE, AWAY, QueueEntry, span
+from snakemake_executor_plugin_submitit.json_files import is_alive, read_json, tail, wait_for_room, write_json
 from snakemake_executor_plugin_submitit.ledger import Ledger, Submission
+from snakemake_executor_plugin_submitit.refusals import Refusal, judge_refusal
 from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 from snakemake_executor_plugin_submitit.slurm_queue import SlurmQueue, SlurmUnreachable, run_slurm_command
 
 HELPER_SECONDS = 600  # a submission that has not answered by then is looked for in the queue
 DEFAULT_ARRAY_SIZE = 1001  # Slurm's
+FEDERATED = "Slurm may send a job to another cluster than the one that is asked for its state; that is not supported"
 
 
 def group_into_arrays(jobs: Iterable[TrackedJob], max_size: int) -> list[list[TrackedJob]]:
@@ -60,8 +64,13 @@ class SlurmBackend:
     oldest: float = 0.0
     max_array_size: int | None = None
     unreachable: bool = False
+    orphans: set[str] | None = None  # in the queue, unknown and taken back; none once there are none
+    next_look: float = 0.0
+    federation: str | None = None
 
     def __post_init__(self) -> None:
+        if self.ledger.is_new or self.ledger.damaged:
+            self.orphans = set()
         self.jobs = self.base / "jobs"
 
     # ---- in ----
@@ -85,12 +94,16 @@ class SlurmBackend:
 
     async def submit_due(self) -> list[tuple[TrackedJob, str]]:
         """Submit what is due and take in answers; returns the jobs Slurm will not have, each with its reason."""
+        if self.orphans is not None and not await self._take_back_orphans():
+            return []
         now = time.monotonic()
         quiet, age = now - self.newest, now - self.oldest
         if self.waiting and (quiet >= self.settings.batch_seconds or age >= 10 * self.settings.batch_seconds):
-            due = []
+            federation, due = await self._federation(), []
             while self.waiting:  # one by one: another thread may be adding to the list
                 due.append(self.waiting.pop(0))
+            if federation:
+                return [(job, f"this cluster is in the federation {federation}: {FEDERATED}") for job in due]
             for group in group_into_arrays(due, await self._array_size(len(due))):
                 self._submit(group, 1, now)
         for entry in [entry for entry in self.postponed if entry[0] <= now]:
@@ -100,6 +113,34 @@ class SlurmBackend:
         for array in list(self.unanswered.values()):
             refused += await self._take_answer(array)
         return refused
+
+    async def _federation(self) -> str:
+        """Name of the federation this cluster is in, asked for once; nothing where it is in none."""
+        if self.federation is None:
+            with contextlib.suppress(SlurmUnreachable):
+                named = re.search(r"Federation: *(\S+)", await run_slurm_command("scontrol", "show", "federation"))
+                self.federation = named[1] if named else ""
+        return self.federation or ""
+
+    async def _take_back_orphans(self) -> bool:
+        """Jobs in the queue that were submitted from this folder, of which no file is left that says what they do: they
+        must be gone before anything is submitted, or work would run twice. Whether they are.
+        """
+        if not self.waiting or time.monotonic() < self.next_look:
+            return False
+        self.next_look = time.monotonic() + 2.0
+        try:
+            below = await self.queue.submitted_from(self.base / "batches")
+        except SlurmUnreachable as error:
+            self._log_unreachable(error)
+            return False
+        left = {job for job, batch in below.items() if batch not in self.ledger.batches}
+        if new := left - (self.orphans or set()):
+            names = ", ".join(sorted(new)[:5])
+            self.log(f"{len(new)} Slurm jobs of this folder are in no file of it ({names}): they are taken back first.")
+            await self.queue.cancel(new)
+        self.orphans = left or None
+        return not left
 
     async def _array_size(self, jobs: int) -> int:
         """Tasks in one array at most: the cluster's MaxArraySize, asked for once and only where it matters."""
@@ -118,21 +159,20 @@ class SlurmBackend:
         rules = list(dict.fromkeys(job.info["name"] for job in jobs))
         name = f"{self.settings.jobname_prefix}{'+'.join(rules)[:40]}.{uuid.uuid4().hex[:10]}"
         folder = self.base / "batches" / name
-        write_json(
-            folder / "batch.json",
-            {
-                "name": name,
-                "needs": jobs[0].request,
-                "folders": [str(self.jobs / job.folder) for job in jobs],
-                "throttle": self.settings.throttle,
-                "signal_seconds": self.settings.signal_seconds,
-                "setup": self.settings.setup,
-            },
-        )
+        batch = {
+            "name": name,
+            "needs": jobs[0].request,
+            "folders": [str(self.jobs / job.folder) for job in jobs],
+            "throttle": self.settings.throttle,
+            "signal_seconds": self.settings.signal_seconds,
+            "setup": self.settings.setup,
+            "memory_overhead": self.settings.memory_overhead,
+        }
+        wait_for_room(lambda: write_json(folder / "batch.json", batch), self.log, lambda: self.ledger.closing, folder)
         for job, submission in zip(jobs, self.ledger.prepared(name, [job.entry() for job in jobs]), strict=True):
             job.submission = submission
         array = self.unanswered[name] = ArraySubmission(name, jobs, folder, tries=tries, first_try=first_try)
-        with open(folder / "helper.txt", "ab") as output:
+        with wait_for_room(lambda: open(folder / "helper.txt", "ab"), self.log, lambda: self.ledger.closing) as output:
             array.process = subprocess.Popen(
                 [sys.executable, "-m", f"{__package__}.sbatch_helper", str(folder)],
                 stdin=subprocess.DEVNULL,
@@ -147,12 +187,16 @@ class SlurmBackend:
         answer = read_json(array.folder / "submitted.json")
         if not answer and self._may_answer(array):
             return []
-        if not answer or (not answer["ok"] and answer["later"]):
+        error = "" if answer.get("ok") else answer.get("error", "the submitting process was killed")
+        refusal = judge_refusal(error) if answer else Refusal.LATER
+        if error and refusal is not Refusal.FOR_GOOD:
             number = next((number for number in map(self._number_by_owner, array.jobs) if number), None)
             try:
                 number = number or await self.queue.find(array.name)
-            except SlurmUnreachable as error:
-                self._log_unreachable(error)
+                if not number and len(array.jobs) == 1 and refusal is Refusal.UNCLEAR and await self.queue.is_empty():
+                    refusal = Refusal.FOR_GOOD  # no others use the limit up
+            except SlurmUnreachable as unreachable:
+                self._log_unreachable(unreachable)
                 return []
             if number:
                 answer = {"ok": True, "job": number}
@@ -163,22 +207,23 @@ class SlurmBackend:
             tasks = f"array {answer['job']} of {len(array.jobs)}" if len(array.jobs) > 1 else f"job {answer['job']}"
             self.log(f"Slurm {tasks}: {array.name}")
             return []
-        if not answer or answer["later"]:
-            for job in array.jobs:
-                self.ledger.ended(job.submitted, "resubmitted", "never reached Slurm")
-            return self._postpone(array, answer.get("error", "the submitting process was killed"))
-        return [(job, f"sbatch refused it: {answer['error']}") for job in array.jobs]
+        if refusal is Refusal.FOR_GOOD:
+            return [(job, f"sbatch refused it: {error}") for job in array.jobs]
+        for job in array.jobs:
+            self.ledger.ended(job.submitted, "resubmitted", "never reached Slurm")
+        return self._postpone(array, error, fewer=refusal is not Refusal.LATER)
 
-    def _postpone(self, array: ArraySubmission, error: str) -> list[tuple[TrackedJob, str]]:
-        minutes = self.settings.return_minutes
-        if time.monotonic() - array.first_try > minutes * 60:
+    def _postpone(self, array: ArraySubmission, error: str, fewer: bool) -> list[tuple[TrackedJob, str]]:
+        minutes, past = self.settings.return_minutes, time.monotonic() - array.first_try
+        if past > minutes * 60:
             return [(job, f"Slurm did not take it for {minutes} minutes: {error}") for job in array.jobs]
         if array.tries in (1, 4) or array.tries % 20 == 0:
-            self.log(f"Slurm does not take {array.name} at the moment ({error}); trying again.")
+            self.log(
+                f"Slurm does not take {array.name} at the moment ({error}); trying again for "
+                f"{span(minutes * 60 - past)} (submitit-return-minutes)."
+            )
         due = time.monotonic() + min(60.0, 2.0**array.tries)
-        half = len(array.jobs)
-        if re.search(r"submit limit|MaxSubmit", error, re.IGNORECASE):  # fewer at a time may fit
-            half = max(1, half // 2)
+        half = max(1, len(array.jobs) // 2) if fewer else len(array.jobs)
         for group in (array.jobs[:half], array.jobs[half:]):
             if group:
                 self.postponed.append((due, group, array.tries + 1, array.first_try))
@@ -220,17 +265,25 @@ class SlurmBackend:
             self.log("Slurm answers again.")
         self.unreachable = False
 
-    def slurm_messages(self, submission: Submission) -> list[str]:
-        """What Slurm wrote about a job that ended without a result: over its memory, cancelled, its node lost."""
-        lines = tail(self.base / "batches" / submission.batch / f"{submission.id}_0_log.out", 40).splitlines()
-        return [line for line in lines if "slurmstepd" in line or "srun:" in line or "Error" in line][-6:]
+    def slurm_log(self, submission: Submission) -> str:
+        """The end of what Slurm and the job's start wrote: over its memory, cancelled, no such program."""
+        return tail(self.base / "batches" / submission.batch / f"{submission.id}_0_log.out", 40)
 
     # ---- away ----
 
-    def cancel(self, submission: Submission) -> None:
-        if submission.id:
-            command = ["scancel", f"--name={submission.batch}", submission.id]
-            subprocess.run(command, capture_output=True, timeout=60)
+    async def release(self, submission: Submission) -> None:
+        try:
+            await run_slurm_command("scontrol", "release", str(submission.id))
+        except SlurmUnreachable as error:
+            self.log(f"{submission.work} cannot be released: {error}")
+
+    async def cancel(self, submissions: Sequence[Submission]) -> None:
+        batches: dict[str, list[str]] = {}
+        for one in submissions:
+            if one.id:
+                batches.setdefault(one.batch, []).append(one.id)
+        for batch, ids in batches.items():  # by name too: a number may be another job's by now
+            await self.queue.cancel(ids, name=batch)
 
     def cancel_all(self, jobs: list[TrackedJob], patience: float) -> None:
         """scancel them, and wait until none is left in the queue. Called outside of the event loop."""
@@ -243,21 +296,32 @@ class SlurmBackend:
             answer = read_json(array.folder / "submitted.json")
             if answer.get("ok"):
                 self.ledger.submitted(array.name, answer["job"])
+            elif (
+                array.process is not None
+            ):  # should it be accepted all the same, its jobs find that they are not wanted
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(array.process.pid, signal.SIGKILL)
         batches = {job.id: job.submitted.batch for job in jobs if job.id}
         if batches:
-            asyncio.run(self._cancel_and_wait(batches, deadline))
+            wait = asyncio.wait_for(self._cancel_and_wait(batches), max(2.0, deadline - time.monotonic()))
+            try:
+                asyncio.run(wait)
+            except TimeoutError:
+                self.log(
+                    f"{len(batches)} jobs are not gone yet, or Slurm does not answer; they end by themselves when they "
+                    f"look into their folders. See `squeue -u {self.queue.user}`."
+                )
 
-    async def _cancel_and_wait(self, batches: Mapping[str, str], deadline: float) -> None:
+    async def _cancel_and_wait(self, batches: Mapping[str, str]) -> None:
         ids = list(batches)
         with contextlib.suppress(SlurmUnreachable):
             entries = await self.queue.entries()
             # a number may be another job's by now
             ids = [job for job in ids if job not in entries or entries[job][0] == batches[job]]
         await self.queue.cancel(ids)
-        while time.monotonic() < deadline:
+        while True:
             with contextlib.suppress(SlurmUnreachable):
                 entries = await self.queue.entries()
                 if not any(job in entries and entries[job][1].state in ACTIVE | AWAY for job in ids):
                     return
             await asyncio.sleep(0.3)
-        self.log(f"Some of {len(ids)} cancelled jobs are still in the queue; see `squeue -u {self.queue.user}`.")

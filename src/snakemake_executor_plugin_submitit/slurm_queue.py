@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from snakemake_executor_plugin_submitit.environment import without_foreign
 from snakemake_executor_plugin_submitit.job_state import ACTIVE, AWAY, QueueEntry
+
+HISTORY_S = 10.0  # how long sacct may take
 
 
 class SlurmUnreachable(Exception):
@@ -42,14 +46,14 @@ async def run_slurm_command(*command: str, timeout: float = 60.0) -> str:
 
 
 def parse_queue(text: str) -> dict[str, tuple[str, QueueEntry]]:
-    """Lines `id|name|state|reason|node` -> id -> (name, entry); steps (`12.batch`) are left out."""
+    """Lines `id|state|reason|node|partition|name` -> id -> (name, entry); steps (`12.batch`) are left out."""
     entries: dict[str, tuple[str, QueueEntry]] = {}
     for line in text.splitlines():
-        parts = line.strip().split("|")
-        if len(parts) < 5 or "." in parts[0] or not parts[2]:
+        parts = [part.strip() for part in line.split("|", 5)]
+        if len(parts) < 6 or "." in parts[0] or not parts[1]:
             continue
-        job, name, state, reason, node = (part.strip() for part in parts[:5])
-        entries[job] = (name, QueueEntry(state.split()[0].rstrip("+"), reason, node))
+        job, state, reason, node, partition, name = parts
+        entries[job] = (name, QueueEntry(state.split()[0].rstrip("+"), reason, node, partition))
     return entries
 
 
@@ -59,23 +63,26 @@ class SlurmQueue:
     def __init__(self) -> None:
         self.user = str(os.getuid())  # a name would come from LOGNAME, which may be anybody's
         self.accounting = True
+        self.no_history_before = 0.0  # on the monotonic clock
 
     async def entries(self) -> dict[str, tuple[str, QueueEntry]]:
         """All of this user's jobs that the controller remembers, ended ones included, one line per array task."""
-        command = ("squeue", "--noheader", "--array", "--states=all", "-u", self.user, "-o", "%i|%j|%T|%r|%N")
+        command = ("squeue", "--noheader", "--array", "--states=all", "-u", self.user, "-o", "%i|%T|%r|%N|%P|%j")
         return parse_queue(await run_slurm_command(*command))
 
     async def history(self, *choice: str) -> dict[str, tuple[str, QueueEntry]]:
         """What accounting knows of them; nothing where there is none."""
-        if not self.accounting:
+        if not self.accounting or time.monotonic() < self.no_history_before:
             return {}
-        fields = "--format=JobID,JobName,State,ExitCode,NodeList"
+        fields = "--format=JobID,State,ExitCode,NodeList,Partition,JobName"
         command = ("sacct", "--noheader", "--parsable2", "-X", fields, *choice)
+        asked = time.monotonic()
         try:
-            return parse_queue(await run_slurm_command(*command, timeout=30))
+            return parse_queue(await run_slurm_command(*command, timeout=HISTORY_S))
         except SlurmUnreachable as error:
-            if "disabled" in str(error):
-                self.accounting = False
+            self.accounting = "disabled" not in str(error)
+            now = time.monotonic()
+            self.no_history_before = now + 10 * (now - asked)  # one that is slow to answer must not hold up every round
             return {}
 
     async def poll(self, jobs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], QueueEntry]:
@@ -93,6 +100,19 @@ class SlurmQueue:
             known = {**{job: one for job, one in past.items() if one[1].state not in ACTIVE | AWAY}, **known}
         return {(job, name): known[job][1] for job, name in jobs if job in known and known[job][0] == name}
 
+    async def submitted_from(self, folder: Path) -> dict[str, str]:
+        """Number and batch of this user's jobs whose scripts lie below that folder. Raises `SlurmUnreachable`."""
+        below, command = {}, ("squeue", "--noheader", "--array", "-u", self.user, "-o", "%i|%o")
+        for line in (await run_slurm_command(*command)).splitlines():
+            job, _, script = line.strip().partition("|")
+            if script.startswith(f"{folder}/"):
+                below[job] = script.removeprefix(f"{folder}/").partition("/")[0]
+        return below
+
+    async def is_empty(self) -> bool:
+        """Whether no job of this user waits or runs. Raises `SlurmUnreachable`."""
+        return not any(entry.state in ACTIVE | AWAY for _, entry in (await self.entries()).values())
+
     async def find(self, name: str) -> str | None:
         """Slurm's number of the batch of this name, or None. Raises `SlurmUnreachable`."""
         for known in (await self.entries(), await self.history("--name", name, "-u", self.user, "-S", "now-30days")):
@@ -101,8 +121,8 @@ class SlurmQueue:
                     return job.partition("_")[0]
         return None
 
-    async def cancel(self, ids: Iterable[str]) -> None:
-        ids = sorted(set(ids))
+    async def cancel(self, ids: Iterable[str], name: str | None = None) -> None:
+        ids, named = sorted(set(ids)), [f"--name={name}"] if name else []
         for start in range(0, len(ids), 500):
             with contextlib.suppress(SlurmUnreachable):  # "Invalid job id": it has ended meanwhile
-                await run_slurm_command("scancel", *ids[start : start + 500])
+                await run_slurm_command("scancel", *named, *ids[start : start + 500])

@@ -67,6 +67,7 @@ class Cluster:
         self.conf = self.root / "etc" / "slurm.conf"
         self.root.chmod(0o755)  # other users' jobs read their scripts below it
         self._wrap()
+        self.set_prolog(0)
 
     @property
     def env(self) -> dict[str, str]:
@@ -110,14 +111,16 @@ class Cluster:
         self.wait(lambda: self.run("scontrol", "ping"), "slurmctld")
 
     def _accounts(self) -> None:
-        """The QOS `short` refuses jobs of more than one minute at submission."""
+        """The QOS `short` refuses jobs of more than one minute at submission; `narrow` takes jobs of more than one CPU
+        and never starts them."""
         users = ",".join({getpass.getuser(), "nobody"})
         for command in (
             "add cluster test",
             "add account test",
             f"add user {users} account=test",
             "add qos short MaxWall=1 Flags=DenyOnLimit",
-            f"modify user {users} set qos+=short",
+            "add qos narrow MaxTRESPerJob=cpu=1",
+            f"modify user {users} set qos+=short,narrow",
         ):
             self.run("sacctmgr", "-i", *command.split())
 
@@ -236,8 +239,8 @@ class Cluster:
     # ---- a requeued job otherwise waits two minutes before it may start again ----
 
     @contextlib.contextmanager
-    def hurry(self):
-        """While this is open, requeued jobs may start at once."""
+    def hurry(self, release: bool = True):
+        """While this is open, requeued jobs may start at once; `release`: also those that a node was slow to let go."""
         stop = threading.Event()
 
         def loop() -> None:
@@ -246,7 +249,7 @@ class Cluster:
                 with contextlib.suppress(Exception):
                     lines = self.run("squeue", "-h", "--array", "-o", "%i %T %r").splitlines()
                     for line in lines:
-                        if "launch failed" in line:  # its node was slow to let it go
+                        if release and "launch failed" in line:
                             self.run("scontrol", "release", line.split()[0], check=False)
                     waiting = [line.split()[0] for line in lines if line.endswith(" PENDING BeginTime")]
                     seen = {job: seen.get(job, time.monotonic()) for job in waiting}
@@ -261,6 +264,13 @@ class Cluster:
         finally:
             stop.set()
             thread.join()
+
+    def set_prolog(self, code: int) -> None:
+        """While it is not zero no node can start a job: Slurm drains the node and holds the job."""
+        path = self.root / "bin" / "prolog"
+        path.with_suffix(".new").write_text(f"#!/bin/sh\nexit {code}\n")
+        path.with_suffix(".new").chmod(0o755)
+        path.with_suffix(".new").rename(path)
 
     # ---- configuration ----
 
@@ -320,6 +330,7 @@ class Cluster:
             JobRequeue=1
             PreemptType=preempt/partition_prio
             PreemptMode=REQUEUE
+            Prolog={root}/bin/prolog
             """
         if self.user_signal:  # with its warning signal at preemption, else with SIGTERM alone
             lines += "\nSlurmctldParameters=preempt_send_user_signal\n"
@@ -345,6 +356,8 @@ class Cluster:
         lines += f"PartitionName=abrupt PriorityTier=1 PreemptMode=REQUEUE GraceTime=0 {common}\n"
         lines += f"PartitionName=cancel PriorityTier=1 PreemptMode=CANCEL GraceTime=0 {common}\n"
         lines += f"PartitionName=high PriorityTier=10 PreemptMode=OFF {common}\n"
+        lines += "PartitionName=brief Nodes=ALL MaxTime=1 State=UP\n"
+        lines += "PartitionName=shut Nodes=ALL MaxTime=INFINITE State=DOWN\n"
         self.conf.write_text("\n".join(line.strip() for line in lines.splitlines() if line.strip()) + "\n")
         devices = []
         for node in self.nodes:

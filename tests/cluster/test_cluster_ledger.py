@@ -83,7 +83,7 @@ def test_a_line_without_one_of_its_keys_is_left_out_and_counted(tmp_path, key):
     ledger.prepared("y", [entry("b", 1)])
     ledger.submitted("y", "70")
     again = Ledger(path)
-    assert again.damaged == 2 and [one.id for one in again.latest.values()] == [None, "70"]
+    assert len(again.damaged) == 2 and [one.id for one in again.latest.values()] == [None, "70"]
 
 
 def test_tasks_of_an_array_and_single_jobs_have_slurms_names(tmp_path):

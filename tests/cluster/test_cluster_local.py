@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from heads import WorkflowFolder, hear_signals
+from heads import WorkflowFolder
 from job_driver import HANG_S, JobDriver, done, until, wait, why
 
 from petvr.commands import jobs as jobs_command
@@ -149,18 +149,31 @@ def test_a_dry_run_of_the_profile_needs_no_slurm(tmp_path):
     assert run.returncode == 0, run.stderr[-2000:]
 
 
+HANGING = """
+rule all:
+    input: "here", "there"
+    localrule: True
+rule here:
+    output: "here"
+    localrule: True
+    shell: "echo $$ > pid-here; sleep 1000"
+rule there:
+    output: "there"
+    shell: "echo $$ > pid-there; sleep 1000"
+"""
+
+
 @pytest.mark.slow
-def test_ctrl_c_in_local_mode_leaves_nothing(tmp_path):
-    (tmp_path / "Snakefile").write_text(WORKFLOW)
-    command = [sys.executable, "-m", "snakemake", "--nolock", "--executor", "submitit", "--submitit-cluster", "local"]
-    command += ["--jobs", "9", "--config", "command=echo $$ > pid; sleep 1000"]
-    quiet = {"stderr": subprocess.DEVNULL, "start_new_session": True, "preexec_fn": hear_signals}
-    head = subprocess.Popen(command, cwd=tmp_path, **quiet)
-    wait(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
-    pid = int((tmp_path / "pid").read_text())
-    os.killpg(head.pid, signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_head_ends_and_leaves_nothing(tmp_path, number):
+    """Ctrl-C in a terminal, or told to end: neither a job nor a rule that the head runs itself keeps it."""
+    folder = WorkflowFolder(tmp_path, HANGING)
+    head = folder.head("--submitit-cluster", "local", "--local-cores", "2")
+    files = [tmp_path / "pid-here", tmp_path / "pid-there"]
+    wait(lambda: all(file.exists() and file.read_text() for file in files))
+    os.killpg(head.pid, number) if number == signal.SIGINT else head.send_signal(number)
     assert head.wait(HANG_S) == 1
-    wait(lambda: not Path(f"/proc/{pid}").exists())
+    wait(lambda: not any(Path(f"/proc/{file.read_text().strip()}").exists() for file in files))
 
 
 OTHER_PLUGIN = """

@@ -13,7 +13,7 @@ from snakemake_executor_plugin_submitit.environment import job_environment
 from snakemake_executor_plugin_submitit.job_request import ResourceRequest, folder_name
 from snakemake_executor_plugin_submitit.job_state import QueueEntry
 from snakemake_executor_plugin_submitit.resource_names import RequestError, refuse_unknown, sbatch_options
-from snakemake_executor_plugin_submitit.sbatch_helper import may_work_later, sbatch_message, submitit_parameters
+from snakemake_executor_plugin_submitit.sbatch_helper import sbatch_message, submitit_parameters
 from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 from snakemake_executor_plugin_submitit.slurm_backend import group_into_arrays
 from snakemake_executor_plugin_submitit.slurm_queue import parse_queue
@@ -196,29 +196,11 @@ def test_jobs_get_the_usual_variables_the_chosen_ones_and_no_others():
 
 
 def test_lines_of_squeue_and_sacct_are_read():
-    text = "12_3|job.ab|CANCELLED by 0|0:0|n1\n12_3.batch|batch|FAILED|1:0|n1\n13|x|PENDING|Priority|\n\nnonsense"
+    text = "12_3|CANCELLED by 0|0:0|n1|main|job.ab\n12_3.batch|FAILED|1:0|n1||batch\n13|PENDING|Priority||a,b|x|y\n\nno"
     assert parse_queue(text) == {
-        "12_3": ("job.ab", QueueEntry("CANCELLED", "0:0", "n1")),
-        "13": ("x", QueueEntry("PENDING", "Priority", "")),
+        "12_3": ("job.ab", QueueEntry("CANCELLED", "0:0", "n1", "main")),
+        "13": ("x|y", QueueEntry("PENDING", "Priority", "", "a,b")),
     }
-
-
-POLICY = (
-    "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
-)
-
-
-@pytest.mark.parametrize(
-    "message, later",
-    [
-        ("Batch job submission failed: Unable to contact slurm controller (connect failure)", True),
-        (f"QOSMaxSubmitJobPerUserLimit sbatch: error: {POLICY}", True),
-        (f"QOSMaxCpuPerJobLimit sbatch: error: {POLICY}", False),
-        ("invalid partition specified: nope", False),
-    ],
-)
-def test_what_can_never_be_granted_is_not_asked_for_again(message, later):
-    assert may_work_later(message) is later
 
 
 def test_sbatchs_own_words_are_what_the_user_reads():

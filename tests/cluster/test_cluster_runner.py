@@ -68,6 +68,22 @@ def test_the_rules_own_exit_code_is_read_through_the_inner_snakemake(start):
     assert not (folder / "result.json").exists() and read_json(folder / "stopped.json")["code"] == 75
 
 
+def test_a_job_that_sees_fewer_gpus_than_it_asked_for_does_not_begin(start, tmp_path):
+    folder, process = start("touch began", gpu=2, env={"CUDA_VISIBLE_DEVICES": "0"})
+    assert process.wait() == 1 and not (tmp_path / "began").exists()
+    assert "asked for 2 GPUs and sees 1" in result(folder)["reason"]
+    _, process = start("touch began", "2", gpu=1, env={"CUDA_VISIBLE_DEVICES": "GPU-5d1f"})
+    assert process.wait() == 0 and (tmp_path / "began").exists()
+
+
+def test_the_file_that_cancels_is_enough_where_slurm_cannot_send_a_signal(start):
+    folder, process = start("sleep 1000", env={"SUBMITIT_JOB_TICK": "0.2"})
+    wait(lambda: (folder / "log.txt").exists())
+    (folder / "cancel").touch()
+    process.wait()
+    assert result(folder)["outcome"] == "cancelled"
+
+
 def test_the_signal_reaches_a_grandchild_that_listens_and_kills_nobody_else(start, tmp_path):
     out = tmp_path / "out"
     folder, process = start(f'sh -c "exec {sys.executable} listener.py {out}"')

@@ -1,5 +1,6 @@
 """Jobs on a real Slurm: arrays, failures, refusals, environment; nothing lost and nothing run twice."""
 
+import asyncio
 import getpass
 import os
 import re
@@ -47,19 +48,19 @@ def test_equal_jobs_are_one_array_and_each_has_its_own_gpu(slurm, driver):
 
 
 def test_what_is_asked_arrives_and_jobs_that_ask_differently_share_no_array(slurm, driver):
-    """Each job writes what Slurm says it was given."""
+    """Each job writes what Slurm says it was given; its memory with 200 MB for its own Snakemake."""
     fields = "$SLURM_CPUS_PER_TASK $SLURMD_NODENAME ${CUDA_VISIBLE_DEVICES-none} $SLURM_MEM_PER_NODE"
     see = f"echo {fields} $(scontrol show -o job $SLURM_JOB_ID | grep -oE ' (Nice|TimeLimit|Comment)=[^ ]*')"
     asked = {
-        "plain": ({}, "1 n. none 300 Nice=0 TimeLimit=00:30:00"),
+        "plain": ({}, "1 n. none 500 Nice=0 TimeLimit=00:30:00"),
         "extra": (
             {"slurm_extra": "--nice 150 -w n2 --comment x"},
-            "1 n2 none 300 Nice=150 TimeLimit=00:30:00 Comment=x",
+            "1 n2 none 500 Nice=150 TimeLimit=00:30:00 Comment=x",
         ),
-        "without": ({"exclude": "n2", "runtime": 0}, "1 n1 none 300 Nice=0 TimeLimit=00:01:00"),
-        "on": ({"nodelist": "n2", "cpus_per_task": 3}, "3 n2 none 300 Nice=0 TimeLimit=00:30:00"),
-        "gres": ({"gres": "gpu:2"}, "1 n. 0,1 300 Nice=0 TimeLimit=00:30:00"),
-        "per_gpu": ({"gpu": 2, "cpus_per_gpu": 1, "mem_mb_per_gpu": 200}, "2 n. 0,1 400 Nice=0 TimeLimit=00:30:00"),
+        "without": ({"exclude": "n2", "runtime": 0}, "1 n1 none 500 Nice=0 TimeLimit=00:01:00"),
+        "on": ({"nodelist": "n2", "cpus_per_task": 3}, "3 n2 none 500 Nice=0 TimeLimit=00:30:00"),
+        "gres": ({"gres": "gpu:2"}, "1 n. 0,1 500 Nice=0 TimeLimit=00:30:00"),
+        "per_gpu": ({"gpu": 2, "cpus_per_gpu": 1, "mem_mb_per_gpu": 200}, "2 n. 0,1 600 Nice=0 TimeLimit=00:30:00"),
     }
     jobs = [driver.job(name, f"{see} > {name}", **resources) for name, (resources, _) in asked.items()]
     driver.run(*jobs)
@@ -100,7 +101,8 @@ def test_over_its_memory(slurm, driver):
     hog = driver.job("hog", "exec python3 -c 'import time; x = b\"x\" * (900 << 20); time.sleep(1000)'", mem_mb=300)
     twin = driver.job("twin", "true", mem_mb=300)
     driver.run(hog, twin)
-    assert "memory" in why(hog) and done(twin) and hog.id.endswith("_0")  # a task of an array
+    assert "Over its memory (mem_mb=300, and 200 MB for" in why(hog) and "attempt" in why(hog)
+    assert done(twin) and hog.id.endswith("_0")  # a task of an array
 
 
 @pytest.mark.slow
@@ -203,7 +205,7 @@ def test_a_number_that_slurm_gives_again(slurm, tmp_path):
     assert manager.submit(lost)
     driver.step_until(manager, lambda: lost.outcome)
     assert "gone from the queue" in why(lost)
-    manager.backend.cancel(lost.submission)  # takes back what is its own, and that is nothing
+    asyncio.run(manager.backend.cancel([lost.submission]))  # takes back what is its own, and that is nothing
     assert slurm.run("squeue", "-h", "-j", again, "-o", "%T") == "RUNNING"
     driver.allow()
     driver.finish(manager, [new])
@@ -212,6 +214,7 @@ def test_a_number_that_slurm_gives_again(slurm, tmp_path):
 
 @pytest.mark.slow
 def test_the_controller_is_away_at_submission(slurm, driver):
+    driver.run(driver.job("first", "true"))  # in a new folder the queue is asked for jobs of a lost ledger before
     slurm.terminate("slurmctld")
     manager = driver.manager()
     jobs = driver.submit(manager, driver.job("a", "true"), driver.job("b", "true"))

@@ -151,7 +151,7 @@ def test_dead_nodes_and_time_limits(bare, driver, tmp_path_factory):
         driver.finish(manager, jobs)
     assert done(dies, cut, limited), [job.outcome for job in jobs]
     assert head.wait(HANG_S) == 0, deaf.log.read_text()[-3000:]
-    assert "TIMEOUT" in deaf.log.read_text()
+    assert "TIMEOUT" in deaf.log.read_text() and "Over its time limit (runtime=1 minutes)" in deaf.log.read_text()
     assert (deaf.path / "starts-slow").read_text().split() == ["1", "9"] and deaf.batches() == 2
     assert [job.id for job in jobs] == numbers  # Slurm's own requeue every time, nothing was sent twice
     # from its last periodic checkpoint, on another node

@@ -103,12 +103,12 @@ def test_a_second_head_is_refused(slurm, folder):
     assert first.wait(HANG_S) == 0 and [folder.starts(i) for i in range(3)] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("keep", [False, True])
-def test_interrupted(slurm, folder, keep):
-    """Ctrl-C takes everything back, or leaves it for the next head."""
+@pytest.mark.parametrize("keep, number", [(False, signal.SIGTERM), (True, signal.SIGTERM), (False, signal.SIGINT)])
+def test_interrupted(slurm, folder, keep, number):
+    """Ctrl-C, or being told to end, takes everything back, or leaves it for the next head."""
     head = folder.head(*(["--submitit-keep-jobs"] if keep else []), wait=1, count=10)
     wait(lambda: sum(folder.starts(i) for i in range(10)) >= 8)  # eight run, two wait
-    os.killpg(head.pid, signal.SIGINT)
+    os.killpg(head.pid, number) if number == signal.SIGINT else head.send_signal(number)
     head.wait(HANG_S)
     if keep:
         left = slurm.run("squeue", "-h", "--array", "-t", "PENDING,RUNNING", "-o", "%i").split()
@@ -133,7 +133,7 @@ rule fat:
     resources: mem_mb=lambda w, attempt: 300 * attempt * attempt, runtime=10
     shell:
         "echo {resources.mem_mb} >> starts-fat; "
-        "python3 -c 'import time; x = b\\"x\\" * (400 << 20); time.sleep(1000 if {resources.mem_mb} < 400 else 0)'; "
+        "python3 -c 'import time; x = b\\"x\\" * (600 << 20); time.sleep(1000 if {resources.mem_mb} < 400 else 0)'; "
         "touch {output}"
 rule flaky:
     output: "flaky.txt"

@@ -29,7 +29,6 @@ try:
     from petvr.errors import PetvrError, without_secrets
     from petvr.data.frames import shards
     from petvr.layout import Layout
-    from petvr.rehearsal import asked as rehearsed
 except ModuleNotFoundError as error:
     print(
         f"petvr: error: the Python of Snakemake has no {error.name}: pip install 'petvr[workflow]'",
@@ -62,8 +61,6 @@ except PetvrError as error:
 
 LAYOUT = Layout(CONFIG.results)
 DATA = CONFIG.data
-GPU = 0 if CONFIG.world is not None else 1
-AT_START = []  # functions called before the first job
 
 
 def say(lines):

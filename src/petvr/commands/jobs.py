@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 import time
@@ -47,17 +48,21 @@ def run(args: argparse.Namespace, config: Config) -> None:
         return
     from rich.table import Table
 
+    from snakemake_executor_plugin_submitit.pending import explain_reason
+
     table = Table(box=None, pad_edge=False)
-    for name in ("job", "state", "Slurm id", "node", "starts", "time"):
+    for name in ("job", "state", "waits for", "Slurm id", "node", "starts", "time"):
         table.add_column(name, overflow="fold", justify="right" if name in ("starts", "time") else "left")
     table.add_column("log", overflow="fold")
     for row in rows:
         starts, span = str(row["starts"] or ""), _span(row["seconds"])
-        table.add_row(row["job"], row["state"], row["id"], row["node"], starts, span, row["log"])
+        table.add_row(row["job"], row["state"], row["waits_for"], row["id"], row["node"], starts, span, row["log"])
     console = screen()
     console.print(table, highlight=False)
     counts = {name: sum(row["state"] == name for row in rows) for name in STATES}
     console.print(", ".join(f"{count} {name}" for name, count in counts.items() if count), highlight=False)
+    for word in sorted({row["waits_for"] for row in rows} - {""}):
+        console.print(f"{word}: {explain_reason(word).meaning}", highlight=False)
 
 
 def list_jobs(folder: Path) -> list[dict[str, Any]]:
@@ -65,7 +70,8 @@ def list_jobs(folder: Path) -> list[dict[str, Any]]:
     from snakemake_executor_plugin_submitit.json_files import read_json
     from snakemake_executor_plugin_submitit.ledger import Ledger
 
-    rows = []
+    rows: list[dict[str, Any]] = []
+    batches: dict[int, tuple[str, str]] = {}
     for work, submission in sorted(Ledger(folder / "ledger.jsonl").latest.items()):
         files = folder / "jobs" / submission.folder
         owner, result = read_json(files / "owner.json"), read_json(files / "result.json")
@@ -75,20 +81,38 @@ def list_jobs(folder: Path) -> list[dict[str, Any]]:
         else:
             state = "requeued" if owner.get("left") else "running" if owner else "queued"
         begin = owner.get("started")
+        if state in ("queued", "requeued") and str(submission.id)[:1].isdigit():
+            batches[len(rows)] = (str(submission.id), submission.batch)
         rows.append(
             {
                 "job": _job_name(work, submission.wildcards, submission.name),
                 "state": state,
+                "waits_for": "",
                 "id": owner.get("job") or submission.id or "",
                 "node": owner.get("node") or owner.get("host") or "",
                 "starts": owner.get("starts", 0),
-                "seconds": round((end or time.time()) - begin, 1) if begin else None,
+                "seconds": max(0.0, round((end or time.time()) - begin, 1)) if begin else None,  # clocks may differ
                 "attempt": submission.attempt,
                 "reason": result.get("reason") or submission.reason,
                 "log": str(files / "log.txt"),
             }
         )
+    if batches:
+        for number, reason in _reasons(batches).items():
+            rows[number]["waits_for"] = reason
     return rows
+
+
+def _reasons(jobs: dict[int, tuple[str, str]]) -> dict[int, str]:
+    """Slurm's word for why each of these jobs (number, batch) does not start; none where squeue does not answer."""
+    from snakemake_executor_plugin_submitit.slurm_queue import SlurmQueue, SlurmUnreachable
+
+    try:
+        entries = asyncio.run(SlurmQueue().poll(jobs.values()))
+    except SlurmUnreachable as error:
+        print(f"squeue gives no answer ({error}): the list says what the jobs themselves wrote", file=sys.stderr)
+        return {}
+    return {row: entries[job].reason for row, job in jobs.items() if job in entries and entries[job].pending}
 
 
 def _job_name(work: str, wildcards: dict[str, str], rule: str) -> str:
