@@ -52,6 +52,29 @@ def test_conda_environment_is_in_step():
     assert pins == {name: constraints()[name] for name in wanted}  # the interfaces come with Snakemake
 
 
+def test_both_locks_hold_every_requirement_in_the_pinned_version_with_a_hash():
+    pins, wanted = constraints(), requirements("workflow", "mlflow", "serve")
+    for build in ("cpu", "cuda"):
+        text = (ROOT / "envs" / f"lock-{build}.txt").read_text().replace("\\\n", "")
+        locked = [line for line in text.splitlines() if line[0] not in "#-"]
+        assert all(re.fullmatch(r"\S+==\S+( +--hash=sha256:[0-9a-f]{64})+", line) for line in locked)
+        versions = dict(line.split()[0].split("==") for line in locked)
+        assert wanted <= versions.keys()
+        assert {name: version.partition("+")[0] for name, version in versions.items() if name in pins} == {
+            name: pins[name] for name in versions if name in pins
+        }
+        assert any(name.startswith("nvidia-") for name in versions) == (build == "cuda")
+        assert versions["torch"].endswith("+cpu") == (build == "cpu")
+
+
+def test_containers_name_one_pinned_base_and_files_that_are_there():
+    docker, apptainer = ((ROOT / "envs" / name).read_text() for name in ("Dockerfile", "petvr.def"))
+    (base,) = set(re.findall(r"(?:BASE=|From: )(\S+@sha256:[0-9a-f]{64})$", docker + apptainer, re.MULTILINE))
+    assert base.startswith("python:3.11.")
+    copied = re.findall(r"^    (\S+) /source/\1$", apptainer, re.MULTILINE)
+    assert {"src", "workflow", "envs"} <= set(copied) and all((ROOT / name).exists() for name in copied)
+
+
 @pytest.fixture
 def machine(tmp_path):
     """A machine of fakes: what stands in `bin` comes first, and the virtual environment would be made in `home`."""

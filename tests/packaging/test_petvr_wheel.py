@@ -85,6 +85,32 @@ def test_the_real_configuration_plans_all_tables_there(full, project):
     assert jobs["table"] == "33" and int(jobs["train"]) > 700
 
 
+FOREIGN = """
+import importlib.resources
+module petvr:
+    snakefile: str(importlib.resources.files("petvr") / "pipeline/workflow/Snakefile")
+    config: config["retrieval"] | {"seeds": [7]}
+    MORE
+use rule * from petvr
+rule mine:
+    input: "results/tables/rap/table_1.csv"
+    output: "copied.csv"
+    shell: "cp {input} {output}"
+"""
+
+
+def test_another_workflow_uses_it_as_a_module(full, project, tmp_path):
+    shipped = yaml.safe_load((project / "config.yaml").read_text())
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"retrieval": shipped}))
+    command = "python -m snakemake --cores 2 --configfile own.yaml -n -- mine"
+    (tmp_path / "Snakefile").write_text(FOREIGN.replace("MORE", ""))
+    done = full.run(*command.split(), cwd=tmp_path)
+    assert done.returncode == 0 and "rap/msrvtt-9k/vit-b-32/lora@rank=8/seed-7/result.json" in done.stdout, done.stderr
+    (tmp_path / "Snakefile").write_text(FOREIGN.replace("MORE", 'prefix: "elsewhere"'))
+    done = full.run(*command.split(), cwd=tmp_path)
+    assert done.returncode == 2 and "module: prefix moves what Snakemake waits for" in done.stderr
+
+
 def test_what_needs_no_configuration_and_no_extra_works_anywhere(light, project, tmp_path):
     numpy.save(tmp_path / "scores.npy", numpy.eye(4, dtype="float32") + numpy.arange(4, dtype="float32"))
     shutil.copy(project / "results/demo/runs" / RUN / "result.json", tmp_path)

@@ -38,7 +38,7 @@ except ModuleNotFoundError as error:
 
 try:
     given = workflow.config_settings
-    if workflow.modifier.path_modifier.modifies_prefixes:
+    if workflow.modifier.path_modifier.replace_prefix("results") != "results":
         raise PetvrError(
             "module: prefix moves what Snakemake waits for, not what petvr writes; "
             "set `results` and `data` in the configuration instead"
