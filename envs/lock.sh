@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-python3 -m pip wheel --quiet --no-deps --wheel-dir "$folder" ./src/snakemake_executor_plugin_submitit
+cp -rL src/snakemake_executor_plugin_submitit "$folder/executor" # a build leaves a folder beside what it builds
+python3 -m pip wheel --quiet --no-deps --wheel-dir "$folder" "$folder/executor"
 for build in cpu cuda; do
   torch=()
   [ "$build" = cuda ] || if [ -n "${TORCH_WHEELS:-}" ]; then torch=(--find-links "$TORCH_WHEELS"); else torch=(--torch-backend cpu); fi
