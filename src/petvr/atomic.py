@@ -88,9 +88,9 @@ def unsealed(value: Any, path: str | Path) -> Any:
 
 
 def file_sha256(path: Path) -> str:
-    """Of a file's content, read once a process as long as its size, time of change and inode stay as they are."""
+    """Of a file's content, read once a process as long as its size, dates and inode stay as they are."""
     facts = path.stat()
-    return _sha256(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
+    return _sha256(path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
 
 
 @functools.lru_cache(maxsize=4096)

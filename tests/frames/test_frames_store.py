@@ -394,3 +394,27 @@ def test_nothing_here_imports_torch():
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+def test_a_file_that_is_cut_while_it_is_in_use_is_one_line_and_no_signal(items, tmp_path):
+    """What is mapped and no longer there would end the process by SIGBUS."""
+    build_store(items, tmp_path / "s", **SETTINGS)
+    store = FrameStore(tmp_path / "s")
+    os.truncate(tmp_path / "s" / PIXELS, 1000)
+    for read in (lambda: store.get(["short"]), store.verify, lambda: pickle.loads(pickle.dumps(store))):
+        with pytest.raises(PetvrError, match=r"frames\.bin: (cut off while it was in use|truncated: 1000 of)"):
+            read()
+    assert build_store(items, tmp_path / "s", **SETTINGS).decoded == 3
+
+
+def test_an_edit_that_keeps_size_and_date_is_found(items, tmp_path):
+    """As `rsync --inplace --times` leaves it, or a clock that was set back."""
+    build_store(items, tmp_path / "s", **SETTINGS)
+    path = tmp_path / "s" / PIXELS
+    before = path.stat()
+    with open(path, "r+b") as stream:
+        stream.write(bytes(3 * SIZE**2))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    stored_frames._verified.clear()  # as in another process
+    with pytest.raises(PetvrError, match="1 videos are damaged"):
+        FrameStore(tmp_path / "s")

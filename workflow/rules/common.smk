@@ -9,33 +9,6 @@
 # What is asked for by name (a run's path, data_lsmdc) is never left out. A download that fails meanwhile is a failure,
 # exit code 1: with --keep-going all else goes on, and tables that waited for it are built of what there is (onerror).
 # A dry-run on a machine without any data set lists every job of the configuration: that is how one plans.
-import shlex
-import sys
-from pathlib import Path
-
-from snakemake.settings.types import DeploymentMethod
-
-CHECKOUT = (
-    Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1] / "src"
-)
-if CHECKOUT.is_dir():  # else petvr is installed, and this file comes with it
-    sys.path.insert(0, str(CHECKOUT))
-
-try:
-    from petvr import environment, papers, planning, workflow_start
-    from petvr import workflow as rules_ask
-    from petvr.data import catalogue
-    from petvr.config import merged_values, read_layers, validate_config
-    from petvr.errors import PetvrError, without_secrets
-    from petvr.data.frames import shards
-    from petvr.layout import Layout
-except ModuleNotFoundError as error:
-    print(
-        f"petvr: error: the Python of Snakemake has no {error.name}: pip install 'petvr[workflow]'",
-        file=sys.stderr,
-    )
-    sys.exit(2)
-
 try:
     given = workflow.config_settings
     if workflow.modifier.path_modifier.replace_prefix("results") != "results":
@@ -55,6 +28,8 @@ try:
     # data set -> verdict, of those that no table waits for; and run -> why nobody waits for it
     LEFT_OUT = rules_ask.left_out(CONFIG, PLAN, workflow.output_settings.dryrun)
     NOT_RUN = planning.not_run(CONFIG, PLAN, LEFT_OUT)
+    if workflow.is_main_process and not workflow.output_settings.dryrun:
+        workflow_start.require_dates(rules_ask.own_files(CONFIG, LEFT_OUT))
 except PetvrError as error:
     print(f"petvr: error: {error}", file=sys.stderr)
     sys.exit(2)

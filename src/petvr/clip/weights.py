@@ -129,23 +129,27 @@ def fetch(source: str, out: str | Path, like: ClipConfig | None = None) -> ClipC
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch.", dir=out) as part:
-        try:
-            if source.startswith(("/", ".", "~")) and not Path(source).exists():
-                raise PetvrError(f"{source}: no such file or folder")
-            if Path(source).is_file():
-                _convert_openai(Path(source), Path(part))
-            else:
-                _convert_transformers(source, Path(part))
-            config = check_weights(part, like)
-            (out / RECORD).unlink(missing_ok=True)
-            write_record(part)
-            for path in sorted(Path(part).iterdir(), key=lambda path: path.name == "config.json"):
-                os.replace(path, out / path.name)  # config.json last: a folder without it is not read
-        except PetvrError as error:
-            raise PetvrError(str(error).replace(part, source)) from error
-        except (OSError, ValueError, ImportError) as error:
-            raise PetvrError(f"{source}: transformers cannot provide this CLIP: {first_line(error)}") from error
+    try:
+        with tempfile.TemporaryDirectory(prefix=".fetch.", dir=out) as part:
+            try:
+                if source.startswith(("/", ".", "~")) and not Path(source).exists():
+                    raise PetvrError(f"{source}: no such file or folder")
+                if Path(source).is_file():
+                    _convert_openai(Path(source), Path(part))
+                else:
+                    _convert_transformers(source, Path(part))
+                config = check_weights(part, like)
+                (out / RECORD).unlink(missing_ok=True)
+                write_record(part)
+                for path in sorted(Path(part).iterdir(), key=lambda path: path.name == "config.json"):
+                    os.replace(path, out / path.name)  # config.json last: a folder without it is not read
+            except PetvrError as error:
+                raise PetvrError(str(error).replace(part, source)) from error
+            except (OSError, ValueError, ImportError) as error:
+                raise PetvrError(f"{source}: transformers cannot provide this CLIP: {first_line(error)}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            out.rmdir()  # where nothing came into it
     return config
 
 

@@ -98,6 +98,8 @@ class FrozenFeatureCache:
     def fill(self, rows: np.ndarray, buffer: Tensor) -> np.ndarray:
         """Positions in the store -> [V, F, E] or [V, F, 1 + P, D] in the buffer, and the mask; all were computed."""
         numbers = buffer.view(torch.uint8).numpy().view(self.stream.dtype)
+        if os.stat(self.folder / "stream.bin").st_size < self.stream.nbytes:
+            raise PetvrError(f"{self.folder}: cut off while it was in use; delete it and start again")
         np.take(self.stream, rows, axis=0, out=numbers, mode="clip")  # without "clip" numpy copies twice
         return self.store.masks(rows)
 

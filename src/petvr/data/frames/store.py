@@ -80,6 +80,7 @@ class FrameStore:
         if pixels.shape != shape or mask.shape != shape[:2]:
             raise ValueError(f"buffers of shapes {pixels.shape} and {mask.shape} for {shape} and {shape[:2]}")
         located = self._file[rows].tolist(), self._first[rows].tolist(), self._count[rows].tolist()
+        self._stored.require_whole()
         for row, (file, first, count) in enumerate(zip(*located, strict=True)):
             pixels[row, :count] = self._stored.files[file][first : first + count]
             if count < self.frames:

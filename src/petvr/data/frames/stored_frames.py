@@ -1,7 +1,7 @@
 """The frames of a store, memory-mapped: one file, or one per shard, counted through; and whether they are still those
 its index was written for: read whole once, then remembered.
 
-<store>/.verified.json   size, time of change and inode of each file of frames when its content was last read, and of
+<store>/.verified.json   size, dates and inode of each file of frames when its content was last read, and of
                          which index; deleted or out of date it costs one reading
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import mmap
 import os
 import sys
 from collections.abc import Callable
@@ -33,7 +34,8 @@ _verified: dict[Path, dict[str, Any]] = {}  # of this process, where the store's
 class StoredFrames:
     """`frames[a:b]`, uint8 [b - a, 3, size, size], where a video begins at offset a: no copy is made.
 
-    Raises PetvrError where a file is missing or shorter than the index says.
+    Raises PetvrError where a file is missing or shorter than the index says. What is cut off later would end the
+    process by a signal where it is read: whoever reads asks `require_whole` before.
     """
 
     def __init__(self, store: Path, index: FrameIndex):
@@ -42,11 +44,23 @@ class StoredFrames:
         self._open()
 
     def _open(self) -> None:
-        self.files = [_map(self.store, shard.file, shard.pictures, self.size) for shard in self.shards]
+        self.maps = [_map(self.store, shard.file, shard.pictures, self.size) for shard in self.shards]
+        shape = (-1, 3, self.size, self.size)
+        self.files = [np.frombuffer(one or b"", np.uint8).reshape(shape) for one in self.maps]
+
+    def require_whole(self) -> None:
+        """Raises PetvrError where a file was cut off, or its disk has gone, since it was opened."""
+        for shard, mapped in zip(self.shards, self.maps, strict=True):
+            try:
+                gone = mapped is not None and mapped.size() < len(mapped)
+            except OSError as error:
+                raise PetvrError(f"{self.store / shard.file}: cannot be read: {error.strerror}") from error
+            if gone:
+                raise PetvrError(f"{self.store / shard.file}: cut off while it was in use; build the store again")
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the maps: another process maps the files for itself."""
-        return {name: value for name, value in self.__dict__.items() if name != "files"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("maps", "files")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -58,21 +72,21 @@ class StoredFrames:
         return which, offsets - self.starts[which]
 
     def __getitem__(self, span: slice) -> np.ndarray:
+        self.require_whole()
         which = int(np.searchsorted(self.starts[1:-1], span.start, side="right"))
         return self.files[which][span.start - self.starts[which] : span.stop - self.starts[which]]
 
 
-def _map(store: Path, name: str, count: int, size: int) -> np.ndarray:
+def _map(store: Path, name: str, count: int, size: int) -> mmap.mmap | None:
     path, needed = store / name, count * 3 * size**2
     try:
-        present = path.stat().st_size
+        with open(path, "rb") as stream:
+            present = os.fstat(stream.fileno()).st_size
+            if present >= needed:
+                return mmap.mmap(stream.fileno(), needed, access=mmap.ACCESS_READ) if needed else None
     except OSError as error:
-        raise PetvrError(f"{path}: the pictures of the frame store are missing") from error
-    if present < needed:
-        raise PetvrError(f"{path}: truncated: {present} of {needed} bytes; delete {INDEX} beside it and build it again")
-    if not needed:
-        return np.empty((0, 3, size, size), np.uint8)
-    return np.asarray(np.memmap(path, np.uint8, "r", shape=(count, 3, size, size)))
+        raise PetvrError(f"{path}: the pictures of the frame store cannot be read: {error.strerror}") from error
+    raise PetvrError(f"{path}: truncated: {present} of {needed} bytes; delete {INDEX} beside it and build it again")
 
 
 def damaged_frames(
@@ -117,7 +131,7 @@ def _state(store: Path, index: FrameIndex) -> dict[str, Any]:
     files = {}
     for shard in index.files:
         facts = os.stat(store / shard.file)
-        files[shard.file] = [facts.st_size, facts.st_mtime_ns, facts.st_ino]
+        files[shard.file] = [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
     return {"index": index.digest() + hashlib.sha256(places.encode()).hexdigest()[:16], "files": files}
 
 

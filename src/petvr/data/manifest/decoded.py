@@ -10,6 +10,7 @@ from petvr.data.datasets.video_state import VideoState
 from petvr.data.frames.index import INDEX, FrameIndex, FrameRecord, Problem
 from petvr.data.manifest.rows import VideoRow
 from petvr.errors import PetvrError
+from petvr.text_files import say_once
 
 
 @dataclass
@@ -22,13 +23,16 @@ class StoreFindings:
 
 
 def read_stores(folder: Path) -> StoreFindings:
-    """The finished stores below results/frames/<folder>. A store that is broken or of an old format says nothing."""
+    """The finished stores below results/frames/<folder>. Of one that is broken or of an old format
+    no more is known than that: it is said.
+    """
     findings = StoreFindings()
     for path in sorted(folder.glob(f"*/{INDEX}")):
         try:
             index = FrameIndex.read(path.parent)
-        except PetvrError:
-            continue  # `petvr frames` will build it anew
+        except PetvrError as error:
+            say_once(f"warning: {error}; nothing is taken from this store, petvr frames builds it anew")
+            continue
         findings.stores[path.parent.name] = index.digest()
         findings.records.update(index.videos)
         findings.problems.update(index.problems)
