@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent / "training"))
 import training_bench as tiny
 
 from petvr import atomic
+from petvr.clip import weights
 from petvr.commands import verify
 from petvr.config import Config
 from petvr.errors import PetvrError
@@ -64,6 +65,63 @@ def test_on_a_full_disk_a_run_ends_in_one_line_and_continues_when_there_is_room(
     assert not kept or result.cost.resumed or not (disk.path / "state").exists()
     whole = tiny.train(SPEC, **(tiny.arguments(tmp_path) | {"out": tmp_path / "out", "state": tmp_path / "state"}))
     assert result.evaluations == whole.evaluations, "nothing of it was lost or changed"
+
+
+@pytest.fixture
+def quota(tmp_path):
+    """A folder whose owner may write so many KiB: `quota.room(kib)`, None for any number."""
+    image, top = tmp_path / "image", tmp_path / "mounted"
+    folder = top / "home"
+    top.mkdir()
+    with open(image, "wb") as stream:
+        stream.truncate(2**27)
+    calls = (
+        ["mkfs.btrfs", "-q", "--mixed", image],
+        ["mount", "-o", "loop", image, top],
+        ["btrfs", "quota", "enable", top],
+    )
+    try:
+        for call in (*calls, ["btrfs", "subvolume", "create", folder]):
+            subprocess.run(call, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip(
+            "needs root, btrfs-progs and a kernel with btrfs: a quota of another kind is not to be had everywhere"
+        )
+
+    def room(kib):
+        subprocess.run(["sync", "-f", folder], check=True)
+        shown = subprocess.run(
+            ["btrfs", "qgroup", "show", "--raw", "-f", folder], check=True, capture_output=True, text=True
+        )
+        used = int(shown.stdout.splitlines()[-1].split()[1])
+        most = "none" if kib is None else str(used + kib * 1024)
+        subprocess.run(["btrfs", "qgroup", "limit", most, folder], check=True)
+
+    yield type("Quota", (), {"path": folder, "room": staticmethod(room)})
+    subprocess.run(["umount", "-l", top], check=True)
+
+
+@pytest.mark.parametrize("kib", [16, 64])
+def test_over_a_quota_a_run_ends_in_one_line_and_continues_when_there_is_room(quota, tmp_path, kib):
+    options = tiny.everything(tmp_path) | {"out": quota.path / "out", "state": quota.path / "state"}
+    options["checkpoint_steps"] = 2
+    quota.room(kib)
+    with pytest.raises(PetvrError, match=r"cannot be written: Disk quota exceeded[^\n]*$"):
+        tiny.train(SPEC, **options)
+    assert not list(quota.path.rglob("*.part"))
+    quota.room(None)
+    whole = tiny.train(SPEC, **(tiny.arguments(tmp_path) | {"out": tmp_path / "out", "state": tmp_path / "state"}))
+    assert tiny.train(SPEC, **options).evaluations == whole.evaluations
+
+
+def test_weights_that_do_not_fit_are_one_line_though_a_library_in_rust_writes_them(disk, tmp_path, capsys):
+    tiny.write_weights(tmp_path / "source", width=64)
+    disk.room(100)
+    with pytest.raises(PetvrError, match=r"^\S+disk/weights: cannot be written: No space left on device$"):
+        weights.fetch(str(tmp_path / "source"), disk.path / "weights")
+    assert not (disk.path / "weights").exists()
+    disk.remount("size=16m")
+    weights.fetch(str(tmp_path / "source"), disk.path / "weights")
 
 
 def test_a_frozen_features_cache_on_a_full_disk_is_done_without(disk, tmp_path):

@@ -15,14 +15,16 @@ import re
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from petvr.errors import PetvrError
 
+FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)))
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems without locks are let pass
 PAUSE = 0.1  # seconds between two tries
+AHEAD = 2.0  # seconds; a file server's clock is never quite this machine's
 
 
 @contextlib.contextmanager
@@ -61,6 +63,23 @@ def system_reason(error: Exception) -> str:
         return error.strerror or str(error)
     number = re.search(r"\(os error (\d+)\)", str(error))
     return os.strerror(int(number[1])) if number and not isinstance(error, PetvrError) else ""
+
+
+def bring_to_now(paths: Iterable[Path]) -> list[Path]:
+    """Of our own files those that are dated in the future, as after the clock was set back, now dated today.
+
+    What Snakemake makes of an input that is newer it takes for out of date, and removes.
+    """
+    ahead = dated_ahead(paths)
+    for path in ahead:
+        with contextlib.suppress(OSError):  # another's file
+            os.utime(path)
+    return ahead
+
+
+def dated_ahead(paths: Iterable[Path]) -> list[Path]:
+    now = time.time()
+    return [path for path in paths if path.exists() and path.stat().st_mtime > now + AHEAD]
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from petvr import __version__, fork_server
+from petvr.atomic import system_reason
 from petvr.errors import PetvrError, missing_extra, unknown
 
 # command -> what it does; torch, MLflow and matplotlib are imported by the commands that need them
@@ -73,10 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `petvr cells | head`
         _drop_output()
         return 0
-    except OSError as error:  # a full disk, a folder that may not be written, no more open files
-        where = f"{error.filename}: " if error.filename else ""
+    except Exception as error:  # a full disk, a folder that may not be written, no more open files
+        if not (reason := system_reason(error)):
+            raise
+        where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
         _drop_output()
-        print(f"petvr: error: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"petvr: error: {where}{reason}", file=sys.stderr)
         return 2
 
 

@@ -44,6 +44,12 @@ def dataset_files(config: Config, plan: Plan, name: str) -> list[Path]:
     return [Layout(config.results).manifest(name), *sorted(stores)]
 
 
+def own_files(config: Config, left_out: Mapping[str, Verdict]) -> list[Path]:
+    """What manifests are made of."""
+    names = [name for name in catalogue.chosen_datasets(config) if name not in left_out]
+    return [path for name in names for path in catalogue.manifest_inputs(config, name)]
+
+
 def left_out(config: Config, plan: Plan, dry_run: bool) -> dict[str, Verdict]:
     """The data sets that no table waits for. On a machine without any data a dry-run shows the whole plan."""
     if dry_run and not any(catalogue.availability(config, name).there for name in catalogue.chosen_datasets(config)):

@@ -10,23 +10,27 @@ import base64
 import contextlib
 import fcntl
 import os
+import shlex
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from petvr.atomic import holder, me
+from petvr.atomic import bring_to_now, dated_ahead, holder, me
+from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers.plan import Plan
 from petvr.status import RunState, status_of
 
 SNAKEMAKE = Path(".snakemake")
+MARKS = ("world.json", "download.done")  # files of ours among a data set's
 
 
 def start_lines(layout: Layout, plan: Plan, folder: Path = SNAKEMAKE) -> list[str]:
     """Settle what an earlier start left; one line for each thing a person should know."""
     with contextlib.suppress(OSError):  # a folder that cannot be written: Snakemake says so itself
         folder.mkdir(parents=True, exist_ok=True)
-        return [*_claim(folder), *_take_over_results(layout, plan, folder), *_running(layout)]
+        return [*_claim(folder), *_take_over_results(layout, plan, folder), *_running(layout), *_dates(layout, plan)]
     return []
 
 
@@ -85,6 +89,28 @@ def _take_over_results(layout: Layout, plan: Plan, folder: Path) -> Iterator[str
                 layout.state(run).mkdir(parents=True, exist_ok=True)
                 os.replace(layout.result(run), layout.finished(run))
                 yield f"petvr: {run}: finished after its workflow was killed; its result is taken over"
+
+
+def require_dates(inputs: Iterable[Path]) -> None:
+    """PetvrError for a person's file that is dated in the future: Snakemake would remove all that is made of it."""
+    for path in dated_ahead(inputs):
+        if path.name in MARKS and bring_to_now([path]):
+            continue
+        date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(path.stat().st_mtime))
+        raise PetvrError(
+            f"{path}: dated {date}, in the future, so that Snakemake takes all that is made of it for out of date; "
+            f"set the clock right, or: touch {shlex.quote(str(path))}"
+        )
+
+
+def _dates(layout: Layout, plan: Plan) -> Iterator[str]:
+    """Where the clock was set back since our files were written."""
+    results, reports = layout.results, (layout.tables, layout.claims, layout.figures)
+    places = ("manifests/*.json", "weights/*/model.safetensors", "frames/**/index.json", "mlflow/**/*.synced")
+    ours = [path for place in places for path in results.glob(place)]
+    ours += [*(layout.result(run) for run in plan.runs), *(path for one in reports for path in one.rglob("*.*"))]
+    if ahead := bring_to_now(ours):
+        yield f"petvr: {ahead[0]} and {len(ahead) - 1} more were dated in the future, and are dated now"
 
 
 def _running(layout: Layout) -> Iterator[str]:

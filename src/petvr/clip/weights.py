@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -145,7 +146,9 @@ def fetch(source: str, out: str | Path, like: ClipConfig | None = None) -> ClipC
                     os.replace(path, out / path.name)  # config.json last: a folder without it is not read
             except PetvrError as error:
                 raise PetvrError(str(error).replace(part, source)) from error
-            except (OSError, ValueError, ImportError) as error:
+            except (OSError, ValueError, ImportError, SafetensorError) as error:
+                if (reason := atomic.system_reason(error)) in atomic.FULL:
+                    raise PetvrError(f"{out}: cannot be written: {reason}") from error
                 raise PetvrError(f"{source}: transformers cannot provide this CLIP: {first_line(error)}") from error
     finally:
         with contextlib.suppress(OSError):

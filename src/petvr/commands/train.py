@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from petvr import atomic, planning
 from petvr.arguments import threads
-from petvr.atomic import HeldElsewhere
+from petvr.atomic import HeldElsewhere, bring_to_now
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.errors import PetvrError
@@ -84,6 +84,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         if feed is not None:
             feed.close(finished)
     layout.failure(spec).unlink(missing_ok=True)
+    bring_to_now([options.weights / "model.safetensors", options.store / "index.json", layout.manifest(spec.dataset)])
     best = result.at(spec.recipe.selection).plain
     print(f"{args.run}: t2v R@1 {best['t2v']['R@1']:.1f}, v2t R@1 {best['v2t']['R@1']:.1f} ({spec.recipe.selection})")
     return 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from petvr.atomic import write_json
+from petvr.atomic import replacing, write_json
 from petvr.errors import PetvrError
 from petvr.world import IMAGE_SIZE, bpe, captions, scene_sampler, stills
 from petvr.world.layouts import load_layout
@@ -82,7 +82,8 @@ def train(
     try:
         model.config.architectures = ["CLIPModel"]
         model.config.save_pretrained(part)
-        save_file(model.state_dict(), part / "model.safetensors", metadata={"format": "pt"})
+        with replacing(part / "model.safetensors") as temporary:
+            save_file(model.state_dict(), temporary, metadata={"format": "pt"})
         bpe.save_tokenizer(vocabulary, merges, part)
         write_json(part / "training.json", record)
         write_record(part)
