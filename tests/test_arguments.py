@@ -28,6 +28,7 @@ RUN = "vop/msrvtt-9k/vit-b-32/vop/seed-0"
         (["mlflow", "--port", "-1"], "--port: -1 given"),
         (["mlflow", "--host", " "], "--host: empty"),
         (["frames", "msvd", "--sampler", "uniform_mid", "--frames", "3", "--size", "0"], "allowed: 1 to 4096"),
+        (["encode", "a", "--model", "b", "--to", "c", "--join", "0"], "--join: 0 given, allowed: 1 or more"),
         (["costs", "--memory", "0"], "--memory: 0 given, allowed: 1 or more"),
         (["bench", "--layers", "0"], "--layers: 0 given"),
         (

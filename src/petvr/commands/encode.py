@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from petvr.arguments import THREADS, threads, whole
 from petvr.commands.search import run_folder
 from petvr.config import Config
 from petvr.data.frames.shards import parse_shard, shard_folder
-from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.text_files import read_lines
 
@@ -19,21 +19,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", type=Path, required=True, metavar="INDEX", help="a folder; what it has is not done again"
     )
-    parser.add_argument("--workers", type=int, default=2, help="decoding processes; 0: none (default: %(default)s)")
+    parser.add_argument("--workers", type=whole(0, THREADS), default=2, help="decoding processes (default 2); 0: none")
     parser.add_argument("--sentences", type=Path, metavar="FILE", help="one a line, for methods that look at some")
     parser.add_argument("--backbone", help="the folder or hub id of the model's CLIP, where it is not found")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--threads", type=threads, help="CPU threads (default: all)")
     one = parser.add_mutually_exclusive_group()
     one.add_argument("--shard", metavar="N/M", help="this part of M alone, into a folder of its own below INDEX")
-    one.add_argument("--join", type=int, metavar="M", help="encode nothing: join the M finished shards")
+    one.add_argument("--join", type=whole(), metavar="M", help="encode nothing: join the M finished shards")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
     from petvr.library.video_index import Index, join_shards
 
     if args.join is not None:
-        if args.join < 1:
-            raise PetvrError(f"--join: {args.join} given, allowed: 1 or more")
         join_shards(args.to, [shard_folder(args.to, number, args.join) for number in range(1, args.join + 1)])
         print(f"{args.to}: {len(Index.load(args.to)):,} videos")
         return

@@ -35,6 +35,10 @@ def best_videos(run: OpenedRun, query: str, split: Split, *, top: int, keep: Pat
 def _require_sentence(query: str) -> None:
     if not query.strip():
         raise PetvrError("the sentence to search for is empty")
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:  # bytes of another encoding on the command line
+        raise PetvrError(f"the sentence to search for is no text in UTF-8: {query!r:.80}") from error
 
 
 @torch.inference_mode()
