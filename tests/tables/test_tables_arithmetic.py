@@ -255,3 +255,23 @@ def test_floor_and_ceiling_are_the_untrained_and_the_fully_tuned_run_of_the_plan
     said = "Floor and ceiling, T→V R@1: MSR-VTT-7k vit-b-32 untrained 30.0, full tuning 51.0."
     assert said in render(built, "md")
     assert measure(planned_table, tmp_path).ends == {}  # a plan without them
+    cells["full"] = cells["full"].model_copy(update={"paper": "rap"})
+    cells["part"] = cells["full"].model_copy(update={"paper": "vop", "setting": {"freeze": 6}})
+    other = measure_table(Plan(cells, RUNS, {planned_table.id: planned_table}, {}), planned_table.id, tmp_path)
+    assert list(other.ends["msrvtt-7k", "vit-b-32"]) == ["untrained", "full tuning (recipe of rap)"]
+
+
+def test_a_block_without_the_named_row_is_compared_with_the_row_of_the_same_runs(tmp_path):
+    shared, a, b = (
+        put(tmp_path, name, [r1, r1 + 0.5, r1 + 1]) for name, r1 in {"s": 40.0, "a": 42.0, "b": 60.0}.items()
+    )
+    rows = [
+        row("R=3", shared, block="R"),
+        row("R=1", a, block="R"),
+        row("K=1", b, block="K"),
+        row("K=3", shared, block="K"),
+    ]
+    built = measure(table(rows), tmp_path, against="R=3")
+    versus = [entry(built, line, "t2v:R@1").uncertainty.versus for line in range(4)]
+    assert versus[0] is None and versus[3] is None and built.versus == ("R=3", "K=3")
+    assert (versus[1].value, versus[2].value) == (pytest.approx(2), pytest.approx(20))

@@ -225,7 +225,7 @@ class TextVideoModel:
             return None
         chosen = self.sentences if sentences is None else _strings(sentences)
         if not chosen:
-            which = "all texts that will be searched for" if needed == "gallery" else "a fixed set of training captions"
+            which = "all texts that will be searched for" if needed != "fixed" else "a fixed set of training captions"
             raise PetvrError(
                 f"{self.name}: its method looks at candidate sentences while it reads a video; pass sentences=[...]: "
                 f"in the run's evaluation they were {which}"

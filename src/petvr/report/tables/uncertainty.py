@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from petvr.errors import PetvrError
 from petvr.layout import Layout
-from petvr.report.tables.measured import ALPHA, MeasuredRow, MeasuredTable, Uncertainty
+from petvr.report.tables.measured import ALPHA, MeasuredTable, Uncertainty
 from petvr.result import metric_range
 from petvr.retrieval.outcomes import RankFile, RunOutcomes, require_same_queries
 from petvr.retrieval.paired import Difference, holm, letters, mean_with_interval, paired_difference
@@ -77,13 +77,17 @@ def _columns(table: MeasuredTable, outcomes: dict[tuple[int, str], RunOutcomes])
 
 
 def _reference(table: MeasuredTable, rows: list[int], column: int, against: str | None) -> int | None:
-    def is_reference(row: MeasuredRow) -> bool:
-        if against is not None:
-            return row.planned.name == against
-        return row.planned.cells[row.entries[column].dataset].method == "full"
-
-    chosen = [index for index in rows if is_reference(table.rows[index])]
-    return chosen[0] if chosen else None if against is not None else rows[0]
+    dataset = table.rows[rows[0]].entries[column].dataset
+    cells = {index: table.rows[index].planned.cells[dataset] for index in rows}
+    if against is None:
+        chosen = [index for index, cell in cells.items() if cell.method == "full"] or rows
+    else:  # in a block that has no such name the row that shows the same runs
+        named = [
+            row.planned.cells[dataset] for row in table.rows if row.planned.name == against and dataset in row.seeds
+        ]
+        chosen = [index for index in rows if table.rows[index].planned.name == against]
+        chosen = chosen or [index for index, cell in cells.items() if any(cell.runs == one.runs for one in named)]
+    return chosen[0] if chosen else None
 
 
 def _column(
