@@ -16,13 +16,14 @@ from typing import Any
 
 from snakemake.common.tbdstring import TBDString
 from snakemake.settings.enums import Quietness
+from snakemake.target_jobs import parse_target_jobs_cli_args
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import CommonSettings
-from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
+from snakemake_interface_executor_plugins.utils import TargetSpec, encode_target_jobs_cli_args, format_cli_arg
 
 from snakemake_executor_plugin_submitit.environment import job_environment
 from snakemake_executor_plugin_submitit.job_manager import Backend, JobManager, TrackedJob
@@ -49,6 +50,16 @@ CLOSE_S = 3.0
 
 def _members(job: Any) -> list[Any]:
     return list(job.jobs) if job.is_group() else [job]
+
+
+def _reads_back(spec: list[TargetSpec], encoded: list[str]) -> bool:
+    """Whether Snakemake on the node will read these rules and wildcards as they are."""
+    try:
+        read = parse_target_jobs_cli_args(encoded)
+    except ValueError:
+        return False
+    left, right = ([(one.rulename, dict(one.wildcards_dict)) for one in specs] for specs in (read, spec))
+    return left == right
 
 
 def _slurm_flags() -> dict[str, Any]:
@@ -198,7 +209,6 @@ class Executor(RemoteExecutor):
             self.hears_sigterm = True
 
     def _command(self, job: Any, folder: Path) -> str:
-        self._folder = folder
         return self.format_job_exec(job)
 
     def get_job_args(self, job: Any, **kwargs: Any) -> str:
@@ -207,18 +217,19 @@ class Executor(RemoteExecutor):
         """
         needed = [str(file) for file in job.get_wait_for_files()]
         if len(needed) > 20:
-            (self._folder / "inputs.txt").write_text("\n".join(needed) + "\n", encoding="utf-8")
-            waiting = format_cli_arg("--wait-for-files-file", str(self._folder / "inputs.txt"))
+            waiting = f"--wait-for-files-file <(printf '%s\\n' {shlex.join(needed)})"  # no file, and no limit of length
         else:
             waiting = format_cli_arg("--wait-for-files", needed, skip=not needed)
         args = f"{RealExecutor.get_job_args(self, job, cores=max(1, job.threads))} {waiting}"
-        members = _members(job)
-        if not any("," in str(value) for member in members for value in member.wildcards_dict.values()):
+        spec, members = job.get_target_spec(), _members(job)
+        # Snakemake writes `--target-jobs rule:name="a,b"` and reads it as name=a, and takes quotes at the ends for its
+        # own (9.27): say it by files where it would not read what it wrote
+        encoded = encode_target_jobs_cli_args(spec)
+        if _reads_back(spec, encoded):
             return args
-        # Snakemake writes `--target-jobs rule:name="a,b"` and reads it as name=a (9.27): say it by files instead
-        named = format_cli_arg("--target-jobs", encode_target_jobs_cli_args(job.get_target_spec()))
+        named = format_cli_arg("--target-jobs", encoded)
         if named not in args or not all(member.output for member in members):
-            raise WorkflowError(f"{job}: Snakemake cannot hand a wildcard with a comma to a job without output files.")
+            raise WorkflowError(f"{job}: Snakemake cannot hand these wildcards to a job without output files.")
         targets = " ".join(shlex.quote(str(member.output[0])) for member in members)
         return f"{targets} {args.replace(named, '')}"
 

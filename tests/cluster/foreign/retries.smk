@@ -1,0 +1,15 @@
+# the first attempt fails; the second has more memory
+rule all:
+    input:
+        "grown.txt",
+    localrule: True
+
+
+rule grow:
+    output:
+        "grown.txt",
+    retries: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: 300 * attempt,
+    shell:
+        "test {resources.mem_mb} -ge 600; echo {resources.mem_mb} > {output}"
