@@ -72,7 +72,8 @@ class Copy:
 
     def _start(self, target: str, more: bool, *arguments: str) -> subprocess.Popen:
         env = {name: value for name, value in os.environ.items() if name != "PETVR_CONFIG"}
-        env |= {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
+        paths = filter(None, (str(self.folder / "src"), os.environ.get("PYTHONPATH")))
+        env |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
         self.log = self.folder / f"head-{len(list(self.folder.glob('head-*.txt')))}.txt"
         config = ["--configfile", "workflow/demo.yaml", "small.yaml", *(["long.yaml"] if more else [])]
         with open(self.log, "w") as log:
@@ -90,8 +91,8 @@ class Copy:
     def local(self, target: str, more: bool = False) -> subprocess.Popen:
         return self._start(target, more, "--cores", "1", "--rerun-triggers", "mtime", "params")
 
-    def slurm(self, target: str, more: bool = False) -> subprocess.Popen:
-        return self._start(target, more, "--profile", "slurm")
+    def slurm(self, target: str, *arguments: str, more: bool = False) -> subprocess.Popen:
+        return self._start(target, more, "--profile", "slurm", *arguments)
 
     def result(self, run: str) -> dict:
         return json.loads((self.run(run) / "result.json").read_text())

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,24 @@ def _is_training(pid: int) -> bool:
     except OSError:
         return False
     return command[1:4] == [b"-m", b"petvr", b"train"]
+
+
+OFFICIAL = "snakemake_executor_plugin_slurm"
+
+
+@pytest.mark.skipif(find_spec(OFFICIAL) is None, reason="pip install snakemake-executor-plugin-slurm (2.8.0 was tried)")
+def test_one_run_through_the_official_plugin(slurm, tmp_path):
+    """Nothing in the rules needs the executor of this project."""
+    copy, run = Copy(tmp_path / "petvr"), RUN.format(seed=0)
+    head = copy.slurm(
+        f"results/runs/{run}/result.json",
+        *("--executor", "slurm", "--slurm-init-seconds-before-status-checks", "1"),
+        *("--set-resources", "train:mem_mb=2000", "frames:mem_mb=2000"),
+        *("--default-resources", "mem_mb=1000", "runtime=30"),
+    )
+    try:
+        end(head, copy)
+    finally:
+        head.kill()
+    assert copy.result(run)["evaluations"] and not (copy.folder / ".snakemake" / "submitit").exists()
+    assert slurm.run("sacct", "-n", "-X", "--format=Comment%80").count("rule_train") == 1
