@@ -33,6 +33,7 @@ from snakemake_executor_plugin_submitit.json_files import (
     write_json,
 )
 from snakemake_executor_plugin_submitit.ledger import Ledger, Submission
+from snakemake_executor_plugin_submitit.prune import is_finished, remove_job_files
 from snakemake_executor_plugin_submitit.recovery import recover_submissions
 from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 from snakemake_executor_plugin_submitit.wait_report import WaitReport
@@ -91,6 +92,7 @@ class Backend(Protocol):
     async def release(self, submission: Submission) -> None: ...
     async def cancel(self, submissions: Sequence[Submission]) -> None: ...
     def cancel_all(self, jobs: list[TrackedJob], patience: float) -> None: ...
+    def clean_up(self, submission: Submission) -> None: ...
 
 
 @dataclass
@@ -182,9 +184,9 @@ class JobManager:
         job.folder = f"{job.info['work']}/{number}"
         folder = self.jobs / job.folder
         folder.mkdir()
-        (folder / "command.sh").write_text(f"#!/bin/bash\n{job.command(folder)}\n", encoding="utf-8")
         spec = {
             **{name: job.info[name] for name in ("name", "digest", "wildcards", "outputs")},
+            "command": f"{job.command(folder)}\n",
             "attempt": job.attempt,
             "cwd": self.cwd,
             "signal": self.settings.signal.removeprefix("SIG"),
@@ -192,8 +194,9 @@ class JobManager:
             "max_requeues": self.settings.max_requeues,
             "gpu": job.request["gpu"],
         }
-        write_json(folder / "spec.json", spec)
-        write_json(work / "latest.json", {"folder": str(number)})  # any older start of this work now steps back
+        write_json(folder / "spec.json", spec, sync=False)
+        if number > 1:
+            write_json(work / "latest.json", {"folder": str(number)})  # any older start of this work now steps back
 
     def _take_back(self, known: Submission, why: str) -> None:
         """What an earlier head submitted and this one has no use for."""
@@ -351,6 +354,10 @@ class JobManager:
         """Snakemake has taken note of the job's outcome: the next head need not attach to it."""
         if job.submission is not None:
             self.ledger.acknowledged(job.submission)
+            if is_finished(job.submission):
+                self.backend.clean_up(job.submission)
+                if self.settings.prune:
+                    remove_job_files(self.base, job.submission)
 
     def _result(self, folder: str) -> dict[str, Any]:
         return read_json(self.jobs / folder / "result.json")

@@ -52,7 +52,7 @@ class ResourceRequest:
             return next((str(resources[name]) for name in names if resources.get(name)), default)
 
         for name in ("nodes", "tasks", "tasks_per_node", "tasks_per_gpu"):
-            if number(name) not in (None, 0, 1):
+            if (number(name) or 0) > 1:
                 raise RequestError(f"{name}={resources[name]}: a job is one process on one node here")
         gpu, model, gres = _gpus(resources)
         memory = {name: number(name) for name in ("mem_mb", "mem_mb_per_cpu", "mem_mb_per_gpu")}

@@ -17,7 +17,8 @@ T = TypeVar("T")
 ROOM_POLL_S = 2.0
 
 
-def write_json(path: str | Path, value: Any) -> None:
+def write_json(path: str | Path, value: Any, sync: bool = True) -> None:
+    """`sync`: it outlives a power cut, at the price of some milliseconds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -26,7 +27,8 @@ def write_json(path: str | Path, value: Any) -> None:
             json.dump(value, stream, indent=1)
             stream.write("\n")
             stream.flush()
-            os.fsync(stream.fileno())
+            if sync:
+                os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
@@ -77,6 +79,16 @@ def read_json(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    """What a submission is to run: a file of its own until it starts, then kept with its owner."""
+    return read_json(folder / "spec.json") or read_json(folder / "owner.json").get("spec", {})
+
+
+def read_owner(folder: Path) -> dict[str, Any]:
+    """The process that works on a submission, or that ended it."""
+    return read_json(folder / "owner.json") or read_json(folder / "result.json")
 
 
 def tail(path: str | Path, lines: int = 20, max_bytes: int = 20_000) -> str:

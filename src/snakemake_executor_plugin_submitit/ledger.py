@@ -81,13 +81,13 @@ class Ledger:
         os.replace(temporary, self.path)
         return aside
 
-    def add(self, *events: dict[str, Any]) -> None:
+    def add(self, *events: dict[str, Any], sync: bool = True) -> None:
         """Append events and force them to disk before anything else happens."""
         timed = tuple({"time": round(time.time(), 3), **event} for event in events)
         with self._lock:
-            wait_for_room(lambda: self._add(timed), self.log, lambda: self.closing)
+            wait_for_room(lambda: self._add(timed, sync), self.log, lambda: self.closing)
 
-    def _add(self, events: tuple[dict[str, Any], ...]) -> None:
+    def _add(self, events: tuple[dict[str, Any], ...], sync: bool) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         data = b"".join(_line(event) for event in events)
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
@@ -99,7 +99,8 @@ class Ledger:
                 data = b"\n" + data
             if os.write(handle, data) < len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-            os.fsync(handle)
+            if sync:
+                os.fsync(handle)
         finally:
             os.close(handle)
         for event in events:
@@ -120,10 +121,12 @@ class Ledger:
         self.add({"event": "submitted", "batch": batch, "job": job})
 
     def ended(self, submission: Submission, outcome: str, reason: str = "") -> None:
-        self.add({"event": "ended", "folder": submission.folder, "outcome": outcome, "reason": reason[:500]})
+        event = {"event": "ended", "folder": submission.folder, "outcome": outcome, "reason": reason[:500]}
+        self.add(event, sync=outcome != "success")  # which the job's own file says too
 
     def acknowledged(self, submission: Submission) -> None:
-        self.add({"event": "acknowledged", "folder": submission.folder})
+        # without it the next head attaches to a job that is done: nothing is lost
+        self.add({"event": "acknowledged", "folder": submission.folder}, sync=False)
 
     def _apply(self, event: dict[str, Any]) -> None:
         kind = event.get("event")

@@ -173,6 +173,9 @@ class LocalBackend:
     def slurm_log(self, submission: Submission) -> str:
         return tail(self.machine.jobs / submission.folder / "runner.txt")
 
+    def clean_up(self, submission: Submission) -> None:
+        """There are no arrays here."""
+
     async def release(self, submission: Submission) -> None:
         """Nobody holds a job here."""
 

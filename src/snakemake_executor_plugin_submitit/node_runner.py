@@ -3,9 +3,9 @@
 Here a job learns that it is preempted, near its time limit or cancelled: `NodeRunner._on_signal`.
 
 Only the standard library is imported: this starts once per job. Files in the submission's folder:
-  spec.json command.sh   what to run (written by the head)       log.txt     output of all starts, one after the other
-  owner.json             which process works on it               stopped.json  asked to leave, and left
-  result.json            outcome, written once                   cancel      the head wants it gone
+  spec.json     what to run (written by the head)      owner.json    which process works on it, and its spec
+  log.txt       output of all starts                   result.json   outcome, written once, in place of owner.json
+  stopped.json  asked to leave, and left               cancel        the head wants it gone
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from snakemake_executor_plugin_submitit.json_files import (
     is_alive,
     process_identity,
     read_json,
+    read_owner,
+    read_spec,
     wait_for_room,
     write_json,
 )
@@ -45,12 +48,14 @@ EXIT_STATUS = re.compile(r"non-zero exit status (\d+)|died with <Signals\.\w+: (
 class NodeRunner:
     """One start of a submission."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, slurm_log: Path | None = None):
         self.folder = folder
-        self.spec = read_json(folder / "spec.json")
+        self.slurm_log = slurm_log  # what Slurm and this process itself write
+        self.spec = read_spec(folder)
         if not self.spec:
             raise FileNotFoundError(f"{folder}/spec.json: not there; is this folder on a disk that all nodes share?")
         self.disk_was_full = False
+        self.script: IO[bytes] | None = None
         self.received_signal: str | None = None  # why it is to leave: "signal", "term" or "cancel"
         self.child: subprocess.Popen[bytes]
         self.me = {"token": uuid.uuid4().hex, **process_identity(), **slurm_job(), "started": time.time()}
@@ -76,7 +81,8 @@ class NodeRunner:
             self.offset = log.tell()
             guard = self._start_guard()
             self.child = subprocess.Popen(
-                ["bash", str(self.folder / "command.sh")],
+                ["bash", self._script()],
+                pass_fds=[self.script.fileno()] if self.script else [],
                 cwd=self.spec["cwd"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -149,7 +155,9 @@ class NodeRunner:
             return False
         before = read_json(self.folder / "owner.json")
         self.starts = before.get("starts", 0) + 1
-        write_json(self.folder / "owner.json", {**self.me, "starts": self.starts})
+        self._write_owner()
+        if "command" in self.spec:  # an earlier version has it in a file
+            (self.folder / "spec.json").unlink(missing_ok=True)
         if before and not before.get("left") and is_alive(before) is not False:
             deadline = time.monotonic() + 2.5 * OWNER_POLL_S
             while time.monotonic() < deadline and is_alive(before) is not False:
@@ -159,6 +167,19 @@ class NodeRunner:
             if read_json(self.folder / "result.json"):
                 return False
         return True
+
+    def _write_owner(self, **more: Any) -> None:
+        write_json(self.folder / "owner.json", {**self.me, "starts": self.starts, **more, "spec": self.spec})
+
+    def _script(self) -> str:
+        """A path of the command, which may be too long for an argument and must not be bash's input."""
+        if "command" not in self.spec:
+            return str(self.folder / "command.sh")
+        memory = hasattr(os, "memfd_create")
+        self.script = os.fdopen(os.memfd_create("command"), "w+b") if memory else tempfile.TemporaryFile()  # noqa: SIM115
+        self.script.write(self.spec["command"].encode())
+        self.script.flush()
+        return f"/dev/fd/{self.script.fileno()}"
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if number == signal.SIGCONT:
@@ -190,7 +211,7 @@ class NodeRunner:
         return self._finish(self.child.returncode)
 
     def _is_owner(self) -> bool:
-        owner = read_json(self.folder / "owner.json")
+        owner = read_owner(self.folder)
         return not owner or owner.get("token") == self.me["token"]
 
     def _signal_group(self, number: int) -> bool:
@@ -251,7 +272,7 @@ class NodeRunner:
         write_json(self.folder / "stopped.json", {**self.me, **stopped})
         if not left:
             sys.exit(1)
-        write_json(self.folder / "owner.json", {**self.me, "starts": self.starts, "left": time.time()})
+        self._write_owner(left=time.time())
         if running:
             self._requeue()
         sys.exit(75)
@@ -292,6 +313,9 @@ class NodeRunner:
         if outcome == "failed" and (self.disk_was_full or not has_room(self.folder)):
             value["disk_full"] = True
         self._patiently(lambda: write_json(self.folder / "result.json", {**value, "starts": self.starts}))
+        (self.folder / "owner.json").unlink(missing_ok=True)
+        if outcome == "success" and self.slurm_log:
+            self.slurm_log.unlink(missing_ok=True)  # nothing in it is of use any more
         return outcome
 
     def _requeue(self) -> None:
@@ -323,10 +347,11 @@ def slurm_job() -> dict[str, Any]:
 
 def main(folder: Path) -> None:
     """`folder` is a submission's, or that of a batch: then this is the task of an array that Slurm says it is."""
-    batch = read_json(folder / "batch.json")
+    batch, slurm_log = read_json(folder / "batch.json"), folder / "runner.txt"
     if batch:
+        slurm_log = folder / f"{slurm_job()['job']}_0_log.out"
         folder = Path(batch["folders"][int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))])
-    NodeRunner(folder).run_command()
+    NodeRunner(folder, slurm_log).run_command()
 
 
 if __name__ == "__main__":

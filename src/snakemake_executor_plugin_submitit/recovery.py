@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_submitit.json_files import read_json
+from snakemake_executor_plugin_submitit.json_files import read_json, read_spec
 from snakemake_executor_plugin_submitit.ledger import Ledger, Submission
 
 
@@ -50,12 +50,12 @@ def _batches(base: Path) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
 
 def _is_newest(base: Path, folder: str) -> bool:
     work, _, number = folder.rpartition("/")
-    return read_json(base / "jobs" / work / "latest.json").get("folder") == number
+    return read_json(base / "jobs" / work / "latest.json").get("folder", "1") == number
 
 
 def _entry(base: Path, folder: str) -> dict[str, Any]:
     """What the ledger noted before submission. Without a digest nothing attaches to it: it is taken back."""
-    spec = read_json(base / "jobs" / folder / "spec.json")
+    spec = read_spec(base / "jobs" / folder)
     usual = {"name": "", "digest": "", "attempt": 1, "wildcards": {}, "outputs": []}
     return {
         "folder": folder,

@@ -58,6 +58,7 @@ class ExecutorSettings(ExecutorSettingsBase):
     folder: str = _setting(
         ".snakemake/submitit", "Ledger, logs and job files; must be seen by all nodes under the same path."
     )
+    prune: bool = _setting(False, "Remove a job's files, its log too, once it has succeeded (later: prune.py).")
     keep_jobs: bool = _setting(False, "Leave queued and running jobs alone when Snakemake is interrupted.")
     local_cores: Optional[int] = _setting(None, "Cores that cluster=local shares out (default: all of this process).")
     local_gpus: Optional[int] = _setting(None, "GPUs that cluster=local shares out (default: those that are visible).")

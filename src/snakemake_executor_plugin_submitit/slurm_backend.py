@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,16 @@ from pathlib import Path
 
 from snakemake_executor_plugin_submitit.job_manager import TrackedJob
 from snakemake_executor_plugin_submitit.job_state import ACTIVE, AWAY, QueueEntry, span
-from snakemake_executor_plugin_submitit.json_files import is_alive, read_json, tail, wait_for_room, write_json
+from snakemake_executor_plugin_submitit.json_files import (
+    is_alive,
+    read_json,
+    read_owner,
+    tail,
+    wait_for_room,
+    write_json,
+)
 from snakemake_executor_plugin_submitit.ledger import Ledger, Submission
+from snakemake_executor_plugin_submitit.prune import is_finished
 from snakemake_executor_plugin_submitit.refusals import Refusal, judge_refusal
 from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 from snakemake_executor_plugin_submitit.slurm_queue import SlurmQueue, SlurmUnreachable, run_slurm_command
@@ -62,6 +71,7 @@ class SlurmBackend:
     postponed: list[tuple[float, list[TrackedJob], int, float]] = field(default_factory=list)  # due, jobs, tries, first
     newest: float = 0.0  # when the newest and the oldest waiting job came
     oldest: float = 0.0
+    unfinished: dict[str, int] = field(default_factory=dict)  # jobs of an array whose success is not yet taken note of
     max_array_size: int | None = None
     unreachable: bool = False
     orphans: set[str] | None = None  # in the queue, unknown and taken back; none once there are none
@@ -242,7 +252,7 @@ class SlurmBackend:
 
     def _number_by_owner(self, job: TrackedJob) -> str | None:
         """Slurm's number of a job as the job itself noted it."""
-        owner = read_json(self.jobs / job.folder / "owner.json")
+        owner = read_owner(self.jobs / job.folder)
         return (owner.get("job") or "").partition("_")[0] or None
 
     async def poll(self, jobs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], QueueEntry] | None:
@@ -268,6 +278,15 @@ class SlurmBackend:
     def slurm_log(self, submission: Submission) -> str:
         """The end of what Slurm and the job's start wrote: over its memory, cancelled, no such program."""
         return tail(self.base / "batches" / submission.batch / f"{submission.id}_0_log.out", 40)
+
+    def clean_up(self, submission: Submission) -> None:
+        """Remove the files of an array once no job of it is of interest any more."""
+        name = submission.batch
+        if name not in self.unfinished:
+            self.unfinished[name] = 1 + sum(not is_finished(one) for one in self.ledger.batches[name].values())
+        self.unfinished[name] -= 1
+        if not self.unfinished[name]:
+            shutil.rmtree(self.base / "batches" / name, ignore_errors=True)
 
     # ---- away ----
 

@@ -57,7 +57,8 @@ class WorkflowFolder:
         return Ledger(self.path / ".snakemake" / "submitit" / "ledger.jsonl")
 
     def batches(self) -> int:
-        return len(list((self.path / ".snakemake" / "submitit" / "batches").iterdir()))
+        """How often something was submitted."""
+        return len({one.batch for one in self.ledger().submissions.values()})
 
     def started(self, count: int) -> bool:
         return all(self.starts(i) for i in range(count))

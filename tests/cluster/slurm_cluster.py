@@ -314,7 +314,7 @@ class Cluster:
             ReturnToService=2
             SelectType=select/cons_tres
             SelectTypeParameters=CR_Core_Memory
-            GresTypes=gpu
+            GresTypes=gpu,shard
             DefMemPerCPU=200
             MaxArraySize={self.array_size}
             SchedulerType=sched/backfill
@@ -349,7 +349,7 @@ class Cluster:
             lines += (
                 f"NodeName={node} NodeHostname={node} NodeAddr=127.0.0.1 Port={self.ports[node]} CPUs={self.cpus} "
                 f"Boards=1 SocketsPerBoard=1 CoresPerSocket={self.cpus} ThreadsPerCore=1 RealMemory=64000 "
-                f"Gres=gpu:{self.gpus} State=UNKNOWN\n"
+                f"Gres=gpu:fake:{self.gpus},shard:{4 * self.gpus} State=UNKNOWN\n"
             )
         common = "Nodes=ALL MaxTime=INFINITE DefaultTime=10 State=UP"
         lines += f"PartitionName=main Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime={self.grace} {common}\n"
@@ -365,7 +365,8 @@ class Cluster:
             folder.mkdir(exist_ok=True)
             for number in range(self.gpus):  # a GPU must be a character device; a link to one will do
                 (folder / f"gpu{number}").symlink_to("/dev/null")
-            devices.append(f"NodeName={node} Name=gpu File={folder}/gpu[0-{self.gpus - 1}]")
+            devices.append(f"NodeName={node} Name=gpu Type=fake File={folder}/gpu[0-{self.gpus - 1}]")
+            devices.append(f"NodeName={node} Name=shard Count={4 * self.gpus}")  # quarters of them
         (root / "etc" / "gres.conf").write_text("\n".join(devices) + "\n")
 
     def _database(self) -> None:

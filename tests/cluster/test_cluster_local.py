@@ -11,6 +11,7 @@ import pytest
 from heads import WorkflowFolder
 from job_driver import HANG_S, JobDriver, done, until, wait, why
 
+from petvr.cli import main
 from petvr.commands import jobs as jobs_command
 from petvr.errors import PetvrError
 
@@ -79,6 +80,56 @@ def test_a_finished_job_is_run_again_when_asked_for(driver):
         assert done(job) and driver.starts("j") == count
 
 
+HEAD = """
+import sys
+from snakemake_executor_plugin_submitit.ledger import HeadLock
+lock = HeadLock(sys.argv[1])
+lock.acquire()
+print(flush=True)
+input()
+"""
+
+
+def test_prune_removes_what_succeeded_and_keeps_what_somebody_may_look_for(driver, monkeypatch, capsys):
+    """Files of a failure, of a success that Snakemake has not heard of, and the ledger's knowledge of all of them."""
+    manager = driver.manager()
+    base = driver.folder / "ledger"
+    jobs = [driver.job(name, body) for name, body in (("good", "true"), ("bad", "exit 3"), ("unheard", "true"))]
+    driver.submit(manager, *jobs)
+    driver.finish(manager, jobs)
+    for job in jobs[:2]:
+        manager.acknowledge(job)
+    before, size = jobs_command.list_jobs(base), (base / "ledger.jsonl").stat().st_size
+    files = [path for path in base.rglob("*") if path.is_file() and "jobs" in path.parts]
+    kept = [path for path in files if "good" not in path.parts]
+    head = subprocess.Popen([sys.executable, "-c", HEAD, base / "head.lock"], stdin=-1, stdout=-1)
+    head.stdout.readline()
+    monkeypatch.chdir(ROOT)
+    assert main(["jobs", "prune", "--folder", str(base)]) == 2 and "in use" in capsys.readouterr().err
+    head.communicate(b"\n")
+    assert main(["jobs", "prune", "--folder", str(base)]) == 0 and "1 job" in capsys.readouterr().out
+    assert not (base / "jobs" / "job" / "good").exists() and all(path.exists() for path in kept)
+    assert (base / "ledger.jsonl").stat().st_size < size
+    after = jobs_command.list_jobs(base)
+    assert [(row["job"], row["state"], row["reason"]) for row in after] == [
+        (row["job"], row["state"], row["reason"]) for row in before
+    ]
+    again, same = driver.manager(), [driver.job(name, "true") for name in ("good", "bad", "unheard")]
+    assert [again.submit(job) for job in same] == [False, False, True]  # the last one is attached to
+    driver.finish(again, same)
+    assert [driver.starts(name) for name in ("good", "bad", "unheard")] == [2, 2, 1]
+
+
+def test_with_the_setting_a_success_leaves_no_file(tmp_path):
+    driver = JobDriver(tmp_path, cluster="local", prune=True)
+    manager = driver.manager()
+    jobs = driver.submit(manager, driver.job("good", "true"), driver.job("bad", "exit 3"))
+    driver.finish(manager, jobs)
+    for job in jobs:
+        manager.acknowledge(job)
+    assert [path.name for path in (tmp_path / "ledger" / "jobs" / "job").iterdir()] == ["bad"]
+
+
 WORKFLOW = """
 rule all:
     input: "b.txt"
@@ -119,8 +170,6 @@ def test_snakemake_and_petvr_jobs(tmp_path, monkeypatch, capsys):
     good = snakemake(tmp_path, *local, "--config", "command=true")
     assert good.returncode == 0, good.stderr
     assert jobs_command.list_jobs(jobs_command.FOLDER)[1]["state"] == "done"
-    from petvr.cli import main
-
     monkeypatch.chdir(ROOT)
     assert main(["jobs", "done", "--folder", str(tmp_path / jobs_command.FOLDER)]) == 0
     assert "2 done" in capsys.readouterr().out
@@ -206,3 +255,9 @@ def test_what_is_not_understood_ends_the_head_before_a_job_is_sent(tmp_path, mon
     assert failed.returncode == 1 and "--slurm-qos belongs to --executor slurm; here: --submitit-qos" in failed.stderr
     assert not (tmp_path / ".snakemake" / "submitit" / "jobs").exists()
     assert snakemake(tmp_path, *local, "--resources", "nvidia_gpu=1").returncode == 0
+
+
+def test_no_rule_needs_the_executor_of_this_project():
+    """The same rules run through any other: only the profile names this one."""
+    rules = [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]
+    assert len(rules) > 3 and not [path.name for path in rules if "submitit" in path.read_text()]

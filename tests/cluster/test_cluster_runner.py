@@ -29,8 +29,7 @@ def start(tmp_path):
     def start(command, number="1", env=None, **spec):
         folder = tmp_path / "rule" / "x=1" / number
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "command.sh").write_text(command)
-        base = {"cwd": str(tmp_path), "signal": "USR2", "requeue_codes": [75], "max_requeues": 3}
+        base = {"command": command, "cwd": str(tmp_path), "signal": "USR2", "requeue_codes": [75], "max_requeues": 3}
         write_json(folder / "spec.json", {**base, **spec})
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
         process = subprocess.Popen(
@@ -57,6 +56,23 @@ def test_success_and_failure_are_told_with_code_and_log(start):
     folder, process = start("exit 3", "2")
     assert process.wait() == 1
     assert (result(folder)["outcome"], result(folder)["code"], result(folder)["reason"]) == ("failed", 3, "exit code 3")
+
+
+def files(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_job_has_few_files_at_any_time(start, tmp_path):
+    """Two while it runs and two when it is done; a second start finds what to run with the owner of the first."""
+    command = f"echo start >> {tmp_path}/count; test -e {tmp_path}/go || exit 75; {until(tmp_path / 'end')}"
+    folder, process = start(command)
+    assert process.wait() == 75 and files(folder) == {"owner.json", "stopped.json", "log.txt"}
+    (tmp_path / "go").touch()
+    again = subprocess.Popen([sys.executable, "-m", "snakemake_executor_plugin_submitit.node_runner", str(folder)])
+    wait(lambda: (tmp_path / "count").read_text() == "start\nstart\n")
+    assert files(folder) == {"owner.json", "stopped.json", "log.txt"}
+    (tmp_path / "end").touch()
+    assert again.wait() == 0 and files(folder) == {"result.json", "stopped.json", "log.txt"}
 
 
 def test_the_rules_own_exit_code_is_read_through_the_inner_snakemake(start):

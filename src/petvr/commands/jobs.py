@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr.config import Config
-from petvr.errors import unknown
+from petvr.errors import PetvrError, unknown
 from petvr.screen import screen
 
 STATES = {
@@ -26,7 +26,9 @@ FOLDER = Path(".snakemake") / "submitit"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("state", nargs="?", help=f"only these: {', '.join(STATES)}")
+    parser.add_argument(
+        "state", nargs="?", help=f"only these: {', '.join(STATES)}; or prune: remove the files of jobs that are done"
+    )
     parser.add_argument(
         "--folder", type=Path, default=FOLDER, help="the profile's submitit-folder (default: %(default)s)"
     )
@@ -35,6 +37,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    if args.state == "prune":
+        return _prune(args.folder)
     if args.state and args.state not in STATES:
         raise unknown("state", args.state, STATES)
     rows = [row for row in list_jobs(args.folder) if args.state in (None, row["state"])]
@@ -65,16 +69,25 @@ def run(args: argparse.Namespace, config: Config) -> None:
         console.print(f"{word}: {explain_reason(word).meaning}", highlight=False)
 
 
+def _prune(folder: Path) -> None:
+    from snakemake_executor_plugin_submitit import prune
+
+    try:
+        print(prune.main(folder))
+    except SystemExit as refusal:
+        raise PetvrError(str(refusal)) from None
+
+
 def list_jobs(folder: Path) -> list[dict[str, Any]]:
     """The newest submission of each piece of work, from the ledger and the files the jobs themselves wrote."""
-    from snakemake_executor_plugin_submitit.json_files import read_json
+    from snakemake_executor_plugin_submitit.json_files import read_json, read_owner
     from snakemake_executor_plugin_submitit.ledger import Ledger
 
     rows: list[dict[str, Any]] = []
     batches: dict[int, tuple[str, str]] = {}
     for work, submission in sorted(Ledger(folder / "ledger.jsonl").latest.items()):
         files = folder / "jobs" / submission.folder
-        owner, result = read_json(files / "owner.json"), read_json(files / "result.json")
+        owner, result = read_owner(files), read_json(files / "result.json")
         end = result.get("ended") or submission.ended or owner.get("left")
         if outcome := result.get("outcome") or submission.outcome:
             state = {"success": "done", "resubmitted": "queued"}.get(outcome, outcome)
