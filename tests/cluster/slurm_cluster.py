@@ -111,16 +111,17 @@ class Cluster:
         self.wait(lambda: self.run("scontrol", "ping"), "slurmctld")
 
     def _accounts(self) -> None:
-        """The QOS `short` refuses jobs of more than one minute at submission; `narrow` takes jobs of more than one CPU
-        and never starts them."""
+        """The QOS `short` refuses jobs of more than one minute or two CPUs at submission; `narrow` takes jobs of more
+        than one CPU and never starts them; `few` takes two jobs at a time."""
         users = ",".join({getpass.getuser(), "nobody"})
         for command in (
             "add cluster test",
             "add account test",
             f"add user {users} account=test",
-            "add qos short MaxWall=1 Flags=DenyOnLimit",
+            "add qos short MaxWall=1 MaxTRESPerJob=cpu=2 Flags=DenyOnLimit",
+            "add qos few MaxSubmitJobsPerUser=2",
             "add qos narrow MaxTRESPerJob=cpu=1",
-            f"modify user {users} set qos+=short,narrow",
+            f"modify user {users} set qos+=short,narrow,few",
         ):
             self.run("sacctmgr", "-i", *command.split())
 
@@ -357,6 +358,7 @@ class Cluster:
         lines += f"PartitionName=cancel PriorityTier=1 PreemptMode=CANCEL GraceTime=0 {common}\n"
         lines += f"PartitionName=high PriorityTier=10 PreemptMode=OFF {common}\n"
         lines += "PartitionName=brief Nodes=ALL MaxTime=1 State=UP\n"
+        lines += "PartitionName=drained Nodes=ALL MaxTime=INFINITE State=DRAIN\n"
         lines += "PartitionName=shut Nodes=ALL MaxTime=INFINITE State=DOWN\n"
         self.conf.write_text("\n".join(line.strip() for line in lines.splitlines() if line.strip()) + "\n")
         devices = []

@@ -1,12 +1,13 @@
 """What a person reads when a job fails on a real Slurm: what was wrong, and what to do, for tasks of arrays as well."""
 
 import os
+import shutil
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
-from job_driver import JobDriver, wait, why
+from job_driver import JobDriver, done, wait, why
 
 pytestmark = pytest.mark.slurm
 
@@ -54,3 +55,16 @@ def test_each_failure_has_its_own_line_and_remedy(slurm, tmp_path, monkeypatch):
     away.finish(third, [absent])
     assert f"The node has no {python}" in why(absent)
     wait(lambda: not slurm.run("squeue", "-h"))
+
+
+def test_a_site_that_refuses_gpus_is_asked_by_gres(slurm, tmp_path, monkeypatch):
+    real, wrapper = shutil.which("sbatch"), tmp_path / "bin" / "sbatch"
+    wrapper.parent.mkdir()
+    refuse = "echo 'sbatch: error: --gpus is not supported here, use --gres' >&2; exit 1"
+    wrapper.write_text(f'#!/bin/bash\nif grep -q -e --gpus "${{@: -1}}"; then {refuse}; fi\nexec {real} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+    driver = JobDriver(tmp_path / "jobs")
+    see = "test 1 = $(tr , '\\n' <<< $CUDA_VISIBLE_DEVICES | grep -c .)"
+    refused, given = driver.run(driver.job("a", see, gpu=1), driver.job("b", see, gpu=1, gres="gpu:1"))
+    assert "--gpus is not supported here, use --gres" in why(refused) and done(given)

@@ -92,7 +92,10 @@ def test_a_failure_says_where_and_why(slurm, driver):
 def test_what_slurm_refuses_fails_at_once_with_its_words(slurm, driver):
     jobs = [driver.job("nowhere", "true", slurm_partition="nowhere"), driver.job("huge", "true", gpu=99)]
     jobs.append(driver.job("long", "true", slurm_qos="short"))  # its words also name the submit limit, which passes
+    jobs.append(driver.job("wide", "true", slurm_qos="short", runtime=1, threads=3))
+    jobs.append(driver.job("odd", "true", constraint="nosuch"))
     driver.run(*jobs, driver.job("good", "true"))
+    assert "QOSMaxCpuPerJobLimit" in why(jobs[3]) and "Invalid feature specification" in why(jobs[4])
     assert "QOSMaxWallDurationPerJobLimit" in why(jobs[2]) and not any("trying again" in one for one in driver.logged)
     assert "invalid partition" in why(jobs[0]).lower() and "sbatch" in why(jobs[0])
     assert "sbatch" in why(jobs[1])

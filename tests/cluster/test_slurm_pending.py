@@ -70,6 +70,25 @@ def test_what_slurm_held_because_a_node_failed_to_start_it_is_released(slurm, tm
     assert driver.starts("a") == driver.starts("b") == 1
 
 
+def test_what_slurm_does_not_take_now_is_told_and_sent_later_once(slurm, tmp_path):
+    """A partition that is drained for a while; more jobs than a QOS takes at a time."""
+    driver = JobDriver(tmp_path)
+    manager = driver.manager()
+    few = [driver.job(f"few{i}", "true", slurm_qos="few") for i in range(4)]
+    jobs = driver.submit(manager, driver.job("drained", "true", slurm_partition="drained"), *few)
+
+    def told(words):
+        return any("trying again" in line and words in line for line in driver.logged)
+
+    driver.step_until(manager, lambda: told("Required partition not available") and told("QOSMaxSubmitJobPerUserLimit"))
+    slurm.run("scontrol", "update", "partitionname=drained", "state=up")
+    try:
+        driver.finish(manager, jobs)
+    finally:
+        slurm.run("scontrol", "update", "partitionname=drained", "state=drain")
+    assert done(*jobs) and all(driver.starts(job.info["wildcards"]["name"]) == 1 for job in jobs)
+
+
 def test_a_federation_is_refused(slurm, tmp_path):
     driver = JobDriver(tmp_path)
     slurm.run("sacctmgr", "-i", "add", "federation", "several", "clusters=test")
