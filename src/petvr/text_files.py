@@ -10,6 +10,7 @@ import csv
 import functools
 import io
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from petvr.errors import PetvrError
 
 LONGEST = 131_072  # letters of a cell: more is a quote that was never closed
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # as json.dumps escapes it
 MARKS_OF_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -179,7 +181,10 @@ def read_json(path: Path, shape: type, *, nan: bool = False) -> Any:
     constant = float if nan else _no_number
     try:
         value = json.loads(read_text(path), parse_constant=constant, object_pairs_hook=_each_key_once)
-        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair, escaped, is text that nobody can write
+        text = json.dumps(value, ensure_ascii=False)
+        text.encode()  # half a surrogate pair, escaped, is text that nobody can write
+        if NUL.search(text):
+            raise ValueError("a text in it holds the character NUL")
     except json.JSONDecodeError as error:
         raise PetvrError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
     except ValueError as error:  # also a number of thousands of digits

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from petvr import text_files
 from petvr.data.datasets import load_dataset
 from petvr.errors import PetvrError
 
@@ -238,3 +239,20 @@ def test_any_paragraph_comes_back_from_json(tmp_path_factory, told):
     )
     assert by_file == by_time, "the sentences stood in the order of time"
     assert by_file.videos == tuple(entries) and len(by_file.captions) == len(told)
+
+
+def test_a_text_that_holds_nul_is_refused_and_one_that_only_writes_it_is_not(tmp_path):
+    path = tmp_path / "captions.json"
+    path.write_text(r'["a dog", "a \u0000 dog"]')
+    with pytest.raises(PetvrError, match=r"captions\.json: cannot be used \(a text in it holds the character NUL"):
+        text_files.read_json(path, list)
+    path.write_text(r'["a \\u0000 dog"]')
+    assert text_files.read_json(path, list) == [r"a \u0000 dog"]
+
+
+def test_an_empty_sentence_of_a_paragraph_is_left_out_and_said(tmp_path, capsys):
+    for name in ("train", "val_1"):
+        content = {"v_a": {"sentences": ["A dog runs.", " "], "timestamps": [[0, 1], [1, 2]]}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    assert load_dataset("activitynet", tmp_path, tmp_path).split("train").captions == ("A dog runs.",)
+    assert "train.json: 'v_a': 1 empty sentence(s) left out" in capsys.readouterr().err

@@ -104,6 +104,8 @@ class Activitynet(Dataset):
         sentences = [text for text in map(normalise_text, listed) if text]
         if not sentences:
             raise PetvrError(f"{path}: '{video}' has no sentence")
+        if len(sentences) < len(listed):
+            text_files.say_once(f"{path}: '{video}': {len(listed) - len(sentences)} empty sentence(s) left out")
         return sentences
 
 

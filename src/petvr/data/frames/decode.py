@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from petvr.data.frames import timeline
+from petvr.data.frames import matroska_checks, timeline
 from petvr.data.frames.probe import Probe, Unreadable, container_error, open_video, probe
 from petvr.data.frames.sequential_decode import (
+    DamagedVideo,
     Transform,
     decode_sequentially,
     orientation_note,
@@ -74,6 +75,7 @@ def read_frames(
     if not against and not (whole and facts.read_whole) and _is_sparse(facts, indices):
         pixels, against = _by_groups(facts, indices, transform)
         if pixels:
+            _require_checksums(facts, whole)
             note = _joined(against, *_notes(facts, facts.times(), window))
             return _result(facts, indices, pixels, facts.times(), f"{_version('decord')}, {_version('av')}", note)
     for _ in range(3):  # to learn how many frames there are, where each is, and to read them
@@ -81,10 +83,17 @@ def read_frames(
         times = decoded.facts.times(decoded.stamps)
         truth = _picked(decoded.facts, times, window, pick)
         if decoded.facts == facts and np.array_equal(truth, indices):
+            _require_checksums(facts, whole)
             note = _joined(against, decoded.note, *_notes(facts, times, window))
             return _result(facts, indices, decoded.pixels, times, _version("av"), note)
         facts, indices, against = decoded.facts, truth, _joined(against, decoded.note)
     raise Unreadable(facts.path, "gives another number of frames each time it is read")
+
+
+def _require_checksums(facts: Probe, whole: bool) -> None:
+    """Whatever was decoded: the decoders of H.265 and VP9 show a damaged picture without a word."""
+    if whole and (differing := matroska_checks.differing_checksum(facts)):
+        raise DamagedVideo(facts.path, f"damaged: {differing}")
 
 
 def _result(
