@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from petvr.data import datasets
 from petvr.data.datasets import available, load_dataset
 from petvr.errors import PetvrError
 
@@ -128,6 +130,15 @@ def test_the_official_validation_clips_stand_in_both_training_lists(real_files, 
     assert len(validation.left_out) == len(validation.split.videos) == 497
     assert not validation.left_out & set(dataset.split("test").videos)
     assert {"video6513", "video7009"} <= validation.left_out and "official" in validation.kind
+
+
+@pytest.mark.parametrize(("name", "count"), [("msrvtt-9k", 497), ("msrvtt-7k", 497), ("activitynet", 500)])
+def test_held_out_lists_are_committed_and_of_the_hash_that_is_checked(name, count):
+    kind = datasets.dataset_class(name)
+    path = Path(datasets.__file__).parent / "held_out" / f"{kind.folder}.txt"
+    text = path.read_text(encoding="utf-8")
+    assert hashlib.sha256(text.removesuffix("\n").encode()).hexdigest() == kind.held_out_sha256
+    assert len(set(text.split())) == len(text.split()) == count
 
 
 def test_activitynet_holds_out_a_fixed_list_of_training(real_files, monkeypatch):

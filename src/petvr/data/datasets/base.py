@@ -81,6 +81,7 @@ class Dataset(abc.ABC):
     original_bytes: ClassVar[int] = 0  # of its videos, where the originals are not what `sources` bring
     options: ClassVar[dict[str, tuple[str, ...]]] = {}
     why: ClassVar[dict[str, tuple[Origin, str]]] = {}  # option -> where its default comes from
+    held_out_kind: ClassVar[str] = "held out of training, one video in twenty"
     held_out_sha256: ClassVar[str] = ""  # of the videos that `validation` takes out of training, where it does
     uncertain: ClassVar[frozenset[str]] = frozenset()  # splits whose number of videos only one user reported
     extensions: ClassVar[tuple[str, ...]] = EXTENSIONS
@@ -153,9 +154,15 @@ class Dataset(abc.ABC):
         return Validation(replace(kept, name="val"), frozenset(ids), kind)
 
     def held_out(self, training: Sequence[str]) -> tuple[list[str], str]:
-        """One video in twenty, by the order of the sha256 of their ids: the same for all runs and machines."""
+        """The committed list `held_out/<folder>.txt`; where there is none, or for a generated world, one video in twenty
+        by the order of the sha256 of their ids: the same for all runs and machines.
+        """
+        path, known = Path(__file__).parent / "held_out" / f"{self.folder}.txt", set(training)
+        listed = path.read_text(encoding="utf-8").split() if self.held_out_sha256 and path.exists() else []
+        if ids := [video for video in listed if video in known]:
+            return ids, self.held_out_kind
         order = sorted(training, key=lambda video: hashlib.sha256(video.encode()).hexdigest())
-        return order[: max(1, round(len(order) / 20))], "held out of training, one video in twenty"
+        return order[: max(1, round(len(order) / 20))], Dataset.held_out_kind
 
     def complete(self, which: str) -> Split:
         """The split, which for real data must have exactly the official numbers of videos and captions.
