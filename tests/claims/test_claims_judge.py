@@ -81,6 +81,11 @@ def test_one_seed_is_no_ground_for_a_verdict():
     shared = rng.normal(size=1000)
     found = judge_scores(claim(), outcomes(rng, shared, 60, 1), [outcomes(rng, shared, 40, 3)], np.arange(1000))
     assert found.verdict is ClaimVerdict.UNKNOWN and found.difference.value > 0 and "one seed" in found.why
+    two, three = (
+        judge_scores(claim(), outcomes(rng, shared, 60, seeds), [outcomes(rng, shared, 40, 3)], np.arange(1000))
+        for seeds in (2, 3)
+    )
+    assert "two seeds" in two.why and three.why == ""
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ class Dataset(abc.ABC):
         return Validation(replace(kept, name="val"), frozenset(ids), kind)
 
     def held_out(self, training: Sequence[str]) -> tuple[list[str], str]:
-        """The committed list `held_out/<folder>.txt`; where there is none, or for a generated world, one video in twenty
+        """The list `held_out/<folder>.txt`; where there is none, or for a generated world, one video in twenty
         by the order of the sha256 of their ids: the same for all runs and machines.
         """
         path, known = Path(__file__).parent / "held_out" / f"{self.folder}.txt", set(training)

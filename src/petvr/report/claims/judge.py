@@ -62,15 +62,17 @@ def judge_scores(claim: Claim, a: np.ndarray, rivals: Sequence[np.ndarray], vide
     differences = [paired_difference(claim.sign * a, claim.sign * rival, video) for rival in rivals]
     nearest = min(range(len(rivals)), key=lambda n: differences[n].value)
     difference = differences[nearest]
-    if min(len(a), *(len(rival) for rival in rivals)) < 2:
+    seeds = min(len(a), *(len(rival) for rival in rivals))
+    if seeds < 2:
         return Judgement(ClaimVerdict.UNKNOWN, "one seed says nothing about training again", difference)
+    why = "" if seeds > 2 else "two seeds: the interval is too short (it covers 86 to 95 %)"
     if claim.kind == "best":
         adjusted = max(holm([each.p for each in differences]))
         return Judgement(
-            _best(adjusted, difference), "", difference, p=adjusted if difference.value > 0 else difference.p
+            _best(adjusted, difference), why, difference, p=adjusted if difference.value > 0 else difference.p
         )
     agrees = claim.size is None or _agrees(difference.value - claim.size, a, rivals[nearest])
-    return Judgement(_verdict(difference, claim.size, agrees), "", difference, p=difference.p)
+    return Judgement(_verdict(difference, claim.size, agrees), why, difference, p=difference.p)
 
 
 def _best(adjusted: float, nearest: Difference) -> ClaimVerdict:
