@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 from matplotlib.text import Text
-from table_factory import measure, planned, put, result, row, spec, table
+from table_factory import cell, measure, planned, put, result, row, spec, table
 
 from petvr import papers
 from petvr.errors import PetvrError
@@ -157,6 +157,21 @@ def test_of_rows_under_one_name_the_best_is_shown_and_the_others_stay_in_the_val
     other = collected(measured, kind="profile", rows=choice, best_by="t2v MnR", values=["v2t R@5"])
     assert [other.value(one, R1).mean for one in other.rows] == [42.0, 44.0]
     assert {line[3] for line in values_of(other)[1:]} == {"params_M", "t2v R@1", "v2t R@5"}
+
+
+@pytest.mark.parametrize(("kind", "names"), [("profile", ["RAP"]), ("modulation", ["RAP", "RAP, factorised=false"])])
+def test_an_optional_run_is_a_candidate_of_a_chart_and_has_a_place_in_a_picture(tmp_path, kind, names):
+    """RAP's figure 1 shows its method with and without low rank: neither is the better one of two."""
+    usual = row("#1", put(tmp_path, "vop", [42.0]))
+    runs = put(tmp_path, "vop", [40.0], setting={"factorised": False})
+    other = cell(runs, setting={"factorised": False}, used_in="vop/figure_1_top")
+    read = result_reader(tmp_path)
+    values = {"title": "A figure", "kind": kind, "rows": [{"table": "table_3", "rows": ["#1"], "as": "RAP"}]}
+    shown = FigureSpec.model_validate(values | {"optional": ["figure_1_top"]})
+    plan = Plan({"other": other}, {run.id: run for run in runs}, {}, {})
+    tables = {"table_3": measure(table([usual]), tmp_path)}
+    figure = figures.collect_rows(plan, "vop", "figure_1_top", shown, tables, read)
+    assert [one.name for one in figure.rows] == names
 
 
 def test_printed_values_do_not_stand_beside_a_synthetic_world(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from petvr.layout import Layout
-from petvr.papers.figures import FigureSpec, Quantity, parse_quantity
+from petvr.papers.figures import PICTURES, FigureSpec, Quantity, parse_quantity
 from petvr.papers.plan import Plan
 from petvr.papers.table import METRICS, Cell, Column, Row
 from petvr.report.figures.spent import Costs, spent_by
@@ -194,7 +194,7 @@ def collect_rows(
 def _optional_rows(
     plan: Plan, paper: str, spec: FigureSpec, rows: Iterable[FigureRow], read: Reader, rule: str | None
 ) -> list[FigureRow]:
-    """Optional cells whose method has a row here, on its data set; they share its name where it is one for several."""
+    """Optional cells whose method has a row here, on its data set; they share its name where only the best is shown."""
     named = {f"{paper}/{optional}" for optional in spec.optional}
     called = {choice.called for choice in spec.rows}
     optional_rows = []
@@ -206,7 +206,8 @@ def _optional_rows(
         usable = tuple(result for result in results if result and not problem(result, rule, cell.evaluate))
         changed = {key: value for key, value in cell.setting.items() if like.cell.setting.get(key) != value}
         more = ", ".join(f"{key}={str(value).lower()}" for key, value in changed.items())
-        name = like.name if like.name in called else f"{like.name}, {more}"
+        same = like.name in called and spec.kind not in PICTURES  # a picture shows the two beside each other
+        name = like.name if same else f"{like.name}, {more}"
         optional_rows.append(FigureRow(name, cell.dataset, cell, usable, like.group, like.block, None, like.table))
     return optional_rows
 
