@@ -104,11 +104,10 @@ class SlurmBackend:
 
     async def submit_due(self) -> list[tuple[TrackedJob, str]]:
         """Submit what is due and take in answers; returns the jobs Slurm will not have, each with its reason."""
-        if self.orphans is not None and not await self._take_back_orphans():
-            return []
+        may_submit = bool(self.waiting) and (self.orphans is None or await self._take_back_orphans())
         now = time.monotonic()
         quiet, age = now - self.newest, now - self.oldest
-        if self.waiting and (quiet >= self.settings.batch_seconds or age >= 10 * self.settings.batch_seconds):
+        if may_submit and (quiet >= self.settings.batch_seconds or age >= 10 * self.settings.batch_seconds):
             federation, due = await self._federation(), []
             while self.waiting:  # one by one: another thread may be adding to the list
                 due.append(self.waiting.pop(0))
@@ -136,7 +135,7 @@ class SlurmBackend:
         """Jobs in the queue that were submitted from this folder, of which no file is left that says what they do: they
         must be gone before anything is submitted, or work would run twice. Whether they are.
         """
-        if not self.waiting or time.monotonic() < self.next_look:
+        if time.monotonic() < self.next_look:
             return False
         self.next_look = time.monotonic() + 2.0
         try:

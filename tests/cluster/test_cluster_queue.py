@@ -83,6 +83,15 @@ def test_cancelling_ends_though_slurm_is_silent_and_jobs_are_told_by_a_file(pret
     assert any("Slurm does not answer" in line for line in driver.logged)
 
 
+def test_a_federation_is_refused(pretend, tmp_path):
+    """A real one leaves its traces in the accounting of the Slurm that the other tests use."""
+    federation = "Federation: several\\nSelf:       test:127.0.0.1:6817 ID:1 FedState:ACTIVE Features:"
+    pretend(squeue="true", scontrol=f"printf '{federation}'", sbatch=f"touch {tmp_path}/sent")
+    driver = JobDriver(tmp_path / "jobs")
+    (job,) = driver.run(driver.job("a", "true"))
+    assert "in the federation several" in why(job) and not (tmp_path / "sent").exists()
+
+
 def test_latency_wait_is_waited_for_in_full():
     assert patience(ExecutorSettings(), 120).result == 120
 

@@ -87,15 +87,3 @@ def test_what_slurm_does_not_take_now_is_told_and_sent_later_once(slurm, tmp_pat
     finally:
         slurm.run("scontrol", "update", "partitionname=drained", "state=drain")
     assert done(*jobs) and all(driver.starts(job.info["wildcards"]["name"]) == 1 for job in jobs)
-
-
-def test_a_federation_is_refused(slurm, tmp_path):
-    driver = JobDriver(tmp_path)
-    slurm.run("sacctmgr", "-i", "add", "federation", "several", "clusters=test")
-    try:
-        wait(lambda: "several" in slurm.run("scontrol", "show", "federation"))
-        (job,) = driver.run(driver.job("a", "true"))
-    finally:
-        slurm.run("sacctmgr", "-i", "delete", "federation", "several")
-        wait(lambda: "several" not in slurm.run("scontrol", "show", "federation"))
-    assert "in the federation several" in why(job) and not slurm.run("squeue", "-h")
