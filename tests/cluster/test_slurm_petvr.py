@@ -137,8 +137,9 @@ OFFICIAL = "snakemake_executor_plugin_slurm"
 
 @pytest.mark.skipif(find_spec(OFFICIAL) is None, reason="pip install snakemake-executor-plugin-slurm (2.8.0 was tried)")
 def test_one_run_through_the_official_plugin(slurm, tmp_path):
-    """Nothing in the rules needs the executor of this project."""
-    copy, run = Copy(tmp_path / "petvr"), RUN.format(seed=0)
+    """Nothing in the rules needs the executor of this project; but Snakemake 9.27 cuts wildcards at a comma where no
+    executor prevents it, so the run has but one setting."""
+    copy, run = Copy(tmp_path / "petvr"), "cross_modal_adapter/msvd/tiny/full/seed-0"
     head = copy.slurm(
         f"results/runs/{run}/result.json",
         *("--executor", "slurm", "--slurm-init-seconds-before-status-checks", "1"),
@@ -150,4 +151,4 @@ def test_one_run_through_the_official_plugin(slurm, tmp_path):
     finally:
         head.kill()
     assert copy.result(run)["evaluations"] and not (copy.folder / ".snakemake" / "submitit").exists()
-    assert slurm.run("sacct", "-n", "-X", "--format=Comment%80").count("rule_train") == 1
+    assert "has been submitted with SLURM jobid" in copy.log.read_text()
