@@ -103,7 +103,8 @@ class PretendedSlurm(threading.Thread):
 def head(base: Path) -> JobManager:
     settings = ExecutorSettings(batch_seconds=0.1, poll_seconds=0.3)
     backend = SlurmBackend(base, settings, dict(os.environ), lambda text: None, Ledger(base / "ledger.jsonl"))
-    return JobManager(base, settings, Timeouts(), str(base), backend, lambda text: None)
+    timeouts = Timeouts(lost=1e6)  # the pretended queue knows no waiting jobs
+    return JobManager(base, settings, timeouts, str(base), backend, lambda text: None)
 
 
 def jobs_of(count: int, base: Path) -> list[TrackedJob]:
@@ -130,7 +131,7 @@ def entries(base: Path) -> int:
 async def work_until(manager: JobManager, condition) -> None:
     while not condition():
         await manager.step()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(manager.pace())  # as Snakemake does
 
 
 def measure(count: int) -> None:
