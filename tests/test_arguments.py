@@ -28,7 +28,13 @@ RUN = "vop/msrvtt-9k/vit-b-32/vop/seed-0"
         (["mlflow", "--port", "-1"], "--port: -1 given"),
         (["mlflow", "--host", " "], "--host: empty"),
         (["frames", "msvd", "--sampler", "uniform_mid", "--frames", "3", "--size", "0"], "allowed: 1 to 4096"),
-        (["encode", "a", "--model", "b", "--to", "c", "--join", "0"], "--join: 0 given, allowed: 1 or more"),
+        (["encode", "a", "--model", "b", "--to", "c", "--join", "0"], "--join: 0 given, allowed: 1 to 100000"),
+        (
+            ["encode", "a", "--model", "b", "--to", "c", "--shard", "1/99999999999"],
+            "--shard: '1/99999999999' given, allowed: ",
+        ),
+        (["videos", ""], "argument path: empty, allowed: the name of a file or folder"),
+        (["costs", "--measure", "--device", "zz"], "--device: invalid choice: 'zz'"),
         (["costs", "--memory", "0"], "--memory: 0 given, allowed: 1 or more"),
         (["bench", "--layers", "0"], "--layers: 0 given"),
         (

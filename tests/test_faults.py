@@ -12,6 +12,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "training"))
 import training_bench as tiny
 
+sys.path.insert(0, str(Path(__file__).parent / "frames"))
+import frames_zoo as zoo
+
 from petvr import atomic
 from petvr.clip import weights
 from petvr.commands import verify
@@ -245,3 +248,18 @@ def test_what_no_ranking_gives_is_refused(finished, metric, value):
     path.write_text(json.dumps(data))
     with pytest.raises(PetvrError, match=f"{metric} is .*, possible"):
         Result.read(path)
+
+
+NO_SHM = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o ro none /dev/shm && exec "$@"', "sh"]
+
+
+@pytest.mark.parametrize("limits", [NO_SHM, ["prlimit", "--nofile=16"], ["prlimit", "--nofile=9"]])
+def test_without_shared_memory_or_with_few_open_files_a_command_works_or_ends_in_one_line(tmp_path, limits):
+    if limits is NO_SHM and subprocess.run([*limits, "true"], capture_output=True).returncode:
+        pytest.skip("only root may mount another /dev/shm")
+    zoo.write(tmp_path / "a.mp4", codec="libx264", frames=10, fps=10, size=(64, 64))
+    command = [sys.executable, "-m", "petvr", "videos", str(tmp_path / "a.mp4"), "--workers", "1"]
+    done = subprocess.run([*limits, *command], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    sound = done.returncode == 0 and "a.mp4: mov h264 64x64, 10 frames" in done.stdout
+    refused = done.returncode == 2 and done.stderr.startswith("petvr: error: ") and done.stderr.count("\n") == 1
+    assert sound or (refused and "nofile=9" in limits[-1]), done

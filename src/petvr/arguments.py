@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 MOST = 10**9
 THREADS = 1_024  # more end the process in native code
@@ -31,6 +32,13 @@ def positive(text: str) -> float:
     if not 1e-9 <= value <= MOST:
         raise argparse.ArgumentTypeError(f"{text:.40} given, allowed: a number above 0, 1e-9 to 1e9")
     return value
+
+
+def named_path(text: str) -> Path:
+    """The `type` of a file or folder; an empty word, as of an unset variable, would be the working folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("empty, allowed: the name of a file or folder")
+    return Path(text)
 
 
 def host_name(text: str) -> str:

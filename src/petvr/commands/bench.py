@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import platform
-from pathlib import Path
 from typing import Any, get_args
 
 from petvr import atomic, planning
-from petvr.arguments import threads, whole
+from petvr.arguments import named_path, threads, whole
 from petvr.config import Config
 from petvr.costs.measure import in_own_process
 from petvr.errors import PetvrError, unknown
@@ -30,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", type=whole(), help="cut both towers (default: all of them on a GPU, 4 on a CPU)")
     parser.add_argument("--repeats", type=whole(), help="turns of each (default 20 on a GPU, 3 on a CPU)")
     parser.add_argument("--threads", type=threads, default=1, help="of a CPU (default 1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, for `petvr plan --bench FILE`")
+    parser.add_argument("--json", type=named_path, metavar="FILE", help="all figures, for `petvr plan --bench FILE`")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:

@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--measure", action="store_true", help="run steps of each on this machine: minutes")
     parser.add_argument("--batch", type=whole(), default=4, help="pairs per measured step (default 4)")
     parser.add_argument("--steps", type=whole(), default=3, help="measured steps (default 3)")
-    parser.add_argument("--device", default="cpu", help="of the measurement: cpu, cuda (default cpu)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the measurement (default cpu)")
     parser.add_argument("--bf16", action="store_true", help="measure under bf16 autocast, not in fp32")
 
 

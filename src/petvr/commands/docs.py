@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from petvr import atomic
+from petvr.arguments import named_path
 from petvr.config import Config
 
 
@@ -27,7 +28,7 @@ PAGES: dict[str, Callable[[], str]] = {"methods": _methods_page, "papers": _pape
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("page", nargs="?", choices=PAGES, help="default: all")
-    parser.add_argument("--out", type=Path, default=Path("docs"), metavar="FOLDER", help="default: docs")
+    parser.add_argument("--out", type=named_path, default=Path("docs"), metavar="FOLDER", help="default: docs")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:

@@ -5,27 +5,27 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from petvr.arguments import THREADS, threads, whole
+from petvr.arguments import THREADS, named_path, threads, whole
 from petvr.commands.search import run_folder
 from petvr.config import Config
-from petvr.data.frames.shards import parse_shard, shard_folder
+from petvr.data.frames.shards import MOST_SHARDS, parse_shard, shard_folder
 from petvr.layout import Layout
 from petvr.text_files import read_lines
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("videos", type=Path, help="a folder; all videos below it are encoded")
+    parser.add_argument("videos", type=named_path, help="a folder; all videos below it are encoded")
     parser.add_argument("--model", required=True, help="a finished run, a folder of `petvr export`, or a hub id")
     parser.add_argument(
-        "--to", type=Path, required=True, metavar="INDEX", help="a folder; what it has is not done again"
+        "--to", type=named_path, required=True, metavar="INDEX", help="a folder; what it has is not done again"
     )
     parser.add_argument("--workers", type=whole(0, THREADS), default=2, help="decoding processes (default 2); 0: none")
-    parser.add_argument("--sentences", type=Path, metavar="FILE", help="one a line, for methods that look at some")
+    parser.add_argument("--sentences", type=named_path, metavar="FILE", help="one a line, where a method looks at some")
     parser.add_argument("--backbone", help="the folder or hub id of the model's CLIP, where it is not found")
     parser.add_argument("--threads", type=threads, help="CPU threads (default: all)")
     one = parser.add_mutually_exclusive_group()
     one.add_argument("--shard", metavar="N/M", help="this part of M alone, into a folder of its own below INDEX")
-    one.add_argument("--join", type=whole(), metavar="M", help="encode nothing: join the M finished shards")
+    one.add_argument("--join", type=whole(1, MOST_SHARDS), metavar="M", help="only join the M finished shards")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:

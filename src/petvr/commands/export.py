@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from petvr.arguments import named_path
 from petvr.commands.search import run_folder
 from petvr.config import Config
 from petvr.data import catalogue
@@ -14,7 +14,7 @@ from petvr.result import Result
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a finished run's id, its folder, or its result.json")
-    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new folder")
+    parser.add_argument("--to", type=named_path, required=True, metavar="FOLDER", help="a new folder")
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         "--merge", action="store_true", help="a whole CLIPModel folder (LoRA, SSF, bias, full and the like)"

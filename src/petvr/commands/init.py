@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from petvr import atomic
+from petvr.arguments import named_path
 from petvr.config import PIPELINE, Config
 from petvr.errors import PetvrError
 
@@ -28,7 +28,7 @@ rerun-triggers: [mtime, params]   # not code: a new version of petvr trains agai
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="new, or without any of these files")
+    parser.add_argument("folder", type=named_path, metavar="FOLDER", help="new, or without any of these files")
     parser.epilog = f"writes {', '.join([*COPIED, *WRITTEN])}"
 
 

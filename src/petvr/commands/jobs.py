@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from petvr.arguments import named_path
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.screen import screen
@@ -30,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "state", nargs="?", help=f"only these: {', '.join(STATES)}; or prune: remove the files of jobs that are done"
     )
     parser.add_argument(
-        "--folder", type=Path, default=FOLDER, help="the profile's submitit-folder (default: %(default)s)"
+        "--folder", type=named_path, default=FOLDER, help="the profile's submitit-folder (default: %(default)s)"
     )
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.epilog = "states: " + "; ".join(f"{name} = {text}" for name, text in STATES.items())

@@ -6,9 +6,9 @@ import argparse
 import json
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 
 from petvr import planning
+from petvr.arguments import named_path
 from petvr.config import Config
 from petvr.costs import budget
 from petvr.layout import Layout
@@ -17,7 +17,7 @@ from petvr.status import status_of
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="machine-readable")
-    parser.add_argument("--bench", type=Path, metavar="FILE", help="with the rates that `petvr bench --json` measured")
+    parser.add_argument("--bench", type=named_path, metavar="FILE", help="with the rates of `petvr bench --json`")
     parser.add_argument(
         "--everything", action="store_true", help="count methods and data sets to come as if they existed"
     )

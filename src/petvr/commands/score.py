@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr import text_files
-from petvr.arguments import positive, whole
+from petvr.arguments import named_path, positive, whole
 from petvr.commands.compare import DIRECTIONS
 from petvr.config import Config
 from petvr.errors import PetvrError
@@ -21,9 +21,11 @@ METRICS = ("R@1", "R@5", "R@10", "RSum", "MdR", "MnR")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("matrix", type=Path, metavar="MATRIX.npy", help="scores [texts, videos], higher is more alike")
     parser.add_argument(
-        "--captions", type=Path, metavar="FILE", help="csv with a column `video`, one line per row of the matrix, for "
+        "matrix", type=named_path, metavar="MATRIX.npy", help="scores [texts, videos], higher is closer"
+    )
+    parser.add_argument(
+        "--captions", type=named_path, metavar="FILE", help="csv with a column `video`, one line for a row, for "
         "several captions a video; its columns are the videos in the order in which they first appear"
     )  # fmt: skip
     parser.add_argument("--dsl", default="none", metavar="FORM", help="also with dual-softmax: camoe, emcl or ts2net")

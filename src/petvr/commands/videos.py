@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from petvr.arguments import threads
+from petvr.arguments import named_path, threads
 from petvr.config import Config
 from petvr.errors import PetvrError
 
@@ -20,9 +20,9 @@ SECONDS, SECONDS_TO_WRITE = 300.0, 3600.0  # for one file; a film of two hours t
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", nargs="+", type=Path, help="video files, or folders of them")
+    parser.add_argument("path", nargs="+", type=named_path, help="video files, or folders of them")
     parser.add_argument(
-        "--transcode", type=Path, metavar="FOLDER", help="write what decord misreads here, link the rest"
+        "--transcode", type=named_path, metavar="FOLDER", help="write what decord misreads here, link the rest"
     )
     parser.add_argument("--only-bad", action="store_true", help="print only files with a problem or a note")
     parser.add_argument("--workers", type=threads, help="processes (default: one per core)")

@@ -18,6 +18,7 @@ from petvr.data.frames.store_writer import write_index
 from petvr.data.frames.stored_frames import StoredFrames, remember_verified, require_verified
 from petvr.errors import PetvrError
 
+MOST_SHARDS = 100_000
 NAME = re.compile(r"shard-(\d+)-of-(\d+)")
 
 
@@ -38,10 +39,10 @@ def is_shard(store: Path) -> bool:
 
 def parse_shard(text: str) -> tuple[int, int]:
     """`3/10` as (3, 10). Raises PetvrError."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     shard, shards = (int(part) for part in match.groups()) if match else (0, 0)
-    if not 1 <= shard <= shards:
-        raise PetvrError(f"--shard: '{text}' given, allowed: 1/N to N/N, e.g. 3/10")
+    if not 1 <= shard <= shards <= MOST_SHARDS:
+        raise PetvrError(f"--shard: '{text:.40}' given, allowed: 1/N to N/N, e.g. 3/10, N up to {MOST_SHARDS:,}")
     return shard, shards
 
 
