@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from petvr.errors import PetvrError
 
-# main_paper: of VoP's text, where the one at hand is its supplement; count: only meets a printed size
+# main_paper: VoP's text, of which its supplement alone is at hand to be checked; count: only meets a printed size
 Origin = Literal["paper", "main_paper", "code", "count", "guess", "config"]
 Value = str | int | float | bool
 MOST_SEEDS = 2**32 - 1

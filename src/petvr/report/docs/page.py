@@ -25,7 +25,7 @@ IDENTITY = {"exact": "CLIP's, to the bit", "near": "nearly CLIP's", "none": "alr
 PROMPTS = {"ids", "embedded", "tokens_in", "block_in"}
 ORIGINS = {
     "paper": "Paper",
-    "main_paper": "VoP's main paper",
+    "main_paper": "VoP's main paper (unchecked: its supplement alone is at hand)",
     "code": "Released code",
     "count": "By count",
     "guess": "Guess",
