@@ -180,6 +180,16 @@ def test_the_screen_stays_quiet(results):
     assert (done.stdout, done.stderr) == ("", "")
 
 
+def test_the_view_that_opens_first_has_columns_that_cells_have(ready):
+    put(ready, "vop", [44.0, 45.0])
+    assert tracking.sync(ready).ok
+    opened = stores.open_store(tracking.default_uri(ready), "petvr")
+    view = json.loads(opened.client.get_experiment(opened.experiment).tags[f"mlflow.sharedViewState.{stores.VIEW}"])
+    [cell] = stores.search(opened, view["searchFilter"])
+    values = {f"metrics.`{name}`" for name in cell.data.metrics} | {f"tags.`{name}`" for name in cell.data.tags}
+    assert set(view["selectedColumns"]) <= values and view["orderByKey"] == "metrics.`score/best_on_test/t2v_R1`"
+
+
 def test_the_parent_holds_mean_and_sample_deviation(ready):
     put(ready, "vop", [44.0, 45.0, 49.0])
     tracking.sync(ready)

@@ -29,8 +29,10 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if not status.ok:
         raise PetvrError(status.warning)
     print(f"{status.logged} runs logged, {status.unchanged} unchanged; Ctrl-C ends the page", flush=True)
-    # without the last word a browser that is new to MLflow opens its pages for language models
-    page = f"#/experiments/{status.experiment_id}/runs?workflowType=machine_learning"
+    from petvr.report.tracking.store import VIEW
+
+    # a browser that is new to MLflow opens its pages for language models; the view has R@1, size and seeds as columns
+    page = f"#/experiments/{status.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
     print(f"http://{args.host}:{args.port}/{page}", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui"]
     command += ["--host", args.host, "--port", str(args.port)]

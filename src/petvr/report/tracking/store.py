@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import sqlite3
@@ -21,11 +22,24 @@ from petvr.report.tracking.content import Metric
 
 RUN_TAG, CELL_TAG, DIGEST_TAG, RESULTS_TAG = "petvr.run", "petvr.cell", "petvr.digest", "petvr.results"
 LIVE_TAG = "petvr.live"  # of a run that was shown while it trained, until its result takes its place
+VIEW = "petvr"  # the list of runs as `petvr mlflow` opens it: what MLflow keeps of a view that somebody shares
+_COLUMNS = ("metrics.`score/best_on_test/t2v_R1`", "metrics.`usage/params_M`", "metrics.`score/seeds`",
+            "metrics.`score/best_on_test/v2t_R1`", "tags.`dataset`", "tags.`backbone`", "tags.`paper`")  # fmt: skip
+_VIEW_STATE = {
+    "selectedColumns": list(_COLUMNS), "columnOrder": [], "columnWidths": {}, "runsExpanded": {}, "runsPinned": [],
+    "runsHidden": [], "runsVisibilityMap": {}, "runsHiddenMode": "FIRST_10_RUNS", "viewMaximized": False,
+    "runListHidden": False, "isAccordionReordered": False, "useGroupedValuesInCharts": True, "hideEmptyCharts": True,
+    "groupBy": None, "groupsExpanded": {}, "autoRefreshEnabled": True, "searchFilter": "tags.level = 'cell'",
+    "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+    "orderByKey": _COLUMNS[0], "orderByAsc": False, "startTime": "ALL", "lifecycleFilter": "Active",
+    "datasetsFilter": [], "modelVersionFilter": "All Runs",
+}  # fmt: skip
 TAGS = {  # of the experiment
     "mlflow.experimentKind": "custom_model_development",  # what the interface shows for training runs
     "mlflow.note.content": "Built from petvr's result.json files by `petvr track`; delete it and build it again.\n\n"
     "One run per cell (`tags.level = 'cell'`) with a child per seed. A paper's table: "
     "`tags.level = 'cell' AND tags.tables LIKE '%|vop/table_3|%'`, sorted by `score/best_on_test/t2v_R1`.",
+    f"mlflow.sharedViewState.{VIEW}": json.dumps(_VIEW_STATE),
 }
 LOCK_SECONDS = 600.0
 
