@@ -24,7 +24,7 @@ RUN_TAG, CELL_TAG, DIGEST_TAG, RESULTS_TAG = "petvr.run", "petvr.cell", "petvr.d
 LIVE_TAG = "petvr.live"  # of a run that was shown while it trained, until its result takes its place
 VIEW = "petvr"  # the list of runs as `petvr mlflow` opens it: what MLflow keeps of a view that somebody shares
 _COLUMNS = ("metrics.`score/best_on_test/t2v_R1`", "metrics.`usage/params_M`", "metrics.`score/seeds`",
-            "metrics.`score/best_on_test/v2t_R1`", "tags.`dataset`", "tags.`backbone`", "tags.`paper`")  # fmt: skip
+            "tags.`dataset`", "tags.`backbone`", "tags.`paper`")  # the page cuts titles: no two alike  # fmt: skip
 _VIEW_STATE = {
     "selectedColumns": list(_COLUMNS), "columnOrder": [], "columnWidths": {}, "runsExpanded": {}, "runsPinned": [],
     "runsHidden": [], "runsVisibilityMap": {}, "runsHiddenMode": "FIRST_10_RUNS", "viewMaximized": False,
