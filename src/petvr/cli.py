@@ -17,6 +17,7 @@ from petvr.errors import PetvrError, missing_extra, unknown
 # command -> what it does; torch, MLflow and matplotlib are imported by the commands that need them
 FOR_PEOPLE = {
     "init": "begin a folder of your own: config.yaml, Snakefile and profiles for the installed workflow",
+    "rehearse": "go or no-go before anything trains: weights, zero-shot, every model, the cluster, disk",
     "plan": "what would run: runs, GPU hours and disk before anything is launched",
     "cells": "every run with its paper, tables, data set, backbone, method, setting, seed and status",
     "params": "trainable parameters of every row next to the printed figure, with a verdict",

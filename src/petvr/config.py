@@ -195,6 +195,7 @@ class Config(_Section):
     against: dict[str, str] = {}  # table -> name of the row that others are compared with
     missing: Literal["record", "strict"] = "record"
     unavailable: Literal["skip", "stop"] = "skip"
+    rehearsal: Literal["stop", "anyway", "skip"] = "stop"
     locks: Folder = Path("locks")
     results: Folder = Path("results")
     data: Folder = Path("data")

@@ -92,6 +92,20 @@ class Layout:
         return self.results / "figures"
 
     @property
+    def rehearsal(self) -> Path:
+        """The page of `petvr rehearse`, what each of its parts said, and what it measured."""
+        return self.results / "rehearsal"
+
+    @property
+    def rehearsed(self) -> Path:
+        """The verdict, which every later result carries."""
+        return self.rehearsal / "rehearsal.json"
+
+    @property
+    def measured_steps(self) -> Path:
+        return self.rehearsal / "steps.json"
+
+    @property
     def examples(self) -> Path:
         """Pages of `petvr examples`."""
         return self.results / "examples"

@@ -175,6 +175,14 @@ class StoredFile(_Part):
         return cls(bytes=path.stat().st_size, sha256=atomic.file_sha256(path))
 
 
+class Rehearsed(_Part):
+    """What `petvr rehearse` had said when the run began."""
+
+    digest: str
+    go: bool
+    refusals: list[str]  # what said no
+
+
 class Provenance(_Part):
     petvr: str
     git_revision: str | None
@@ -185,6 +193,7 @@ class Provenance(_Part):
     finished: str
     spec_digest: str
     weights_digest: str
+    rehearsal: Rehearsed | None = None  # None: nothing was rehearsed
 
 
 class Result(_Part):

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from petvr import planning
 from petvr.config import Config
+from petvr.costs import steps
 from petvr.data import catalogue
 from petvr.data.frames import shards
 from petvr.data.manifest import lock
 from petvr.data.manifest.available import Verdict
 from petvr.layout import Layout
 from petvr.papers.plan import Plan
+from petvr.spec import RunSpec
 
 
 def check_targets(config: Config, plan: Plan, words: Iterable[str]) -> None:
@@ -90,6 +92,11 @@ def table_data(config: Config, plan: Plan, table: str, not_run: Mapping[str, str
     reasons = {plan.runs[run].dataset: reason for run, reason in not_run.items()}
     locks = {name: lock.hash_of(catalogue.lock_file(config, name)) for name in names}
     return [f"{name} {reasons.get(name, '')} {locks[name]}" for name in names]
+
+
+def train_minutes(config: Config, run: RunSpec) -> int:
+    """A job's time limit, by what the rehearsal measured of a step; half a day where nothing was."""
+    return steps.minutes_to_ask(run, steps.read_steps(Layout(config.results).measured_steps), 720)
 
 
 def unfinished_tables(config: Config, plan: Plan, asked: Collection[str], not_run: Collection[str]) -> list[str]:

@@ -36,6 +36,8 @@ except PetvrError as error:
 
 LAYOUT = Layout(CONFIG.results)
 DATA = CONFIG.data
+GPU = 0 if CONFIG.world is not None else 1
+AT_START = []  # functions called before the first job
 
 
 def say(lines):

@@ -20,6 +20,7 @@ try:
     from petvr.errors import PetvrError, without_secrets
     from petvr.data.frames import shards
     from petvr.layout import Layout
+    from petvr.rehearsal import asked as rehearsed
     from petvr.yaml_files import read_yaml_file
 except ModuleNotFoundError as error:
     print(

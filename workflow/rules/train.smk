@@ -8,6 +8,7 @@ rule train:
         weights=lambda w: LAYOUT.weights(w.backbone) / "model.safetensors",
         frames=lambda w: catalogue.frame_store(CONFIG, run_of(w)) / "index.json",
         manifest=lambda w: LAYOUT.manifest(w.dataset),
+        rehearsal=verdict_first,
     output:
         LAYOUT.result("{paper}/{dataset}/{backbone}/{method}/seed-{seed}"),
     log:
@@ -16,10 +17,10 @@ rule train:
         ENVIRONMENT
     threads: 1 if CONFIG.world is not None else 8
     resources:
-        gpu=0 if CONFIG.world is not None else 1,
+        gpu=GPU,
         mem_mb=lambda w, attempt: attempt
         * (2000 if CONFIG.world is not None else 64000),
-        runtime=lambda w, attempt: attempt * 720,
+        runtime=lambda w, attempt: attempt * rules_ask.train_minutes(CONFIG, run_of(w)),
     params:
         run=lambda w: run_of(w).id,
         spec=lambda w: run_of(w).digest(),

@@ -4,20 +4,19 @@ from collections import Counter
 from petvr.world import duration
 
 
-onstart:
+def announce():
     jobs = Counter(job.rule.name for job in workflow.dag.needrun_jobs())
     seconds = dict.fromkeys(jobs, duration.OTHER) | duration.SECONDS
     # none where a cluster runs the jobs, as fast as it may be
     cores = workflow.resource_settings.cores
-    text = (
-        duration.announcement(jobs, cores)
-        if cores
-        else f"{sum(jobs.values())} jobs"
-    )
+    text = duration.announcement(jobs, cores) if cores else f"{sum(jobs.values())} jobs"
     logger.info(
         text,
         extra={"progress": {"rule": "train", "noun": "runs", "seconds": seconds}},
     )
+
+
+AT_START.append(announce)
 
 
 rule world:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from petvr import planning
 from petvr.arguments import named_path
 from petvr.config import Config
-from petvr.costs import budget
+from petvr.costs import budget, steps
 from petvr.layout import Layout
 from petvr.status import status_of
 
@@ -26,7 +26,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> None:
     plan = planning.plan(config, args.everything)
     layout = Layout(config.results)
-    estimate = budget.estimate(plan, budget.Assumptions.measured(args.bench) if args.bench else None)
+    assumed = budget.Assumptions.measured(args.bench) if args.bench else None
+    estimate = budget.estimate(plan, assumed, steps.read_steps(layout.measured_steps))
     lacking = {} if args.everything else planning.unavailable(config, plan)
     states = Counter(status_of(layout, run).state for run in plan.runs.values())
     if args.json:

@@ -14,6 +14,7 @@ from petvr.config import Config
 from petvr.data import catalogue
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.rehearsal import parts
 from petvr.spec import RunSpec
 from petvr.status import RunState, status_of
 
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
             state=layout.state(spec),
             world="synthetic" if catalogue.is_generated(config, spec.dataset) else "real",
             missing=config.missing,
+            rehearsal=parts.read_verdict(layout.rehearsed),
             checked=_dataset_check(config, layout, spec.dataset),
             device=None if config.device == "auto" else config.device,
             threads=args.threads,

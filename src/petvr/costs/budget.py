@@ -12,6 +12,7 @@ from pathlib import Path
 
 from petvr.clip.config import GEOMETRIES
 from petvr.costs import formula
+from petvr.costs.steps import MeasuredStep, shape_of
 from petvr.data import datasets
 from petvr.errors import PetvrError
 from petvr.papers.plan import Plan
@@ -105,10 +106,22 @@ class Budget:
     assumptions: tuple[str, ...]
 
 
-def estimate(plan: Plan, assumptions: Assumptions | None = None) -> Budget:
-    """GPU hours and disk of a plan. Runs of unknown backbones (the demo's tiny) are listed, not guessed."""
-    assumed = assumptions or Assumptions()
-    costs = {id: PlannedCost(1, int(run.train), _hours(run, assumed)) for id, run in plan.runs.items()}
+def estimate(
+    plan: Plan, assumptions: Assumptions | None = None, measured: Mapping[str, MeasuredStep] | None = None
+) -> Budget:
+    """GPU hours and disk of a plan. Runs of unknown backbones (the demo's tiny) are listed, not guessed.
+
+    measured: by shape; a run whose steps were measured here counts with them, whatever is assumed of others.
+    """
+    assumed, measured = assumptions or Assumptions(), measured or {}
+    hours = {id: _measured_hours(run, measured) for id, run in plan.runs.items()}
+    costs = {}
+    for id, run in plan.runs.items():
+        known = hours[id]
+        each = _hours(run, assumed) if known is None else known + assumed.start_up_minutes / 60
+        costs[id] = PlannedCost(1, int(run.train), each)
+    count = sum(each is not None for each in hours.values())
+    said = [f"hours of {count} of {len(hours)} runs are measured: steps of the rehearsal"] if count else []
     papers: dict[str, PlannedCost] = {}
     for id, run in plan.runs.items():
         papers[run.paper] = papers.get(run.paper, PlannedCost()) + costs[id]
@@ -128,7 +141,7 @@ def estimate(plan: Plan, assumptions: Assumptions | None = None) -> Budget:
         weights_gb=sum(_weight_bytes(run) / GB for run in runs if _is_full(run)),
         not_planned={reason: reasons.count(reason) for reason in sorted(set(reasons))},
         unknown=_unknown(runs),
-        assumptions=tuple(assumed.sentences()),
+        assumptions=(*said, *assumed.sentences()),
     )
 
 
@@ -147,6 +160,11 @@ def _hours(run: RunSpec, assumed: Assumptions) -> float:
     kind = _kind(recipe.precision)
     speed = assumed.tflops[kind] * 1e12 * assumed.share[kind]
     return flops / speed / 3600 + assumed.start_up_minutes / 60
+
+
+def _measured_hours(run: RunSpec, measured: Mapping[str, MeasuredStep]) -> float | None:
+    step = measured.get(shape_of(run))
+    return step.hours(run) if step else None
 
 
 def _kind(precision: str) -> str:

@@ -149,7 +149,7 @@ def prepared(spec: RunSpec, clip: geometry.ClipConfig, source: Noise, on: torch.
     batches = Batches(
         range(videos), policy="all_pairs", order="fixed", batch=recipe.batch, drop_last=True, seed=spec.seed
     )
-    ids = torch.randint(1, 1000, (videos, recipe.words), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(1, min(1000, clip.eot), (videos, recipe.words), generator=torch.Generator().manual_seed(0))
     ids[:, -1] = clip.eot
     captions = TokenizedCaptions(ids, torch.full((videos,), recipe.words), torch.arange(videos))
     reader = FrameReader(source, [str(video) for video in range(videos)], on)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from petvr.data.datasets import Dataset
+from petvr.result import Rehearsed
 from petvr.training.data import DatasetCheck, MissingPolicy, World
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class TrainOptions:
     state: Path  # checkpoints; emptied once the result exists
     world: World = "real"
     missing: MissingPolicy = "strict"  # what to do about videos that the store lacks
+    rehearsal: Rehearsed | None = None  # what the rehearsal said of this installation
     checked: DatasetCheck = field(default_factory=DatasetCheck)  # what manifest and lock say of the data set
     resume: bool = True  # False: forget the checkpoints and start anew
     checkpoint_seconds: float = CHECKPOINT_SECONDS

@@ -28,7 +28,7 @@ from torch import Tensor
 from petvr import __version__, atomic
 from petvr.costs.compute import step_flops
 from petvr.data.datasets import Split
-from petvr.result import Cost, Evaluation, Provenance, Result, StoredFile
+from petvr.result import Cost, Evaluation, Provenance, Rehearsed, Result, StoredFile
 from petvr.spec import RunSpec
 from petvr.training.checkpoint import TrainState
 from petvr.training.determinism import numerics
@@ -110,7 +110,9 @@ def evaluation_line(evaluation: Evaluation) -> str:
     return f"epoch {evaluation.epoch}, step {evaluation.step}{loss}: " + "; ".join(ways)
 
 
-def provenance(*, started: str, spec_digest: str, weights_digest: str, device: torch.device) -> Provenance:
+def provenance(
+    *, started: str, spec_digest: str, weights_digest: str, device: torch.device, rehearsal: Rehearsed | None
+) -> Provenance:
     """Source revision, packages, machine, times."""
     revision, dirty = source_revision(SOURCE)
     return Provenance(
@@ -123,6 +125,7 @@ def provenance(*, started: str, spec_digest: str, weights_digest: str, device: t
         finished=utc_now(),
         spec_digest=spec_digest,
         weights_digest=weights_digest,
+        rehearsal=rehearsal,
     )
 
 

@@ -120,7 +120,11 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             cost=result_writer.cost_of(spec, state, cache.blocks if cache else None, options.flop_counts),
             data=splits.describe(options.world, store.digest),
             provenance=result_writer.provenance(
-                started=started, spec_digest=identity["spec"], weights_digest=weights_digest, device=device
+                started=started,
+                spec_digest=identity["spec"],
+                weights_digest=weights_digest,
+                device=device,
+                rehearsal=options.rehearsal,
             ),
             suspicious=suspicions(spec, state.evaluations),
         )

@@ -19,7 +19,7 @@ NAMED = 5  # videos of the test split that are named
 
 def sentences(table: MeasuredTable) -> list[str]:
     """One per data set, what differs from a lock, runs that may mean nothing, data sets that cannot be had."""
-    return [*_measured(table), *_other(table), *_suspicious(table), *unavailable(table)]
+    return [*_measured(table), *_other(table), *_suspicious(table), *_refused(table), *unavailable(table)]
 
 
 def _suspicious(table: MeasuredTable) -> list[str]:
@@ -29,6 +29,12 @@ def _suspicious(table: MeasuredTable) -> list[str]:
         for id, why in {one.id: suspicions(one.spec, one.evaluations) for one in used}.items()
         if why
     ]
+
+
+def _refused(table: MeasuredTable) -> list[str]:
+    """What the rehearsal said no to before runs went on anyway."""
+    said = {one.digest: one for result in table.used() if (one := result.provenance.rehearsal) and not one.go}
+    return [f"WARNING, the rehearsal said no ({key}): {'; '.join(one.refusals)[:300]}." for key, one in said.items()]
 
 
 def _measured(table: MeasuredTable) -> list[str]:
