@@ -156,24 +156,31 @@ class Rehearsal:
             part.add("can it be asked?", None, f"{dataset} cannot be had: {self.lacking[dataset].reason}")
             return
         singer = self.canary_of(name)
-        changed = [key for key in ("sampler", "frames", "words", "similarity") if self._is_configured(singer.spec, key)]
+        changed = [
+            key
+            for key in ("sampler", "frames", "picture", "words", "similarity")
+            if self._is_configured(singer.spec, key)
+        ]
         digest = clip_weights.digest(singer.weights) if singer.weights.is_dir() else ""
         if self.args.values:
             expected = reference.recorded_reference(self.args.values, name, digest)
         elif self.config.world is not None:
-            expected = reference.recorded_reference(reference.DEMO_VALUES, name, digest, self.world_of(dataset))
+            expected = reference.recorded_reference(
+                reference.DEMO_VALUES, name, digest, self.world_of(dataset, singer.spec)
+            )
         else:
             expected = None if changed else reference.printed_reference(dataset)
         if changed and self.config.world is None:
             part.add("as the paper does it?", None, f"the configuration sets recipe.{', recipe.'.join(changed)}")
-        part.facts["world"] = self.world_of(dataset)
+        part.facts["world"] = self.world_of(dataset, singer.spec)
         canary.sing(part, singer, expected, self.device, self.threads)
 
-    def world_of(self, dataset: str) -> str:
-        """Names a generated data set with the frame rule it is read by; "" where it is real."""
-        world, recipe = self.config.world, self.config.recipe.model_dump()
+    def world_of(self, dataset: str, spec: RunSpec) -> str:
+        """Names a generated data set together with the rules it is read by; "" where it is real."""
+        world, recipe = self.config.world, spec.recipe
         sizes = world.sizes.get(catalogue.folder_of(self.config, dataset)) if world else None
-        return parts.digest_of([world.seed, sizes.model_dump(), recipe]) if world and sizes else ""
+        rules = [recipe.sampler, recipe.frames, recipe.picture, recipe.words, recipe.similarity]
+        return parts.digest_of([world.seed, sizes.model_dump(), rules]) if world and sizes else ""
 
     @staticmethod
     def _is_configured(spec: RunSpec, key: str) -> bool:

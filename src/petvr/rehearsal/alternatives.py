@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from petvr.data.frames import decode, pool, samplers
+from petvr.data.frames import decode, pool, preprocess, samplers
 from petvr.data.frames.index import StoreSettings
 from petvr.errors import PetvrError
 
@@ -46,10 +46,17 @@ def exchanged(image: np.ndarray, size: int) -> np.ndarray:
     return np.ascontiguousarray(centred(image, size)[::-1])
 
 
+def aliased(image: np.ndarray, size: int) -> np.ndarray:
+    return preprocess.prepare(image, size, "crop_aliased")
+
+
+OF_RECIPES: dict[str, Picture] = {"crop": centred, "stretch": squeezed, "crop_aliased": aliased}
 PICTURES: dict[str, tuple[str, Picture]] = {
     "bgr": ("red and blue are exchanged (BGR for RGB)", exchanged),
     "corner": ("the centre crop is missing: pictures are cut from the left and top", cornered),
     "squeezed": ("the centre crop is missing: pictures are squeezed into a square", squeezed),
+    "centred": ("pictures are cropped, not stretched", centred),
+    "aliased": ("pictures are resized without antialiasing, as X-Pool's code does", aliased),
     "bilinear": ("pictures are resized by a bilinear filter, not the bicubic one", bilinear),
 }
 
@@ -63,11 +70,15 @@ class FrameAlternative:
     picture: str = ""  # key of PICTURES; "" is the recipe's
 
 
-def frame_alternatives(sampler: str) -> list[FrameAlternative]:
+def frame_alternatives(sampler: str, picture: str) -> list[FrameAlternative]:
     """The recipe's own rules first; each other one differs from them in one thing."""
     rules = [name for name in samplers.SAMPLERS if name != sampler]
     listed = [FrameAlternative(RECIPE, sampler)]
-    listed += [FrameAlternative(sentence, sampler, key) for key, (sentence, _) in PICTURES.items()]
+    listed += [
+        FrameAlternative(sentence, sampler, key)
+        for key, (sentence, function) in PICTURES.items()
+        if function is not OF_RECIPES[picture]
+    ]
     listed += [FrameAlternative(f"frames are chosen by {name}, not by {sampler}", name) for name in rules]
     listed.append(FrameAlternative("videos were compressed to 3 frames a second first", "3fps"))
     listed.append(FrameAlternative("the first frames at one a second are taken", "head"))
@@ -104,7 +115,9 @@ def alternative_frames(
     first = int(decoded.indices[0] - min(int(indices[0]) for indices in chosen.values()))  # where the window begins
     rows = {index: row for row, index in enumerate((decoded.indices - first).tolist())}
     return [
-        np.stack([_picture(one)(decoded.pixels[rows[index]], rule.size) for index in chosen[one.rule].tolist()])
+        np.stack(
+            [_picture(one, rule.picture)(decoded.pixels[rows[index]], rule.size) for index in chosen[one.rule].tolist()]
+        )
         for one in listed
     ]
 
@@ -157,8 +170,8 @@ def _apart(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one.astype(np.int16) - other).mean())
 
 
-def _picture(one: FrameAlternative) -> Picture:
-    return PICTURES[one.picture][1] if one.picture else centred
+def _picture(one: FrameAlternative, of_recipe: str) -> Picture:
+    return PICTURES[one.picture][1] if one.picture else OF_RECIPES[of_recipe]
 
 
 def _bicubic() -> int:

@@ -110,15 +110,21 @@ def _checked_store(part: Part, canary: Canary, split: Split, workers: int) -> st
         items = [store.VideoItem(v, canary.dataset.video_file(v), canary.dataset.window(v)) for v in split.videos]
         rule = canary.rule
         store.build_store(
-            items, path, sampler=rule.sampler, frames=rule.frames, size=rule.size, workers=workers, progress=False
-        )
+            items, path, sampler=rule.sampler, frames=rule.frames, size=rule.size, picture=rule.picture,
+            workers=workers, progress=False,
+        )  # fmt: skip
     asked, remedy = "are the stored frames whole?", "delete the file that is named and build the store again"
     try:
         if harmed := harmed_files(path, split):
             part.add(asked, False, "; ".join(f"{file}: damaged ({why})" for file, why in harmed.items()), remedy)
             return None
         frames = store.FrameStore(path)
-        for key, wanted in (("sampler", recipe.sampler), ("frames", recipe.frames), ("size", canary.size)):
+        for key, wanted in (
+            ("sampler", recipe.sampler),
+            ("frames", recipe.frames),
+            ("size", canary.size),
+            ("picture", recipe.picture),
+        ):
             if getattr(frames, key) != wanted:
                 raise PetvrError(f"{path}: {key} {getattr(frames, key)}, the recipe asks for {wanted}")
     except PetvrError as error:
@@ -144,7 +150,7 @@ def _check_pixels(
     part: Part, canary: Canary, split: Split, frames: store.FrameStore, reference: Reference | None, workers: int
 ) -> bool:
     """Some videos decoded anew: whether the stored frames are those of the recipe's rules, and look as recorded."""
-    listed = alternatives.frame_alternatives(canary.spec.recipe.sampler)
+    listed = alternatives.frame_alternatives(canary.rule.sampler, canary.rule.picture)
     names, videos = [one.name for one in listed], canary.sources(split.videos[:LOOKED_AT])
     anew = dict(alternatives.decoded_alternatives(videos, listed, canary.rule, workers))
     stored = {video: _stored(frames, video) for video in anew}

@@ -49,7 +49,8 @@ class Canary:
 
     @property
     def rule(self) -> StoreSettings:
-        return build.store_settings(self.spec.recipe.sampler, self.spec.recipe.frames, self.size)
+        recipe = self.spec.recipe
+        return build.store_settings(recipe.sampler, recipe.frames, self.size, recipe.picture)
 
     def sources(self, videos: Sequence[str]) -> dict[str, tuple[Path, alternatives.Window]]:
         return {video: (self.dataset.video_file(video), self.dataset.window(video)) for video in videos}
@@ -171,7 +172,7 @@ def _other_reading(stage: Stage, dataset: Dataset) -> Directions | None:
 def _other_frames(stage: Stage, texts: tuple[Features, Tensor], workers: int) -> dict[str, Directions]:
     """Of the rules that make another difference than none: a frame rate of 25.0 is rounded as it is cut off."""
     canary = stage.canary
-    listed = alternatives.frame_alternatives(canary.spec.recipe.sampler)
+    listed = alternatives.frame_alternatives(canary.rule.sampler, canary.rule.picture)
     row = {video: number for number, video in enumerate(stage.split.videos)}
     sides: list[Features] = [{name: side.clone() for name, side in stage.videos.items()} for _ in listed]
     for video, readings in alternatives.decoded_alternatives(canary.sources(list(row)), listed, canary.rule, workers):
