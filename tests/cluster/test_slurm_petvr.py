@@ -12,6 +12,8 @@ from job_driver import HANG_S, wait
 from small_petvr import RUN, TABLE, Copy
 
 from petvr.commands import jobs as jobs_command
+from petvr.rehearsal import parts
+from petvr.rehearsal.parts import Answer
 from snakemake_executor_plugin_submitit.ledger import Ledger
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -130,6 +132,20 @@ def _is_training(pid: int) -> bool:
     except OSError:
         return False
     return command[1:4] == [b"-m", b"petvr", b"train"]
+
+
+def test_the_rehearsal_asks_a_job_of_each_kind(slurm, copies):
+    """Its files are seen on the other side, the signal before preemption reaches petvr, and `petvr jobs` lists it."""
+    _, cluster = copies
+    end(cluster.slurm("rehearsal"), cluster)
+    for kind in ("train", "frames"):
+        part = parts.read_part(cluster.folder / "results" / "rehearsal" / "parts", f"node-{kind}")
+        assert part and part.facts["job"] and "disk delay s" in part.facts
+        answers = {finding.asked: finding for finding in part.findings}
+        assert answers["does the signal before preemption arrive?"].answer is Answer.YES
+        assert answers["how late are files of another machine seen?"].answer is Answer.YES
+    rows = jobs_command.list_jobs(cluster.folder / ".snakemake" / "submitit")
+    assert {row["state"] for row in rows if row["job"].startswith("rehearse_node_")} == {"done"}
 
 
 OFFICIAL = "snakemake_executor_plugin_slurm"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,7 +236,7 @@ def test_numbers_that_deviate_are_explained_by_the_rule_that_gives_them(copy, wr
     expected = canary.explain.rounded(stage.ranked(stage.texts(), stage.videos).directions())
     shutil.rmtree(singer.grid_store)
     ours, part = reference.Reference(expected, "the paper", 1.0, 0.01), Part("canary")
-    canary.sing(part, singer, ours, torch.device("cpu"), 1)
+    canary.check_canary(part, singer, ours, torch.device("cpu"), 1)
     (refused,) = part.refusals
     assert f"It is equal where {listed[number].name}" in refused.says and "expected" in refused.says
 
@@ -381,3 +382,95 @@ def test_room_counts_what_is_already_there(tmp_path):
     part = Part("room")
     room.check_room(part, [room.Writing("frames", tmp_path / "not" / "yet", 1e18)])
     assert part.findings[0].answer is Answer.NO
+
+
+def test_out_of_memory_is_named_with_the_micro_batch_that_fits(copy):
+    """A limit on a process's memory stands for a card's."""
+    (run,) = copy.rehearsal.plan.runs.values()
+    recipe = run.recipe.model_copy(update={"batch": 256, "frames": 12})
+    path = copy.folder / "run.json"
+    path.write_text(run.model_copy(update={"recipe": recipe}).model_dump_json())
+    code = f"""
+import resource, torch
+from petvr.clip.config import read_config
+from petvr.rehearsal import shapes
+from petvr.spec import RunSpec
+run = RunSpec.model_validate_json(open({str(path)!r}).read())
+clip = read_config({str(copy.layout.weights("tiny"))!r})
+torch.set_num_threads(1)
+machine = shapes.Machine(torch.device("cpu"), True, None, {{}})
+small = run.model_copy(update={{"recipe": run.recipe.model_copy(update={{"batch": 8}})}})
+shapes.step_figures(small, clip, machine)  # all that is imported once
+(used,) = [int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize")]
+resource.setrlimit(resource.RLIMIT_AS, (used + (420 << 20),) * 2)
+line = shapes.measured_line(run, clip, machine)
+print(line["micro_batch"], line["error"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    fits, _, error = done.stdout.strip().partition(" ")
+    assert error.startswith("out of memory: "), done.stdout + done.stderr
+    assert fits in {"128", "64", "32", "16", "8", "4", "2", "1"}
+
+
+def test_all_tables_begins_with_the_rehearsal_and_one_run_does_not(tmp_path):
+    def jobs(target):
+        keys = [f"{key}={tmp_path / key}" for key in ("results", "data", "locks")]
+        config = ["--configfile", "workflow/demo.yaml", "--config", "rehearsal=stop", *keys]
+        command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--quiet", "rules", *config, "--", target]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+        assert not done.returncode, done.stdout + done.stderr
+        return {line.split()[0] for line in (done.stdout + done.stderr).splitlines() if line.strip()}
+
+    everything = jobs("all_tables")
+    assert {
+        "rehearsal",
+        "rehearse_weights",
+        "rehearse_canary",
+        "rehearse_shapes",
+        "rehearse_room",
+        "train",
+    } <= everything
+    assert {f"rehearse_node_{kind}" for kind in ("train", "frames")} <= everything
+    one = jobs(f"{tmp_path}/results/runs/rap/msrvtt-9k/tiny/rap/seed-0/result.json")
+    assert "train" in one and "rehearsal" not in one
+
+
+def test_a_table_says_that_its_runs_went_on_after_a_no(copy, finished_result):
+    from types import SimpleNamespace
+
+    from petvr.report.tables import data_notes
+    from petvr.result import Rehearsed
+
+    (run,) = copy.rehearsal.plan.runs.values()
+    metrics = {way: {"R@1": 1.0, "R@5": 2.0, "R@10": 3.0, "MdR": 9.0, "MnR": 9.0} for way in ("t2v", "v2t")}
+    result = finished_result(run, metrics)
+    said = Rehearsed(digest="abc", go=False, refusals=["canary-msvd: is it the official test split? wrong split file"])
+    result.provenance.rehearsal = said
+    result.write(copy.folder / "result.json")
+    read = result.read(copy.folder / "result.json")
+    (line,) = data_notes._refused(SimpleNamespace(used=lambda: [read]))
+    assert "the rehearsal said no (abc)" in line and "wrong split file" in line
+
+
+def test_measured_steps_stand_in_the_place_of_estimates(tmp_path):
+    from petvr import planning
+    from petvr.config import load_config
+    from petvr.costs import budget, steps
+
+    config = load_config().model_copy(update={"tables": ["rap/table_4"], "datasets": ["msrvtt-9k"], "seeds": [0]})
+    plan = planning.plan(config)
+    (run,) = [run for run in plan.runs.values() if run.method == "rap"]
+    line = {"shape": steps.shape_of(run), "step_seconds": 2.0, "evaluated_videos_per_second": 10.0, "peak_gib": 1.0}
+    path = tmp_path / "steps.json"
+    path.write_text(json.dumps({"lines": [line | {"full": True, "error": ""}]}))
+    measured = steps.read_steps(path)
+    taken = -(-180_000 // run.recipe.batch) * run.recipe.epochs * 2.0
+    taken += (1 + run.recipe.epochs * run.recipe.evaluations_per_epoch) * 1000 / 10
+    assert measured[steps.shape_of(run)].hours(run) == pytest.approx(taken / 3600)
+    assert steps.minutes_to_ask(run, measured, 720) == -(-taken * 1.5 // 60) + 15
+    before, after = budget.estimate(plan), budget.estimate(plan, measured=measured)
+    assert after.assumptions[0].startswith(f"hours of 1 of {len(plan.runs)} runs are measured")
+    assert after.total.gpu_hours > before.total.gpu_hours
+    path.write_text(json.dumps({"lines": [line | {"full": False, "error": ""}]}))
+    os.utime(path, ns=(1, 1))
+    assert steps.read_steps(path) == {}  # of a reduced size: nothing is told by it

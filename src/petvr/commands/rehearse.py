@@ -173,7 +173,7 @@ class Rehearsal:
         if changed and self.config.world is None:
             part.add("as the paper does it?", None, f"the configuration sets recipe.{', recipe.'.join(changed)}")
         part.facts["world"] = self.world_of(dataset, singer.spec)
-        canary.sing(part, singer, expected, self.device, self.threads)
+        canary.check_canary(part, singer, expected, self.device, self.threads)
 
     def world_of(self, dataset: str, spec: RunSpec) -> str:
         """Names a generated data set together with the rules it is read by; "" where it is real."""

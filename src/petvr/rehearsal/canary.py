@@ -24,10 +24,11 @@ from petvr.rehearsal.reference import Reference
 
 LOOKED_AT = 4  # videos whose stored frames are compared with their files
 SHADES = 3  # grey levels by which a frame's mean colours may differ from recorded ones: decoders round otherwise
+ASKED = "is zero-shot what is expected?"
 AGREES = "{} of {} numbers agree"
 
 
-def sing(part: Part, canary: Canary, reference: Reference | None, device: torch.device, workers: int) -> None:
+def check_canary(part: Part, canary: Canary, reference: Reference | None, device: torch.device, workers: int) -> None:
     """Everything that can be asked of one data set, into `part`; facts hold what another installation may compare."""
     split = _checked_split(part, canary, reference)
     if split is None:
@@ -55,7 +56,7 @@ def sing(part: Part, canary: Canary, reference: Reference | None, device: torch.
         says = (
             "no paper prints its zero-shot row and nothing is recorded" if right else "its frames must be right first"
         )
-        part.add("does it sing as printed?", None, says)
+        part.add(ASKED, None, says)
         return
     reference = replace(reference, points=reference.points + 100 * lost, share=reference.share + lost)
     part.facts |= {"reference": reference.metrics, "where": reference.where}
@@ -63,15 +64,22 @@ def sing(part: Part, canary: Canary, reference: Reference | None, device: torch.
     wrong = explain.deviations(measured.directions(), reference)
     total = sum(len(values) for values in reference.metrics.values())
     says = AGREES.format(total - len(wrong), total) + f" with {reference.where}"
+    remedy = ""
     if wrong:
         nearest = explain.tried_alternatives(stage, measured, reference, workers)
         part.facts["nearest"] = nearest
         says += f": {'; '.join(wrong[:4])}. {explain.nearest_sentence(nearest, measured, reference)}"
-    part.add("does it sing as printed?", not wrong, says, "mend the rule that is named; docs/rehearsal.md has each")
+        remedy = (
+            "mend the rule that is named"
+            if nearest[0]["fits"]
+            else ("compare the facts below with those of another installation: petvr rehearse --record, --values")
+        )
+    part.add(ASKED, not wrong, says, remedy)
 
 
 def _checked_split(part: Part, canary: Canary, reference: Reference | None) -> Split | None:
-    remedy = f"petvr download {canary.dataset.folder}, or put the official file there"
+    verb = "world" if canary.dataset.synthetic else "download"
+    remedy = f"petvr {verb} {canary.dataset.folder}, or put the official file there"
     asked = "is it the official test split?"
     try:
         split = canary.dataset.complete("test")

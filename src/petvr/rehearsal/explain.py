@@ -97,12 +97,12 @@ class Stage:
 
 
 def deviations(measured: Directions, reference: Reference) -> list[str]:
-    """`T->V R@1 30.1, expected 31.1`, of the numbers that are further off than the reference allows."""
+    """`T→V R@1 30.1, expected 31.1`, of the numbers that are further off than the reference allows."""
     said = []
     for way, values in reference.metrics.items():
         for metric, value in values.items():
             if distance(measured[way][metric], metric, value, reference) > 1:
-                arrow = "T->V" if way == "t2v" else "V->T"
+                arrow = "T→V" if way == "t2v" else "V→T"
                 said.append(f"{arrow} {metric} {measured[way][metric]:.1f}, expected {value:.1f}")
     return said
 
@@ -148,10 +148,16 @@ def tried_alternatives(stage: Stage, measured: Ranking, reference: Reference, wo
     tried |= _other_frames(stage, texts, workers)
     ours = misfit(measured.directions(), reference)
     listed = [
-        {"name": name, "misfit": round(misfit(one, reference), 2), "ours": round(ours, 2), "metrics": rounded(one)}
+        {
+            "name": name,
+            "misfit": round(misfit(one, reference), 2),
+            "ours": round(ours, 2),
+            "metrics": rounded(one),
+            "fits": not deviations(one, reference),
+        }
         for name, one in tried.items()
     ]
-    return sorted(listed, key=lambda one: one["misfit"])
+    return sorted(listed, key=lambda one: (not one["fits"], one["misfit"]))
 
 
 def _other_reading(stage: Stage, dataset: Dataset) -> Directions | None:
@@ -191,10 +197,10 @@ def nearest_sentence(nearest: list[dict[str, Any]], measured: Ranking, reference
     ours = measured.directions()["t2v"]["R@1"]
     then = best["metrics"]["t2v"]["R@1"]
     numbers = (
-        f"mean deviation {best['misfit']:.1f} of what is allowed instead of {best['ours']:.1f}, T->V R@1 {then:.1f}"
+        f"mean deviation {best['misfit']:.1f} of what is allowed instead of {best['ours']:.1f}, T→V R@1 {then:.1f}"
     )
     numbers += f" instead of {ours:.1f}"
-    if not deviations(best["metrics"], reference):
+    if best["fits"]:
         return f"It is equal where {best['name']} ({numbers})"
     if best["misfit"] < 0.8 * best["ours"]:
         return f"Nothing that was tried explains it whole; nearest: {best['name']} ({numbers})"

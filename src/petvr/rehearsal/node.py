@@ -191,8 +191,11 @@ def _check_signal(part: Part) -> None:
     before = signal.signal(signal.SIGUSR2, lambda number, frame: arrived.append(time.monotonic()))
     try:
         start = time.monotonic()
-        command = ["scancel", "--batch", "--signal=USR2", job]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        # to all of the job, as Slurm's own warning comes; scancel itself is one of its processes
+        done = subprocess.run(
+            ["scancel", "--signal=USR2", job], capture_output=True, text=True, timeout=60,
+            preexec_fn=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN),
+        )  # fmt: skip
         while not done.returncode and not arrived and time.monotonic() < start + PATIENCE / 4:
             time.sleep(TICK)
     except (OSError, subprocess.TimeoutExpired) as error:
