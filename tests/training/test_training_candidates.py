@@ -1,5 +1,6 @@
 """Which sentences a method that looks at sentences is given, and what depends on them."""
 
+import numpy as np
 import pytest
 import torch
 import training_bench as tiny
@@ -7,8 +8,9 @@ import training_bench as tiny
 from petvr.clip import tokenizer
 from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
-from petvr.training import candidate_texts, model
-from petvr.training.batches import TokenizedCaptions
+from petvr.retrieval import ranking
+from petvr.training import candidate_texts, evaluate, model
+from petvr.training.batches import FrameReader, TokenizedCaptions
 from petvr.training.candidate_texts import candidate_captions
 
 
@@ -23,7 +25,7 @@ def texts_of(made, bench, captions):
         return torch.cat([made.encode_texts(tokenize([caption], tiny.WORDS))["text"] for caption in captions])
 
 
-@pytest.mark.parametrize("name", candidate_texts.POOLS)
+@pytest.mark.parametrize("name", ["gallery", "fixed"])
 def test_training_gives_the_batchs_sentences_and_evaluation_the_pools(bench, monkeypatch, name):
     given = []
     original = model.Model.encode_videos
@@ -77,6 +79,38 @@ def test_a_result_does_not_depend_on_how_many_frames_are_encoded_at_once(bench, 
         results.append(tiny.train(spec(), **out, eval_frames_per_batch=count))
     one, other = results
     assert [each.plain for each in one.evaluations] == [each.plain for each in other.evaluations]
+
+
+def test_by_query_each_caption_ranks_videos_that_were_read_with_it_alone(bench):
+    """Against a loop over captions; the other direction is the gallery's."""
+    rankings = {}
+    for pool in ("query", "gallery"):
+        run = spec(pool=pool)
+        made = model.build_model(run, bench["weights"], torch.device("cpu"))
+        made.set_training(False)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter, _ in made.trained.values():
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+        store, test = FrameStore(bench["store"]), bench["dataset"].split("test")
+        data = evaluate.EvaluationData(
+            TokenizedCaptions.of(test.captions, tokenizer.load_tokenizer(bench["weights"]), tiny.WORDS),
+            test.caption_video,
+            FrameReader(store, test.videos, torch.device("cpu")),
+        )
+        rankings[pool] = evaluate.rank_split(made, data, run.recipe.model_copy(update={"dsl": "emcl"}))
+    pixels, mask = (torch.from_numpy(part) for part in store.get(test.videos))
+    rows = []
+    for caption in test.captions:
+        text = texts_of(made, bench, [caption])
+        with torch.no_grad():
+            rows.append(made.scores({"text": text}, made.encode_videos(pixels, mask, text)))
+    by_hand = ranking.evaluate(torch.cat(rows), test.caption_video)
+    query, gallery = rankings["query"], rankings["gallery"]
+    assert np.array_equal(query.plain.counts["t2v"].above, by_hand.plain.counts["t2v"].above)
+    assert not np.array_equal(query.plain.counts["t2v"].above, gallery.plain.counts["t2v"].above)
+    for one, other in ((query.plain, gallery.plain), (query.dsl, gallery.dsl)):
+        assert np.array_equal(one.counts["v2t"].above, other.counts["v2t"].above)
 
 
 def test_the_fixed_pool_is_a_sample_of_distinct_training_captions():

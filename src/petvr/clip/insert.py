@@ -17,6 +17,7 @@ frames of all videos in the vision tower, texts in the text tower; S tokens: CLS
     mlp_out    [R, S, D]  the MLP's output before the residual sum
     block_out  [R, S, D]  the stream leaving block i
     pooled     [R, D]     CLS or EOT after the last LayerNorm
+    words      [R, W, D]  all words after the last LayerNorm, where a similarity reads them (text only)
     projected  [R, E]     the same after the projection
 """
 
@@ -70,7 +71,7 @@ class Inserts:
     def add(self, tower: str, place: str, fn: Callable[..., Any], layers: Iterable[int] | None = None) -> None:
         """tower: "vision", "text" or "both". `layers` are block numbers from 0, all of the tower's when None; places
         outside the blocks take none."""
-        if tower not in (*TOWERS, "both") or place not in ONCE + PER_BLOCK:
+        if tower not in (*TOWERS, "both") or place not in (*ONCE, *PER_BLOCK, "words"):
             raise ValueError(f"no place '{place}' in tower '{tower}'")
         for name in TOWERS if tower == "both" else (tower,):
             wanted: Iterable[int | None] = [None]
@@ -89,7 +90,7 @@ class Inserts:
 
     def first(self, tower: str) -> int | None:
         """The lowest block where something acts; -1 before the blocks, one past the last behind them, None nowhere."""
-        behind = ("pooled", "projected")
+        behind = ("pooled", "words", "projected")
         at = [layer if layer is not None else self.layers[tower] if place in behind else -1
               for where, place, layer in self.places() if where == tower]  # fmt: skip
         return min(at, default=None)

@@ -366,7 +366,7 @@ class Clip(nn.Module):
 
     def _all_words(self, x: Tensor, state: ForwardState) -> Tensor:
         x = torch.cat([x[:, :1], x[:, state.num_leading_tokens :]], dim=1) if state.prompts else x
-        return self.text_projection(self.text_model.final_layer_norm(x))
+        return self.text_projection(state.at("words", self.text_model.final_layer_norm(x)))
 
     def _text_stream(self, ids: Tensor, inserts: Inserts | None) -> tuple[Tensor, ForwardState]:
         state = ForwardState("text", Inserts(self.config) if inserts is None else inserts)

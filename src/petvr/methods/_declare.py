@@ -35,7 +35,7 @@ class Declaration:
     """train: which of CLIP's parameters train, by name; module: what is new (all of it trains); insert: where it acts.
 
     temporal: the module reads across frames, so masked frames have to be carried along (and ignored) by it.
-    needs_texts: where the sentences come from that the vision tower has to be given as `texts` ("gallery", "fixed": see
+    needs_texts: where the sentences come from that the vision tower has to be given as `texts` (a pool of
     `asa`); "" where it needs none. stochastic: in training two passes over one video may differ, though no dropout is
     seen.
     """

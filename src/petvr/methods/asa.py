@@ -19,7 +19,9 @@ the printed 0.64 and 1.06 M; that form is a guess, `hidden` its width.
 proj: what Proj reads. `read_out` (default, a guess): the stream after CLIP's last LayerNorm, as CLIP's frozen
 projection was trained to; `plain`: u itself, what the attention reads (LN1 of the stream, modulated), to the letter.
 pool: the candidates. In training always the batch's sentences; in evaluation `gallery`, all sentences of the test
-split (a video's feature then depends on them), or `fixed`, a sample of training sentences. RAP does not say.
+split (a video's feature then depends on them), or `fixed`, a sample of training sentences. RAP explains "the
+video-to-text retrieval as an example"; `query` is the other direction to the letter: text to video, w* is the query, so
+that all videos are encoded anew for each caption (a thousand times the work), video to text as `gallery`.
 
 Offsets are read between grid points by linear interpolation, so that they can be learnt, and start at zero, which
 changes nothing. last=n: only the last n blocks (RAP_light).
@@ -66,7 +68,9 @@ class AsaSettings(DeclaredSettings):
     proj: str = setting(
         "read_out", "guess", "what Proj of RAP's equations 5 and 6 reads is not said", choices=("read_out", "plain")
     )
-    pool: str = setting("gallery", "guess", "RAP does not name its candidate sentences", choices=("gallery", "fixed"))
+    pool: str = setting(
+        "gallery", "guess", "RAP does not name its candidate sentences", choices=("gallery", "fixed", "query")
+    )
     last: int = setting(0, "paper", "RAP section 4.2: all blocks but in RAP_light", at_most="vision_layers")
 
 

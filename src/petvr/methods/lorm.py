@@ -15,8 +15,11 @@ added to c_t and s_t at every text site with words; the printed size, read as 1.
 last=n: only the last n blocks of both towers and what follows them (RAP_light of table 3: 4).
 
 All tokens of a text are modulated; text_tokens=eot: only EOT, from which the sentence is read, at every site, which has
-the same size and is the paper's "not at the word level". Start values: as SSF's, c ~ N(1, 0.02) and s ~ N(0, 0.02), by
-a first column of ones in c_a and s_a; what is left of the factors is N(0, 0.02), text_rank's second factor zero.
+the same size and is the paper's "not at the word level". Words for a similarity that reads them (X-CLIP's) leave the
+tower before the last site, which the sentence alone passes; words=modulated takes them through it too.
+
+Start values: as SSF's, c ~ N(1, 0.02) and s ~ N(0, 0.02), by a first column of ones in c_a and s_a; what is left of the
+factors is N(0, 0.02), text_rank's second factor zero.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from petvr.errors import PetvrError
-from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, Hook, HookContext, setting
+from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, Hook, HookContext, Insert, setting
 from petvr.methods._modulation import STD, Site, Vectors, modulate, sites_of
 
 VERSION = 1
@@ -42,6 +45,7 @@ OPEN = (
     "frame.",
 )
 RULES = (
+    ("words text_tokens", "words == 'plain' or text_tokens == 'all'", "words=modulated with text_tokens=all alone"),
     ("axes factorised", "factorised or axes == 'time'", "factorised=false with axes=time alone"),
     (
         "axes",
@@ -58,6 +62,9 @@ class LormSettings(DeclaredSettings):
     factorised: bool = setting(True, "paper", "RAP section 3.2, equations 1 and 2")
     text_rank: int = setting(0, "paper", "RAP section 3.2, table 11")
     text_tokens: str = setting("all", "guess", "the text speaks of the sentence alone", choices=("all", "eot"))
+    words: str = setting(
+        "plain", "guess", "equation 3 has the sentence; X-CLIP's words are not said", choices=("plain", "modulated")
+    )
     last: int = setting(0, "paper", "RAP section 4.2: all blocks but in RAP_light", at_most="layers")
 
 
@@ -194,4 +201,6 @@ def at_eot(act: Hook) -> Hook:
 def declare(settings: LormSettings, build: BuildContext) -> Declaration:
     module = Lorm(settings, build)
     insert = [site.insert(tower, module.at(tower, site)) for tower, sites in module.sites.items() for site in sites]
+    if settings.words == "modulated":
+        insert.append(Insert("text", "words", module.text.at(module.sites["text"][-1])))
     return Declaration(module=module, insert=insert)

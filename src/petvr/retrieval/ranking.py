@@ -101,6 +101,13 @@ class Rankings:
             for way, counts in ranking.counts.items()
         }
 
+    def with_t2v_of(self, other: Rankings) -> Rankings:
+        """Text to video from `other`, the other direction from here: of scores that differ between the two."""
+        pairs = [(self.plain, other.plain), (self.dsl, other.dsl)]
+        mixed = [Ranking(mine.counts | {"t2v": its.counts["t2v"]}) if mine and its else None for mine, its in pairs]
+        assert mixed[0] is not None
+        return Rankings(mixed[0], mixed[1])
+
     def by_name(self) -> dict[Literal["plain", "dsl"], Ranking]:
         return {"plain": self.plain, "dsl": self.dsl} if self.dsl else {"plain": self.plain}
 

@@ -70,7 +70,7 @@ class OpenedRun:
         which = self.model.adapted.needs_texts
         if not which:
             return ()
-        training = self.split("train").captions if which != "gallery" else ()
+        training = self.split("train").captions if which == "fixed" else ()
         chosen = candidate_captions(which, training)
         return tuple(dict.fromkeys(self.split("test").captions if chosen is None else chosen))
 
@@ -111,6 +111,8 @@ def open_run(
     text_video = opened_model(spec, clip, state, folder / ADAPTER, digest, str(on), None)
     if frames.digest != result.data.frames_digest:
         text_video.note("the frame store has changed since the run: scores may differ from those behind its ranks")
+    if text_video.model.adapted.needs_texts == "query":
+        text_video.note("pool=query: searched with the test captions as candidates, not with each query alone")
     identity = {
         "spec": result.provenance.spec_digest,
         "adapter": repr(SourceFingerprint.of(folder / ADAPTER)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -88,15 +89,25 @@ def rank_split(
     text = encode_captions(model, test.captions, batch, raise_if_stopped)
     sentences = text if test.candidates is None else encode_captions(model, test.candidates, batch, raise_if_stopped)
     videos = encode_videos(model, test.reader, test.frames_per_batch, raise_if_stopped, sentences["text"])
-    scores = Scores(model, text, videos, test.captions.distinct, raise_if_stopped)
-    return ranking.evaluate(
-        scores,
-        test.caption_video,
+    rank = partial(
+        ranking.evaluate,
+        owner=test.caption_video,
         videos=test.reader.videos,
         dsl=recipe.dsl,
         temperature=recipe.dsl_temperature,
         scale=float(model.logit_scale.exp()),
     )
+    rankings = rank(Scores(model, text, videos, test.captions.distinct, raise_if_stopped))
+    if model.adapted.needs_texts != "query":
+        return rankings
+    rows = []  # of the distinct captions: scores with videos that were read with this one in mind
+    for number in range(_size(text)):
+        one = {name: each[number : number + 1] for name, each in text.items()}
+        read = encode_videos(model, test.reader, test.frames_per_batch, raise_if_stopped, one["text"])
+        rows.append(model.scores(one, read))
+    by_query = torch.cat(rows)
+    distinct = test.captions.distinct.to(by_query.device)
+    return rankings.with_t2v_of(rank(lambda captions: by_query[distinct[captions.to(distinct.device)]]))
 
 
 class Scores:

@@ -62,9 +62,8 @@ def summary(page: PaperClaims) -> str:
     return f"{len(page.judged)} claims: {parts}; {page.contradicted} contradicted by the paper's own tables{holds}"
 
 
-def p_after_holm(page: PaperClaims, judged: Judged) -> str:
-    adjusted = page.adjusted.get(judged.claim.id)
-    return "" if adjusted is None else "<.001" if adjusted < 0.001 else f"{adjusted:.3f}"
+def shown_p(p: float | None) -> str:
+    return "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}"
 
 
 def claimed(judged: Judged) -> str:
@@ -135,7 +134,8 @@ def _markdown(page: PaperClaims) -> str:
     for judged in page.judged:
         claim = judged.claim
         cells = [f"“{claim.quote}” ({claim.dataset})", claim.where, claimed(judged), measured(judged), effect(judged)]
-        cells += [f"**{judged.judgement.verdict}**", p_after_holm(page, judged), "; ".join(remarks(judged))]
+        adjusted = shown_p(page.adjusted.get(claim.id))
+        cells += [f"**{judged.judgement.verdict}**", adjusted, "; ".join(remarks(judged))]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, "", *(f"{line}  " for line in NOTES), ""])
 
@@ -143,7 +143,7 @@ def _markdown(page: PaperClaims) -> str:
 NOTES = (
     "Differences are positive where the claim is, also for ranks. Intervals: queries and seeds, the gallery fixed.",
     "Effect ratio: ours over the claimed size; 1 is the same, 0 none.",
-    "Of several rivals the best one counts. With a hundred claims at 5 %, some verdicts are chance. p, Holm: "
+    "Of several rivals the best one counts. With a hundred claims at 5 %, some verdicts are chance. Holm: p "
     "adjusted over all of the paper's claims that a test stands behind; up to 0.05 it holds for all of them together.",
 )
 
@@ -164,7 +164,8 @@ def _html(page: PaperClaims) -> str:
             "effect": effect(judged),
             "remarks": remarks(judged),
             "plot": plot(judged),
-            "p": p_after_holm(page, judged),
+            "p": shown_p(judged.judgement.p),
+            "holm": shown_p(page.adjusted.get(judged.claim.id)),
         }
         for judged in page.judged
     ]
