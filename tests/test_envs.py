@@ -67,6 +67,12 @@ def test_both_locks_hold_every_requirement_in_the_pinned_version_with_a_hash():
         assert versions["torch"].endswith("+cpu") == (build == "cpu")
 
 
+def test_the_list_of_licences_names_what_is_locked():
+    rows = re.findall(r"^\| ([a-z0-9.-]+) \| (\S+) \| \S", (ROOT / "docs" / "licences.md").read_text(), re.MULTILINE)
+    locked = re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", (ROOT / "envs" / "lock-cpu.txt").read_text(), re.MULTILINE)
+    assert dict(rows) == dict(locked)
+
+
 def test_containers_name_one_pinned_base_and_files_that_are_there():
     docker, apptainer = ((ROOT / "envs" / name).read_text() for name in ("Dockerfile", "petvr.def"))
     (base,) = set(re.findall(r"(?:BASE=|From: )(\S+@sha256:[0-9a-f]{64})$", docker + apptainer, re.MULTILINE))

@@ -11,7 +11,8 @@ VAGUE = {"found", "told", "made", "here"}
 
 @functools.cache
 def trees() -> dict[Path, ast.Module]:
-    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
+    files = sorted(path for path in SOURCE.rglob("*.py") if "build" not in path.parts)  # a wheel's build leaves copies
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in files}
 
 
 @functools.cache

@@ -17,9 +17,9 @@ PLUGIN = Path("src/snakemake_executor_plugin_submitit")
 
 
 class LinkedEnvironment:
-    """`wheels`, each with its extras, are installed by pip; what they require on a `machine` is linked."""
+    """`wheels`, each with its extras, are installed by pip; what they require on a `machine`, and `more`, is linked."""
 
-    def __init__(self, folder: Path, wheels: dict[Path, str], machine: str = platform.machine()):
+    def __init__(self, folder: Path, wheels: dict[Path, str], *more: str, machine: str = platform.machine()):
         self.machine = machine
         venv.create(folder, with_pip=False, symlinks=True)
         self.folder, self.python = folder, folder / "bin" / "python"
@@ -30,6 +30,7 @@ class LinkedEnvironment:
         self.linked: set[str] = {wheel.name.split("-")[0] for wheel in wheels}
         for wheel, extras in wheels.items():
             self._link_requirements(_wheel_requirements(self.packages, wheel), extras)
+        self._link_requirements(list(more), "")
 
     def run(self, *words: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """A command of this environment (`python`, `petvr`) in a folder outside the repository."""

@@ -44,8 +44,8 @@ MICRO = {
 
 @pytest.fixture(scope="module")
 def light(petvr_wheel, tmp_path_factory):
-    """`pip install petvr`, without extras."""
-    return LinkedEnvironment(tmp_path_factory.mktemp("light"), {petvr_wheel: ""})
+    """`pip install petvr peft`, without extras."""
+    return LinkedEnvironment(tmp_path_factory.mktemp("light"), {petvr_wheel: ""}, "peft")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,56 @@ def test_the_real_configuration_plans_all_tables_there(full, project):
     assert planned.returncode == 0, planned.stderr
     jobs = dict(line.split()[:2] for line in planned.stdout.splitlines() if line.count(" ") and line[0].isalpha())
     assert jobs["table"] == "33" and int(jobs["train"]) > 700
+
+
+SHARE = """
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import PeftModel
+from transformers import CLIPModel
+
+import petvr
+
+RUN = "results/demo/runs/rap/msvd/tiny/lora@rank=8/seed-0"
+videos = sorted(Path("results/demo/data").rglob("*.mp4"))[:3]
+texts = ["a red square moves left", "a circle appears"]
+model = petvr.load(RUN, device="cpu")
+scores = model.score(model.encode_text(texts), model.encode_video(videos))
+assert scores.shape == (2, 3)
+index = petvr.Index.build(model, videos)
+index.save("clips.index")
+best = petvr.Index.load("clips.index", model).search(texts[0], k=1)[0]
+assert abs(best.score - scores[0].max()) < 1e-3, (best, scores)
+
+petvr.export(RUN, "shared")
+assert np.array_equal(petvr.load("shared", device="cpu").score(texts, videos), scores)
+
+petvr.export(RUN, "shared-peft", peft=True)
+base = CLIPModel.from_pretrained("results/demo/weights/tiny").eval()
+tokens = torch.tensor([[base.config.text_config.bos_token_id, 5, 6, 7, base.config.text_config.eos_token_id]])
+
+
+def features(clip):
+    with torch.no_grad():
+        out = clip.text_model(input_ids=tokens)
+        return clip.text_projection(out.pooler_output)
+
+
+plain = features(base)
+moved = features(PeftModel.from_pretrained(base, "shared-peft").eval())
+assert 0 < float((moved - plain).abs().max()), "the adapter moved nothing"
+"""
+
+
+def test_a_run_is_loaded_searched_exported_and_loaded_again_by_the_light_install_and_by_peft(light, project, tmp_path):
+    (tmp_path / "results").symlink_to(project / "results")
+    done = light.run("python", "-c", SHARE, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "results/demo/runs" / RUN
+    done = light.run("petvr", "export", run, "--to", "by-command", cwd=tmp_path)
+    assert done.returncode == 0 and (tmp_path / "by-command/README.md").exists(), done.stderr
 
 
 FOREIGN = """
