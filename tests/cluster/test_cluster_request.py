@@ -2,6 +2,7 @@
 
 import re
 import string
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from snakemake_executor_plugin_submitit.environment import job_environment
 from snakemake_executor_plugin_submitit.job_request import ResourceRequest, folder_name
 from snakemake_executor_plugin_submitit.job_state import QueueEntry
 from snakemake_executor_plugin_submitit.resource_names import RequestError, refuse_unknown, sbatch_options
-from snakemake_executor_plugin_submitit.sbatch_helper import sbatch_message, submitit_parameters
+from snakemake_executor_plugin_submitit.sbatch_helper import guarded_setup, sbatch_message, submitit_parameters
 from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 from snakemake_executor_plugin_submitit.slurm_backend import group_into_arrays
 from snakemake_executor_plugin_submitit.slurm_queue import parse_queue
@@ -214,3 +215,22 @@ def test_sbatchs_own_words_are_what_the_user_reads():
 def test_the_readme_lists_every_resource():
     text = (Path(resource_names.__file__).parent / "README.md").read_text()
     assert not [name for name in resource_names.UNDERSTOOD if f"`{name}`" not in text]
+
+
+@pytest.mark.parametrize(
+    "commands, code",
+    [
+        ("true", 0),
+        ("false || true", 0),
+        ("inner() { false; true; }; inner", 0),  # what a command does inside is its own affair
+        ("false; true", 78),
+        ("false && true", 78),
+        ("true && false", 78),
+        ("module load nosuch", 78),
+    ],
+)
+def test_a_set_up_command_that_fails_stops_the_job(commands, code):
+    script = "\n".join([*guarded_setup(commands), "echo begun"])
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, "" if code else "begun\n")
+    assert bool(code) == ("submitit-setup: exit code" in done.stderr)
