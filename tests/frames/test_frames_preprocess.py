@@ -61,7 +61,7 @@ def test_longer_side_is_rounded_down():
 
 @pytest.mark.parametrize("height, width, size", [(240, 320, 224), (90, 37, 24), (20, 30, 48)])
 def test_aliased_pictures_are_those_of_torchs_resize_without_antialiasing(height, width, size):
-    import torch
+    torch = pytest.importorskip("torch")
 
     picture, (wide, high) = noise(height, width), scaled(width, height, size)
     tensor = torch.from_numpy(picture).permute(2, 0, 1)[None].double()
