@@ -22,7 +22,7 @@ DEMO_VALUES = Path(__file__).parent / "demo_world.json"
 POINTS, SHARE = 0.5, 0.03
 # of recorded ones under the very same weights: rounding moves a query or two across a rank
 SAME_QUERIES, SAME_SHARE = 2, 0.01
-# under weights trained anew by the demo's recipe on another machine: measured over machines' roundings, see the file
+# under weights trained anew on another machine: a judgement; rounding alone moves the demo's numbers by several points
 ANEW_POINTS, ANEW_SHARE = 12.0, 0.6
 
 
