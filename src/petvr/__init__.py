@@ -11,12 +11,14 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Adapted": "petvr.methods._adapted",
     "EncodedTexts": "petvr.library.text_video",
     "EncodedVideos": "petvr.library.text_video",
     "Index": "petvr.library.video_index",
     "PetvrError": "petvr.errors",
     "TextVideoModel": "petvr.library.text_video",
     "VideoMatch": "petvr.library.video_index",
+    "adapt": "petvr.library.adapting:adapt_clip",
     "export": "petvr.library.export:export_run",
     "load": "petvr.library.loading:load_model",
 }

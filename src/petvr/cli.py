@@ -54,7 +54,20 @@ FOR_THE_WORKFLOW = {
 }
 # commands that work in any folder; where it has a config.yaml, they read it
 WITHOUT_CONFIG = {
-    *("bench", "compare", "costs", "examples", "export", "init", "jobs", "params", "score", "search", "serve"),
+    *(
+        "bench",
+        "compare",
+        "costs",
+        "encode",
+        "examples",
+        "export",
+        "init",
+        "jobs",
+        "params",
+        "score",
+        "search",
+        "serve",
+    ),
     *("show", "videos", "warm"),
 }
 

@@ -58,10 +58,10 @@ def load_clip(folder: str | Path) -> Clip:
         raise PetvrError(f"{folder}: no such weights folder")
     config = geometry.read_config(folder)
     path = _file(folder)
-    return _filled(config, _tensors(path), path)
+    return filled_clip(config, _tensors(path), path)
 
 
-def _filled(config: ClipConfig, state: dict[str, Tensor], path: Path) -> Clip:
+def filled_clip(config: ClipConfig, state: dict[str, Tensor], path: Path) -> Clip:
     """A CLIP with the numbers of `state`, which must be all its parameters and no others."""
     state = {name: tensor for name, tensor in state.items() if not name.endswith("position_ids")}
     clip = _empty(config)
@@ -200,7 +200,7 @@ def _convert_openai(path: Path, out: Path) -> None:
     if not beside.exists() and not vocabulary.exists():
         raise PetvrError(f"{path}: the file holds no tokenizer: put {BPE_FILE} of github.com/openai/CLIP beside it")
     config, state = openai_file.read_openai(path)
-    save(_filled(config, state, path), out)
+    save(filled_clip(config, state, path), out)
     if beside.exists():
         shutil.copyfile(beside, out / "tokenizer.json")
     else:

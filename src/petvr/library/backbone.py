@@ -48,7 +48,7 @@ def find_backbone(backbone: Backbone, given: str | os.PathLike[str] | None, besi
         if not folder.is_dir():
             if not HUB_ID.fullmatch(str(given)):
                 raise PetvrError(f"backbone {given}: no such folder, and no hub id")
-            folder = _brought(str(given), backbone.name)
+            folder = brought_folder(str(given))
         return _checked(folder, backbone), folder
     near = [root / "weights" / backbone.name for root in (beside, Path("results")) if root is not None]
     folders = [folder for folder in dict.fromkeys(near) if (folder / "config.json").is_file()]
@@ -65,7 +65,7 @@ def find_backbone(backbone: Backbone, given: str | os.PathLike[str] | None, besi
             f"backbone {backbone.name}: not at {' or '.join(map(str, near))}, and no hub id of it is known; "
             "pass backbone=FOLDER"
         )
-    folder = _brought(backbone.hub_id, backbone.name)
+    folder = brought_folder(backbone.hub_id)
     return _checked(folder, backbone), folder
 
 
@@ -78,7 +78,7 @@ def _checked(folder: Path, backbone: Backbone) -> Clip:
     return clip
 
 
-def _brought(hub_id: str, name: str) -> Path:
+def brought_folder(hub_id: str) -> Path:
     """From the hub to a folder of the user's cache, once."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "petvr" / "weights" / hub_id.replace("/", "--")
@@ -88,9 +88,7 @@ def _brought(hub_id: str, name: str) -> Path:
                 if not (folder / "config.json").is_file():
                     weights.fetch(hub_id, folder)
         except PetvrError as error:
-            raise PetvrError(
-                f"backbone {name}: {first_line(error)}; pass backbone=FOLDER where its weights lie"
-            ) from error
+            raise PetvrError(f"{first_line(error)}; pass the folder where this CLIP's weights lie instead") from error
     return folder
 
 

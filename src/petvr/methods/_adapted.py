@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from petvr import atomic
 from petvr.clip.insert import Inserts
+from petvr.clip.tokenizer import Tokenizer
 from petvr.clip.towers import Clip
 from petvr.errors import PetvrError
 from petvr.methods._declare import BuildContext, Declaration
@@ -18,7 +19,12 @@ from petvr.methods._registry import REGISTRY
 
 
 class Adapted(nn.Module):
-    """CLIP (`clip`) and what methods added to it (`new`, by method). Encodes as Clip does."""
+    """CLIP (`clip`) and what methods added to it (`new`, by method). Encodes as Clip does.
+
+    tokenize: texts to ids, where the CLIP came with its tokenizer.
+    """
+
+    tokenize: Tokenizer | None = None
 
     def __init__(self, clip: Clip, parts: dict[str, Declaration], train_logit_scale: bool | None):
         super().__init__()
