@@ -21,6 +21,7 @@ _HOMES = {
     "adapt": "petvr.library.adapting:adapt_clip",
     "export": "petvr.library.export:export_run",
     "load": "petvr.library.loading:load_model",
+    "push": "petvr.library.hub:push_folder",
 }
 __all__ = ["__version__", *_HOMES]
 

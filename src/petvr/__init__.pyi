@@ -1,6 +1,7 @@
 from petvr.errors import PetvrError as PetvrError
 from petvr.library.adapting import adapt_clip as adapt
 from petvr.library.export import export_run as export
+from petvr.library.hub import push_folder as push
 from petvr.library.loading import load_model as load
 from petvr.library.text_video import EncodedTexts as EncodedTexts
 from petvr.library.text_video import EncodedVideos as EncodedVideos
@@ -22,4 +23,5 @@ __all__ = [
     "adapt",
     "export",
     "load",
+    "push",
 ]

@@ -139,6 +139,15 @@ def _backbone_name(value: str) -> str:
     raise ValueError("the name of a backbone must be lower-case letters, digits and hyphens")
 
 
+class VideoIndex(_Section):
+    """A folder of videos that `snakemake index_<name>` encodes, so that they can be searched."""
+
+    videos: Folder
+    model: str = Field(min_length=1)  # a run's id, a folder of `petvr export`, or a hub id
+    shards: Whole = Field(default=1, gt=0, le=100_000)  # jobs
+    sentences: File | None = None  # one a line, for methods that look at some while they read a video
+
+
 class Downloads(_Section):
     """How data sets are brought (`petvr download`)."""
 
@@ -202,6 +211,7 @@ class Config(_Section):
     paths: dict[str, DatasetPaths] = {}
     options: dict[str, dict[str, str]] = {}  # data set -> option -> value (petvr.data.catalogue)
     custom_datasets: dict[Annotated[str, AfterValidator(_dataset_name)], CustomDataset] = {}
+    indexes: dict[Annotated[str, AfterValidator(_dataset_name)], VideoIndex] = {}
     download: Downloads = Downloads()
     frames: FrameStores = FrameStores()
     weights: dict[Annotated[str, AfterValidator(_backbone_name)], Annotated[str, Field(min_length=1)]]

@@ -76,6 +76,10 @@ class Layout:
         """Features that `petvr search` keeps for the next query; may be deleted at any time."""
         return self.results / "search" / _id(run_id)
 
+    def index(self, name: str) -> Path:
+        """The index of a folder of videos, in shards."""
+        return self.results / "indexes" / name
+
     @property
     def tables(self) -> Path:
         return self.results / "tables"

@@ -40,6 +40,20 @@ def shard_indexes(
     return [shards.shard_folder(store, number, count) / "index.json" for number in range(1, count + 1) if count > 1]
 
 
+def index_shards(config: Config, name: str) -> list[Path]:
+    """The manifests an index is joined from."""
+    folder, count = Layout(config.results).index(name), config.indexes[name].shards
+    return [shards.shard_folder(folder, number, count) / "index.json" for number in range(1, count + 1)]
+
+
+def index_model(config: Config, plan: Plan, name: str) -> list[Path]:
+    """The result of the run that an index is made by; none for a model that is no run of this configuration."""
+    model = config.indexes[name].model
+    if Path(model).exists() or model.count("/") != 4:
+        return []
+    return [Layout(config.results).result(planning.spec(config, model, plan))]
+
+
 def dataset_files(config: Config, plan: Plan, name: str) -> list[Path]:
     """Manifest and frames of a data set: the stores its runs in this configuration read."""
     stores = {catalogue.frame_store(config, run) / "index.json" for run in plan.runs.values() if run.dataset == name}

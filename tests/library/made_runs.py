@@ -36,14 +36,15 @@ def spec_of(method: str, setting: dict | None = None, **changes):
     return tiny.spec(method, train=method != "zero_shot", setting=usual if setting is None else setting, **changes)
 
 
-def write_run(spec: RunSpec, result: Result, results: Path) -> Path:
+def write_run(spec: RunSpec, result: Result, results: Path, clip: Path | None = None) -> Path:
     """The folder of a run as training leaves it, its trained tensors moved by chance."""
+    clip = clip or results / "weights" / "tiny"
     folder = results / "runs" / spec.id
-    model = build_model(spec, results / "weights" / "tiny", torch.device("cpu"))
+    model = build_model(spec, clip, torch.device("cpu"))
     chance = torch.Generator().manual_seed(7)
     state = {name: part + 0.05 * torch.randn(part.shape, generator=chance) for name, part in model.state().items()}
     write_adapter(state, folder / "adapter.safetensors")
-    result.provenance.weights_digest = weights.digest(results / "weights" / "tiny")
+    result.provenance.weights_digest = weights.digest(clip)
     files = {"adapter.safetensors": StoredFile.of(folder / "adapter.safetensors")}
     result.model_copy(update={"files": files}).write(folder / "result.json")
     return folder

@@ -11,6 +11,7 @@ import petvr
 from petvr.library import video_index
 from petvr.library.index_part import IndexPart
 from petvr.library.text_video import TextVideoModel
+from petvr.library.video_files import shard_listing
 
 TEXT = "red left"
 
@@ -107,9 +108,9 @@ def test_an_index_is_extended_and_nothing_is_encoded_again(finished_run, folder,
     video_index.join_shards(to, [to / "shard-1-of-2", to / "shard-2-of-2"])
     joined = petvr.Index.load(to, model)
     assert {one.video: one.score for one in joined.search(TEXT)} == after and "bad.mp4" in joined.problems
-    listings = [video_index.shard_listing(folder, (number, 2)) for number in (1, 2)]
+    listings = [shard_listing(folder, (number, 2)) for number in (1, 2)]
     (folder / "one_more.mp4").touch()
-    assert sum(old != video_index.shard_listing(folder, (n, 2)) for n, old in enumerate(listings, 1)) == 1
+    assert sum(old != shard_listing(folder, (n, 2)) for n, old in enumerate(listings, 1)) == 1
 
 
 def test_what_does_not_belong_is_refused(finished_run, folder, tmp_path):

@@ -2,11 +2,14 @@
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
 from test_workflow_run import HOSTILE, RESULTS, Project
 
+import petvr
 from petvr.world import build, video
 
 pytestmark = pytest.mark.slow
@@ -51,6 +54,25 @@ def test_the_result_stands_on_the_users_videos(project):
     index = json.loads((project.folder / RESULTS / "frames/mine/uniform_mid-3f-48px/index.json").read_text())
     assert len(index["videos"]) == 8 and not any("gone" in name for name in index["videos"])
     assert not list(project.folder.rglob("x")), "nothing in a video's name was executed"
+
+
+def test_a_folder_is_indexed_in_shards_and_a_new_file_costs_one_shard(project):
+    settings = yaml.safe_load((project.folder / "micro.yaml").read_text())
+    videos = Path(settings["custom_datasets"]["mine"]["captions"]).parent
+    settings["indexes"] = {"clips": {"videos": str(videos), "model": RUN, "shards": 2}}
+    (project.folder / "micro.yaml").write_text(yaml.safe_dump(settings))
+    assert project.snakemake("index_clips") == {"index_shard": 2, "index_joined": 1, "index_clips": 1}
+    folder = project.folder / RESULTS / "indexes" / "clips"
+    index = petvr.Index.load(folder, petvr.load(project.result(RUN)))
+    assert len(index) == 8 and {one.video for one in index.search("a red shape", k=99)} == set(index.videos)
+    assert project.snakemake("index_clips", dry=True) in ({}, {"index_clips": 1})
+    old = {path: path.stat().st_mtime_ns for path in folder.glob("shard-*/part-*/vectors.npy")}
+    shutil.copy(sorted(videos.rglob("*.avi"))[0], videos / "new one.avi")
+    assert project.snakemake("index_clips")["index_shard"] == 1
+    assert len(petvr.Index.load(folder)) == 9 and all(path.stat().st_mtime_ns == old[path] for path in old)
+    assert not list(project.folder.rglob("x")), "nothing in a video's name was executed"
+    del settings["indexes"]
+    (project.folder / "micro.yaml").write_text(yaml.safe_dump(settings))
 
 
 def test_nothing_runs_again_until_the_file_changes(project):

@@ -19,6 +19,7 @@ try:
     from petvr.config import merged_values, read_layers, validate_config
     from petvr.errors import PetvrError, without_secrets
     from petvr.data.frames import shards
+    from petvr.library.video_files import shard_listing
     from petvr.layout import Layout
     from petvr.rehearsal import asked as rehearsed
     from petvr.yaml_files import read_yaml_file

@@ -9,13 +9,14 @@ from petvr.arguments import THREADS, named_path, threads, whole
 from petvr.commands.search import run_folder
 from petvr.config import Config
 from petvr.data.frames.shards import MOST_SHARDS, parse_shard, shard_folder
+from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.text_files import read_lines
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("videos", type=named_path, help="a folder; all videos below it are encoded")
-    parser.add_argument("--model", required=True, help="a finished run, a folder of `petvr export`, or a hub id")
+    parser.add_argument("--model", help="a finished run, a folder of `petvr export`, or a hub id")
     parser.add_argument(
         "--to", type=named_path, required=True, metavar="INDEX", help="a folder; what it has is not done again"
     )
@@ -35,6 +36,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
         join_shards(args.to, [shard_folder(args.to, number, args.join) for number in range(1, args.join + 1)])
         print(f"{args.to}: {len(Index.load(args.to)):,} videos")
         return
+    if args.model is None:
+        raise PetvrError("petvr encode: --model is needed: a finished run, a folder of `petvr export`, or a hub id")
     shard = parse_shard(args.shard) if args.shard else (1, 1)
     model = named_model(args.model, config, args.backbone, args.threads)
     index = Index.build(

@@ -23,11 +23,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--license", default="mit", metavar="ID", help="of the folder, by the hub's names (default: mit)"
     )
+    parser.add_argument("--push", metavar="OWNER/NAME", help="then upload the folder to the hub, with your own login")
+    parser.add_argument(
+        "--public", action="store_true", help="a repository that is made for it is public (else private)"
+    )
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
     from petvr.library.backbone import HUB_ID
     from petvr.library.export import export_run
+    from petvr.library.hub import push_folder
 
     folder = run_folder(args.run, Layout(config.results), config)
     spec = Result.read(folder / "result.json").spec
@@ -42,3 +47,5 @@ def run(args: argparse.Namespace, config: Config) -> None:
         captions=lambda: catalogue.open_dataset(config, spec.dataset).split("train").captions,
     )
     print(f'{out}: petvr.load("{out}") reads it; look at README.md before you share it')
+    if args.push:
+        print(push_folder(out, args.push, private=not args.public))

@@ -8,9 +8,9 @@ from collections import Counter
 from dataclasses import asdict
 
 from petvr import planning
-from petvr.arguments import named_path
+from petvr.arguments import named_path, whole
 from petvr.config import Config
-from petvr.costs import budget, steps
+from petvr.costs import budget, index_budget, steps
 from petvr.layout import Layout
 from petvr.status import status_of
 
@@ -21,9 +21,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--everything", action="store_true", help="count methods and data sets to come as if they existed"
     )
+    parser.add_argument("--index", type=whole(high=10**12), metavar="N", help="instead: an index of N videos")
+    parser.add_argument("--backbone", default="vit-b-32", help="of the index (default: %(default)s)")
+    parser.add_argument(
+        "--frames", type=whole(high=1024), default=12, help="of the index, a video (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    if args.index is not None:
+        rates = budget.Assumptions.measured(args.bench) if args.bench else None
+        cost = index_budget.estimate_index(args.index, args.backbone, args.frames, rates)
+        print(json.dumps(asdict(cost), indent=1) if args.json else index_budget.render_index(cost))
+        return
     plan = planning.plan(config, args.everything)
     layout = Layout(config.results)
     assumed = budget.Assumptions.measured(args.bench) if args.bench else None

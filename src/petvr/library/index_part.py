@@ -22,10 +22,10 @@ import numpy as np
 
 from petvr import atomic
 from petvr.errors import PetvrError, first_line
+from petvr.library.video_files import Record
 from petvr.text_files import read_json
 
 PART, VECTORS, RECORDS, LINES = "part.json", "vectors.npy", "videos.jsonl", "lines.npy"
-Record = dict[str, Any]  # video, file, bytes, mtime_ns
 
 
 class RecordFile(Sequence[Record]):

@@ -14,9 +14,10 @@ from petvr.clip import weights
 from petvr.clip.tokenizer import load_tokenizer
 from petvr.clip.towers import Clip
 from petvr.data.frames.build import store_settings
-from petvr.errors import PetvrError, first_line, unknown
+from petvr.errors import PetvrError, unknown
 from petvr.library import peft_format, shared_folder
 from petvr.library.backbone import HUB_ID, PUBLISHED, Backbone, find_backbone, tensors_digest
+from petvr.library.hub import brought_shared_folder
 from petvr.library.shared_folder import ADAPTER, DESCRIPTION, SharedModel, read_tensors, require_fitting
 from petvr.library.text_video import TextVideoModel, digest_of
 from petvr.result import Result
@@ -56,7 +57,7 @@ def load_model(
     elif folder.exists():
         raise PetvrError(f"{folder}: holds neither {RESULT} of a finished run nor {DESCRIPTION} of a shared model")
     elif HUB_ID.fullmatch(str(source)):
-        model = _shared(_from_hub(str(source), revision, token), str(source), device, dtype, backbone)
+        model = _shared(brought_shared_folder(str(source), revision, token), str(source), device, dtype, backbone)
     else:
         raise PetvrError(f"{source}: no folder of a run, no shared folder, and no hub id (owner/name)")
     if changed := changed_code(model.spec):
@@ -152,28 +153,3 @@ def changed_code(spec: RunSpec) -> list[str]:
     names = {"samplers": "sampler", "decode": "decode", "preprocess": "preprocess"}
     today |= {f"frames/{name}": frames[key] for name, key in names.items()}
     return [name for name, version in today.items() if spec.versions.get(name, version) != version]
-
-
-def _from_hub(hub_id: str, revision: str | None, token: str | None) -> Path:
-    """The three files of a shared model, or a merged folder's; nothing else is brought, and nothing executed."""
-    from huggingface_hub import snapshot_download
-
-    wanted = [
-        DESCRIPTION,
-        ADAPTER,
-        peft_format.TENSORS,
-        peft_format.CONFIG,
-        "config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "preprocessor_config.json",
-    ]
-    try:
-        folder = Path(snapshot_download(hub_id, revision=revision, token=token, allow_patterns=wanted))
-    except Exception as error:  # network, login and cache errors have no common base
-        raise PetvrError(
-            f"{hub_id}: no folder here, and the hub does not give it: {first_line(error)[:200]}"
-        ) from error
-    if not (folder / DESCRIPTION).is_file():
-        raise PetvrError(f"{hub_id}: holds no {DESCRIPTION}, so it is no model that petvr exported")
-    return folder

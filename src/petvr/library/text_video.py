@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,12 @@ from petvr.data.frames.build import VideoItem, store_settings
 from petvr.data.frames.progress import video_progress
 from petvr.data.frames.single import read_videos
 from petvr.errors import PetvrError
+from petvr.library.video_files import VideoFile, Window, video_items
 from petvr.similarity._head import mean_of, unit
 from petvr.spec import RunSpec
 from petvr.training.batches import TokenizedCaptions
 from petvr.training.evaluate import FRAMES_PER_BATCH, put_rows
 from petvr.training.model import Features, Model
-
-Window = tuple[float, float]
-VideoFile = str | PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -202,7 +199,11 @@ class TextVideoModel:
     def score(self, texts: Sequence[str] | EncodedTexts, videos: Sequence[VideoFile] | EncodedVideos) -> np.ndarray:
         """float32 [texts, videos], by the run's similarity, before CLIP's logit scale: those behind the run's ranks."""
         sides = texts if isinstance(texts, Encoded) else self.encode_text(texts)
-        clips = videos if isinstance(videos, Encoded) else self.encode_video(videos)
+        if isinstance(videos, Encoded):
+            clips: Encoded = videos
+        else:  # a method that looks at all texts that are searched for sees those
+            looks = self.model.adapted.needs_texts == "gallery" and not self.sentences
+            clips = self.encode_video(videos, sentences=sides.names if looks else None)
         for encoded, kind in ((sides, EncodedTexts), (clips, EncodedVideos)):
             if not isinstance(encoded, kind):
                 raise PetvrError(f"score: {type(encoded).__name__} given, {kind.__name__} expected: texts, then videos")
@@ -232,24 +233,6 @@ class TextVideoModel:
             )
         encoded = self.encode_text(chosen)
         return self.model.similarity.texts(encoded.features)["text"]
-
-
-def video_items(videos: Sequence[VideoFile], windows: Sequence[Window | None] | None = None) -> list[VideoItem]:
-    """One item a file; PetvrError for what is no path, and for windows that are not one per file and in order."""
-    if isinstance(videos, str | bytes | PathLike):
-        raise PetvrError(f"a list of video files is expected, one path given: {fspath(videos)!r:.80}")
-    for video in videos:
-        if not isinstance(video, str | PathLike):
-            raise PetvrError(f"{video!r:.60} is no path of a video file")
-    parts = [None] * len(videos) if windows is None else list(windows)
-    if len(parts) != len(videos):
-        raise PetvrError(
-            f"{len(parts)} windows for {len(videos)} videos; one each is expected (None: all of the video)"
-        )
-    for part in parts:
-        if part is not None and not 0 <= part[0] < part[1]:
-            raise PetvrError(f"window {part}: 0 <= start < end is expected, in seconds")
-    return [VideoItem(Path(video).name, Path(video), part) for video, part in zip(videos, parts, strict=True)]
 
 
 def digest_of(*parts: object) -> str:

@@ -6,7 +6,6 @@ is nearest to the text are scored by the run's similarity: a video that is not a
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,11 +22,11 @@ from petvr.atomic import file_lock
 from petvr.data.datasets.base import EXTENSIONS
 from petvr.data.frames.build import VideoItem
 from petvr.data.frames.progress import Step, video_progress
-from petvr.data.frames.shards import shard_of
 from petvr.errors import PetvrError
-from petvr.library.index_part import IndexPart, Record
+from petvr.library.index_part import IndexPart
 from petvr.library.loading import load_model
-from petvr.library.text_video import EncodedTexts, TextVideoModel, VideoFile, video_items
+from petvr.library.text_video import EncodedTexts, TextVideoModel
+from petvr.library.video_files import Record, VideoFile, listed_videos, record_of
 from petvr.text_files import read_json
 
 FORMAT = 1
@@ -80,7 +79,7 @@ class Index:
         shard: (3, 10) takes the third of ten parts of the videos, chosen by their ids. sentences, workers: as in
         `TextVideoModel.encode_video`. Raises PetvrError where there is no video, and where none can be read.
         """
-        wanted = {item.video: item for item in _listed(videos) if shard_of(item.video, shard[1]) == shard[0]}
+        wanted = {item.video: item for item in listed_videos(videos, shard)}
         if not wanted and shard[1] == 1:
             raise PetvrError(f"{videos}: no video in it; allowed endings: {', '.join(EXTENSIONS)}")
         folder = None if to is None else Path(to)
@@ -250,7 +249,7 @@ class Index:
 
 
 def join_shards(folder: Path, shards: Sequence[Path]) -> None:
-    """Write the index of finished shards that lie below `folder`; nothing is copied."""
+    """Write the index of finished shards that lie below `folder`; those of another cut go. Nothing is copied."""
     facts, parts = [], []
     for shard in shards:
         values = atomic.unsealed(read_json(shard / MANIFEST, dict), shard / MANIFEST)
@@ -259,42 +258,14 @@ def join_shards(folder: Path, shards: Sequence[Path]) -> None:
     if any(one["digest"] != facts[0]["digest"] for one in facts):
         raise PetvrError(f"{folder}: its shards are of different models; make them again")
     write_manifest(folder, facts[0], parts)
+    for path in folder.glob("shard-*-of-*"):
+        if path not in shards:
+            shutil.rmtree(path)
 
 
 def write_manifest(folder: Path, model_facts: Mapping[str, str], parts: Sequence[str]) -> None:
     values = {"format": FORMAT, "model": dict(model_facts), "parts": list(parts)}
     atomic.write_json(folder / MANIFEST, atomic.sealed(values))
-
-
-def shard_listing(videos: VideoFile, shard: tuple[int, int]) -> str:
-    """Changes when a video of the shard comes, goes or changes."""
-    items = [item for item in _listed(videos) if shard_of(item.video, shard[1]) == shard[0]]
-    return hashlib.sha256(repr([sorted(_record(item).items()) for item in items]).encode()).hexdigest()[:16]
-
-
-def _listed(videos: VideoFile | Sequence[VideoFile]) -> list[VideoItem]:
-    """A folder's videos, by their path below it, or files, by their path as given; each once."""
-    if not isinstance(videos, str | PathLike):
-        items = [VideoItem(str(item.path), item.path) for item in video_items(videos)]
-        return list({item.video: item for item in items}.values())
-    root = Path(videos)
-    if not root.is_dir():
-        raise PetvrError(f"{root}: no such folder of videos")
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
-    return [VideoItem(path.relative_to(root).as_posix(), path) for path in files]
-
-
-def _record(item: VideoItem) -> Record:
-    try:
-        facts = item.path.stat()
-    except OSError:
-        return {"video": item.video, "file": os.path.abspath(item.path), "bytes": None, "mtime_ns": None}
-    return {
-        "video": item.video,
-        "file": os.path.abspath(item.path),
-        "bytes": facts.st_size,
-        "mtime_ns": facts.st_mtime_ns,
-    }
 
 
 def _encoded(
@@ -307,7 +278,7 @@ def _encoded(
     for rows, given, errors in model.encode_batches(items, sentences, None, workers):
         for number, error in errors.items():
             reason = str(error).removeprefix(f"{items[number].path}: ")
-            problems[items[number].video] = _record(items[number]) | {"reason": reason}
+            problems[items[number].video] = record_of(items[number]) | {"reason": reason}
             step(problem=f"{items[number].path}: {reason}")
         if not rows:
             continue
@@ -324,7 +295,7 @@ def _encoded(
                     f"{items[number].path}: its features are no numbers in float16; the model has diverged"
                 )
             step()
-    whole = IndexPart(vectors, features, [_record(item) for item in items], problems)
+    whole = IndexPart(vectors, features, [record_of(item) for item in items], problems)
     return whole if present.all() else whole.rows(np.flatnonzero(present).tolist())
 
 
@@ -333,7 +304,7 @@ def _kept_parts(folder: Path, digest: str, wanted: Mapping[str, VideoItem]) -> l
     (folder / MANIFEST).unlink(missing_ok=True)
     for path in folder.glob(".part-*"):  # of a process that was killed
         shutil.rmtree(path)
-    current = {video: _record(item) for video, item in wanted.items()}
+    current = {video: record_of(item) for video, item in wanted.items()}
     parts, known = [], set[str]()
     for path in sorted(folder.glob("part-*")):
         try:
