@@ -29,6 +29,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="where another process is at this run, wait for it rather than refuse"
     )
+    parser.add_argument(
+        "--start", metavar="FOLDER", help="begin with the tensors of a shared folder, a hub id or PEFT's adapter format"
+    )
+    parser.add_argument("--evaluate-only", action="store_true", help="with --start: show those, train nothing")
     parser.add_argument("--fresh", action="store_true", help="forget the checkpoint and start anew")
 
 
@@ -47,11 +51,19 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if args.wait and _finished_elsewhere(layout, spec):
         print(f"{spec.id}: done by a process of an earlier start")
         return 0
+    if args.evaluate_only and not args.start:
+        raise PetvrError("petvr train: --evaluate-only needs --start FOLDER")
     feed, finished = None, False
     if live.shows_live(config.tracking_uri):
         feed = live.LiveFeed(spec, layout.results, config.tracking_uri, config.tracking.experiment, plan.tables_of)
     try:
+        start = None
+        if args.start:
+            from petvr.library.loading import start_tensors
+
+            start = start_tensors(args.start, spec, layout.weights(spec.backbone), not args.evaluate_only)
         options = TrainOptions(
+            start=start,
             weights=layout.weights(spec.backbone),
             store=catalogue.frame_store(config, spec),
             dataset=catalogue.open_dataset(config, spec.dataset),

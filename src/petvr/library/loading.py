@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from petvr import methods, similarity
@@ -21,9 +22,10 @@ from petvr.library.hub import brought_shared_folder
 from petvr.library.shared_folder import ADAPTER, DESCRIPTION, SharedModel, read_tensors, require_fitting
 from petvr.library.text_video import TextVideoModel, digest_of
 from petvr.result import Result
-from petvr.spec import RunSpec
+from petvr.spec import RunSpec, method_id
 from petvr.training.determinism import usable_device
 from petvr.training.model import Model, model_on
+from petvr.training.options import StartTensors
 
 DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "clip4clip_fp16"}
 RESULT = "result.json"
@@ -153,3 +155,39 @@ def changed_code(spec: RunSpec) -> list[str]:
     names = {"samplers": "sampler", "decode": "decode", "preprocess": "preprocess"}
     today |= {f"frames/{name}": frames[key] for name, key in names.items()}
     return [name for name, version in today.items() if spec.versions.get(name, version) != version]
+
+
+def start_tensors(source: str | PathLike[str], spec: RunSpec, weights_folder: Path, train: bool) -> StartTensors:
+    """What a shared folder, a hub id or a folder in PEFT's format holds, for a run of one's own to begin with or show.
+
+    Raises PetvrError where it is of another method, setting or CLIP than the run, with the right spelling of the run.
+    """
+    folder = Path(source)
+    if not folder.exists() and HUB_ID.fullmatch(str(source)):
+        folder = brought_shared_folder(str(source), None, None)
+    clip = weights.load_clip(weights_folder)
+    path, setting, method = folder / ADAPTER, {}, "lora"
+    if (folder / DESCRIPTION).is_file():
+        shared = SharedModel.read(folder)
+        if shared.backbone is None or shared.adapter is None:
+            raise PetvrError(f"{folder}: holds a whole CLIP; name it in `weights` of the configuration instead")
+        own = tensors_digest(dict(clip.named_parameters()))
+        if own != shared.backbone.tensors:
+            raise PetvrError(f"{folder}: made for another CLIP ({shared.backbone.name}) than {weights_folder}")
+        method, setting = shared.spec.method, dict(shared.spec.setting)
+        path = folder / (peft_format.TENSORS if shared.peft else ADAPTER)
+        state = shared_folder.read_adapter(path, shared.adapter)
+    elif not (folder / peft_format.CONFIG).is_file():
+        raise PetvrError(f"{folder}: holds neither {DESCRIPTION} of a shared model nor {peft_format.CONFIG} of PEFT's")
+    if path.name == peft_format.TENSORS or not (folder / DESCRIPTION).is_file():
+        path = folder / peft_format.TENSORS
+        setting, state = peft_format.read_peft(folder, clip.config)
+    if method != spec.method or methods.settings(method, setting) != methods.settings(spec.method, spec.setting):
+        right = method_id(method, methods.shortest_setting(method, setting))
+        raise PetvrError(f"{folder}: holds {right}, the run is of {method_id(spec.method, spec.setting)}")
+    if "clip.logit_scale" not in state and spec.recipe.logit_scale == "train":
+        state["clip.logit_scale"] = clip.logit_scale.detach()
+    model = model_on(clip, spec, torch.device("cpu"))
+    expected = {name: parameter.shape for name, (parameter, _) in model.trained.items()}
+    require_fitting(path, state, expected, "the run's recipe, which trains something else")
+    return StartTensors(state, str(source), tensors_digest(state), train)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +12,26 @@ from petvr.result import Rehearsed
 from petvr.training.data import DatasetCheck, MissingPolicy, World
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from petvr.training.checkpoint import TrainState
 
 CHECKPOINT_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class StartTensors:
+    """Somebody else's trained tensors. origin: where they come from, in words. train: else they are evaluated only."""
+
+    tensors: Mapping[str, Tensor]
+    origin: str
+    digest: str
+    train: bool
+
+    @property
+    def said(self) -> str:
+        """What follows the run's name wherever it is shown."""
+        return f"{'began with' if self.train else 'shows'} the tensors of {self.origin}"
 
 
 @dataclass(frozen=True)
@@ -30,6 +47,7 @@ class TrainOptions:
     missing: MissingPolicy = "strict"  # what to do about videos that the store lacks
     rehearsal: Rehearsed | None = None  # what the rehearsal said of this installation
     checked: DatasetCheck = field(default_factory=DatasetCheck)  # what manifest and lock say of the data set
+    start: StartTensors | None = None  # what the run begins with instead of the method's own start
     resume: bool = True  # False: forget the checkpoints and start anew
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     checkpoint_steps: int | None = None  # besides, every so many steps

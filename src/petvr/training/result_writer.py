@@ -67,7 +67,7 @@ def write_adapter(tensors: dict[str, Tensor], path: Path) -> None:
 
 def selected_tensors(spec: RunSpec, state: TrainState) -> dict[str, Tensor]:
     """The trained tensors at the evaluation that the recipe's rule takes."""
-    if state.optimizer is None:
+    if not spec.train:
         return {}
     if spec.recipe.selection != "last" and state.best is not None:
         return state.best

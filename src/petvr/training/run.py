@@ -48,6 +48,9 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
         "data": splits.digest(),
         "device": device.type,
     }
+    start = options.start
+    if start is not None:
+        identity["start"] = start.digest
 
     with (
         RunLog(options.out / "log.txt", options.progress) as log,
@@ -56,6 +59,8 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
         name_refused_kernels(),
     ):
         model = build_model(spec, options.weights, device)
+        if start is not None:
+            model.restore(dict(start.tensors))
         for tower in (model.adapted.clip.vision_model, model.adapted.clip.text_model):
             tower.encoder.recompute = options.activation_checkpointing
         if store.size != model.adapted.image_size:
@@ -77,7 +82,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
         if splits.val is not None:
             val_data = open_evaluation_data(spec, splits, model, frames, tokenize, at_once, splits.val.split)
         state, training_data, total, epoch_at = TrainState(model, None), None, 0, {0: 0}
-        if spec.train:
+        if spec.train and (start is None or start.train):
             training_data = open_training_data(spec, splits.train.split, model, frames, tokenize)
             total = training_data.batches.per_epoch * recipe.epochs
             epoch_at |= evaluation_steps(training_data.batches.per_epoch, recipe.epochs, recipe.evaluations_per_epoch)
@@ -126,7 +131,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
                 device=device,
                 rehearsal=options.rehearsal,
             ),
-            suspicious=suspicions(spec, state.evaluations),
+            suspicious=[*suspicions(spec, state.evaluations), *([start.said] if start else [])],
         )
         try:
             result = result_writer.write_results(options.out, result, state, splits.test.split)
