@@ -202,7 +202,7 @@ class TextVideoModel:
         if isinstance(videos, Encoded):
             clips: Encoded = videos
         else:  # a method that looks at all texts that are searched for sees those
-            looks = self.model.adapted.needs_texts == "gallery" and not self.sentences
+            looks = self.model.adapted.needs_texts in ("gallery", "query") and not self.sentences
             clips = self.encode_video(videos, sentences=sides.names if looks else None)
         for encoded, kind in ((sides, EncodedTexts), (clips, EncodedVideos)):
             if not isinstance(encoded, kind):
