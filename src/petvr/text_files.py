@@ -32,12 +32,19 @@ def say_once(line: str) -> None:
 def read_text(path: Path) -> str:
     """The text of a file in UTF-8, without a byte order mark."""
     try:
+        if is_pipe_or_device(Path(path)):
+            raise PetvrError(f"{path}: not a file")
         content = Path(path).read_bytes()
     except FileNotFoundError as error:
         raise PetvrError(f"{path}: no such file") from error
     except OSError as error:
         raise PetvrError(f"{path}: cannot be read ({error.strerror or error})") from error
     return decode_text(content, path)
+
+
+def is_pipe_or_device(path: Path) -> bool:
+    """What one would wait for, or never come to the end of."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def decode_text(content: bytes, path: Path) -> str:

@@ -162,6 +162,47 @@ def test_missing_damaged_and_foreign_folders_are_named(folder, tmp_path):
         weights.load_clip(folder)
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("vision_config", "hidden_size", "64"),
+        ("vision_config", "hidden_size", 10**12),
+        ("vision_config", "num_attention_heads", 0),
+        ("vision_config", "patch_size", 0),
+        ("vision_config", "image_size", -1),
+        ("vision_config", "layer_norm_eps", None),
+        ("text_config", "num_hidden_layers", True),
+        ("text_config", "vocab_size", [1]),
+        ("text_config", "max_position_embeddings", 1.5),
+    ],
+)
+def test_a_size_no_clip_has_is_named_before_anything_is_made_of_it(folder, tmp_path, section, key, value):
+    write_tokenizer(folder)
+    path = folder / "config.json"
+    data = json.loads(path.read_text())
+    data[section][key] = value
+    path.write_text(json.dumps(data))
+    for road in (weights.load_clip, lambda source: weights.fetch(str(source), tmp_path / "made")):
+        with pytest.raises(PetvrError, match=f"config.json: {key}: .* given, allowed: ") as error:
+            road(folder)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "made").exists()
+
+
+def test_mean_and_deviation_of_pixels_are_shares_of_the_brightest(folder):
+    for key, value in (("image_mean", [127.5] * 3), ("image_mean", [0.5]), ("image_std", [0, 0, 0])):
+        (folder / "preprocessor_config.json").write_text(json.dumps({key: value}))
+        with pytest.raises(PetvrError, match=f"{key} beside it: .* given, allowed: "):
+            weights.load_clip(folder)
+
+
+def test_a_pipe_among_the_weights_is_not_waited_for(folder, tmp_path):
+    (folder / "model.safetensors").unlink()
+    os.mkfifo(folder / "model.safetensors")
+    with pytest.raises(PetvrError, match=r"model\.safetensors: not a file"):
+        weights.fetch(str(folder), tmp_path / "made")
+
+
 def test_digest_follows_weights_and_geometry(folder):
     before = weights.digest(folder)
     assert weights.digest(folder) == before

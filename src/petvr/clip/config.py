@@ -11,6 +11,7 @@ from petvr.text_files import read_json
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training pixels, RGB in [0, 1]
 STD = (0.26862954, 0.26130258, 0.27577711)
+LARGEST = 100_000  # of any size but that of the vocabulary: more is no CLIP, and no memory holds it
 LEGACY_EOS = 2  # the hub's older files say 2 and mean the highest id of the vocabulary
 
 
@@ -138,44 +139,67 @@ def from_hf(data: dict[str, Any], preprocessor: dict[str, Any] | None = None, wh
     """From CLIPConfig's dictionary; what it leaves out has the value transformers gives it (that of ViT-B/32)."""
     if data.get("model_type", "clip") != "clip":
         raise PetvrError(f"{where}: model_type: '{data['model_type']}' is not a CLIP; allowed: clip")
-    vision = {**(data.get("vision_config") or {}), **(data.get("vision_config_dict") or {})}
-    text = {**(data.get("text_config") or {}), **(data.get("text_config_dict") or {})}
 
-    def tower(part: dict[str, Any], like: Tower) -> Tower:
+    def part(name: str) -> dict[str, Any]:
+        layers = [data.get(key) or {} for key in (name, f"{name}_dict")]
+        if not all(isinstance(layer, dict) for layer in layers):
+            raise PetvrError(f"{where}: {name}: must hold keys and values")
+        return {**layers[0], **layers[1]}
+
+    vision, text = part("vision_config"), part("text_config")
+
+    def whole(section: dict[str, Any], key: str, default: int, low: int = 1, high: int = LARGEST) -> int:
+        value = section.get(key, default)
+        if type(value) is not int or not low <= value <= high:
+            raise PetvrError(f"{where}: {key}: {value!r:.60} given, allowed: a whole number, {low} to {high:,}")
+        return value
+
+    def number(value: Any, key: str, low: float, high: float) -> float:
+        if type(value) not in (int, float) or not low <= value <= high:
+            raise PetvrError(f"{where}: {key}: {value!r:.60} given, allowed: a number, {low:g} to {high:g}")
+        return value
+
+    def pixels(key: str, default: tuple[float, ...], low: float) -> Any:
+        values = (preprocessor or {}).get(key, default)
+        if not isinstance(values, list | tuple) or len(values) != 3:
+            raise PetvrError(f"{where}: {key} beside it: {values!r:.60} given, allowed: three numbers, red first")
+        return tuple(number(value, f"{key} beside it", low, 1) for value in values)
+
+    def tower(section: dict[str, Any], like: Tower) -> Tower:
         return Tower(
-            width=part.get("hidden_size", like.width),
-            layers=part.get("num_hidden_layers", like.layers),
-            heads=part.get("num_attention_heads", like.heads),
-            mlp=part.get("intermediate_size", like.mlp),
-            act=part.get("hidden_act", like.act),
-            eps=part.get("layer_norm_eps", like.eps),
+            width=whole(section, "hidden_size", like.width),
+            layers=whole(section, "num_hidden_layers", like.layers, high=1_000),
+            heads=whole(section, "num_attention_heads", like.heads),
+            mlp=whole(section, "intermediate_size", like.mlp),
+            act=section.get("hidden_act", like.act),
+            eps=number(section.get("layer_norm_eps", like.eps), "layer_norm_eps", 1e-12, 0.1),
         )
 
-    vocab = text.get("vocab_size", _B.vocab)
-    eot = text.get("eos_token_id", _B.eot)
+    vocab = whole(text, "vocab_size", _B.vocab, high=10**7)
+    eot = whole(text, "eos_token_id", _B.eot, low=0, high=10**7)
     config = ClipConfig(
         vision=tower(vision, _B.vision),
         text=tower(text, _B.text),
-        image=vision.get("image_size", _B.image),
-        patch=vision.get("patch_size", _B.patch),
-        positions=text.get("max_position_embeddings", _B.positions),
+        image=whole(vision, "image_size", _B.image),
+        patch=whole(vision, "patch_size", _B.patch),
+        positions=whole(text, "max_position_embeddings", _B.positions),
         vocab=vocab,
         eot=vocab - 1 if eot == LEGACY_EOS else eot,
-        embed=data.get("projection_dim", _B.embed),
-        logit_scale=data.get("logit_scale_init_value", _B.logit_scale),
-        mean=tuple((preprocessor or {}).get("image_mean", MEAN)),
-        std=tuple((preprocessor or {}).get("image_std", STD)),
+        embed=whole(data, "projection_dim", _B.embed),
+        logit_scale=number(data.get("logit_scale_init_value", _B.logit_scale), "logit_scale_init_value", -10, 10),
+        mean=pixels("image_mean", MEAN, 0),
+        std=pixels("image_std", STD, 1e-3),
     )
-    for name, part in (("vision_config", config.vision), ("text_config", config.text)):
-        if part.width % part.heads:
-            raise PetvrError(f"{where}: {name}: hidden_size {part.width} is no multiple of {part.heads} heads")
-        if part.act not in ("quick_gelu", "gelu"):
-            raise unknown(f"{name}.hidden_act", part.act, ("quick_gelu", "gelu"), where)
+    for name, size in (("vision_config", config.vision), ("text_config", config.text)):
+        if size.width % size.heads:
+            raise PetvrError(f"{where}: {name}: hidden_size {size.width} is no multiple of {size.heads} heads")
+        if size.act not in ("quick_gelu", "gelu"):
+            raise unknown(f"{name}.hidden_act", str(size.act), ("quick_gelu", "gelu"), where)
     if config.image % config.patch:
         raise PetvrError(
             f"{where}: vision_config: image_size {config.image} is no multiple of patch_size {config.patch}"
         )
-    if not 0 <= config.eot < config.vocab:
+    if config.eot >= config.vocab:
         raise PetvrError(f"{where}: text_config.eos_token_id: {config.eot} is outside the vocabulary of {config.vocab}")
     return config
 

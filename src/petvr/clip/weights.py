@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import operator
 import os
 import shutil
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -23,6 +23,7 @@ from petvr.clip.config import ClipConfig
 from petvr.clip.tokenizer import from_bpe_file, load_tokenizer
 from petvr.clip.towers import Clip
 from petvr.errors import PetvrError, first_line
+from petvr.text_files import is_pipe_or_device
 
 FILES = ("model.safetensors", "pytorch_model.bin")
 BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
@@ -64,18 +65,21 @@ def load_clip(folder: str | Path) -> Clip:
 def filled_clip(config: ClipConfig, state: dict[str, Tensor], path: Path) -> Clip:
     """A CLIP with the numbers of `state`, which must be all its parameters and no others."""
     state = {name: tensor for name, tensor in state.items() if not name.endswith("position_ids")}
-    clip = _empty(config)
-    expected = dict(clip.named_parameters())
+    expected = dict(on_meta(config).named_parameters())
     missing, surplus = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing:
         raise PetvrError(f"{path}: {len(missing)} parameters of a CLIPModel are missing, the first is '{missing[0]}'")
     if surplus:
         raise PetvrError(f"{path}: {len(surplus)} names do not belong to a CLIPModel, the first is '{surplus[0]}'")
+    for name, parameter in expected.items():
+        if parameter.shape != state[name].shape:
+            shapes = f"{tuple(state[name].shape)} in the file, {tuple(parameter.shape)} by config.json"
+            raise PetvrError(f"{path}: '{name}' has shape {shapes}")
+        if not state[name].is_floating_point():
+            raise PetvrError(f"{path}: '{name}' holds {state[name].dtype}, allowed: floating-point numbers")
+    clip = _empty(config)
     with torch.no_grad():
-        for name, parameter in expected.items():
-            if parameter.shape != state[name].shape:
-                shapes = f"{tuple(state[name].shape)} in the file, {tuple(parameter.shape)} by config.json"
-                raise PetvrError(f"{path}: '{name}' has shape {shapes}")
+        for name, parameter in clip.named_parameters():
             parameter.copy_(state[name])
     return clip
 
@@ -146,10 +150,11 @@ def fetch(source: str, out: str | Path, like: ClipConfig | None = None) -> ClipC
                     os.replace(path, out / path.name)  # config.json last: a folder without it is not read
             except PetvrError as error:
                 raise PetvrError(str(error).replace(part, source)) from error
-            except (OSError, ValueError, ImportError, SafetensorError) as error:
+            except Exception as error:  # of the hub, transformers and tokenizers: no common base
                 if (reason := atomic.system_reason(error)) in atomic.FULL:
                     raise PetvrError(f"{out}: cannot be written: {reason}") from error
-                raise PetvrError(f"{source}: transformers cannot provide this CLIP: {first_line(error)}") from error
+                said = " ".join(str(error).split())[:300] or type(error).__name__
+                raise PetvrError(f"{source}: transformers cannot provide this CLIP: {said}") from error
     finally:
         with contextlib.suppress(OSError):
             out.rmdir()  # where nothing came into it
@@ -178,10 +183,19 @@ def _sizes(config: ClipConfig) -> list[int]:
 
 def _convert_transformers(source: str, out: Path) -> None:
     from transformers import AutoTokenizer, CLIPModel
+    from transformers.utils import logging as said_by_transformers
 
-    files = ("tokenizer.json", "vocab.json")
-    if Path(source).is_dir() and not any(Path(source, name).exists() for name in files):
-        raise PetvrError(f"{source}: no tokenizer in it; allowed: tokenizer.json, or vocab.json with merges.txt")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each of its tries; the last one's reason is ours
+    said_by_transformers.set_verbosity_error()
+    said_by_transformers.disable_progress_bar()
+    folder, files = Path(source), ("tokenizer.json", "vocab.json")
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if is_pipe_or_device(path):
+                raise PetvrError(f"{path}: not a file")
+        geometry.read_config(folder)
+        if not any((folder / name).exists() for name in files):
+            raise PetvrError(f"{source}: no tokenizer in it; allowed: tokenizer.json, or vocab.json with merges.txt")
     model, report = CLIPModel.from_pretrained(source, output_loading_info=True)
     for what in ("missing", "unexpected", "mismatched"):
         names = sorted(str(name) for name in report[f"{what}_keys"] if "position_ids" not in str(name))
