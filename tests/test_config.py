@@ -1,6 +1,7 @@
 """A wrong configuration ends in one line that names file, key and what is allowed."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,18 @@ BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         (b"seeds: [010]\n", "seeds.0: .* not '010'"),
         (b"seeds: [1:30]\n", "seeds.0: .* not '1:30'"),
         (b"optional: on\n", "optional: .* not 'on'"),
+        (b"papers: [all]\n", "papers: must be all or a list of names, each once"),
+        (b"datasets: [msvd, msvd]\n", "datasets: must be all or a list of names, each once"),
+        (b"results: ~/results\n", "results: `~` is not read as a home folder"),
+        (b"results: /dev/null/results\n", "results: /dev/null is no folder"),
+        (b'data: "two\\nlines"\n', "data: must be the name of a file or folder"),
+        (b"custom_datasets: {all: a.csv}\n", "other than `all`"),
+        (b'against: {vop/table_3: " "}\n', "against.vop/table_3: must not be empty"),
+        (b'weights: {vit-b-32: " "}\n', "weights.vit-b-32: must not be empty"),
+        (b'tracking: {experiment: ""}\n', "tracking.experiment: must not be empty"),
+        (b"tracking: {uri: ftp://host}\n", "tracking.uri: must be default or what MLflow takes"),
+        (b'deterministic: "true"\n', "deterministic: .* not 'true'"),
+        (b"micro_batch: 100000000000000000000\n", "micro_batch: "),
     ],
 )
 def test_a_file_that_cannot_be_meant_is_one_line(folder, content, told):
@@ -210,6 +223,20 @@ def test_a_folder_in_place_of_a_file_is_one_line(folder):
     (folder / "mine.yaml").mkdir()
     with pytest.raises(PetvrError, match=r"mine\.yaml: cannot be read \(Is a directory\)"):
         config.load_config(["mine.yaml"])
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(folder):
+    os.mkfifo(folder / "mine.yaml")
+    with pytest.raises(PetvrError, match=r"mine\.yaml: not a file"):
+        config.load_config(["mine.yaml"])
+
+
+def test_one_printed_setting_is_replaced_by_one_value(folder):
+    from petvr import planning
+
+    twice = [*OVERRIDES, {**OVERRIDES[0], "used": 32}]
+    with pytest.raises(PetvrError, match=r"setting_overrides\[1\]: .* ds 512 has another value above"):
+        planning.plan(overlay(folder, {"setting_overrides": twice}))
 
 
 @pytest.mark.parametrize("garbage", ["{", "[1]", "3", "[" * 100_000])

@@ -21,32 +21,49 @@ from petvr.yaml_files import read_yaml_file, scalar
 
 
 def _names(value: Any) -> Any:
-    if value == "all" or (isinstance(value, list) and value and all(isinstance(name, str) for name in value)):
+    if value == "all" or (_is_list_of_names(value) and value):
         return value
-    raise ValueError("must be all or a list of names")
+    raise ValueError("must be all or a list of names, each once")
 
 
 def _flag_or_names(value: Any) -> Any:
-    if isinstance(value, bool) or (isinstance(value, list) and all(isinstance(name, str) for name in value)):
+    if isinstance(value, bool) or _is_list_of_names(value):
         return value
-    raise ValueError("must be true, false or a list of names")
+    raise ValueError("must be true, false or a list of names, each once")
+
+
+def _is_list_of_names(value: Any) -> bool:
+    named = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return named and "all" not in value and len(set(value)) == len(value)
+
+
+def _text(value: str) -> str:
+    if value.strip():
+        return value
+    raise ValueError("must not be empty")
 
 
 def _file_name(value: Any) -> Any:
-    """An empty path would be the working folder; what no file system takes would be found out amid a run."""
-    if isinstance(value, str | Path) and (not str(value).strip() or "\0" in str(value)):
+    """An empty path would be the working folder, `~` a folder of that name; what no file system takes would be found
+    out amid a run."""
+    if isinstance(value, str | Path) and (not str(value).strip() or re.search("[\0-\x1f\x7f]", str(value))):
         raise ValueError("must be the name of a file or folder")
+    if isinstance(value, str | Path) and Path(value).parts[:1] and Path(value).parts[0].startswith("~"):
+        raise ValueError("`~` is not read as a home folder; write the whole path")
     if isinstance(value, str | Path) and any(len(os.fsencode(part)) > 255 for part in Path(value).parts):
         raise ValueError("a name of more than 255 bytes, which no file system takes")
     return value
 
 
 def _folder_name(value: Any) -> Any:
-    if isinstance(value, str | Path) and os.path.lexists(_file_name(value)) and not os.path.isdir(value):
-        raise ValueError("is there and is no folder")
-    return _file_name(value)
+    if isinstance(_file_name(value), str | Path):
+        there = next((path for path in (Path(value), *Path(value).parents) if os.path.lexists(path)), Path())
+        if not there.is_dir():
+            raise ValueError("is there and is no folder" if there == Path(value) else f"{there} is no folder")
+    return value
 
 
+Text = Annotated[str, AfterValidator(_text)]
 File = Annotated[Path, BeforeValidator(_file_name)]
 Folder = Annotated[Path, BeforeValidator(_folder_name)]
 Layers = dict[str, dict[str, Any]]  # place -> the keys and values it holds
@@ -78,9 +95,15 @@ class Overrides(_Section):
     methods: dict[str, dict[str, Any]] = {}
 
 
+def _store_address(value: str) -> str:
+    if re.fullmatch(r"default|databricks|(https?|file|sqlite|postgresql|mysql|mssql)(\+\w+)?://\S.*", value):
+        return value
+    raise ValueError("must be default or what MLflow takes: http://HOST:PORT, sqlite:////FILE, postgresql://...")
+
+
 class Tracking(_Section):
-    uri: str = "default"
-    experiment: str = "petvr"
+    uri: Annotated[str, AfterValidator(_store_address)] = "default"
+    experiment: Text = "petvr"
 
 
 class DatasetPaths(_Section):
@@ -128,9 +151,9 @@ class CustomDataset(_Section):
 
 
 def _dataset_name(value: str) -> str:
-    if re.fullmatch("[a-z][a-z0-9]*", value):
+    if re.fullmatch("[a-z][a-z0-9]*", value) and value != "all":
         return value
-    raise ValueError("the name of a data set must be lower-case letters and digits, a letter first")
+    raise ValueError("the name of a data set must be lower-case letters and digits, a letter first, other than `all`")
 
 
 def _backbone_name(value: str) -> str:
@@ -201,7 +224,7 @@ class Config(_Section):
     quoted: Flag = False
     rule: Literal["paper", "best_on_test", "best_on_val", "last"] = "paper"
     intervals: Flag = False
-    against: dict[str, str] = {}  # table -> name of the row that others are compared with
+    against: dict[str, Text] = {}  # table -> name of the row that others are compared with
     missing: Literal["record", "strict"] = "record"
     unavailable: Literal["skip", "stop"] = "skip"
     rehearsal: Literal["stop", "anyway", "skip"] = "stop"
@@ -214,15 +237,15 @@ class Config(_Section):
     indexes: dict[Annotated[str, AfterValidator(_dataset_name)], VideoIndex] = {}
     download: Downloads = Downloads()
     frames: FrameStores = FrameStores()
-    weights: dict[Annotated[str, AfterValidator(_backbone_name)], Annotated[str, Field(min_length=1)]]
+    weights: dict[Annotated[str, AfterValidator(_backbone_name)], Text]
     backbones: dict[str, str] = {}  # paper's backbone -> the one that is used (the demo: all -> tiny)
     recipe: Overrides = Overrides()
     setting_overrides: list[SettingOverride] = []
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_minutes: Real = Field(default=10, gt=0, le=10**6)
-    deterministic: bool = True
+    deterministic: Flag = True
     activation_checkpointing: Flag = False
-    micro_batch: Whole | None = Field(default=None, gt=0)
+    micro_batch: Whole | None = Field(default=None, gt=0, le=1_048_576)
     feature_cache_gib: Real = Field(default=20.0, ge=0, le=10**6)
     tracking: Tracking = Tracking()
     world: World | None = None

@@ -168,6 +168,9 @@ def _check_names(config: Config, cells: Sequence[Cell]) -> None:
     """PetvrError for a name of the configuration that would silently change nothing."""
     for number, override in enumerate(config.setting_overrides):
         place = f"setting_overrides[{number}]"
+        if any((one.method, one.key, one.printed) == (override.method, override.key, override.printed)
+               for one in config.setting_overrides[:number]):  # fmt: skip
+            raise PetvrError(f"{place}: {override.method}'s {override.key} {override.printed} has another value above")
         try:
             methods.settings(override.method, {override.key: override.used})
         except PetvrError as error:
