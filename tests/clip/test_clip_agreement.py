@@ -127,7 +127,7 @@ def test_uint8_frames_are_normalised_with_clips_mean_and_std():
 
 
 def test_a_cropped_batch_of_texts_keeps_its_features():
-    from petvr.clip.tokenizer import crop
+    from petvr.clip.towers import crop
 
     clip = weights.random(TINY, 0)
     ids = texts(TINY, "zero", torch.Generator().manual_seed(0))[:2]

@@ -227,15 +227,18 @@ def test_texts_have_vectors_and_with_a_rank_a_term_for_every_word(rank, which):
 
 def test_words_pass_the_last_text_site_where_asked():
     """X-CLIP's words: EOT's is then the sentence itself, which it is not without."""
-    ids, models = torch.tensor([IDS]), {words: trained("lorm", {"words": words}) for words in ("plain", "modulated")}
+    ids, models = (
+        torch.tensor([IDS]),
+        {words: trained("lorm", {"word_states": words}) for words in ("plain", "modulated")},
+    )
     with torch.no_grad():
         sentence, plain, _ = models["plain"].encode_all_words(ids)
         same, modulated, _ = models["modulated"].encode_all_words(ids)
     assert torch.equal(sentence, same)
     torch.testing.assert_close(modulated[:, -1], sentence)
     assert not torch.allclose(plain[:, -1], sentence, atol=1e-3)
-    with pytest.raises(PetvrError, match="words=modulated with text_tokens=all alone"):
-        trained("lorm", {"words": "modulated", "text_tokens": "eot"})
+    with pytest.raises(PetvrError, match="word_states=modulated with text_tokens=all alone"):
+        trained("lorm", {"word_states": "modulated", "text_tokens": "eot"})
 
 
 def test_lorm_starts_as_ssf_does_apart_from_a_trace_of_time():

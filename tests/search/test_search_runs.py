@@ -267,7 +267,7 @@ def test_the_command_prints_and_writes_json(project, capsys):
     assert len(best) == 10 and all(row["videos"] and row["files"] for row in best.values())
 
 
-def test_bad_arguments_are_named(project):
+def test_bad_arguments_are_named(project, capsys):
     made, config = project
     with pytest.raises(
         PetvrError, match=rf"run 'vop/colours/tiny/zero_shto/seed-0': no result; the nearest.*{made.id}"
@@ -276,7 +276,8 @@ def test_bad_arguments_are_named(project):
     for words in ([], ["red", "--video", "x.mp4"]):
         with pytest.raises(PetvrError, match="either a sentence"):
             search(config, "--run", made.id, *words)
-    with pytest.raises(PetvrError, match="--top: 0 given"):
+    with pytest.raises(SystemExit, match="2"):
         search(config, "--run", made.id, "red", "--top", "0")
+    assert "--top: 0 given, allowed: 1 or more" in capsys.readouterr().err
     with pytest.raises(PetvrError, match="--seconds: 3 1 given"):
         search(config, "--run", made.id, "--video", "x.mp4", "--seconds", "3", "1")

@@ -151,11 +151,6 @@ def byte_symbols() -> list[str]:
     return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(len(others))]
 
 
-def first_eot(ids: Tensor, eot: int) -> Tensor:
-    """ids [B, W] -> [B], the first position of `eot` (0 in a row that has none)."""
-    return (ids == eot).int().argmax(dim=-1)
-
-
 def fit(ids: Tensor, length: int, eot: int) -> Tensor:
     """ids [B, W] in at most `length` columns; a text that loses its EOT by that gets it in the last one."""
     import torch
@@ -165,8 +160,3 @@ def fit(ids: Tensor, length: int, eot: int) -> Tensor:
     kept = ids[:, :length]
     last = torch.where((kept == eot).any(dim=1), kept[:, -1], torch.full_like(kept[:, -1], eot))
     return torch.cat([kept[:, :-1], last[:, None]], dim=1)
-
-
-def crop(ids: Tensor, eot: int) -> Tensor:
-    """ids [B, W] without the columns that lie behind every text's EOT: cheaper, and the same features."""
-    return ids[:, : int(first_eot(ids, eot).max()) + 1]

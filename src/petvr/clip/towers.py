@@ -18,7 +18,6 @@ from torch.utils.checkpoint import checkpoint
 
 from petvr.clip.config import ClipConfig, Tower
 from petvr.clip.insert import ForwardState, Inserts
-from petvr.clip.tokenizer import crop, first_eot
 from petvr.errors import PetvrError
 
 
@@ -374,3 +373,13 @@ class Clip(nn.Module):
         state.eot = first_eot(ids, self.config.eot)
         x = self.text_model.tokens(ids, state)
         return self.text_model.encoder(x, state), state
+
+
+def first_eot(ids: Tensor, eot: int) -> Tensor:
+    """ids [B, W] -> [B], the first position of `eot` (0 in a row that has none)."""
+    return (ids == eot).int().argmax(dim=-1)
+
+
+def crop(ids: Tensor, eot: int) -> Tensor:
+    """ids [B, W] without the columns that lie behind every text's EOT: cheaper, and the same features."""
+    return ids[:, : int(first_eot(ids, eot).max()) + 1]

@@ -16,7 +16,7 @@ last=n: only the last n blocks of both towers and what follows them (RAP_light o
 
 All tokens of a text are modulated; text_tokens=eot: only EOT, from which the sentence is read, at every site, which has
 the same size and is the paper's "not at the word level". Words for a similarity that reads them (X-CLIP's) leave the
-tower before the last site, which the sentence alone passes; words=modulated takes them through it too.
+tower before the last site, which the sentence alone passes; word_states=modulated takes them through it too.
 
 Start values: as SSF's, c ~ N(1, 0.02) and s ~ N(0, 0.02), by a first column of ones in c_a and s_a; what is left of the
 factors is N(0, 0.02), text_rank's second factor zero.
@@ -45,7 +45,11 @@ OPEN = (
     "frame.",
 )
 RULES = (
-    ("words text_tokens", "words == 'plain' or text_tokens == 'all'", "words=modulated with text_tokens=all alone"),
+    (
+        "word_states text_tokens",
+        "word_states == 'plain' or text_tokens == 'all'",
+        "word_states=modulated with text_tokens=all alone",
+    ),
     ("axes factorised", "factorised or axes == 'time'", "factorised=false with axes=time alone"),
     (
         "axes",
@@ -62,7 +66,7 @@ class LormSettings(DeclaredSettings):
     factorised: bool = setting(True, "paper", "RAP section 3.2, equations 1 and 2")
     text_rank: int = setting(0, "paper", "RAP section 3.2, table 11")
     text_tokens: str = setting("all", "guess", "the text speaks of the sentence alone", choices=("all", "eot"))
-    words: str = setting(
+    word_states: str = setting(
         "plain", "guess", "equation 3 has the sentence; X-CLIP's words are not said", choices=("plain", "modulated")
     )
     last: int = setting(0, "paper", "RAP section 4.2: all blocks but in RAP_light", at_most="layers")
@@ -201,6 +205,6 @@ def at_eot(act: Hook) -> Hook:
 def declare(settings: LormSettings, build: BuildContext) -> Declaration:
     module = Lorm(settings, build)
     insert = [site.insert(tower, module.at(tower, site)) for tower, sites in module.sites.items() for site in sites]
-    if settings.words == "modulated":
+    if settings.word_states == "modulated":
         insert.append(Insert("text", "words", module.text.at(module.sites["text"][-1])))
     return Declaration(module=module, insert=insert)

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from petvr.clip.tokenizer import first_eot, fit
+from petvr.clip.tokenizer import fit
+from petvr.clip.towers import first_eot
 from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, Insert, setting
 from petvr.methods._prompts import Prompts, entering, normal
 
