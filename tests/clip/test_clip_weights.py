@@ -78,6 +78,23 @@ def test_a_folder_without_a_tokenizer_or_with_another_models_becomes_no_weights(
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("pre_tokenizer", None, "cuts"),
+        ("pre_tokenizer", {"type": "Whitespace"}, "cuts"),
+        ("normalizer", {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                        "strip_accents": True, "lowercase": True}, "changes"),
+    ],
+)  # fmt: skip
+def test_a_tokenizer_that_cuts_or_changes_words_otherwise_is_refused(folder, key, value, message):
+    write_tokenizer(folder)
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(PetvrError, match=rf"tokenizer\.json: {message} \"a dog's café, 12\""):
+        tokenizer.load_tokenizer(folder)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda state: state.pop("visual_projection.weight"), "1 parameters are missing, the first is 'visual_proj"),

@@ -102,11 +102,18 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 
 
 def _require_whole(inner, path: Path) -> None:
-    """All entries but bytes, bytes that end a word, SOT and EOT come from merges; without those, words are spelt."""
+    """All entries but bytes, bytes that end a word, SOT and EOT come from merges; without those, words are spelt. And
+    a sentence is cut as CLIP cuts it."""
     model = json.loads(inner.to_str())["model"]
     vocabulary, merges = model.get("vocab", ()), model.get("merges", ())
     if model.get("type") != "BPE" or len(vocabulary) > len(merges) + 2 * 256 + 2:
         raise PetvrError(f"{path}: {len(merges)} merges for {len(vocabulary)} entries: not CLIP's kind of tokenizer")
+    sample, cut = "a dog's café, 12", ["a", "dog", "'s", "cafÃ©", ",", "1", "2"]
+    if inner.normalizer is not None and inner.normalizer.normalize_str(sample) != sample:
+        raise PetvrError(f'{path}: changes "{sample}", which CLIP reads as it is: not CLIP\'s normalizer')
+    pieces = [piece for piece, _ in inner.pre_tokenizer.pre_tokenize_str(sample)] if inner.pre_tokenizer else [sample]
+    if pieces != cut:
+        raise PetvrError(f'{path}: cuts "{sample}" into {pieces}, CLIP into {cut}: not CLIP\'s pre-tokenizer')
 
 
 def from_bpe_file(path: str | Path, out: str | Path) -> None:

@@ -5,6 +5,7 @@ that it can be built and stepped."""
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -164,8 +165,9 @@ def step_figures(spec: RunSpec, clip: ClipConfig, machine: Machine) -> dict[str,
         state = TrainState(model, build_optimizer(groups, recipe, bench.STEPS), step=bench.STEPS // 2)
         work = lambda: run.train_step(spec, state, bench.Resident(batch), machine.micro_batch)  # noqa: E731
         seconds = [bench.timed(work, device, 1) for _ in range(STEPS)]
-        if not bool(torch.isfinite(state.loss_sum)):
-            raise PetvrError(f"the loss is {float(state.loss_sum)} after {STEPS} steps")
+        loss = state.mean_loss()
+        if loss is None or not math.isfinite(loss):
+            raise PetvrError(f"the loss is {loss} after {STEPS} steps")
     block = min(len(batch.ids), max(1, FRAMES_PER_BATCH[device.type] // recipe.frames))
     part = BatchTensors(batch.ids[:block], batch.pixels[:block], batch.mask[:block], None)
     evaluation = bench.timed(lambda: bench.evaluated(model, part), device, 1)

@@ -41,6 +41,12 @@ class BatchTensors:
     video_of_sample: Tensor | None
 
 
+class BatchSource(Protocol):
+    """Where a training step has its batch from: the data, or in measurements the same batch each time."""
+
+    def at(self, step: int, device: torch.device) -> BatchTensors: ...
+
+
 class VisionEncoder(Protocol):
     """The method's vision tower, or one that goes on from a frozen beginning (petvr.training.frozen_feature_cache)."""
 

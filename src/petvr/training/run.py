@@ -21,7 +21,7 @@ from petvr.training.determinism import name_refused_kernels, prepare_device, see
 from petvr.training.evaluate import EvaluationData, evaluation_steps, open_evaluation_data
 from petvr.training.frozen_feature_cache import open_cache
 from petvr.training.log import RunLog
-from petvr.training.model import build_model, clamp_logit_scale
+from petvr.training.model import BatchSource, build_model, clamp_logit_scale
 from petvr.training.optimizer import build_optimizer, clip_all, parameter_groups
 from petvr.training.options import TrainOptions
 from petvr.training.signals import StopRequested, StopSignal, catch_signals
@@ -145,7 +145,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
     return result
 
 
-def train_step(spec: RunSpec, state: TrainState, data: TrainingData, micro_batch: int | None) -> None:
+def train_step(spec: RunSpec, state: TrainState, data: BatchSource, micro_batch: int | None) -> None:
     """One batch: loss, gradients, clipping, update. The loss is summed on the device and waited for later."""
     start = time.perf_counter()
     model, optimizer, recipe = state.model, state.optimizer, spec.recipe
