@@ -133,3 +133,26 @@ def unfinished():
     jobs = [job for job in workflow.dag.jobs if job.rule.name in ("table", "track")]
     asked = {f"{job.wildcards.paper}/{job.wildcards.table}" for job in jobs}
     return rules_ask.unfinished_tables(CONFIG, PLAN, asked, NOT_RUN)
+
+
+REHEARSED = LAYOUT.rehearsal / "go"
+EVERYTHING = {"all_tables", "all_runs", "all_figures", "all_claims", "site"}
+
+
+def verdict_first(wildcards):
+    """What trains waits for the verdict where everything is asked for; one run asked for by name does not."""
+    asked = set(workflow.dag_settings.targets) or {"all_tables"}
+    everything = any(name.endswith(tuple(EVERYTHING)) for name in asked)
+    waits = CONFIG.rehearsal != "skip" and everything
+    return [ancient(REHEARSED)] if waits else []
+
+
+def answer_jobs():
+    """While this Snakemake lives, jobs on other machines are told when their files are seen here."""
+    jobs = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    if workflow.non_local_exec and any(
+        name.startswith("rehearse_node") for name in jobs
+    ):
+        wait = workflow.execution_settings.latency_wait
+        command = [sys.executable, "-m", "petvr", "rehearse", "--answer", str(wait)]
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

@@ -1,6 +1,5 @@
 # Whether this installation gives what the papers gave, asked before anything trains: `snakemake rehearsal`, and the first
 # of all_tables unless the configuration says `rehearsal: skip`. A no stops there; the page says why and what to do.
-import subprocess
 
 
 localrules:
@@ -8,17 +7,7 @@ localrules:
 
 
 PARTS = LAYOUT.rehearsal / "parts"
-REHEARSED = LAYOUT.rehearsal / "go"
 CANARIES = rehearsed.canaries(CONFIG, PLAN)
-EVERYTHING = {"all_tables", "all_runs", "all_figures", "all_claims", "site"}
-
-
-def verdict_first(wildcards):
-    """What trains waits for the verdict where everything is asked for; one run asked for by name does not."""
-    asked = set(workflow.dag_settings.targets) or {"all_tables"}
-    everything = any(name.endswith(tuple(EVERYTHING)) for name in asked)
-    waits = CONFIG.rehearsal != "skip" and everything
-    return [ancient(REHEARSED)] if waits else []
 
 
 for kind, like in (("train", "train"), ("frames", "frames_shard")):
@@ -150,17 +139,6 @@ for kind in rehearsed.KINDS:
             part=f"node-{kind}",
         shell:
             "python -m petvr rehearse {params.part:q} --threads {threads} > {log:q} 2>&1"
-
-
-def answer_jobs():
-    """While this Snakemake lives, jobs on other machines are told when their files are seen here."""
-    jobs = {job.rule.name for job in workflow.dag.needrun_jobs()}
-    if workflow.non_local_exec and any(
-        name.startswith("rehearse_node") for name in jobs
-    ):
-        wait = workflow.execution_settings.latency_wait
-        command = [sys.executable, "-m", "petvr", "rehearse", "--answer", str(wait)]
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 AT_START.append(answer_jobs)

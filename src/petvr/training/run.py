@@ -14,7 +14,7 @@ from petvr.errors import PetvrError
 from petvr.result import Evaluation, Result, best_evaluation, selected_evaluations, suspicions
 from petvr.spec import RunSpec
 from petvr.training import evaluate, gradient_cache, result_writer
-from petvr.training.batches import TrainingData, open_training_data
+from petvr.training.batches import open_training_data
 from petvr.training.checkpoint import Checkpointer, TrainState, lock_state
 from petvr.training.data import open_splits
 from petvr.training.determinism import name_refused_kernels, prepare_device, seed_torch
