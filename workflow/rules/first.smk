@@ -1,6 +1,7 @@
 # petvr's modules, and config.yaml looked at before Snakemake reads it, which would answer a file that is no text with a
 # traceback. (A file of --configfile has been read by then.)
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
