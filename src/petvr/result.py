@@ -125,6 +125,7 @@ class Cost(_Part):
     pairs_per_second: float | None = None
     resumed: int = 0  # how often the run was continued from a checkpoint
     prefix_blocks: int | None = None  # of the vision tower, read from a cache; one more than it has: all of it
+    texts_once: bool = False  # the text tower is frozen: every caption was encoded once, before the first step
 
 
 class Data(_Part):

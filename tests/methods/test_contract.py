@@ -388,7 +388,7 @@ def test_masked_frames_change_nothing(case):
 def test_the_frozen_beginning_of_the_vision_tower_is_clips_own(case):
     """What `frozen_blocks` blocks give needs nothing of the method, and the method goes on from there."""
     model, (pixels, mask, _) = shaken(made(case)), batch()
-    blocks, depth = model.frozen_blocks(), TINY.vision.layers
+    blocks, depth = model.frozen_blocks("vision"), TINY.vision.layers
     texts = torch.randn(6, model.embed_dim, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         expected = watch(model, pixels, mask)

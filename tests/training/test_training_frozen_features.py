@@ -1,14 +1,17 @@
-"""A frozen beginning of the vision tower read from a cache changes nothing but the time."""
+"""What a frozen tower gives, read from a cache, changes nothing but the time."""
 
 import numpy as np
 import pytest
 import torch
 import training_bench
+from safetensors.torch import load_file
 
+from petvr.clip import tokenizer
 from petvr.data.frames.store import FrameStore
 from petvr.training import frozen_feature_cache
+from petvr.training.batches import TokenizedCaptions
 from petvr.training.log import RunLog
-from petvr.training.model import build_model
+from petvr.training.model import Model, build_model
 from petvr.training.signals import StopRequested, StopSignal
 
 CPU = torch.device("cpu")
@@ -58,6 +61,61 @@ def test_a_cache_that_would_be_too_large_is_not_made_and_that_is_said(bench):
     result = with_cache(bench, training_bench.spec("partial", epochs=1), "small", feature_cache_gib=1e-6)
     assert result.cost.prefix_blocks is None
     assert "feature_cache_gib allows 1e-06" in (bench["out"] / "small" / "log.txt").read_text()
+
+
+TEXTS = {  # frozen text towers; pictures are cropped or the vision tower is not frozen: no cache of videos is there
+    "x_pool": training_bench.spec("x_pool", similarity="x_pool", augment="crop_flip", epochs=1),
+    "words": training_bench.spec("x_clip", similarity="x_clip", augment="crop_flip", epochs=1),
+    "bf16": training_bench.spec("vpt", setting={"tokens": 4}, epochs=1, precision="bf16"),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_captions_of_a_frozen_text_tower_are_encoded_once_and_a_file_of_them_changes_no_bit(bench, name, monkeypatch):
+    encoded, original = [], Model.encode_sentences
+
+    def encode(model, ids):
+        encoded.append(len(ids))
+        return original(model, ids)
+
+    monkeypatch.setattr(Model, "encode_sentences", encode)
+    spec, kind = TEXTS[name], {"micro_batch": 3} if name == "words" else {}
+    plain = with_cache(bench, spec, "plain", feature_cache_gib=0, **kind)
+    assert sum(encoded) == 2 + 48 + 16  # the type, twice, and the captions of the training and the test split
+    first = with_cache(bench, spec, "first", **kind)
+    encoded.clear()
+    second = with_cache(bench, spec, "second", **kind)
+    assert sum(encoded) == 2  # the type
+    assert plain.cost.texts_once and second.cost.texts_once
+    assert plain.evaluations == first.evaluations == second.evaluations
+    trained = [load_file(bench["out"] / run / "adapter.safetensors") for run in ("plain", "first", "second")]
+    assert all(torch.equal(trained[0][key], other[key]) for other in trained[1:] for key in trained[0])
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_caption_read_from_a_cache_is_what_the_text_tower_gives(bench, tmp_path, name):
+    model = build_model(TEXTS[name], bench["weights"], CPU)
+    tokenize = tokenizer.load_tokenizer(bench["weights"])
+    captions = TokenizedCaptions.of(["red", "blue up", "to the left: green"], tokenize, training_bench.WORDS)
+    expected = model.encode_sentences(captions.ids)
+    filled = frozen_feature_cache.FrozenCaptions(model, captions, tmp_path / name)
+    fill(filled, np.arange(3))
+    for which in ([0], [1, 0], [2, 0, 1]):
+        given = filled.sentences(torch.tensor(which), CPU)
+        assert given.keys() == expected.keys()
+        seen = captions.lengths[which].max() if "words" in given else 0
+        for key, value in given.items():
+            whole = expected[key][which] if key == "text" else expected[key][which, :seen]
+            whole = whole * given["word_mask"][..., None] if key == "words" else whole
+            value = value * given["word_mask"][..., None] if key == "words" else value
+            torch.testing.assert_close(value, whole, atol=1e-6, rtol=0)
+
+
+def test_captions_that_have_no_room_anywhere_are_encoded_as_they_come_and_that_is_said(bench, monkeypatch):
+    monkeypatch.setattr(frozen_feature_cache, "IN_MEMORY", 0.0)
+    result = with_cache(bench, TEXTS["x_pool"], "none", feature_cache_gib=0)
+    assert not result.cost.texts_once
+    assert "the whole text tower, 16 captions; a cache of it" in (bench["out"] / "none" / "log.txt").read_text()
 
 
 @pytest.fixture

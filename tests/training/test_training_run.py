@@ -389,8 +389,8 @@ def test_padding_is_left_out_and_changes_nothing(bench):
     tokenize = tokenizer.load_tokenizer(bench["weights"])
     texts = TokenizedCaptions.of(["red", "blue up", "red"], tokenize, tiny.WORDS)
     assert len(texts) == 2 and texts.distinct.tolist() == [0, 1, 0]
-    assert texts.of_captions(np.array([2, 0])).shape == (2, 5)  # SOT, three letters, EOT
-    assert texts.of_captions(np.array([0, 1])).shape == (2, 8)
+    assert texts.rows(texts.distinct[[2, 0]]).shape == (2, 5)  # SOT, three letters, EOT
+    assert texts.rows(texts.distinct[[0, 1]]).shape == (2, 8)
     made = model.build_model(tiny.spec("full"), bench["weights"], torch.device("cpu"))
     whole = made.encode_texts(tokenize(["red", "blue up"], tiny.WORDS))
     assert torch.allclose(made.encode_texts(texts.rows(torch.tensor([0, 1])))["text"], whole["text"], atol=1e-6)

@@ -70,19 +70,17 @@ class Adapted(nn.Module):
         """pixels [B, F, 3, H, W], mask [B, F], texts [C, E] -> [B, F, E], [B, F, P, E], as Clip.encode_patches."""
         return self.clip.encode_patches(pixels, mask, self.inserts, texts, start_block)
 
-    def frozen_blocks(self) -> int:
-        """How many of the vision tower's first blocks give what CLIP alone gives, whatever is trained: nothing acts in
-        or before them and nothing of them trains. -1: not even what block 0 reads; one more than there are: all of the
-        tower, its projection too.
+    def frozen_blocks(self, tower: str) -> int:
+        """How many of a tower's first blocks give what CLIP alone gives, whatever is trained: nothing acts in or before
+        them and nothing of them trains. -1: not even what block 0 reads; one more than there are: all of the tower,
+        its projection too.
         """
-        depth = self.clip.config.vision.layers
-        acts = self.inserts.first("vision")
+        depth = self.inserts.layers[tower]
+        acts = self.inserts.first(tower)
         frozen = depth + 1 if acts is None else acts
         for name, parameter in self.clip.named_parameters():
-            if parameter.requires_grad and name.startswith("visual_projection."):
-                frozen = min(frozen, depth)
-            elif parameter.requires_grad and name.startswith("vision_model."):
-                frozen = min(frozen, _block_of(name, depth))
+            if parameter.requires_grad and (block := _block_of(name, tower, depth)) is not None:
+                frozen = min(frozen, block)
         return frozen
 
     def encode_texts(self, ids: Tensor) -> Tensor:
@@ -144,11 +142,19 @@ class Adapted(nn.Module):
                 parameter.copy_(state[name])
 
 
-def _block_of(name: str, depth: int) -> int:
-    """The block of a parameter of the vision tower; -1 before the blocks, `depth` behind them."""
-    if name.startswith("vision_model.encoder.layers."):
+BEHIND = {
+    "vision": ("vision_model.post_layernorm.", "visual_projection."),
+    "text": ("text_model.final_layer_norm.", "text_projection."),
+}
+
+
+def _block_of(name: str, tower: str, depth: int) -> int | None:
+    """The block of a parameter of the tower; -1 before the blocks, `depth` behind them; None: it is not the tower's."""
+    if name.startswith(f"{tower}_model.encoder.layers."):
         return int(name.split(".")[3])
-    return depth if name.startswith("vision_model.post_layernorm.") else -1
+    if name.startswith(BEHIND[tower]):
+        return depth
+    return -1 if name.startswith(f"{tower}_model.") else None
 
 
 def build_adapted(

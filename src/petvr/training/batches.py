@@ -19,7 +19,7 @@ from petvr.errors import PetvrError, unknown
 from petvr.spec import RunSpec
 from petvr.training import augment
 from petvr.training.determinism import numpy_generator, torch_generator
-from petvr.training.model import BatchTensors, Model
+from petvr.training.model import BatchTensors, Features, Model
 
 POLICIES = ("all_pairs", "one_per_video")
 ORDERS = ("by_seed", "fixed")
@@ -87,16 +87,23 @@ class Batches:
         return self._epoch[1]
 
 
-@dataclass(frozen=True)
+class Sentences(Protocol):
+    """What a frozen text tower gives for distinct captions (petvr.training.frozen_feature_cache)."""
+
+    def sentences(self, which: Tensor, device: torch.device) -> Features: ...
+
+
+@dataclass
 class TokenizedCaptions:
     """Distinct captions as ids [U, W] with their lengths [U], and which of them each caption is: `distinct` [C].
 
-    Equal captions get equal features that way, and their ties stay ties.
+    Equal captions get equal features that way, and their ties stay ties. frozen: where the text tower is frozen.
     """
 
     ids: Tensor
     lengths: Tensor
     distinct: Tensor
+    frozen: Sentences | None = None
 
     @classmethod
     def of(cls, captions: Sequence[str], tokenize: Tokenizer, max_tokens: int) -> TokenizedCaptions:
@@ -112,8 +119,10 @@ class TokenizedCaptions:
         """ids of distinct captions, without the padding that all of them have: what follows EOT changes no feature."""
         return self.ids[which, : int(self.lengths[which].max())]
 
-    def of_captions(self, captions: np.ndarray) -> Tensor:
-        return self.rows(self.distinct[torch.from_numpy(captions)])
+    def read(self, which: Tensor, device: torch.device) -> tuple[Tensor, Features | None]:
+        """ids of distinct captions, and what a frozen text tower gives for them, on the device."""
+        sentences = None if self.frozen is None else self.frozen.sentences(which, device)
+        return self.rows(which).to(device, non_blocking=True), sentences
 
 
 class FrameSource(Protocol):
@@ -236,7 +245,7 @@ class TrainingData:
     def at(self, step: int, device: torch.device) -> BatchTensors:
         """The batch of step `step`; each of its videos is read once."""
         batch = self.batches.at(step)
-        ids = self.captions.of_captions(batch.captions).to(device, non_blocking=True)
+        ids, sentences = self.captions.read(self.captions.distinct[torch.from_numpy(batch.captions)], device)
         pixels, mask = self.frames.read(step)
         video = torch.from_numpy(batch.video_of_sample)
         video_of_sample: Tensor | None = video.to(device, non_blocking=True)
@@ -247,7 +256,7 @@ class TrainingData:
         if self.crop_flip:
             pixels = augment.crop_flip(pixels, torch_generator(self.seed, "augment", step))
             pixels = self.normalise(pixels)
-        return BatchTensors(ids, pixels, mask, video_of_sample)
+        return BatchTensors(ids, pixels, mask, video_of_sample, sentences)
 
 
 def open_training_data(

@@ -148,7 +148,7 @@ def encode_captions(
     features: Features = {}
     for part in order.split(batch):
         raise_if_stopped()
-        put_rows(features, part, model.encode_texts(captions.rows(part).to(model.device)), len(captions))
+        put_rows(features, part, model.encode_texts(*captions.read(part, model.device)), len(captions))
     return features
 
 

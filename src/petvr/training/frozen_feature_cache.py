@@ -1,18 +1,16 @@
-"""The frozen beginning of the vision tower, computed once per video and read by every run that has the same one.
+"""The frozen beginning of the vision tower, computed once per video, and a text tower that is frozen as a whole, once
+per caption: read by every run that has the same one.
 
 A method that acts from block k on, or trains from there, leaves blocks 0..k-1 as CLIP has them (`frozen_blocks`): all
 of the tower for zero-shot, CoOp and heads on a frozen CLIP, eleven blocks for Partial. Their output is kept as it is
-computed (in the run's arithmetic, on its kind of device), for blocks of videos that are always the same, so that what
-stands in a cache does not depend on which run filled it. With and without a cache a run differs by rounding only.
-
-Files in a cache's folder: stream.bin (a sparse array over the store's videos), done.bin (a byte for each block of
-videos, set after its pictures are on disk). Both may be deleted at any time.
+computed (in the run's arithmetic, on its kind of device; petvr.training.feature_file). With and without a cache of
+videos a run differs by rounding only. What a frozen text tower gives is computed caption by caption in the same blocks
+whether a file keeps it or memory does: the same bits.
 """
 
 from __future__ import annotations
 
-import os
-import time
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,23 +18,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from petvr.atomic import file_lock
 from petvr.data.frames.store import FrameStore
-from petvr.errors import PetvrError
 from petvr.methods._adapted import Adapted
 from petvr.training import precision
+from petvr.training.batches import TokenizedCaptions
+from petvr.training.feature_file import GIB, FeatureFile, NoRoom
 from petvr.training.log import RunLog
-from petvr.training.model import Model
+from petvr.training.model import Features, Model
 
-VIDEOS = 8  # computed together; raising it changes results by rounding: then raise VERSION in petvr.training
+# rows computed together; raising one changes results by rounding: then raise VERSION in petvr.training
+VIDEOS, CAPTIONS = 8, 256
 WORTH = 0.25  # of the tower's blocks; less saves nothing against reading the pictures
-FLUSH = 20.0  # seconds between two times that what was computed is made sure of
-GIB = 1 << 30
+IN_MEMORY = 2.0  # GiB of captions' features that a run without a file keeps
 
 
 def cacheable_blocks(model: Model) -> int:
     """How far a cache would bring this model's vision tower; one more than its blocks: to the projected features."""
-    frozen, depth = model.adapted.frozen_blocks(), model.adapted.clip.config.vision.layers
+    frozen, depth = model.adapted.frozen_blocks("vision"), model.adapted.clip.config.vision.layers
     return min(frozen, depth) if "patches" in model.similarity.NEEDS else frozen
 
 
@@ -62,29 +60,15 @@ class FrozenBeginning:
         return self.adapted.encode_patches(stream, mask, texts, self.blocks)
 
 
-class NoRoom(PetvrError):
-    """The cache does not fit: its run can do without."""
-
-
-class FrozenFeatureCache:
+class FrozenFeatureCache(FeatureFile):
     """One cache, for one store, weights, arithmetic and number of blocks; read in place of the store."""
 
     def __init__(self, model: Model, store: FrameStore, folder: Path) -> None:
-        self.model, self.store, self.folder, self.blocks = model, store, folder, cacheable_blocks(model)
-        self.frames, videos = store.frames, len(store)
+        self.model, self.store, self.blocks, self.frames = model, store, cacheable_blocks(model), store.frames
         self.whole = self.blocks > model.adapted.clip.config.vision.layers
-        self.type = self._compute(np.zeros(1, np.int64)).dtype
-        each = cached_shape(model, store.frames)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            size = torch.empty(0, dtype=self.type).element_size()
-            numbers = {1: np.uint8, 2: np.uint16, 4: np.uint32}[size]
-            self.stream = _map(folder / "stream.bin", numbers, (videos, *each))
-            self.done = _map(folder / "done.bin", np.uint8, (-(-videos // VIDEOS),))
-            with open(folder / "done.bin", "r+b") as stream:
-                os.posix_fallocate(stream.fileno(), 0, len(self.done))
-        except OSError as error:
-            raise NoRoom(f"{folder}: cannot be written: {error.strerror or error}") from error
+        self.what, self.mode = str(store.path), model.mode
+        kind = self.compute_rows(np.zeros(1, np.int64)).dtype
+        super().__init__(folder, len(store), cached_shape(model, store.frames), kind, VIDEOS)
 
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         return self.store.rows(ids)
@@ -92,70 +76,13 @@ class FrozenFeatureCache:
     def counts(self, ids: Sequence[str]) -> np.ndarray:
         return self.store.counts(ids)
 
-    def buffer(self, videos: int, pinned: bool) -> Tensor:
-        return torch.empty((videos, *self.stream.shape[1:]), dtype=self.type, pin_memory=pinned)
-
     def fill(self, rows: np.ndarray, buffer: Tensor) -> np.ndarray:
         """Positions in the store -> [V, F, E] or [V, F, 1 + P, D] in the buffer, and the mask; all were computed."""
-        numbers = buffer.view(torch.uint8).numpy().view(self.stream.dtype)
-        if os.stat(self.folder / "stream.bin").st_size < self.stream.nbytes:
-            raise PetvrError(f"{self.folder}: cut off while it was in use; delete it and start again")
-        np.take(self.stream, rows, axis=0, out=numbers, mode="clip")  # without "clip" numpy copies twice
+        self.take(rows, buffer)
         return self.store.masks(rows)
 
-    def missing(self, rows: np.ndarray) -> np.ndarray:
-        """Blocks of videos that some row needs and nobody has computed."""
-        wanted = np.unique(rows // VIDEOS)
-        return wanted[self.done[wanted] == 0]
-
-    def compute(
-        self, rows: np.ndarray, on_progress: Callable[[int, int], None], raise_if_stopped: Callable[[], None]
-    ) -> None:
-        """Compute what is missing of these rows; another process that is at it is waited for.
-
-        on_progress(done, total) after every block; what was computed until a stop stays.
-        """
-        with file_lock(self.folder / "lock", "busy", wait=lambda _: raise_if_stopped()):
-            missing = self.missing(rows)
-            written: list[int] = []
-            flushed = time.monotonic()
-            try:
-                for number, block in enumerate(missing):
-                    raise_if_stopped()
-                    part = np.arange(block * VIDEOS, min((block + 1) * VIDEOS, len(self.store)))
-                    stream = self._compute(part).cpu().contiguous()
-                    if not stream.isfinite().all():
-                        raise PetvrError(
-                            f"{self.store.path}: the frozen tower gives NaN or infinity in {self.model.mode}"
-                        )
-                    self._reserve(int(part[0]), len(part))
-                    self.stream[part] = stream.view(torch.uint8).numpy().view(self.stream.dtype).reshape(stream.shape)
-                    written.append(block)
-                    if time.monotonic() - flushed > FLUSH:
-                        self._flush(written)
-                        flushed = time.monotonic()
-                    on_progress(number + 1, len(missing))
-            finally:
-                self._flush(written)
-
-    def _reserve(self, first: int, videos: int) -> None:
-        """Room on the disk before it is written to: in a mapped file a full disk would be the end of the process."""
-        each = self.stream[:1].nbytes
-        try:
-            with open(self.folder / "stream.bin", "r+b") as stream:
-                os.posix_fallocate(stream.fileno(), first * each, videos * each)
-        except OSError as error:
-            raise NoRoom(f"{self.folder}: cannot be written: {error.strerror or error}") from error
-
-    def _flush(self, written: list[int]) -> None:
-        if written:
-            self.stream.flush()
-            self.done[written] = 1
-            self.done.flush()
-            written.clear()
-
     @torch.inference_mode()
-    def _compute(self, rows: np.ndarray) -> Tensor:
+    def compute_rows(self, rows: np.ndarray) -> Tensor:
         model = self.model
         pixels, mask = map(torch.from_numpy, self.store.get_rows(rows))
         model.set_training(False)
@@ -163,6 +90,88 @@ class FrozenFeatureCache:
             clip = model.adapted.clip
             pixels = clip.normalise(pixels.to(model.device))
             return clip.encode_frames(pixels, mask) if self.whole else clip.encode_prefix(pixels, mask, self.blocks)
+
+
+class FrozenCaptions(FeatureFile):
+    """What a frozen text tower gives for distinct captions: the sentence and, where the similarity reads them, all
+    words, [1 (+ W), E] a caption. The longest captions come first, so that a block has few columns of padding."""
+
+    def __init__(self, model: Model, captions: TokenizedCaptions, folder: Path | None) -> None:
+        self.model, self.captions = model, captions
+        self.order = torch.argsort(captions.lengths, stable=True, descending=True)
+        self.place = torch.argsort(self.order).numpy()
+        self.what, self.mode = "captions", model.mode
+        kind = self.compute_rows(np.zeros(1, np.int64)).dtype
+        super().__init__(folder, len(captions), captions_shape(model, captions), kind, CAPTIONS)
+
+    @torch.inference_mode()
+    def compute_rows(self, rows: np.ndarray) -> Tensor:
+        self.model.set_training(False)
+        sentences = self.model.encode_sentences(self.captions.rows(self.order[rows]).to(self.model.device))
+        text, words = sentences["text"][:, None], sentences.get("words")
+        if words is None:
+            return text
+        out = text.new_zeros((len(rows), *captions_shape(self.model, self.captions)))
+        out[:, :1], out[:, 1 : 1 + words.shape[1]] = text, words
+        return out
+
+    def sentences(self, which: Tensor, device: torch.device) -> Features:
+        """Distinct captions by number -> what Model.encode_sentences gives for them, without a graph."""
+        pinned = device.type == "cuda"
+        buffer = self.buffer(len(which), pinned)
+        self.take(self.place[which.numpy()], buffer)
+        features = {"text": buffer[:, 0]}
+        if len(buffer[0]) > 1:
+            lengths = self.captions.lengths[which]
+            longest = int(lengths.max())
+            features["words"] = buffer[:, 1 : 1 + longest]
+            features["word_mask"] = torch.arange(longest) < lengths[:, None]
+        return {name: feature.to(device, non_blocking=True) for name, feature in features.items()}
+
+
+def captions_shape(model: Model, captions: TokenizedCaptions) -> tuple[int, int]:
+    words = captions.ids.shape[1] if "words" in model.similarity.NEEDS else 0
+    return (1 + words, model.adapted.clip.config.embed)
+
+
+def open_captions(
+    model: Model,
+    captions: TokenizedCaptions,
+    *,
+    root: Path | None,
+    gib: float,
+    weights_digest: str,
+    log: RunLog,
+    raise_if_stopped: Callable[[], None],
+) -> bool:
+    """Give the captions what the model's text tower makes of them, where all of it is frozen; False: it is not, or they
+    take more than `gib` on the disk and IN_MEMORY, which is said. root: the folder of all caches; None: no files.
+    """
+    if model.adapted.frozen_blocks("text") <= model.adapted.clip.config.text.layers:
+        return False
+    wide = 2 if model.mode in precision.HALF else 4
+    size = len(captions) * wide * float(np.prod(captions_shape(model, captions))) / GIB
+    what = f"the whole text tower, {len(captions)} captions"
+    words = "words" * ("words" in model.similarity.NEEDS)
+    ids = hashlib.sha256(captions.ids.numpy().tobytes() + str(captions.ids.shape).encode()).hexdigest()[:16]
+    key = f"{ids}-{weights_digest}-{model.mode}-{model.device.type}-{words or 'sentences'}"
+    folders = [root / "captions" / key] if root is not None and 0 < size <= gib else []
+    for folder in [*folders, *[None] * (size <= IN_MEMORY)]:
+        try:
+            frozen = FrozenCaptions(model, captions, folder)
+            rows = np.arange(len(captions))
+            new = len(frozen.missing(rows))
+            label = "frozen part, block of captions"
+            frozen.compute(rows, lambda done, total, label=label: log.step(done, total, None, label), raise_if_stopped)
+        except NoRoom as error:
+            log.line(f"frozen: {error}; going on without this cache")
+            continue
+        captions.frozen = frozen
+        how = "computed now" if new else "nothing to compute"
+        log.line(f"frozen: {what}, read from {folder or 'memory'} ({how})")
+        return True
+    log.line(f"frozen: {what}; a cache of it would take {size:.0f} GiB, feature_cache_gib allows {gib:g}")
+    return False
 
 
 def open_cache(
@@ -202,12 +211,3 @@ def open_cache(
     log.line(f"frozen: {reach}, read from {cache.folder} ({how})")
     model.vision = FrozenBeginning(model.adapted, count)
     return cache
-
-
-def _map(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:
-    """An array in a file that is as long as it needs to be; what was never written reads as zeros."""
-    length = int(np.prod(shape)) * np.dtype(kind).itemsize
-    with open(path, "ab") as stream:
-        if os.fstat(stream.fileno()).st_size < length:
-            stream.truncate(length)  # no room is taken yet
-    return np.memmap(path, kind, "r+", shape=shape)

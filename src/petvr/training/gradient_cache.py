@@ -27,7 +27,7 @@ def backward(model: Model, batch: BatchTensors, size: int) -> Tensor:
 
     def encode_texts(part: slice) -> Features:
         with whole_texts(model), DrawAsWhole(PartOfWhole({length(part): (samples, part.start)})):
-            return model.encode_texts(batch.ids[part])
+            return model.encode_texts(batch.ids[part], batch.sentences and rows(batch.sentences, part))
 
     before_texts = rng.save()
     texts = leaves(encode_all(encode_texts, samples, size, rng, before_texts))

@@ -33,12 +33,16 @@ Features = dict[str, Tensor]  # of texts or of videos, one row each, as petvr.si
 @dataclass(frozen=True)
 class BatchTensors:
     """A batch of B as the towers read it: ids [B, W], pixels [V, F, 3, H, W], mask [V, F], and the video of each sample
-    [B], a row of pixels; None: sample b has row b. The mask stays on the CPU: what it decides waits for no device."""
+    [B], a row of pixels; None: sample b has row b. The mask stays on the CPU: what it decides waits for no device.
+
+    sentences: what a frozen text tower gives for the ids, where that is known already.
+    """
 
     ids: Tensor
     pixels: Tensor
     mask: Tensor
     video_of_sample: Tensor | None
+    sentences: Features | None = None
 
 
 class BatchSource(Protocol):
@@ -95,9 +99,9 @@ class Model:
         dtype = precision.AUTOCAST.get(self.mode)
         return torch.autocast(self.device.type, dtype=dtype) if dtype else contextlib.nullcontext()
 
-    def encode_texts(self, ids: Tensor) -> Features:
-        """[B, W] -> the similarity's text side, fp32, B rows each"""
-        return self.similarity.texts(self.encode_sentences(ids))
+    def encode_texts(self, ids: Tensor, sentences: Features | None = None) -> Features:
+        """[B, W] -> the similarity's text side, fp32, B rows each; sentences: what `encode_sentences` gives for them"""
+        return self.similarity.texts(self.encode_sentences(ids) if sentences is None else sentences)
 
     def encode_sentences(self, ids: Tensor) -> Features:
         """As `encode_texts`, but what the text tower gives and the similarity's text side needs."""
@@ -136,7 +140,7 @@ class Model:
 
     def loss(self, batch: BatchTensors) -> Tensor:
         """The contrastive loss of a batch in one piece, with its graph."""
-        texts = self.encode_texts(batch.ids)
+        texts = self.encode_texts(batch.ids, batch.sentences)
         videos = self.encode_videos(batch.pixels, batch.mask, texts["text"])
         if batch.video_of_sample is not None:
             videos = {name: tensor[batch.video_of_sample] for name, tensor in videos.items()}

@@ -74,7 +74,9 @@ def selected_tensors(spec: RunSpec, state: TrainState) -> dict[str, Tensor]:
     return state.model.state()
 
 
-def cost_of(spec: RunSpec, state: TrainState, cached_blocks: int | None, counted: Path | None) -> Cost:
+def cost_of(
+    spec: RunSpec, state: TrainState, cached_blocks: int | None, texts_once: bool, counted: Path | None
+) -> Cost:
     """counted: the folder of FLOP counts that runs share."""
     by_part, total = state.model.counts()
     choices = {"train": spec.train, **spec.recipe.model_choices(spec.train)}
@@ -90,6 +92,7 @@ def cost_of(spec: RunSpec, state: TrainState, cached_blocks: int | None, counted
         pairs_per_second=state.pairs / state.train_seconds if state.pairs else None,
         resumed=state.resumed,
         prefix_blocks=cached_blocks,
+        texts_once=texts_once,
     )
 
 

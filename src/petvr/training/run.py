@@ -19,7 +19,7 @@ from petvr.training.checkpoint import Checkpointer, TrainState, lock_state
 from petvr.training.data import open_splits
 from petvr.training.determinism import name_refused_kernels, prepare_device, seed_torch
 from petvr.training.evaluate import EvaluationData, evaluation_steps, open_evaluation_data
-from petvr.training.frozen_feature_cache import open_cache
+from petvr.training.frozen_feature_cache import open_cache, open_captions
 from petvr.training.log import RunLog
 from petvr.training.model import BatchSource, build_model, clamp_logit_scale
 from petvr.training.optimizer import build_optimizer, clip_all, parameter_groups
@@ -67,14 +67,14 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             raise PetvrError(
                 f"{store.path}: pictures of {store.size} px, this CLIP reads {model.adapted.image_size} px"
             )
-        cache = None
+        cache, caching = None, {
+            "gib": options.feature_cache_gib, "weights_digest": weights_digest, "log": log,
+            "raise_if_stopped": stop.raise_if_stopped,
+        }  # fmt: skip
         if options.feature_cache is not None and recipe.augment == "none":
             videos = [*splits.test.split.videos, *(splits.train.split.videos if spec.train else ())]
             videos += splits.val.split.videos if splits.val else ()
-            cache = open_cache(
-                model, store, videos, root=options.feature_cache, gib=options.feature_cache_gib,
-                weights_digest=weights_digest, log=log, raise_if_stopped=stop.raise_if_stopped,
-            )  # fmt: skip
+            cache = open_cache(model, store, videos, root=options.feature_cache, **caching)
         frames = cache or store
         tokenize = tokenizer.load_tokenizer(options.weights)
         at_once, val_data = options.eval_frames_per_batch, None
@@ -89,6 +89,12 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             groups = parameter_groups(model.trained, recipe, model.layer_norm_weights())
             state.optimizer = build_optimizer(groups, recipe, total)
             state.losses = torch.full((total,), math.nan, device=device)
+
+        captions = [test_data.captions, test_data.candidates, val_data and val_data.captions]
+        captions += [val_data and val_data.candidates, training_data and training_data.captions]
+        texts_once = [
+            open_captions(model, each, root=options.feature_cache, **caching) for each in captions if each is not None
+        ]
 
         checkpoints = Checkpointer(options.state, identity, log, options.checkpoint_seconds, options.checkpoint_steps)
         if options.resume:
@@ -122,7 +128,9 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             spec=spec,
             evaluations=state.evaluations,
             selected=selected_evaluations(state.evaluations, recipe.select_by),
-            cost=result_writer.cost_of(spec, state, cache.blocks if cache else None, options.flop_counts),
+            cost=result_writer.cost_of(
+                spec, state, cache.blocks if cache else None, all(texts_once), options.flop_counts
+            ),
             data=splits.describe(options.world, store.digest),
             provenance=result_writer.provenance(
                 started=started,
