@@ -205,7 +205,7 @@ def test_own_data_with_a_val_split_select_by_it_unless_told_otherwise(tmp_path):
         runs = [run for run in planned.runs.values() if run.dataset == "mine"]
         assert {run.recipe.selection for run in runs} == {expected}
         assert planning.spec(chosen, runs[0].id.replace("seed-0", "seed-9")).recipe.selection == expected
-        assert planning.validates(planned, chosen, "mine") == (expected == "best_on_val")
+        assert ("mine" in planning.validated_folders(planned, chosen)) == (expected == "best_on_val")
         decoded = {item.video for item in frames._items("mine", chosen)}
         assert decoded == {"a.mp4", "b.mp4"} | ({"c.mp4"} if rows and expected == "best_on_val" else set())
         (tmp_path / "own.csv").unlink()  # the same time of change would be the same file

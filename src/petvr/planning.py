@@ -112,12 +112,10 @@ def recipe_overrides(config: Config) -> dict[str, Any]:
     return overrides
 
 
-def validates(planned: Plan, config: Config, folder: str) -> bool:
-    """Whether a run on a folder's videos selects by validation, so that these frames are needed too."""
-    return any(
-        run.recipe.selection == "best_on_val" and catalogue.folder_of(config, run.dataset) == folder
-        for run in planned.runs.values()
-    )
+def validated_folders(planned: Plan, config: Config) -> set[str]:
+    """The folders of videos on which some run selects by validation, so that these frames are needed too."""
+    names = {run.dataset for run in planned.runs.values() if run.recipe.selection == "best_on_val"}
+    return {catalogue.folder_of(config, name) for name in names}
 
 
 def plan(config: Config, everything: bool = False, *, may_be_empty: bool = False) -> Plan:
@@ -341,6 +339,7 @@ def table(planned: Plan, name: str) -> Table:
     return planned.tables[name]
 
 
+@functools.lru_cache(maxsize=2)
 def figures(planned: Plan) -> dict[str, FigureSpec]:
     """Every figure of the chosen papers by its id: those of figures.yaml, then those of each chosen table."""
     named = dict.fromkeys(table.paper for table in planned.tables.values() if table.paper in papers.NAMES)
@@ -350,6 +349,7 @@ def figures(planned: Plan) -> dict[str, FigureSpec]:
     return known
 
 
+@functools.lru_cache(maxsize=1000)
 def figure_runs(planned: Plan, id: str) -> list[str]:
     """The planned runs that a figure is drawn from. Raises PetvrError for a figure that does not exist."""
     known = figures(planned)

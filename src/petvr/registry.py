@@ -150,7 +150,7 @@ class Registry:
         self.kind, self.package, self.folder = kind, package, folder
 
     def available(self) -> list[str]:
-        return sorted(path.stem for path in self.folder.glob("*.py") if not path.stem.startswith("_"))
+        return list(_names(self.folder, self.folder.stat().st_mtime_ns))
 
     @cache  # noqa: B019 registries live as long as the process
     def declared(self, name: str) -> DeclaredFile:
@@ -201,6 +201,12 @@ class Registry:
         own = (one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__)
         kind = next((one for one in own if issubclass(one, DeclaredSettings)), DeclaredSettings)
         return kind(**complete)
+
+
+@cache
+def _names(folder: Path, _changed: int) -> tuple[str, ...]:
+    """Of the files in a folder, read again when the folder changed."""
+    return tuple(sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")))
 
 
 def _literals(path: Path) -> tuple[dict[str, Any], dict[str, Setting]]:

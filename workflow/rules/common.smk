@@ -102,6 +102,7 @@ def table_files(name):
 
 
 EXAMPLES = planning.example_runs(PLAN)
+VALIDATED = planning.validated_folders(PLAN, CONFIG)
 
 
 def figure_files(wildcards):

@@ -96,7 +96,7 @@ rule frames:
         runtime=lambda w, attempt: attempt * (60 if frame_shards(w) else 720),
     params:
         versions=catalogue.frame_versions(),
-        validation=lambda w: planning.validates(PLAN, CONFIG, w.folder),
+        validation=lambda w: w.folder in VALIDATED,
     shell:
         "python -m petvr frames {wildcards.folder:q} --sampler {wildcards.sampler:q} --frames {wildcards.frames:q}"
         " --size {wildcards.size:q} --picture={wildcards.picture:q} --workers {threads} --wait >> {log:q} 2>&1"
@@ -125,7 +125,7 @@ rule frames_shard:
         runtime=lambda w, attempt: attempt * 240,
     params:
         versions=catalogue.frame_versions(),
-        validation=lambda w: planning.validates(PLAN, CONFIG, w.folder),
+        validation=lambda w: w.folder in VALIDATED,
     shell:
         "python -m petvr frames {wildcards.folder:q} --sampler {wildcards.sampler:q} --frames {wildcards.frames:q}"
         " --size {wildcards.size:q} --picture={wildcards.picture:q} --workers {threads} --shard {wildcards.shard:q}/{wildcards.shards:q}"

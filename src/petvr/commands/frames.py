@@ -89,9 +89,8 @@ def _items(folder: str, config: Config) -> list:
     if not names:
         raise unknown("folder", folder, {catalogue.folder_of(config, name) for name in catalogue.dataset_names(config)})
     items: dict[str, VideoItem] = {}
-    splits = (
-        ("train", "val", "test") if planning.validates(planning.plan(config), config, folder) else ("train", "test")
-    )
+    validated = planning.validated_folders(planning.plan(config), config)
+    splits = ("train", "val", "test") if folder in validated else ("train", "test")
     for name in names:
         dataset = catalogue.open_dataset(config, name)
         for split in splits:

@@ -66,7 +66,7 @@ class Implemented:
         return versions | {f"similarity/{similarity}": self.similarity_version(similarity)} | dict(self.parts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     cells: dict[str, Cell]  # the distinct ones by their id, also those that cannot run
     runs: dict[str, RunSpec]
