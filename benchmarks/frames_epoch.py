@@ -20,6 +20,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from petvr.data.frames.store import FrameStore
 from petvr.data.frames.store_writer import StoreWriter
 
 SAMPLER, FRAMES, SIZE = "c4c_1fps_int", 12, 224
+NEEDED = 3 * 1825  # pairs a second: three times what a step of B/32 takes on an H200 at half of its limit
 CAPTIONS = 20  # MSR-VTT: each video is a sample so many times an epoch
 BATCH = 32
 BLOCK = 8 << 20
@@ -139,9 +141,18 @@ def reading(folder: Path, gib: float, rounds: int) -> dict[str, float]:
     memory = np.fromfile(folder / "large" / "frames.bin", np.uint8).reshape(count, FRAMES, 3, SIZE, SIZE)
     buffer = np.zeros((BATCH, FRAMES, 3, SIZE, SIZE), np.uint8), np.zeros((BATCH, FRAMES), bool)
 
+    other, middle = tuple(each.copy() for each in buffer), count // 2 // BATCH * BATCH
+
     def epoch(order: np.ndarray) -> None:
-        for start in range(0, count, BATCH):
-            store.get_rows(rows[order[start : start + BATCH]], buffer)
+        read_part(order, buffer)
+
+    def by_two(order: np.ndarray) -> None:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(read_part, (order[:middle], order[middle:]), (buffer, other)))
+
+    def read_part(order: np.ndarray, into: tuple[np.ndarray, np.ndarray]) -> None:
+        for start in range(0, len(order), BATCH):
+            store.get_rows(rows[order[start : start + BATCH]], into)
 
     def copies(order: np.ndarray) -> None:
         for start in range(0, count, BATCH):
@@ -164,7 +175,9 @@ def reading(folder: Path, gib: float, rounds: int) -> dict[str, float]:
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
         store = FrameStore(folder / "large")
 
-    took: dict[str, list[float]] = {name: [] for name in ("memory", "first", "warm", "copied", "later", "disk", "cold")}
+    took: dict[str, list[float]] = {
+        name: [] for name in ("memory", "first", "warm", "two", "copied", "later", "disk", "cold")
+    }
 
     def in_memory(order: np.ndarray, visited: str, memory_now: str) -> None:
         # memory before and after the store, so that a clock that changes favours neither
@@ -177,6 +190,7 @@ def reading(folder: Path, gib: float, rounds: int) -> dict[str, float]:
         store = FrameStore(folder / "large")  # a new map: its pages are in memory, but not yet in its table
         took["first"].append(cpu(lambda: epoch(order)))  # noqa: B023
         in_memory(order, "warm", "memory")
+        took["two"].append(cpu(lambda: by_two(order)))  # noqa: B023
     for _ in range(rounds):  # and as reading it from the disk in random order leaves it: in small ones
         order = generator.permutation(count)
         forget()
@@ -206,8 +220,14 @@ def reading(folder: Path, gib: float, rounds: int) -> dict[str, float]:
     cold = f"{rate['cold']:9.2f} GB/s of wall time, {percent(share['cold_over_disk'])} of the disk's"
     print(f"  an epoch, nothing in memory {cold}")
     print(f"  an epoch                    {samples:9.0f} samples/s of CPU time (target: 90 % of memory and disk)")
+    kept = min(1.0, ratio(took["warm"], took["two"]))  # of a thread's rate when another one reads beside it
+    eight = 8 * samples * kept**3
+    print(
+        f"a dry reader of one thread gives {samples:.0f} pairs/s of CPU time, of two {2 * samples * kept:.0f}; "
+        f"EXTRAPOLATED to eight, with that loss at every doubling, {eight:.0f} (needed: {NEEDED})"
+    )
     return {f"{name}_gb_per_second": value for name, value in rate.items()} | share | {
-        "epoch_samples_per_cpu_second": samples
+        "epoch_samples_per_cpu_second": samples, "two_over_one_thread": kept, "extrapolated_to_eight": eight
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import pytest
 import training_bench as tiny
 
 from petvr.clip.config import ClipConfig, Tower
-from petvr.commands.bench import goals
+from petvr.commands.bench import beside_full, goals
 from petvr.costs.budget import Assumptions
 from petvr.errors import PetvrError
 from petvr.training import bench
@@ -49,3 +49,11 @@ def test_on_a_gpu_a_line_is_held_to_the_goals_of_its_size():
     assert [goal["met"] for goal in slow] == [False, False, True, False]
     assert all(goal["met"] for goal in goals(line | {"method": "full", "loop_pairs_per_second": 1690.0}, cuda=True))
     assert len(goals(line | {"batch": 64}, cuda=True)) == 1
+
+
+def test_a_method_is_held_to_full_tunings_share_on_its_backbone():
+    shares = {("full@rule=clip4clip", "b"): 0.6, ("ssf", "b"): 0.5, ("vop", "b"): 0.59, ("vop", "l"): 0.1}
+    lines = [{"method": method, "backbone": backbone, "share": share} for (method, backbone), share in shares.items()]
+    said = beside_full(lines)
+    assert [(goal["what"].split(":")[0], goal["met"]) for goal in said] == [("ssf on b", False), ("vop on b", True)]
+    assert said[0]["value"] == pytest.approx(1.2)

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
         lines.append(line | {"method": method})
     machine = torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine()
     report = {"machine": machine, "device": job[0], "torch": torch.__version__, "lines": lines}
-    report["verdict"] = [goal for line in lines for goal in goals(line, cuda)]
+    report["verdict"] = [goal for line in lines for goal in goals(line, cuda)] + beside_full(lines)
     if args.json:
         atomic.write_json(args.json, report)
     _show(report)
@@ -85,6 +85,18 @@ def goals(line: dict[str, Any], cuda: bool) -> list[dict[str, Any]]:
     if not cuda and line["batch"] * line["frames"] >= 256:  # below that a batch is soon copied, and found as slowly
         asked.append((f"{name}: a kept buffer filled, as a share of a copy", line["reader_share_of_copy"], 0.85))
     return [{"what": what, "value": abs(value), "goal": abs(goal), "met": value >= goal} for what, value, goal in asked]
+
+
+def beside_full(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A method's time next to full tuning's, over what their FLOPs say: a method that computes little must not wait."""
+    full = {line["backbone"]: line["share"] for line in reversed(lines) if line["method"].startswith("full")}
+    goals = []
+    for line in lines:
+        if line["backbone"] in full and not line["method"].startswith("full"):
+            what = f"{line['method']} on {line['backbone']}: time over full's, over their FLOPs"
+            value = full[line["backbone"]] / line["share"]
+            goals.append({"what": what, "value": value, "goal": 1.08, "met": value <= 1.08})
+    return goals
 
 
 def _show(report: dict[str, Any]) -> None:
