@@ -27,6 +27,8 @@ PRELOAD = {  # command -> what its forks should find imported; frames, world and
     "index": ("petvr.report.tables", "pandas"),
     "figure": ("petvr.report.figures", "pandas", "matplotlib.figure", "matplotlib.backends.backend_svg"),
     "track": ("mlflow", "petvr.report.tracking"),
+    "claims": ("petvr.report.claims.page",),
+    "examples": ("petvr.search.opened", "petvr.report.examples.page"),
 }
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)
 SOURCE = str(Path(__file__).parent)
