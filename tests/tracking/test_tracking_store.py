@@ -169,6 +169,21 @@ def test_nothing_new_is_known_without_mlflow_and_a_store_somebody_touched_is_loo
     assert tracking.sync(ready).removed == 2  # the run, and the old means of its cell
 
 
+def test_what_the_tables_are_made_from_decides_whether_a_plan_is_needed_to_see_that_nothing_is_new(ready):
+    place = ready, tracking.default_uri(ready), "petvr"
+    tables = {spec("vop", 0).cell: ["vop/table_3"]}
+    put(ready, "vop", [44.0, 45.0])
+    assert tracking.unchanged(*place, "plan 1") is None
+    tracking.sync(*place, tables, source="plan 1")
+    assert tracking.unchanged(*place, "plan 1").unchanged == 2
+    assert tracking.unchanged(*place, "plan 2") is None
+    tracking.sync(*place, tables, runs=[spec("vop", 0).id], again=True)
+    assert tracking.unchanged(*place, "plan 1") is None, "of all cells but one nothing is known"
+    tracking.sync(*place, tables, source="plan 1")
+    Layout(ready).result(spec("vop", 1)).unlink()
+    assert tracking.unchanged(*place, "plan 1") is None
+
+
 def by_id(opened):
     return {run.data.tags.get("petvr.run"): run for run in stores.search(opened)}
 

@@ -9,6 +9,6 @@ Both return a Status and never raise for a store that is away, broken or locked:
 from __future__ import annotations
 
 from petvr.report.tracking.store import default_uri, prepare, reap
-from petvr.report.tracking.sync import Status, log_result, sync
+from petvr.report.tracking.sync import Status, log_result, sync, unchanged
 
-__all__ = ["Status", "default_uri", "log_result", "prepare", "reap", "sync"]
+__all__ = ["Status", "default_uri", "log_result", "prepare", "reap", "sync", "unchanged"]

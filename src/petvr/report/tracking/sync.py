@@ -82,12 +82,13 @@ def sync(
     tables: Mapping[str, Sequence[str]] | None = None,
     runs: Iterable[str] | None = None,
     again: bool = False,
+    source: str = "",
 ) -> Status:
     """Bring the view up to date with the results below `results/runs`; called twice, the second does nothing.
 
     `tables`: cell id -> tables that show it (a tag). `runs`: only the cells of these run ids. Without it everything
     is looked at, and runs of this results folder whose file is gone are removed. `again`: look into the store even
-    where the notes beside it say that nothing has changed.
+    where the notes beside it say that nothing has changed. `source`: what `tables` is made from, for `unchanged`.
     """
     results = Path(results)
     uri = uri or default_uri(results)
@@ -110,10 +111,23 @@ def sync(
                 store = store or open_store(uri, experiment)
                 _prune(store, status, results, {cell.id: cell for cell in cells})
         status.experiment_id = store.experiment if store else ""
-        notes.keep(cells, status, everything=chosen is None)
+        notes.keep(cells, status, everything=chosen is None, source=source)
     except Exception as error:
         status.warning = warning_of(uri, error)
     return status
+
+
+def unchanged(results: str | Path, uri: str, experiment: str, source: str) -> Status | None:
+    """What `sync` of everything would say, where it would do nothing; None where it has to look.
+
+    No plan is made for it: `source` stands for all that the tables of the cells are made from.
+    """
+    notes = _Notes(Path(results), uri, experiment)
+    cells = list(_cell_files(Path(results), None, notes.tables))
+    if notes.source != source or not notes.say_unchanged(cells, everything=True):
+        return None
+    same = sum(len(cell.files) for cell in cells)
+    return Status(shown(uri), experiment, unchanged=same, broken=notes.broken, experiment_id=notes.experiment_id)
 
 
 def log_result(
@@ -182,6 +196,8 @@ class _Notes:
         self.cells: dict[str, str] = noted["cells"] if sound else {}
         self.broken: list[str] = noted["broken"] if sound else []
         self.experiment_id: str = noted.get("experiment", "") if sound else ""
+        self.tables: dict[str, list[str]] = noted.get("tables", {}) if sound else {}
+        self.source: str = noted.get("source", "") if sound else ""
 
     def _stamp(self) -> list[int] | None:
         """Of a local store's file; None for a server."""
@@ -196,11 +212,13 @@ class _Notes:
         same = all(self.cells.get(cell.id) == cell.digest for cell in cells)
         return bool(self.cells) and same and not (everything and len(self.cells) != len(cells))
 
-    def keep(self, cells: Sequence[CellFiles], status: Status, everything: bool) -> None:
-        kept = {} if everything else self.cells
-        noted = kept | {cell.id: cell.digest for cell in cells}
+    def keep(self, cells: Sequence[CellFiles], status: Status, everything: bool, source: str) -> None:
+        """Of some cells alone nothing is known of the others' tables: then `source` is none."""
+        noted = ({} if everything else self.cells) | {cell.id: cell.digest for cell in cells}
         value: dict[str, Any] = {"format": FORMAT, "store": self._stamp(), "experiment": status.experiment_id}
         value |= {"cells": noted, "broken": status.broken}
+        if everything:
+            value |= {"tables": {cell.id: cell.tables for cell in cells}, "source": source}
         atomic.write_text(self.file, json.dumps(value))
 
 
