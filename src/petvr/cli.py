@@ -29,7 +29,7 @@ FOR_PEOPLE = {
     "examples": "a page of queries one run or two get right and wrong, with the frames the model saw",
     "encode": "a folder of videos as an index that `petvr search --index` reads",
     "export": "a finished run as a folder to share: tensors, settings, card; merged or in PEFT's format on request",
-    "serve": "a search page in the browser for one run or two",
+    "serve": "a search page in the browser for one run, two, or an index",
     "figure": "draw figures of papers and tables; --list names them",
     "claims": "what each paper says in words, with a verdict from the runs",
     "compare": "differences between runs on the same test queries: interval, tests, verdict",

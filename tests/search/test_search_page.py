@@ -13,8 +13,9 @@ import training_bench as tiny
 import uvicorn
 
 from petvr.data.datasets import Split
+from petvr.library.video_index import Index
 from petvr.search import opened
-from petvr.search.gallery import Gallery
+from petvr.search.gallery import Gallery, IndexGallery
 from petvr.search.server import create_app
 
 pytestmark = pytest.mark.slow  # a small training, and a browser
@@ -222,3 +223,19 @@ def test_ten_thousand_videos_are_searched_at_once(served, page):
         hits = answer["runs"][0]["hits"]
         assert [hit["rank"] for hit in hits] == list(range(1, 101))
         assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+
+
+def test_an_index_is_searched_and_played_and_offers_no_captions(served, page):
+    _, home, galleries = served
+    Index.build(galleries[1].run.text_video, home / "videos", to=home / "index")
+    gallery = IndexGallery(Index.load(home / "index", galleries[1].run.text_video), "my videos")
+    with running(create_app([gallery], home / "cache", ["127.0.0.1"])) as address:
+        page.open(f"{address}/?q=red%20left")
+        page.wait("document.querySelectorAll('.hits img').length === 2")
+        assert page.value("id('about').textContent").startswith("2 videos of my videos")
+        assert page.value("id('drop').hidden && id('browse').hidden")
+        page.wait("[...document.querySelectorAll('.hits img')].every((image) => image.complete && image.naturalWidth)")
+        page.click("[aria-label='play test1.avi']")
+        page.wait("document.querySelector('video')?.currentTime > 0.1")
+        assert fetch(f"{address}/video/2")[0] == 404 and fetch(f"{address}/api/search?q=%20")[0] == 400
+        assert json.loads(fetch(f"{address}/api/search?q=red&caption=0")[2])["truth"] is None

@@ -33,7 +33,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--run", help="a finished run's id, its folder, or its result.json: its test videos are searched"
     )
-    where.add_argument("--index", metavar="FOLDER", help="an index that `petvr encode` or petvr.Index.save wrote")
+    where.add_argument(
+        "--index", help="a folder that `petvr encode` or petvr.Index.save wrote, or a name of `indexes` in config.yaml"
+    )
     parser.add_argument("--video", metavar="FILE", help="list the best captions for this video file (or video id)")
     parser.add_argument("--seconds", nargs=2, type=float, metavar=("START", "END"), help="look at this part of FILE")
     parser.add_argument("--top", type=whole(), default=10, metavar="N", help="how many to list (default: %(default)s)")
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     if args.seconds and not 0 <= args.seconds[0] < args.seconds[1] < LONGEST:
         raise PetvrError("--seconds: {:g} {:g} given, allowed: 0 <= START < END < {:g}".format(*args.seconds, LONGEST))
     if args.index is not None:
-        search_index(args)
+        search_index(args, config)
         return
     from petvr.search import rank
 
@@ -77,14 +79,19 @@ def run(args: argparse.Namespace, config: Config) -> None:
         _show(answer, result)
 
 
-def search_index(args: argparse.Namespace) -> None:
+def index_folder(name: str, config: Config) -> Path:
+    """Where an index lies: a folder, or one that the configuration names."""
+    return Layout(config.results).index(name) if name in config.indexes and not Path(name).exists() else Path(name)
+
+
+def search_index(args: argparse.Namespace, config: Config) -> None:
     from petvr.library.video_index import Index
     from petvr.training.determinism import prepare_device
 
     if args.video is not None:
         raise PetvrError("search: --video needs --run: an index holds no captions")
     prepare_device("cpu", args.threads)
-    index = Index.load(args.index)
+    index = Index.load(index_folder(args.index, config))
     matches = index.search(args.sentence, args.top)
     rows = [{"rank": one.rank, "score": one.score, "video": one.video, "file": str(one.file)} for one in matches]
     if args.json:

@@ -1,22 +1,28 @@
-"""`petvr serve --run RUN [--run RUN2]`: search the test videos of one run or two in the browser, on loopback."""
+"""`petvr serve --run RUN [--run RUN2]`, or `--index INDEX`: search videos in the browser, on loopback."""
 
 from __future__ import annotations
 
 import argparse
 import socket
 import sys
+from typing import TYPE_CHECKING
 
 from petvr.arguments import host_name, port, threads
-from petvr.commands.search import open_named_run
+from petvr.commands.search import index_folder, open_named_run
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+
+if TYPE_CHECKING:
+    from petvr.search.gallery import Gallery, IndexGallery
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", action="append", required=True, help="a finished run; twice: two side by side")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--run", action="append", help="a finished run; twice: two side by side")
+    what.add_argument("--index", help="what `petvr encode` wrote, or a name of `indexes` in the configuration")
     parser.add_argument("--split", default="test", help="whose videos are searched (default: %(default)s)")
     parser.add_argument("--host", type=host_name, default="127.0.0.1", help="default: loopback (there is no password)")
     parser.add_argument("--port", type=port, default=8765, help="0: any free one (default: %(default)s)")
@@ -24,20 +30,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    if len(args.run) > 2:
+    if args.run and len(args.run) > 2:
         raise PetvrError(f"petvr serve: {len(args.run)} runs given, allowed: one or two")
     import uvicorn
 
-    from petvr.search.gallery import Gallery
     from petvr.search.server import create_app
 
-    galleries = []
-    for name in args.run:
-        opened, keep = open_named_run(name, config, args.threads)
-        galleries.append(Gallery(opened, opened.split(args.split), keep))
-        galleries[-1].prepare()
-    if any(gallery.split != galleries[0].split for gallery in galleries):
-        raise PetvrError(f"petvr serve: the two runs have different videos or captions in split '{args.split}'")
+    galleries = [_opened_index(args, config)] if args.index else _opened_runs(args, config)
     listener = listen(args.host, args.port)
     host, port = listener.getsockname()[:2]
     hosts = [*LOOPBACK, "[::1]", args.host] if args.host in LOOPBACK else ["*"]
@@ -46,6 +45,31 @@ def run(args: argparse.Namespace, config: Config) -> None:
     if args.host not in LOOPBACK:
         print("note: others can reach this page; it has no password", file=sys.stderr, flush=True)
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+
+def _opened_runs(args: argparse.Namespace, config: Config) -> list[Gallery]:
+    from petvr.search.gallery import Gallery
+
+    galleries = []
+    for name in args.run:
+        opened, keep = open_named_run(name, config, args.threads)
+        galleries.append(Gallery(opened, opened.split(args.split), keep))
+        galleries[-1].prepare()
+    if any(gallery.split != galleries[0].split for gallery in galleries):
+        raise PetvrError(f"petvr serve: the two runs have different videos or captions in split '{args.split}'")
+    return galleries
+
+
+def _opened_index(args: argparse.Namespace, config: Config) -> IndexGallery:
+    from petvr.library.video_index import Index
+    from petvr.search.gallery import IndexGallery
+    from petvr.training.determinism import prepare_device
+
+    prepare_device("cpu", args.threads)
+    folder = index_folder(args.index, config)
+    gallery = IndexGallery(Index.load(folder), str(folder))
+    gallery.prepare()
+    return gallery
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -39,12 +39,15 @@ PRODUCTS = 1 << 26  # kept at a time
 
 @dataclass(frozen=True)
 class VideoMatch:
-    """rank from 1; score as `TextVideoModel.score` gives it; video: its id in the index; file: where it lay."""
+    """rank from 1; score as `TextVideoModel.score` gives it; video: its id in the index; file: where it lay; row: its
+    place in the index.
+    """
 
     rank: int
     score: float
     video: str
     file: Path
+    row: int
 
 
 class Index:
@@ -160,6 +163,11 @@ class Index:
         """The ids of all videos, in the order of their rows."""
         return [record["video"] for part in self.parts for record in part.records]
 
+    def record(self, row: int) -> Record:
+        """What the index knows of a video: its id, and its file as it was."""
+        number = int(np.searchsorted(self._starts[1:], row, side="right"))
+        return self.parts[number].records[row - int(self._starts[number])]
+
     @property
     def model(self) -> TextVideoModel:
         if self._model is None:
@@ -242,9 +250,8 @@ class Index:
     def _matches(self, rows: np.ndarray, scores: np.ndarray) -> list[VideoMatch]:
         matches = []
         for rank, (row, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True), 1):
-            number = int(np.searchsorted(self._starts[1:], row, side="right"))
-            record = self.parts[number].records[row - int(self._starts[number])]
-            matches.append(VideoMatch(rank, score, record["video"], Path(record["file"])))
+            record = self.record(row)
+            matches.append(VideoMatch(rank, score, record["video"], Path(record["file"]), row))
         return matches
 
 

@@ -1,4 +1,4 @@
-"""What `petvr serve` asks of a run: videos for a sentence, captions for a file, strips, and files browsers play."""
+"""What `petvr serve` asks of a run or an index: videos for a sentence, captions for a file, strips, files to play."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from petvr.data.datasets import Split
+from petvr.data.frames.build import VideoItem, store_settings
 from petvr.data.frames.probe import probe
+from petvr.data.frames.single import read_videos
 from petvr.data.frames.transcode import transcode
 from petvr.errors import PetvrError
+from petvr.library.video_index import Index
 from petvr.search import features, rank
 from petvr.search.opened import OpenedRun
 from petvr.search.rank import Hit
@@ -50,13 +54,44 @@ class Gallery:
     def _videos(self) -> dict[str, torch.Tensor]:
         return features.videos(self.run, self.split, self.keep, progress=False)
 
+    @property
+    def title(self) -> str:
+        return f"{self.run.result.spec.dataset} {self.split.name}"
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        return self.split.captions
+
+    def __len__(self) -> int:
+        return len(self.split.videos)
+
     @cached_property
-    def captions_of(self) -> list[list[str]]:
-        """By the number of the video."""
+    def _captions_of(self) -> list[list[str]]:
         captions: list[list[str]] = [[] for _ in self.split.videos]
         for text, video in zip(self.split.captions, self.split.caption_video, strict=True):
             captions[video].append(text)
         return captions
+
+    def captions_of(self, number: int) -> list[str]:
+        return self._captions_of[number]
+
+    def owner(self, caption: int) -> int:
+        """The number of the caption's own video."""
+        return self.split.caption_video[caption]
+
+    def name(self, number: int) -> str:
+        return self.split.videos[number]
+
+    def window(self, number: int) -> tuple[float, float] | None:
+        return self.run.dataset.window(self.split.videos[number])
+
+    def file(self, number: int) -> Path:
+        """What the data set names as the video, below its folder of videos. Raises PetvrError for any other place."""
+        dataset = self.run.dataset
+        path = dataset.video_file(self.split.videos[number])
+        if ".." in path.parts or not path.absolute().is_relative_to(dataset.videos.absolute()):
+            raise PetvrError(f"{path}: outside the data set's folder of videos")
+        return path
 
     @property
     def about(self) -> dict[str, Any]:
@@ -76,32 +111,87 @@ class Gallery:
         with self.lock:
             return rank.best_captions(self.run, str(file), self.split, top=top, keep=self.keep, progress=False)
 
-    def strip(self, number: int) -> bytes:
-        """JPEG of the frames the model saw, in rows of ACROSS."""
-        from PIL import Image
-
+    def pictures(self, number: int) -> np.ndarray:
+        """uint8 [F, H, W, 3]: the frames the model saw."""
         pixels, mask = self.run.frames.get([self.split.videos[number]])
-        frames = pixels[0][mask[0]].transpose(0, 2, 3, 1)
-        size, across = frames.shape[1], min(len(frames), ACROSS)
-        picture = Image.new("RGB", (across * (size + 2) - 2, -(-len(frames) // across) * (size + 2) - 2), "white")
-        for index, frame in enumerate(frames):
-            picture.paste(Image.fromarray(frame), (index % across * (size + 2), index // across * (size + 2)))
-        stream = io.BytesIO()
-        picture.save(stream, "JPEG", quality=85)
-        return stream.getvalue()
+        return pixels[0][mask[0]].transpose(0, 2, 3, 1)
 
 
-def playable_file(gallery: Gallery, number: int, cache: Path) -> tuple[Path, str]:
+@dataclass
+class IndexGallery:
+    """The videos of an index. It holds no captions, and its files are the only ones that are served."""
+
+    index: Index
+    title: str
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    captions: tuple[str, ...] = ()
+
+    def prepare(self) -> None:
+        """Loads the model."""
+        self.best_videos("a video", 1)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        model = self.index.model
+        return {"name": model.name, "said": f"encoded by {model.source}", "notes": list(dict.fromkeys(model.notes))}
+
+    def best_videos(self, sentence: str, top: int) -> list[Hit]:
+        """Raises PetvrError for an empty sentence."""
+        rank.require_sentence(sentence)
+        with self.lock:
+            return [Hit(one.rank, one.score, one.row) for one in self.index.search(sentence, top)]
+
+    def best_captions(self, file: Path, top: int) -> tuple[list[str], list[Hit]]:
+        raise PetvrError("an index holds no captions; petvr serve --run RUN finds some for a video")
+
+    def captions_of(self, number: int) -> list[str]:
+        return []
+
+    def owner(self, caption: int) -> int:
+        raise IndexError(caption)
+
+    def name(self, number: int) -> str:
+        return self.index.record(number)["video"]
+
+    def window(self, number: int) -> None:
+        return None
+
+    def file(self, number: int) -> Path:
+        return Path(self.index.record(number)["file"])
+
+    def pictures(self, number: int) -> np.ndarray:
+        """uint8 [F, H, W, 3]: the frames the model saw, decoded again. Raises PetvrError where they cannot be."""
+        recipe, side = self.index.model.spec.recipe, self.index.model.image_size
+        rule = store_settings(recipe.sampler, recipe.frames, side, recipe.picture)
+        _, frames = next(read_videos([VideoItem(self.name(number), self.file(number))], rule))
+        if isinstance(frames, PetvrError):
+            raise frames
+        return frames.transpose(0, 2, 3, 1)
+
+
+def strip(gallery: Gallery | IndexGallery, number: int) -> bytes:
+    """JPEG of the frames the model saw, in rows of ACROSS."""
+    from PIL import Image
+
+    frames = gallery.pictures(number)
+    size, across = frames.shape[1], min(len(frames), ACROSS)
+    picture = Image.new("RGB", (across * (size + 2) - 2, -(-len(frames) // across) * (size + 2) - 2), "white")
+    for index, frame in enumerate(frames):
+        picture.paste(Image.fromarray(frame), (index % across * (size + 2), index // across * (size + 2)))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=85)
+    return stream.getvalue()
+
+
+def playable_file(gallery: Gallery | IndexGallery, number: int, cache: Path) -> tuple[Path, str]:
     """A file that browsers play, and its media type; what they do not play is rewritten once into `cache`.
 
-    Only what the data set names as a video, below its folder of videos, and only what has a video stream.
-    Raises PetvrError for anything else.
+    Only what has a video stream. Raises PetvrError for anything else.
     """
-    dataset, video = gallery.run.dataset, gallery.split.videos[number]
-    path = dataset.video_file(video)
-    root = dataset.videos.absolute()
-    if ".." in path.parts or not path.absolute().is_relative_to(root):
-        raise PetvrError(f"{path}: outside the data set's folder of videos")
+    path = gallery.file(number)
     facts = probe(path)
     codecs, media_type = PLAYABLE.get(facts.container.partition(",")[0], (set[str](), ""))
     if facts.codec in codecs:

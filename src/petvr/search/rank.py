@@ -28,11 +28,12 @@ class Hit:
 @torch.inference_mode()
 def best_videos(run: OpenedRun, query: str, split: Split, *, top: int, keep: Path, progress: bool = True) -> list[Hit]:
     """Videos of the split for a sentence, `index` counting its videos. Raises PetvrError for an empty sentence."""
-    _require_sentence(query)
+    require_sentence(query)
     return rank_videos(run, query, features.videos(run, split, keep, progress), top)
 
 
-def _require_sentence(query: str) -> None:
+def require_sentence(query: str) -> None:
+    """Raises PetvrError for an empty one, and for what is no text."""
     if not query.strip():
         raise PetvrError("the sentence to search for is empty")
     try:
@@ -44,7 +45,7 @@ def _require_sentence(query: str) -> None:
 @torch.inference_mode()
 def rank_videos(run: OpenedRun, query: str, gallery: Features, top: int) -> list[Hit]:
     """As `best_videos`, from features that are at hand."""
-    _require_sentence(query)
+    require_sentence(query)
     text = run.model.similarity.texts(run.text_video.encode_text([query]).features)
     return _best(run.model.scores(text, gallery)[0], top)
 

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from petvr.errors import PetvrError
-from petvr.search.gallery import SHOWN, Gallery, playable_file
+from petvr.search.gallery import SHOWN, Gallery, IndexGallery, playable_file, strip
 from petvr.search.rank import Hit
 
 PAGE = Path(__file__).parent / "page"
@@ -29,10 +29,11 @@ SAFE = {
 }
 
 
-def create_app(galleries: Sequence[Gallery], cache: Path, hosts: Sequence[str]) -> FastAPI:
-    """`galleries`: one, or two on the same split. `cache`: where videos that browsers do not play are rewritten.
+def create_app(galleries: Sequence[Gallery] | Sequence[IndexGallery], cache: Path, hosts: Sequence[str]) -> FastAPI:
+    """`galleries`: an index, one run, or two on the same split.
 
-    `hosts`: names the page may be called by; any other is refused, so that a foreign page cannot reach it by DNS.
+    `cache`: where videos that browsers do not play are rewritten. `hosts`: names the page may be called by; any other
+    is refused, so that a foreign page cannot reach it by DNS.
     """
     app = FastAPI(title="petvr serve", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
@@ -57,18 +58,17 @@ def create_app(galleries: Sequence[Gallery], cache: Path, hosts: Sequence[str]) 
 
     @app.get("/api/about")
     def about() -> dict[str, Any]:
-        split = first.split
         return {
             "runs": [gallery.about for gallery in galleries],
-            "dataset": f"{first.run.result.spec.dataset} {split.name}",
-            "videos": len(split.videos),
-            "captions": len(split.captions),
+            "dataset": first.title,
+            "videos": len(first),
+            "captions": len(first.captions),
         }
 
     @app.get("/api/search")
     def search(q: str, top: int = TOP, caption: int | None = None) -> dict[str, Any]:
         """`caption`: the number of the test query that was clicked; its video is marked."""
-        own = first.split.caption_video[caption] if caption is not None and 0 <= caption < _captions() else None
+        own = first.owner(caption) if caption is not None and 0 <= caption < len(first.captions) else None
         runs = []
         for gallery in galleries:
             begin = time.perf_counter()
@@ -82,11 +82,11 @@ def create_app(galleries: Sequence[Gallery], cache: Path, hosts: Sequence[str]) 
     def queries(contains: str = "", start: int = 0) -> dict[str, Any]:
         """Test captions in their order, those that contain the words."""
         words = contains.casefold()
-        numbers = [n for n, text in enumerate(first.split.captions) if words in text.casefold()]
+        numbers = [n for n, text in enumerate(first.captions) if words in text.casefold()]
         shown = numbers[max(start, 0) : max(start, 0) + QUERIES]
         return {
             "of": len(numbers),
-            "queries": [{"caption": number, "text": first.split.captions[number]} for number in shown],
+            "queries": [{"caption": number, "text": first.captions[number]} for number in shown],
         }
 
     @app.post("/api/captions")
@@ -111,8 +111,10 @@ def create_app(galleries: Sequence[Gallery], cache: Path, hosts: Sequence[str]) 
         }
 
     @app.get("/strip/{number}.jpg")
-    def strip(number: int) -> Response:
-        return Response(first.strip(_known(number)), media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
+    def frames(number: int) -> Response:
+        return Response(
+            strip(first, _known(number)), media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"}
+        )
 
     @app.api_route("/video/{number}", methods=["GET", "HEAD"])
     def video(number: int) -> FileResponse:
@@ -122,20 +124,15 @@ def create_app(galleries: Sequence[Gallery], cache: Path, hosts: Sequence[str]) 
             raise HTTPException(404, str(error)) from error
         return FileResponse(path, media_type=media_type)
 
-    def _captions() -> int:
-        return len(first.split.captions)
-
     def _known(number: int) -> int:
-        if not 0 <= number < len(first.split.videos):
+        if not 0 <= number < len(first):
             raise HTTPException(404)
         return number
 
     def _video(hit: Hit, right: bool) -> dict[str, Any]:
-        video = first.split.videos[hit.index]
-        window = first.run.dataset.window(video)
-        captions = first.captions_of[hit.index]
-        return {"rank": hit.rank, "score": hit.score, "number": hit.index, "video": video, "right": right,
-                "captions": captions[:SHOWN], "more": max(len(captions) - SHOWN, 0),
+        window, captions = first.window(hit.index), first.captions_of(hit.index)
+        return {"rank": hit.rank, "score": hit.score, "number": hit.index, "video": first.name(hit.index),
+                "right": right, "captions": captions[:SHOWN], "more": max(len(captions) - SHOWN, 0),
                 "part": f"#t={window[0]:g},{window[1]:g}" if window else ""}  # fmt: skip
 
     return app

@@ -74,7 +74,7 @@ function search(sentence, caption, push = true) {
 }
 
 function describe(file) {
-  if (!file) return undefined;
+  if (!file || id("drop").hidden) return undefined;
   const question = () => ask(`api/captions?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
   return answer(question, `reading ${file.name}`, (found) => {
     id("truth").hidden = true;
@@ -114,7 +114,9 @@ addEventListener("popstate", (event) => { if (event.state) search(event.state.se
 
 ask("api/about").then((found) => {
   about = found;
-  id("about").textContent = [`${found.videos} videos and ${found.captions} captions of ${found.dataset}`, ...found.runs.flatMap((run) => run.notes)].join(" · ");
+  const captions = found.captions ? ` and ${found.captions} captions` : "";
+  id("drop").hidden = id("browse").hidden = !captions; // an index has none
+  id("about").textContent = [`${found.videos} videos${captions} of ${found.dataset}`, ...found.runs.flatMap((run) => run.notes)].join(" · ");
   const sentence = new URLSearchParams(location.search).get("q");
   if (sentence) search(sentence, null, false);
 }).catch((error) => { id("state").textContent = error.message; });
