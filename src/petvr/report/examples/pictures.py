@@ -46,7 +46,7 @@ def compose_results(figure: FigureRows, answers: Sequence[SplitAnswers], frames:
                 what = f"{'right' if is_right else 'wrong'}{' caption' if direction == 'v2t' else ''}"
                 lines_shown = textwrap.wrap(f"{name}, {what}: {said}", 60)[:3]
                 axis.set_title(mathtext("\n".join(lines_shown)), fontsize=7.5)
-        style.foot(drawn, [f"queries by rule and seed, as petvr examples chooses; {', '.join(_runs(figure))}"])
+        style.foot(drawn, [f"queries by rule and seed, as petvr examples chooses; {', '.join(_runs(figure))}"], figure)
         return drawn, lines
 
 
@@ -80,7 +80,7 @@ def compose_modulation(
             for axis, video in zip(axes[1:, column], videos, strict=True):
                 _show(axis, frame_strip(frames, video), None)
                 axis.set_title(video, fontsize=7.5)
-        style.foot(drawn, _runs(figure))
+        style.foot(drawn, _runs(figure), figure)
         return drawn, lines
 
 
@@ -103,7 +103,7 @@ def compose_correlation(figure: FigureRows, maps: dict[tuple[str, str], PatchMap
                     queried = frame == each.frame
                     lines += [[video, name, frame, patch, float(value), queried and patch == each.patch]
                               for patch, value in enumerate(row)]  # fmt: skip
-        style.foot(drawn, ["darker: less similar; cross: the patch whose query is compared", *_runs(figure)])
+        style.foot(drawn, ["darker: less similar; cross: the patch whose query is compared", *_runs(figure)], figure)
         return drawn, lines
 
 

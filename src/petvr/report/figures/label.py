@@ -38,12 +38,16 @@ def mathtext(name: str) -> str:
 
 
 class Spot(NamedTuple):
-    """A point in data coordinates, its name ("" for none), and the diameter of its mark in points."""
+    """A point in data coordinates, its name ("" for none), and the diameter of its mark in points.
 
-    x: float
+    bars: how far its error bars reach, in data coordinates. x None: a line across the panel, named at one of its ends.
+    """
+
+    x: float | None
     y: float
     name: str
     size: float
+    bars: tuple[float, float] = (0.0, 0.0)
 
 
 def place_labels(drawn: Any, panels: list[tuple[Any, list[Spot]]]) -> int:
@@ -57,16 +61,42 @@ def place_labels(drawn: Any, panels: list[tuple[Any, list[Spot]]]) -> int:
     drawn.set_layout_engine("none")
     renderer, left_out = drawn.canvas.get_renderer(), 0
     for axis, spots in panels:
-        marks = [axis.transData.transform((spot.x, spot.y)) for spot in spots]
+        at = axis.transData.transform
+        marks = [at((spot.x, spot.y)) for spot in spots if spot.x is not None]
         taken = [text.get_window_extent(renderer) for text in axis.texts]
-        for spot, (px, py) in zip(spots, marks, strict=True):
-            half = spot.size / 2 * drawn.dpi / 72 * 0.8
-            taken.append(Bbox.from_extents(px - half, py - half, px + half, py + half))
-        for spot in sorted((spot for spot in spots if spot.name), key=lambda spot: (-spot.y, spot.x)):
-            box = _place(axis, spot, taken, marks, renderer)
+        for spot in spots:
+            if spot.x is None:
+                continue
+            half = spot.size / 2 * drawn.dpi / 72
+            taken.append(Bbox([at((spot.x, spot.y)) - half, at((spot.x, spot.y)) + half]))
+            for bar in ((spot.bars[0], 0.0), (0.0, spot.bars[1])):
+                taken += [
+                    Bbox([at((spot.x - bar[0], spot.y - bar[1])) - 1, at((spot.x + bar[0], spot.y + bar[1])) + 1])
+                ]
+        # the names of lines have the fewest places
+        for spot in sorted(
+            (spot for spot in spots if spot.name), key=lambda spot: (spot.x is not None, -spot.y, spot.x)
+        ):
+            place = _place_at_end if spot.x is None else _place
+            box = place(axis, spot, taken, marks, renderer)
             left_out += box is None
             taken += [] if box is None else [box.padded(_GAP * drawn.dpi / 72)]
     return left_out
+
+
+def _place_at_end(axis: Any, spot: Spot, taken: list[Any], marks: list[Any], renderer: Any) -> Any:
+    """The box of a line's name, above or below one of its ends; None where none is free."""
+    for x, ha in ((0.99, "right"), (0.01, "left")):
+        for dy, va in ((2, "bottom"), (-2, "top")):
+            text = axis.annotate(
+                spot.name, (x, spot.y), xycoords=("axes fraction", "data"), xytext=(0, dy), ha=ha, va=va,
+                textcoords="offset points", fontsize=7.5, color="#5b6570",
+            )  # fmt: skip
+            box = text.get_window_extent(renderer)
+            if not any(box.overlaps(other) for other in taken):
+                return box
+            text.remove()
+    return None
 
 
 def _place(axis: Any, spot: Spot, taken: list[Any], marks: list[Any], renderer: Any) -> Any:

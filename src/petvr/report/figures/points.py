@@ -73,7 +73,7 @@ def _points(figure: FigureRows, panel: Panel, row: FigureRow) -> list[Point]:
 def _draw(figure: FigureRows, panels: Sequence[Panel], keyed: bool) -> tuple[Any, int]:
     """The figure, and how many names found no place of their own."""
     count = max(len(panels), 1)
-    across = min(count, 4 if count > 4 else 3)
+    across = count if count < 4 else 2 if count == 4 else 4
     down = -(-count // across)
     with style.figure(down, across, 4.4 * across, 3.5 * down + 0.8) as (drawn, axes):
         style.head(drawn, figure)
@@ -83,20 +83,25 @@ def _draw(figure: FigureRows, panels: Sequence[Panel], keyed: bool) -> tuple[Any
         if not panels:
             style.say_nothing(cells[0])
         kinds = _kinds(figure, keyed)
-        spots, hollow = [], False
+        spots, hollow, title = [], False, ""
+        first: dict[tuple[str, Quantity], Any] = {}  # panels of one y on the same data share its numbers
         for axis, panel in zip(cells, panels, strict=False):
             labels, printed = _panel(figure, axis, panel, kinds, keyed)
             spots.append((axis, labels))
             hollow |= printed
-            several_y = len(figure.spec.y) > 1
-            axis.set_title(panel.title)
+            axis.set_title(panel.title if panel.title != title else "")
+            title = panel.title
             axis.set_xlabel(style.axis_label(panel.x, figure.costs))
-            axis.set_ylabel(style.axis_label(panel.y, figure.costs), labelpad=2 if several_y else 4)
+            axis.set_ylabel(style.axis_label(panel.y, figure.costs))
+            like = first.setdefault((panel.title, panel.y), axis)
+            if like is not axis:
+                axis.sharey(like)
+                axis.autoscale(axis="y")
         _legend(drawn, figure, panels, kinds, keyed)
         notes = ["mean over seeds; bars: sample standard deviation"] if figure.world != "nothing" else []
-        notes += ["hollow: as the paper prints it"] if hollow else []
+        notes += ["hollow or dotted: as the paper prints it"] if hollow else []
         notes += ["area of a mark grows with the trained parameters"] if figure.spec.size else []
-        style.foot(drawn, notes if panels else [])
+        style.foot(drawn, notes if panels else [], figure)
         return drawn, place_labels(drawn, spots)
 
 
@@ -119,10 +124,13 @@ def _line_name(row: FigureRow) -> str:
 
 
 def _legend(drawn: Any, figure: FigureRows, panels: Sequence[Panel], kinds: dict[str, int], keyed: bool) -> None:
-    shown = list(dict.fromkeys(row.name for panel in panels for row in panel.rows if _points(figure, panel, row)))
+    drawn_rows = ((row, panel, _points(figure, panel, row)) for panel in panels for row in panel.rows)
+    marked = (row.name for row, panel, points in drawn_rows if any(not _is_level(panel, point) for point in points))
+    shown = list(dict.fromkeys(marked))
     if figure.spec.join:
         names = {_line_name(row): kinds[row.name] for row in figure.rows if row.name in shown}
-        style.key(drawn, names, lines=True)
+        if len(names) > 1:
+            style.key(drawn, names, lines=True)
     elif keyed:
         style.key(drawn, {f"{figure.series.index(name) + 1} {name}": kinds[name] for name in shown})
     else:
@@ -134,7 +142,6 @@ def _legend(drawn: Any, figure: FigureRows, panels: Sequence[Panel], kinds: dict
 def _panel(figure: FigureRows, axis: Any, panel: Panel, kinds: dict[str, int], keyed: bool) -> tuple[list[Spot], bool]:
     """Draws the points; what needs a name, and whether a hollow one is among them."""
     spots: list[Spot] = []
-    logarithmic = panel.x.name == "params_M" or panel.x.setting
     joined: dict[tuple[str, bool], list[tuple[float, float]]] = {}
     sizes = _sizes(figure, panel)
     hollow = False
@@ -143,34 +150,46 @@ def _panel(figure: FigureRows, axis: Any, panel: Panel, kinds: dict[str, int], k
         name = str(figure.series.index(row.name) + 1) if keyed else mathtext(row.name)
         for point in points:
             hollow |= point.printed
-            if logarithmic and point.x.mean <= 0:
-                style.level(axis, point.y.mean, "" if point.printed and len(points) > 1 else mathtext(row.name))
+            named = not point.printed or len(points) == 1
+            if _is_level(panel, point):
+                style.level(axis, point.y.mean, point.printed)
+                spots.append(Spot(None, point.y.mean, mathtext(row.name) if named else "", 0))
                 continue
-            face = "none" if point.printed else style.colour(kind)
+            size, face = sizes.get(row.name, 6), "none" if point.printed else style.colour(kind)
             axis.errorbar(
                 point.x.mean, point.y.mean, yerr=point.y.std, xerr=point.x.std, linestyle="", marker=style.marker(kind),
-                color=style.colour(kind), markersize=sizes.get(row.name, 6), markerfacecolor=face,
-                markeredgecolor=style.colour(kind) if point.printed else "white", markeredgewidth=0.8, capsize=2.5,
-                elinewidth=1, alpha=0.6 if point.printed else 1, zorder=3,
+                color=style.colour(kind), markersize=size, markerfacecolor=face,
+                markeredgecolor=style.colour(kind) if point.printed else "white", markeredgewidth=0.8,
+                capsize=2.5, elinewidth=1, alpha=0.6 if point.printed else 1, zorder=3 - size / 100,
             )  # fmt: skip
             joined.setdefault((_line_name(row), point.printed), []).append((point.x.mean, point.y.mean))
-            if not point.printed or len(points) == 1:
-                spots.append(Spot(point.x.mean, point.y.mean, name, sizes.get(row.name, 6)))
-            else:
-                spots.append(Spot(point.x.mean, point.y.mean, "", 5))
+            bars = (point.x.std or 0.0, point.y.std or 0.0)
+            spots.append(Spot(point.x.mean, point.y.mean, name if named else "", size, bars))
     if figure.spec.join:
         for (name, printed), line in joined.items():
             kind = next(kinds[row.name] for row in panel.rows if _line_name(row) == name)
             xs, ys = zip(*sorted(line), strict=True)
             axis.plot(xs, ys, color=style.colour(kind), linestyle=":" if printed else "-", linewidth=1, zorder=2)
-        spots = []  # the lines have their names in the key, the points theirs in the CSV
-    if logarithmic:
-        style.logarithmic(axis, base=2 if panel.x.setting else 10)
+        spots = [
+            spot for spot in spots if spot.x is None
+        ]  # the lines have their names in the key, the points theirs in the CSV
+    if _is_logarithmic(panel):
+        values = {point.x.mean for row in panel.rows for point in _points(figure, panel, row)}
+        style.logarithmic(axis, sorted(values) if panel.x.setting else None)
     axis.margins(x=0.18, y=0.16)
     if panel.x.ratio:
         axis.axvline(1, color=style.SOFT, linestyle=(0, (4, 3)), linewidth=1)
         axis.set_xlim(left=0)
     return spots, hollow
+
+
+def _is_logarithmic(panel: Panel) -> bool:
+    return panel.x.name == "params_M" or panel.x.setting
+
+
+def _is_level(panel: Panel, point: Point) -> bool:
+    """What trains nothing is a line across the panel."""
+    return _is_logarithmic(panel) and point.x.mean <= 0
 
 
 def _sizes(figure: FigureRows, panel: Panel) -> dict[str, float]:
@@ -183,4 +202,4 @@ def _sizes(figure: FigureRows, panel: Panel) -> dict[str, float]:
     for row in panel.rows:
         values.setdefault(row.name, figure.drawn_printed(row, quantity) or 0.0)
     most = max(values.values(), default=0.0) or 1.0
-    return {name: 5 + 17 * (value / most) ** 0.25 for name, value in values.items()}
+    return {name: 5 + 14 * (value / most) ** 0.25 for name, value in values.items()}

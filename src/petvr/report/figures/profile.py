@@ -29,7 +29,7 @@ def compose(figure: FigureRows) -> Any:
         else:
             style.key(drawn, {name: index for index, name in enumerate(figure.series)})
         notes = ["mean over seeds; bars: sample standard deviation"] if figure.world != "nothing" else []
-        style.foot(drawn, notes + (["hollow: as the paper prints it"] if hollow else []))
+        style.foot(drawn, notes + (["hollow: as the paper prints it"] if hollow else []), figure)
         return drawn
 
 
@@ -75,7 +75,7 @@ def _amounts(figure: FigureRows, axis: Any, quantity: Quantity) -> bool:
 def _mark(figure: FigureRows, axis: Any, row: FigureRow, quantity: Quantity, at: float, index: int) -> bool:
     """Ours and the printed one at height `at`; whether there is a printed one."""
     ours, printed = figure.value(row, quantity), figure.drawn_printed(row, quantity)
-    look = {"marker": style.marker(index), "color": style.colour(index), "linestyle": "", "markersize": 5.5}
+    look = {"marker": style.marker(index), "color": style.colour(index), "linestyle": "", "markersize": 6}
     if printed is not None:
         axis.plot(printed, at, markerfacecolor="none", alpha=0.7, **look)
     if ours is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette: told apart with every common colour vision, yellow left out (too pale on white)
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", ">", "<")  # none that a white edge eats up
 SOFT = "#6b7480"
 
 _RC: Any = {  # its keys' own type is a list of all keys of matplotlib
@@ -78,19 +78,19 @@ def save(drawn: Any, path: Path) -> None:
 
 
 def head(drawn: Any, figure: FigureRows, **place: float) -> None:
-    """Paper, number and title; what the world is; the figure's note below."""
+    """Paper, number and title; what the world is."""
     title = f"{figure.paper_title}, {figure.name.replace('_', ' ').replace('.', ', ')}: {figure.spec.title}"
     title += " [synthetic world]" if figure.world == "synthetic" else ""
-    wide = int(drawn.get_figwidth() * 13)
-    lines = [*textwrap.wrap(title, wide), *textwrap.wrap(figure.spec.note, int(wide * 1.1))]
-    drawn.suptitle(mathtext("\n".join(lines)), fontsize=9, x=0.01, ha="left", **place)
+    lines = textwrap.wrap(title, int(drawn.get_figwidth() * 11), break_on_hyphens=False)
+    drawn.suptitle(mathtext("\n".join(lines)), fontsize=9.5, fontweight="bold", x=0.01, ha="left", **place)
 
 
-def foot(drawn: Any, notes: list[str], y: float | None = None) -> None:
-    if notes:
-        place = {} if y is None else {"y": y}
-        text = "\n".join(textwrap.wrap("; ".join(notes), int(drawn.get_figwidth() * 15)))
-        drawn.supxlabel(text, fontsize=7.5, color=SOFT, x=0.01, ha="left", **place)
+def foot(drawn: Any, notes: list[str], figure: FigureRows, y: float | None = None) -> None:
+    """How the drawing is read; the figure's own note below it."""
+    place = {} if y is None else {"y": y}
+    wide = int(drawn.get_figwidth() * 15)
+    lines = [line for text in ("; ".join(notes), figure.spec.note) for line in textwrap.wrap(text, wide)]
+    drawn.supxlabel(mathtext("\n".join(lines)), fontsize=7.5, color=SOFT, x=0.01, ha="left", **place)
 
 
 def key(drawn: Any, names: Mapping[str, int], lines: bool = False) -> None:
@@ -106,23 +106,24 @@ def key(drawn: Any, names: Mapping[str, int], lines: bool = False) -> None:
     drawn.legend(handles=handles, loc="outside right upper", ncols=columns, fontsize=7.5)
 
 
-def level(axis: Any, value: float, name: str) -> None:
+def level(axis: Any, value: float, printed: bool) -> None:
     """A row that trains nothing has no place on a logarithmic axis: a line across it."""
-    axis.axhline(value, color=SOFT, linestyle=(0, (4, 3)), linewidth=1)
-    if name:
-        axis.annotate(
-            name, (0.99, value), xycoords=("axes fraction", "data"), xytext=(0, 2), textcoords="offset points",
-            ha="right", va="bottom", fontsize=7.5, color=SOFT,
-        )  # fmt: skip
+    axis.axhline(value, color=SOFT, linestyle=(0, (1, 2)) if printed else (0, (4, 3)), linewidth=1)
 
 
-def logarithmic(axis: Any, base: int = 10) -> None:
-    axis.set_xscale("log", base=base)
+def logarithmic(axis: Any, values: list[float] | None = None) -> None:
+    """`values`: the only ones that are marked, those of a setting."""
+    axis.set_xscale("log")
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     low, high = axis.get_xlim()
     # where the axis spans little, the powers of ten alone would leave it without numbers
-    narrow = base == 10 and high / max(low, 1e-12) < 20
+    narrow = high / max(low, 1e-12) < 20
     axis.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if narrow and f"{x:e}"[0] in "25" else "")
+    if values is not None:
+        # of two values that stand close to each other the second would cover the first
+        apart = [x for x, before in zip(values, [0.0, *values], strict=False) if x > 1.2 * before]
+        axis.set_xticks(apart, [f"{x:g}" for x in apart])
+        axis.minorticks_off()
 
 
 def say_nothing(axis: Any) -> None:

@@ -38,10 +38,11 @@ def compose(figure: FigureRows) -> Any:
             style.say_nothing(cells[0])
             return drawn
         quantity = parse_quantity(figure.spec.y[0])
-        highest, losses = _extent(figure, rows)
+        highest, losses, epochs = _extent(figure, rows)
         for number, (axis, row) in enumerate(zip(cells, rows, strict=False)):
             loss_axis = _panel(figure, axis, row, highest, losses)
-            axis.set_title(_title(figure, row, int(wide * 13)), fontsize=7.5, pad=3)
+            axis.set_xlim(-0.6, epochs + 0.6)
+            axis.set_title(_title(figure, row, int(wide * 15)), fontsize=7.5, pad=3)
             axis.tick_params(labelleft=number % across == 0, labelbottom=number + across >= len(rows), labelsize=7)
             last = number % across == across - 1 or number == len(rows) - 1
             loss_axis.tick_params(labelright=last, labelsize=7, colors=LOSS)
@@ -51,17 +52,19 @@ def compose(figure: FigureRows) -> Any:
         )
         drawn.text(0.5, 0.42 / height, "epoch", ha="center", fontsize=8)
         notes = ["mean over seeds; bars: sample standard deviation"]
-        style.foot(drawn, notes + ([] if figure.world == "synthetic" else ["dashed: as printed"]), y=0.1 / height)
+        printed = any(figure.drawn_printed(row, quantity) is not None for row in rows)
+        style.foot(drawn, notes + (["dashed: as the paper prints it"] if printed else []), figure, y=0.1 / height)
         return drawn
 
 
-def _extent(figure: FigureRows, rows: list[FigureRow]) -> tuple[float, float]:
-    """The largest metric and the largest loss."""
+def _extent(figure: FigureRows, rows: list[FigureRow]) -> tuple[float, float, int]:
+    """The largest metric, the largest loss, the last epoch."""
     quantity = parse_quantity(figure.spec.y[0])
     metrics = [value.mean + (value.std or 0) for row in rows for _, value in row.epochs(quantity)]
     losses = [value.mean for row in rows for _, value in row.losses()]
     printed = [figure.drawn_printed(row, quantity) or 0.0 for row in rows]
-    return max([*metrics, *printed, 1.0]) * 1.05, max([*losses, 1e-6]) * 1.08
+    last = max((epoch for row in rows for epoch, _ in row.epochs(quantity)), default=0)
+    return max([*metrics, *printed, 1.0]) * 1.05, max([*losses, 1e-6]) * 1.08, last
 
 
 def _panel(figure: FigureRows, axis: Any, row: FigureRow, highest: float, losses: float) -> Any:
