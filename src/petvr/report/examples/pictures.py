@@ -38,16 +38,28 @@ def compose_results(figure: FigureRows, answers: Sequence[SplitAnswers], frames:
     with style.figure(max(len(items), 1), 2, 9.6, 1.75 * max(len(items), 1) + 0.9) as (drawn, axes):
         style.head(drawn, figure)
         for (left, right), (direction, index) in zip(axes, items, strict=False):
+            asked = _asked(answers[0], direction, index)
             for axis, name, one in zip((left, right), names, answers, strict=True):
                 query, answer, is_right = _first(one, direction, index)
                 lines.append([direction, query, name, answer, is_right])
                 _show(axis, frame_strip(frames, answer if direction == "t2v" else query), RIGHT if is_right else WRONG)
-                said = query if direction == "t2v" else answer
-                what = f"{'right' if is_right else 'wrong'}{' caption' if direction == 'v2t' else ''}"
-                lines_shown = textwrap.wrap(f"{name}, {what}: {said}", 60)[:3]
-                axis.set_title(mathtext("\n".join(lines_shown)), fontsize=7.5)
-        style.foot(drawn, [f"queries by rule and seed, as petvr examples chooses; {', '.join(_runs(figure))}"], figure)
+                said = f"{name}, {'right' if is_right else 'wrong'}: {answer}"
+                # the query stands over both
+                title = [*(textwrap.wrap(asked, 150) if axis is left else []), *textwrap.wrap(said, 72)[:3]]
+                axis.set_title(mathtext("\n".join(title)), fontsize=7.5)
+        rule = "queries by rule and seed, as petvr examples chooses"
+        notes = ["green: right; orange: wrong", rule, *_runs(figure)]
+        style.foot(drawn, notes, figure)
         return drawn, lines
+
+
+def _asked(answers: SplitAnswers, direction: str, index: int) -> str:
+    """The query, and what would be right."""
+    split = answers.split
+    if direction == "t2v":
+        return f"text → video: “{split.captions[index]}”; its video: {split.videos[split.caption_video[index]]}"
+    video = split.videos[index]
+    return f"video → text: {video}; its caption: “{split.captions_of(video)[0]}”"
 
 
 def _first(answers: SplitAnswers, direction: str, index: int) -> tuple[str, str, bool]:
@@ -66,7 +78,7 @@ def compose_modulation(
     """`weights`: row -> [frames]. The factors do not depend on the video: its frames stand below for orientation."""
     lines: list[list[object]] = [["row", "frame", "weight"]]
     down = 1 + len(videos)
-    with style.figure(down, max(len(weights), 1), 4.6 * max(len(weights), 1), 2.2 + 1.3 * len(videos)) as (drawn, axes):
+    with style.figure(down, max(len(weights), 1), 4.6 * max(len(weights), 1), 2.6 + 1.3 * len(videos)) as (drawn, axes):
         style.head(drawn, figure)
         for column, (name, weight) in enumerate(weights.items()):
             lines += [[name, frame, float(value)] for frame, value in enumerate(weight)]
@@ -76,6 +88,7 @@ def compose_modulation(
             top.set_ylim(0, max(map(np.max, weights.values())) * 1.1)
             top.set_xticks(np.arange(len(weight)) + 0.5, [str(frame + 1) for frame in range(len(weight))])
             top.set_title(mathtext(name))
+            top.set_xlabel("frame")
             top.set_ylabel("mean |scale − 1|" if column == 0 else "")
             for axis, video in zip(axes[1:, column], videos, strict=True):
                 _show(axis, frame_strip(frames, video), None)
@@ -85,7 +98,10 @@ def compose_modulation(
 
 
 def compose_correlation(figure: FigureRows, maps: dict[tuple[str, str], PatchMaps], frames: FrameStore) -> Drawn:
-    """`maps`: (video, caption) -> its maps; above vanilla, below asynchronous attention; a cross marks the patch."""
+    """`maps`: (video, caption) -> its maps; above vanilla, below asynchronous attention; a cross marks the patch.
+
+    Both are laid in one scale of colours over the grey frames, so that they are read on dark videos too.
+    """
     lines: list[list[object]] = [["video", "attention", "frame", "patch", "cosine", "query"]]
     count = max(len(maps), 1)
     with style.figure(2 * count, 1, 7.0, 3.3 * count + 0.9) as (drawn, axes):
@@ -95,34 +111,43 @@ def compose_correlation(figure: FigureRows, maps: dict[tuple[str, str], PatchMap
             pictures = pixels[0][mask[0]].transpose(0, 2, 3, 1)
             both = np.stack([each.vanilla, each.asynchronous])
             for below, (name, cosines) in enumerate((("vanilla", each.vanilla), ("asynchronous", each.asynchronous))):
-                axis = axes[2 * number + below][0]
-                _overlay(axis, pictures, cosines, each, (float(both.min()), float(both.max())))
-                said = f"{name} self-attention{'' if below else f': {caption}'}"
-                axis.set_title(mathtext(said), fontsize=7.5)
+                axis, limits = axes[2 * number + below][0], (float(both.min()), float(both.max()))
+                _overlay(axis, pictures, cosines, each, limits)
+                said = f"{name} self-attention, cosines {cosines.min():.2f} to {cosines.max():.2f}"
+                title = [said] if below else [*textwrap.wrap(f"{video}: “{caption}”", 90), said]
+                axis.set_title(mathtext("\n".join(title)), fontsize=7.5)
                 for frame, row in enumerate(cosines):
                     queried = frame == each.frame
                     lines += [[video, name, frame, patch, float(value), queried and patch == each.patch]
                               for patch, value in enumerate(row)]  # fmt: skip
-        style.foot(drawn, ["darker: less similar; cross: the patch whose query is compared", *_runs(figure)], figure)
+        style.foot(
+            drawn,
+            ["yellow: more similar, blue: less; cross: the patch whose query is compared", *_runs(figure)],
+            figure,
+        )
         return drawn, lines
 
 
 def _overlay(
     axis: Any, pictures: np.ndarray, cosines: np.ndarray, maps: PatchMaps, limits: tuple[float, float]
 ) -> None:
-    """Frames side by side, darkened where the similarity is low."""
+    """Frames side by side in grey, coloured by how similar their patches are."""
+    from matplotlib import colormaps
+
     size, grid = pictures.shape[1], round(cosines.shape[1] ** 0.5)
     low, high = limits
     strips = []
     for picture, row in zip(pictures, cosines, strict=True):
-        light = 0.15 + 0.85 * (row.reshape(grid, grid) - low) / max(high - low, 1e-9)
+        heat = colormaps["cividis"]((row.reshape(grid, grid) - low) / max(high - low, 1e-9))[..., :3]
         cell = -(-size // grid)
-        mask = np.kron(light, np.ones((cell, cell)))[:size, :size, None]
-        strips.append((picture * mask).astype(np.uint8))
+        colours = np.kron(heat, np.ones((cell, cell, 1)))[:size, :size]
+        grey = picture.mean(axis=2, keepdims=True) / 255
+        strips.append((255 * (0.6 * colours + 0.4 * grey)).astype(np.uint8))
     _show(axis, joined(strips), None)
     side = size / grid
     x = maps.frame * (size + GAP) + (maps.patch % grid + 0.5) * side
-    axis.plot(x, (maps.patch // grid + 0.5) * side, marker="+", color=style.COLOURS[5], markersize=9, markeredgewidth=2)
+    for colour, width in (("black", 4), ("white", 2)):
+        axis.plot(x, (maps.patch // grid + 0.5) * side, marker="+", color=colour, markersize=9, markeredgewidth=width)
 
 
 def _show(axis: Any, picture: np.ndarray, colour: str | None) -> None:

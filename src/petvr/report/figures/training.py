@@ -42,6 +42,7 @@ def compose(figure: FigureRows) -> Any:
         for number, (axis, row) in enumerate(zip(cells, rows, strict=False)):
             loss_axis = _panel(figure, axis, row, highest, losses)
             axis.set_xlim(-0.6, epochs + 0.6)
+            axis.set_xticks(range(0, epochs + 1, max(round(epochs / 5), 1)))
             axis.set_title(_title(figure, row, int(wide * 15)), fontsize=7.5, pad=3)
             axis.tick_params(labelleft=number % across == 0, labelbottom=number + across >= len(rows), labelsize=7)
             last = number % across == across - 1 or number == len(rows) - 1
@@ -51,7 +52,7 @@ def compose(figure: FigureRows) -> Any:
             1 - 0.12 / width, 0.5, "training loss, line", rotation=90, va="center", ha="right", fontsize=8, color=LOSS
         )
         drawn.text(0.5, 0.42 / height, "epoch", ha="center", fontsize=8)
-        notes = ["mean over seeds; bars: sample standard deviation"]
+        notes = ["mean over seeds; error bars: sample standard deviation"]
         printed = any(figure.drawn_printed(row, quantity) is not None for row in rows)
         style.foot(drawn, notes + (["dashed: as the paper prints it"] if printed else []), figure, y=0.1 / height)
         return drawn
@@ -80,7 +81,6 @@ def _panel(figure: FigureRows, axis: Any, row: FigureRow, highest: float, losses
     if printed is not None:
         axis.axhline(printed, color=style.COLOURS[0], linestyle=(0, (4, 3)), linewidth=0.8)
     axis.set_ylim(0, highest)
-    axis.xaxis.get_major_locator().set_params(integer=True, nbins=4)
     axis.grid(False, axis="x")
     beside = axis.twinx()
     trained = row.losses()
