@@ -188,6 +188,6 @@ def test_the_command_prints_a_line_for_every_distinct_model_of_a_table(capsys):
     assert float(rows["rap"]["forward_gflops"]) == pytest.approx(108.3, abs=0.1)
     held = 4 * (151_277_313 + 1_059_760) + 12 * 1_059_760  # weights; gradients and two moments of what trains
     batch, kept = int(rows["rap"]["batch"]), 1e6 * float(rows["rap"]["activations_mb"])
-    assert float(rows["rap"]["memory_gib"]) == pytest.approx((held + batch * kept) / 2**30, rel=0.01)
+    assert 1 < float(rows["rap"]["memory_gib"]) / ((held + batch * kept) / 2**30) < 1.1  # and what passes by
     assert cli.main(["costs", "--table", "rap/table_44"]) == 2
     assert "did you mean" in capsys.readouterr().err

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
         if table not in plan.tables:
             raise unknown("table", table, plan.tables)
     wanted = {run for table in args.table for run in plan.tables[table].runs} if args.table else set(plan.runs)
-    lines = _lines(args, [spec for id, spec in plan.runs.items() if id in wanted], Layout(config.results))
+    lines = _lines(args, [spec for id, spec in plan.runs.items() if id in wanted], config)
     if args.format == "csv":
         writer = None
         for line in lines:
@@ -58,21 +58,28 @@ def run(args: argparse.Namespace, config: Config) -> None:
     screen().print(grid)
 
 
-def _lines(args: argparse.Namespace, runs: Iterable, layout: Layout) -> Iterator[dict[str, Any]]:
+def _lines(args: argparse.Namespace, runs: Iterable, config: Config) -> Iterator[dict[str, Any]]:
+    """Those of petvr.costs.rows, and what a step holds at most: in fp32, split and computed again as configured."""
     from rich.console import Console
     from rich.progress import track
 
     from petvr.clip import config as clip
     from petvr.costs import batch, measure, rows
+    from petvr.training.memory import peak_bytes
 
     def geometry(backbone: str) -> clip.ClipConfig:
-        folder = layout.weights(backbone)
+        folder = Layout(config.results).weights(backbone)
         return clip.read_config(folder) if (folder / "config.json").exists() else clip.geometry(backbone)
 
     specs = list(runs)
     total, console = len(rows.distinct(specs)), Console(stderr=True)
     lines = rows.lines(specs, geometry)
     for line, spec in track(lines, "models", total=total, console=console, disable=not sys.stderr.isatty()):
+        held = peak_bytes(
+            spec, geometry(spec.backbone), micro_batch=config.micro_batch,
+            activation_checkpointing=config.activation_checkpointing,
+        )  # fmt: skip
+        line["memory_gib"] = f"{held / 2**30:.3g}"
         if args.memory:
             kept = batch.kept(geometry(spec.backbone), spec.method, spec.setting, **rows.choices(spec))
             line["pair_kb"] = f"{kept.pair / 1e3:.4g}"

@@ -40,17 +40,12 @@ BATCH = 2
 @dataclass(frozen=True)
 class Compute:
     """Per (video, caption). saved: bytes of fp32 activations kept for the backward pass, with fused attention;
-    bf16 autocast keeps between half of it and all of it. 0 where nothing trains. trainable, total: numbers."""
+    bf16 autocast keeps between half of it and all of it. 0 where nothing trains. trainable: numbers."""
 
     trainable: int
-    total: int
     forward: float
     step: float
     saved: float
-
-    def memory(self, batch: int) -> float:
-        """Bytes in fp32 on one device that holds the whole batch: weights, gradients, two moments and what is kept."""
-        return 4 * self.total + 12 * self.trainable + batch * self.saved
 
 
 def compute(
@@ -82,7 +77,7 @@ def compute(
         kept = saved_bytes(adapted, head, pixels, ids) if memory else 0
     parts = [part for module in (adapted, head) for part in module.parameters()]
     trained = sum(part.numel() for part in parts if part.requires_grad)
-    return Compute(trained, sum(part.numel() for part in parts), forward / batch, step / batch, kept / batch)
+    return Compute(trained, forward / batch, step / batch, kept / batch)
 
 
 def step_flops(

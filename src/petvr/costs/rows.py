@@ -28,8 +28,7 @@ def choices(run: RunSpec) -> dict[str, Any]:
 
 def lines(runs: Iterable[RunSpec], geometry: Callable[[str], ClipConfig]) -> Iterator[tuple[dict[str, Any], RunSpec]]:
     """(one line of the table, a run that trains it) per distinct model; FLOPs in 1e9 and activations in 1e6 bytes of
-    fp32, both per (video, caption); memory in GiB, see Compute.memory, for the batch of the recipe. `geometry` gives a
-    backbone's."""
+    fp32, both per (video, caption). `geometry` gives a backbone's."""
     for same in distinct(runs).values():
         run = same[0]
         config, given = geometry(run.backbone), choices(run)
@@ -48,7 +47,6 @@ def lines(runs: Iterable[RunSpec], geometry: Callable[[str], ClipConfig]) -> Ite
                 "step_over_forward": f"{cost.step / cost.forward:.2f}",
                 "activations_mb": f"{cost.saved / 1e6:.4g}",
                 "batch": run.recipe.batch,
-                "memory_gib": f"{cost.memory(run.recipe.batch) / 2**30:.3g}",
             },
             run,
         )

@@ -25,6 +25,7 @@ from petvr.training import precision, run
 from petvr.training.batches import Batches, BatchReader, FrameReader, TokenizedCaptions, TrainingData
 from petvr.training.checkpoint import TrainState
 from petvr.training.determinism import prepare_device
+from petvr.training.memory import measured_peak, peak_bytes
 from petvr.training.model import BatchTensors, Model, model_on
 from petvr.training.optimizer import build_optimizer, parameter_groups
 
@@ -96,7 +97,6 @@ def measure(spec: RunSpec, layers: int | None, device: str | None, threads: int 
     clip = geometry.geometry(spec.backbone)
     clip = geometry.with_layers(clip, layers) if layers else clip
     source = Noise(2 * recipe.batch, recipe.frames, clip.image)
-    before = memory(on) if on.type == "cpu" else 0
     data, model = prepared(spec, clip, source, on)
     batch = data.at(0, on)
     groups = parameter_groups(model.trained, recipe, model.layer_norm_weights())
@@ -118,7 +118,7 @@ def measure(spec: RunSpec, layers: int | None, device: str | None, threads: int 
             seconds = timed(work[name], on, 1 if name in ("step", "loop", "evaluation") else 4)
             if number:
                 turns.setdefault(name, []).append(seconds)
-    peak = memory(on) - before
+    peak = memory(on) if on.type == "cuda" else measured_peak(state, batch, work["step"])
     product = 2 * SIDE[on.type] ** 3 / 1e12
     choices = recipe.model_choices(spec.train)
     cost = compute(clip, spec.method, spec.setting, **choices)
@@ -134,7 +134,7 @@ def measure(spec: RunSpec, layers: int | None, device: str | None, threads: int 
             method=spec.method, backbone=spec.backbone, precision=recipe.precision, batch=recipe.batch,
             frames=recipe.frames, layers=clip.vision.layers, step_seconds=second["step"],
             pairs_per_second=recipe.batch / second["step"], tflops_per_second=work_tflop / second["step"],
-            share=share, peak_gib=peak / 2**30, estimate_gib=cost.memory(recipe.batch) / 2**30,
+            share=share, peak_gib=peak / 2**30, estimate_gib=peak_bytes(spec, clip) / 2**30,
             reader_pairs_per_second=recipe.batch / second["reader"], reader_share_of_copy=statistics.median(read),
             loop_pairs_per_second=recipe.batch / second["loop"],
             evaluated_videos_per_second=recipe.batch / second["evaluation"], matrix_tflops=product / second["matrix"],
