@@ -1,5 +1,6 @@
 import functools
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +11,9 @@ hypothesis.settings.register_profile(
     "any speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any speed")
+# tests start hundreds of processes, and each would compile all that it imports
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # several workers, each with as many threads as there are cores, only wait
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -170,7 +172,8 @@ def test_snakemake_and_petvr_jobs(tmp_path, monkeypatch, capsys):
     good = snakemake(tmp_path, *local, "--config", "command=true")
     assert good.returncode == 0, good.stderr
     assert jobs_command.list_jobs(jobs_command.FOLDER)[1]["state"] == "done"
-    monkeypatch.chdir(ROOT)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")  # no config.yaml there
     assert main(["jobs", "done", "--folder", str(tmp_path / jobs_command.FOLDER)]) == 0
     assert "2 done" in capsys.readouterr().out
 
@@ -185,17 +188,22 @@ def test_the_jobs_command_knows_its_states(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_the_profile_needs_no_slurm(tmp_path):
-    """On a laptop, before anything is sent anywhere."""
+@pytest.mark.parametrize("executor", ["submitit", "slurm"])
+def test_a_dry_run_of_the_profile_needs_no_slurm(tmp_path, executor):
+    """On a laptop, before anything is sent anywhere; through the official plugin too, where that is installed."""
+    if find_spec(f"snakemake_executor_plugin_{executor}") is None:
+        pytest.skip("pip install snakemake-executor-plugin-slurm (2.8.0 was tried)")
     path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])
     bin = tmp_path / "bin"
     bin.mkdir()
-    for name in ("bash", "sh", "env", "git", "uname"):  # a PATH without Slurm's commands
+    for name in ("bash", "sh", "env", "git", "uname", "which"):  # a PATH without Slurm's commands
         if found := next((Path(p) / name for p in path.split(os.pathsep) if (Path(p) / name).exists()), None):
             (bin / name).symlink_to(found)
-    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "-n", "all_tables"]
+    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "--executor", executor, "-n"]
+    command += ["results/tables/mv_adapter/table_10.md"]
     run = subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": str(bin)}, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
+    assert re.search(r"^train +36$", run.stdout, re.MULTILINE), run.stdout[-2000:]
 
 
 HANGING = """
@@ -261,3 +269,26 @@ def test_no_rule_needs_the_executor_of_this_project():
     """The same rules run through any other: only the profile names this one."""
     rules = [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]
     assert len(rules) > 3 and not [path.name for path in rules if "submitit" in path.read_text()]
+
+
+def test_install_waits_for_an_apt_that_is_at_work_and_ends_at_any_other_fault(tmp_path):
+    """With an apt-get that says twice, in Debian's words, that another one holds its lock."""
+    script = (ROOT / "tests" / "cluster" / "install.sh").read_text()
+    function = script[script.index("patient_apt()") :].partition("\n}\n")[0] + "\n}\n"
+    (tmp_path / "apt-get").write_text("""#!/bin/sh
+echo "$*" >> calls
+case "$*" in *nosuch*) echo "E: Unable to locate package nosuch" >&2; exit 100;; esac
+[ $(wc -l < calls) -gt 2 ] || { echo "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by 7" >&2; exit 100; }
+""")
+    (tmp_path / "apt-get").chmod(0o755)
+
+    def call(*arguments):
+        shell = f"sleep() {{ :; }}\n{function}patient_apt {' '.join(arguments)}"
+        environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        return subprocess.run(["bash", "-c", shell], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    done = call("install", "-y", "munge")
+    assert done.returncode == 0 and done.stderr.count("another apt is at work (E: Could not get lock") == 1, done.stderr
+    assert (tmp_path / "calls").read_text() == 3 * "-qq install -y munge\n"
+    refused = call("install", "nosuch")
+    assert refused.returncode == 1 and "Unable to locate package" in refused.stderr

@@ -20,7 +20,7 @@ TABLE = "own/mine"
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """Eight clips beside their csv file, outside the project; one more that the file names is not there."""
-    project, mine = Project(tmp_path_factory.mktemp("project")), tmp_path_factory.mktemp("mine")
+    folder, mine = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("mine")
     rows = []
     for number, clip in enumerate(build.plan_clips("lsmdc", {"train": 5, "test": 3}, seed=3)):
         name = f"clips of {clip.split}/{number} {HOSTILE}.avi"
@@ -30,12 +30,13 @@ def project(tmp_path_factory):
     with open(mine / "captions.csv", "w", newline="") as stream:
         csv.writer(stream).writerows([("video", "caption", "split"), *rows])
     own = {"captions": str(mine / "captions.csv"), "paper": "vop", "methods": ["zero_shot", "vop@tokens=2"]}
-    settings = yaml.safe_load((project.folder / "micro.yaml").read_text())
-    settings |= {"custom_datasets": {"mine": own}, "datasets": ["mine"], "tables": [TABLE], "seeds": [0]}
-    (project.folder / "micro.yaml").write_text(yaml.safe_dump(settings))
-    ran = project.snakemake(f"{RESULTS}/tables/{TABLE}.md")
-    assert ran == {"data": 1, "frames": 1, "weights": 1, "train": 2, "table": 1}
-    return project
+    with Project(folder) as project:
+        settings = yaml.safe_load((project.folder / "micro.yaml").read_text())
+        settings |= {"custom_datasets": {"mine": own}, "datasets": ["mine"], "tables": [TABLE], "seeds": [0]}
+        (project.folder / "micro.yaml").write_text(yaml.safe_dump(settings))
+        ran = project.snakemake(f"{RESULTS}/tables/{TABLE}.md")
+        assert ran == {"data": 1, "frames": 1, "weights": 1, "train": 2, "table": 1}
+        yield project
 
 
 def test_the_table_shows_the_methods_and_says_what_the_data_are(project):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from petvr import fork_server
 from petvr.result import Result
 
 ROOT = Path(__file__).parents[2]
@@ -32,8 +33,18 @@ MICRO = {
 pytestmark = pytest.mark.slow
 
 
+WAITS = """
+import os, sys
+print(os.environ["PETVR_WARM"], flush=True)
+sys.stdin.read()
+"""
+
+
 class Project:
-    """A copy of the repository in which files may be edited, and a small world in it."""
+    """A copy of the repository in which files may be edited, and a small world in it.
+
+    As a context its commands are forks of one process, as in `make demo`.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -42,10 +53,21 @@ class Project:
         for name in ("workflow", "src", "envs"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         (folder / "micro.yaml").write_text(yaml.safe_dump(MICRO))
+        self.environment = {key: value for key, value in os.environ.items() if key != "PETVR_CONFIG"}
+        self.environment |= {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
 
-    def call(self, module, *arguments):
-        environment = {key: value for key, value in os.environ.items() if key != "PETVR_CONFIG"}
-        environment |= {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
+    def __enter__(self):
+        command = [sys.executable, "-m", "petvr", "warm", "--", sys.executable, "-c", WAITS]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.warm = subprocess.Popen(command, cwd=self.folder, env=self.environment, **pipes)
+        self.environment[fork_server.VARIABLE] = self.warm.stdout.readline().strip()
+        return self
+
+    def __exit__(self, *_):
+        self.warm.communicate()
+
+    def call(self, module, *arguments, cold=False):
+        environment = {key: value for key, value in self.environment.items() if not cold or key != fork_server.VARIABLE}
         command = [sys.executable, "-m", module, *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=environment, timeout=3000)
 
@@ -64,8 +86,8 @@ class Project:
         lines = [line.split() for line in text.split("Job stats:")[1].splitlines()[3:]]
         return {parts[0]: int(parts[1]) for parts in lines[: lines.index([])] if parts[0] != "total"}
 
-    def petvr(self, *arguments):
-        return self.call("petvr", "-c", "demo", "-c", "micro.yaml", *arguments)
+    def petvr(self, *arguments, cold=False):
+        return self.call("petvr", "-c", "demo", "-c", "micro.yaml", *arguments, cold=cold)
 
     def result(self, run=RUN):
         return self.folder / RESULTS / "runs" / run / "result.json"
@@ -78,9 +100,9 @@ class Project:
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project") / HOSTILE
     folder.mkdir()
-    project = Project(folder)
-    assert project.snakemake()["train"] == 4
-    return project
+    with Project(folder) as project:
+        assert project.snakemake()["train"] == 4
+        yield project
 
 
 @pytest.fixture
@@ -105,7 +127,7 @@ def test_a_fork_of_a_warm_process_trains_to_the_same_bits(project):
     """With a seed that no table asks for, so that the tables stay as they are."""
     made = []
     for how in ([], ["warm", "--", sys.executable, "-m", "petvr", "-c", "demo", "-c", "micro.yaml"]):
-        done = project.petvr(*how, "train", RUN.replace("seed-0", "seed-5"), "--threads", "1", "--fresh")
+        done = project.petvr(*how, "train", RUN.replace("seed-0", "seed-5"), "--threads", "1", "--fresh", cold=True)
         assert done.returncode == 0, done.stderr
         assert "no warm process" not in done.stderr
         folder = project.result(RUN.replace("seed-0", "seed-5")).parent

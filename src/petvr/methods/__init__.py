@@ -33,8 +33,7 @@ def split(method: str) -> list[str]:
     """`vop_f+vop_p` -> its parts, each a known name and none twice."""
     parts = method.split("+")
     for part in parts:
-        if part not in available():
-            raise unknown("method", part, available())
+        declared(part)  # PetvrError for a name that no file has
     if len(set(parts)) != len(parts):
         raise PetvrError(f"method '{method}': a part stands there twice")
     return parts
