@@ -133,12 +133,14 @@ X_POOL = "rap/msvd/vit-b-32/x_pool/seed-0"
 
 
 def test_a_method_brings_its_similarity_whatever_the_paper_says_of_others():
-    recipe = planning.spec(configured(), X_POOL).recipe
+    given = configured()
+    plan = planning.plan(given)
+    spec, recipe = planning.spec(given, X_POOL, plan), planning.spec(given, X_POOL, plan).recipe
     assert (recipe.similarity, recipe.similarity_setting) == ("x_pool", {})
-    assert planning.spec(configured(), X_POOL).sources["recipe.similarity"].where == "method 'x_pool' needs it"
-    assert planning.spec(configured(), X_POOL.replace("x_pool", "x_pool+vop")).recipe.similarity == "x_pool"
-    assert planning.spec(configured(), X_POOL.replace("x_pool", "full@rule=clip4clip")).recipe.similarity == "mean_pool"
-    by_rule = planning.spec(configured(), X_POOL.replace("rap/", "cross_modal_adapter/"))
+    assert spec.sources["recipe.similarity"].where == "method 'x_pool' needs it"
+    for method, similarity in (("x_pool+vop", "x_pool"), ("full@rule=clip4clip", "mean_pool")):
+        assert planning.spec(given, X_POOL.replace("x_pool", method), plan).recipe.similarity == similarity
+    by_rule = planning.spec(given, X_POOL.replace("rap/", "cross_modal_adapter/"), plan)
     assert by_rule.recipe.similarity_setting == {"dropout": 0.4}, "a paper's rule for the method adds to it"
 
 
@@ -200,7 +202,8 @@ def test_own_data_with_a_val_split_select_by_it_unless_told_otherwise(tmp_path):
         ("", {"rule": "best_on_val"}, "best_on_val"),
     ):
         (tmp_path / "own.csv").write_text(table + rows)
-        chosen = configured(custom_datasets={"mine": {"captions": str(tmp_path / "own.csv")}}, **changes)
+        own = {"mine": {"captions": str(tmp_path / "own.csv")}}
+        chosen = configured(custom_datasets=own, tables=["own/mine"], datasets=["mine"], **changes)
         planned = planning.plan(chosen)
         runs = [run for run in planned.runs.values() if run.dataset == "mine"]
         assert {run.recipe.selection for run in runs} == {expected}

@@ -37,6 +37,7 @@ sys.exit(verify.run(type("Arguments", (), {"only": None})(), Config.model_constr
 """
 
 
+@pytest.mark.slow
 def test_a_year_back_a_run_reads_what_is_there_and_gives_the_same_numbers(tmp_path):
     if not shutil.which("faketime"):
         pytest.skip("no faketime here: apt install faketime")

@@ -47,6 +47,7 @@ def disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kib", [4, 16, 64, 256])
 def test_on_a_full_disk_a_run_ends_in_one_line_and_continues_when_there_is_room(disk, tmp_path, kib):
     options = tiny.everything(tmp_path) | {
@@ -104,6 +105,7 @@ def quota(tmp_path):
     subprocess.run(["umount", "-l", top], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kib", [16, 64])
 def test_over_a_quota_a_run_ends_in_one_line_and_continues_when_there_is_room(quota, tmp_path, kib):
     options = tiny.everything(tmp_path) | {"out": quota.path / "out", "state": quota.path / "state"}

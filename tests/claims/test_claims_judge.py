@@ -40,6 +40,7 @@ def outcomes(rng, shared, share, seeds=3):
     return 100.0 * (latent < cut)
 
 
+@pytest.mark.slow
 def test_nothing_absent_or_opposite_is_called_reproduced():
     """120 claims of 4 points for each truth; effects of 0 and -4 must not be reproduced beyond chance."""
     rng = np.random.default_rng(5)

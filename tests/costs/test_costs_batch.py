@@ -32,6 +32,7 @@ def test_a_larger_batch_keeps_what_was_foreseen(method, similarity, setting):
     assert one < kept.whole(B) and two <= five <= all_ == more
 
 
+@pytest.mark.slow
 def test_heads_that_compare_pairs_keep_them_and_the_others_do_not():
     def pair(similarity, frames=FRAMES):
         return batch.kept(TINY, "bias", similarity=similarity, frames=frames, words=WORDS).pair

@@ -12,6 +12,7 @@ import yaml
 
 import petvr
 
+pytestmark = pytest.mark.slow  # each calls petvr several times
 GLIMPSE = """
 from petvr import text_files
 from petvr.data.datasets.base import Dataset, from_lists

@@ -58,6 +58,7 @@ def test_a_section_tells_where_the_values_of_the_papers_rows_come_from(fresh):
     assert "`cmt_layers=3`. By count: meets the printed 2.42 %" in layers and "Paper: table 8" in layers
 
 
+@pytest.mark.slow
 def test_every_method_and_similarity_declares_what_is_open(fresh):
     declared = {name: methods.declared(name).open for name in methods.available()}
     declared |= {f"similarity {name}": similarity.declared(name).open for name in similarity.available()}

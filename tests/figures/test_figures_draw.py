@@ -218,6 +218,7 @@ def test_a_name_without_a_line_stands_at_its_own_mark(seed):
         assert text.arrow_patch or nearest[own] <= min(nearest) + 0.01, text
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_bytes_in_every_format(small, tmp_path):
     for kind in ("points", "profile", "training"):
         figure = collected(small, kind=kind)

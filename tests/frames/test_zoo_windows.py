@@ -79,6 +79,7 @@ def test_exactly_the_frames_shown_in_the_window(folder, name, window):
     assert ("its window at 100 s" in found.note) == (window[1] == 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fps", [25, NTSC, FILM])
 def test_ten_seconds_of_a_long_video(tmp_path, fps):
     """One frame a second, 40 s into the file: at 29.97 counting int(fps) frames a second would begin at 38.7 s."""

@@ -59,7 +59,11 @@ def expected(results, clips, tmp_path_factory):
     return scores
 
 
-@pytest.mark.parametrize("method", EVERY)
+QUICK = ("full", "x_clip")
+METHODS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in EVERY]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_scores_of_files_are_those_of_training_whatever_the_similarity(method, finished_run, clips, expected):
     spec = spec_of(method, sampler="c4c_1fps_int", picture="stretch" if method == "full" else "crop")
     folder = finished_run(spec)
@@ -84,6 +88,7 @@ def test_processes_and_parts_of_videos(finished_run, clips):
     assert not np.allclose(part.vectors[0], inside.vectors[0]) and np.allclose(part.vectors[1], inside.vectors[1])
 
 
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_encodes(finished_run, clips, tmp_path):
     folder = finished_run(spec_of("full"))
     script = f"import petvr; print(petvr.load({str(folder)!r}).score(['red'], [{str(clips[0])!r}]).shape)"
