@@ -41,6 +41,7 @@ ARROWS = {
     "report.tracking": {"papers", "layout", "environment"},
     "report.docs": {"papers", "methods", "similarity", "clip", "costs"},
     "world": {"data.datasets", "clip"},
+    "tuning": {"methods", "config", "layout"},
     "rehearsal": {  # asks of the whole house but what is reported
         "clip", "training", "retrieval", "costs", "papers", "world", "data.datasets", "data.frames", "data.catalogue",
         "config", "layout", "planning",

@@ -32,6 +32,7 @@ FOR_PEOPLE = {
     "serve": "a search page in the browser for one run, two, or an index",
     "figure": "draw figures of papers and tables; --list names them",
     "claims": "what each paper says in words, with a verdict from the runs",
+    "tune": "what tuning tried and chose for each method; freeze the choices, export the trials",
     "compare": "differences between runs on the same test queries: interval, tests, verdict",
     "score": "metrics of any model's score matrix under every rule for ties, with intervals",
     "verify": "read weights, manifests, frames, results and checkpoints again and name what is damaged",

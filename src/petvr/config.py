@@ -206,6 +206,55 @@ class TinyClip(_Section):
     lr: Rate = Field(gt=0)
 
 
+SMALLEST_FIRST_RUNG = 0.2  # share of the training: earlier rungs judge who starts fast
+KEPT_SHARE = 3  # a rung keeps a third of its trials at least
+
+
+Range = Annotated[list[Rate], Field(min_length=2, max_length=2)]
+
+
+class RateRanges(_Section):
+    """Lowest and highest rate tried; trials lie between in equal steps of the logarithm, both ends included."""
+
+    lr_clip: Range = [1e-7, 1e-3]
+    lr_new: Range = [1e-6, 1e-2]
+    lr_head: Range = [1e-6, 1e-2]
+
+    @model_validator(mode="after")
+    def _rising(self) -> RateRanges:
+        for name, (low, high) in self:
+            if not 0 < low < high:
+                raise ValueError(f"{name} must be two rates above 0, the lower first")
+        return self
+
+
+class Tuning(_Section):
+    """How many trials every method gets, when they are judged, and between which rates they lie (docs/tuning.md)."""
+
+    seed: Seed = 1  # of all trials; no final run has it
+    trials: Whole = Field(default=9, ge=2, le=1000)
+    rungs: list[Rate] = Field(default=[0.2, 0.6, 1], min_length=1)  # shares of the recipe's epochs, the last is 1
+    keep: list[Annotated[Whole, Field(ge=1)]] = [3, 1]  # trials that go on to the second rung, the third, ...
+    rates: RateRanges = RateRanges()
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Trials of each rung."""
+        return (self.trials, *self.keep)
+
+    @model_validator(mode="after")
+    def _fair(self) -> Tuning:
+        rungs = self.rungs
+        if sorted(set(rungs)) != rungs or rungs[-1] != 1 or rungs[0] < SMALLEST_FIRST_RUNG:
+            raise ValueError(f"rungs must rise from {SMALLEST_FIRST_RUNG:g} or more to 1")
+        if len(self.keep) != len(rungs) - 1:
+            raise ValueError(f"keep must have {len(rungs) - 1} numbers, one for each rung but the first")
+        for before, after in zip(self.sizes, self.keep, strict=False):
+            if not before / KEPT_SHARE <= after < before:
+                raise ValueError(f"keep: of {before} trials {after} go on, allowed: a third or more, and not all")
+        return self
+
+
 class World(_Section):
     """The synthetic world; absent in a run on the real data."""
 
@@ -241,6 +290,8 @@ class Config(_Section):
     backbones: dict[str, str] = {}  # paper's backbone -> the one that is used (the demo: all -> tiny)
     recipe: Overrides = Overrides()
     setting_overrides: list[SettingOverride] = []
+    tuning: Tuning = Tuning()
+    tune: Literal["guesses"] | None = None  # guesses: a second variant of each row whose guessed rates are tuned
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_minutes: Real = Field(default=10, gt=0, le=10**6)
     deterministic: Flag = True

@@ -95,6 +95,18 @@ class Layout:
     def figures(self) -> Path:
         return self.results / "figures"
 
+    def tuning(self, cell: str) -> Path:
+        """The trials of a cell, the decisions between them, and what they came to."""
+        return self.results / "tuning" / cell
+
+    def trial_state(self, cell: str, trial: str) -> Path:
+        """The checkpoint that a trial's next rung goes on from."""
+        return self.results / "state" / "tuning" / cell / trial
+
+    def kept_result(self, run_id: str | RunSpec) -> Path:
+        """Beside the result of a run that waits for tuning: what it is made of again where nothing else was chosen."""
+        return self.run(run_id) / "kept.json"
+
     @property
     def rehearsal(self) -> Path:
         """The page of `petvr rehearse`, what each of its parts said, and what it measured."""

@@ -28,6 +28,7 @@ from petvr.papers.plan import Implemented, Plan, all_cells, expand, unnamed_sett
 from petvr.papers.table import Cell, Table
 from petvr.spec import MOST_SEEDS, Recipe, RunSpec, Source, Value, checked_value, method_id
 from petvr.text_files import say_once
+from petvr.tuning import choices
 from petvr.yaml_files import scalar
 
 LONGEST_ID = 300  # of which a near one is looked for
@@ -46,6 +47,7 @@ def implemented(config: Config) -> Implemented:
         method_settings=lambda name: methods.declared(name).settings,
         similarity_settings=lambda name: similarity.declared(name).settings,
         check=functools.partial(check_run, config),
+        tuned=functools.partial(choices.tuned_run, config),
         parts={"training": training.VERSION, **catalogue.frame_versions()},
         options=catalogue.all_options(config),
     )
@@ -113,8 +115,9 @@ def recipe_overrides(config: Config) -> dict[str, Any]:
 
 
 def validated_folders(planned: Plan, config: Config) -> set[str]:
-    """The folders of videos on which some run selects by validation, so that these frames are needed too."""
-    names = {run.dataset for run in planned.runs.values() if run.recipe.selection == "best_on_val"}
+    """The folders of videos on which some run is tuned or selects by validation: these frames are needed too."""
+    runs = planned.runs.values()
+    names = {run.dataset for run in runs if run.tuned or run.recipe.selection == "best_on_val"}
     return {catalogue.folder_of(config, name) for name in names}
 
 
@@ -234,6 +237,8 @@ def spec(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
         meant = unquote(run_id).strip("/. ").rpartition("runs/")[2].removesuffix("/result.json").lower()
         near = [] if len(meant) > LONGEST_ID else difflib.get_close_matches(meant, planned.runs, n=1, cutoff=0.8)
         raise PetvrError(f"{error}; is '{near[0]}' meant?" if near else str(error)) from error
+    if resolved.tuned:
+        choices.require_other_seeds(config, choices.choice_of(config, resolved), [resolved.seed])
     if resolved.id != run_id:
         raise PetvrError(f"{run_id!r:.150}: the id of this run is spelled '{resolved.id}'")
     return resolved
@@ -287,7 +292,7 @@ def _resolved_spec(config: Config, run_id: str, planned: Plan) -> RunSpec:
     existing = implemented(config)
     defaults, declared_by = unnamed_settings(existing, parts.paper, method, setting, recipe)
     options = catalogue.chosen_options(config, parts.dataset)
-    return RunSpec(
+    run = RunSpec(
         paper=parts.paper,
         dataset=parts.dataset,
         backbone=parts.backbone,
@@ -302,6 +307,7 @@ def _resolved_spec(config: Config, run_id: str, planned: Plan) -> RunSpec:
         sources=sources | {f"options.{key}": source for key, (_, source) in options.items()} | declared_by,
         versions=existing.versions(method, recipe.similarity),
     )
+    return existing.tuned(run)
 
 
 def unavailable(config: Config, planned: Plan) -> dict[str, available.Verdict]:

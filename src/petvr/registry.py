@@ -9,7 +9,8 @@ literals, and so is what it says of its settings in a class whose name ends in S
 An instance of that class, complete and checked, is what the code of the file is given. RULES tie settings together:
 ("specific", "specific <= tokens", "1 to tokens={tokens}") names those at fault, the condition, and what is allowed; a
 condition may also name sizes of the CLIP (petvr.clip.config.settings_limits). NOT_WITH: method -> why not in one
-composition.
+composition. TUNE: the rates of what trains, ("lr_clip", "lr_head"), by default ("lr_new",); in place of a second rate a
+setting with its values, {"lr_new": (), "setting.rank": (2, 4, 8)}: what petvr.tuning tries.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from typing import Any, dataclass_transform, get_args
 from petvr.errors import PetvrError, unknown
 from petvr.spec import Origin
 
-CONSTANTS = ("VERSION", "IDENTITY", "SIMILARITY", "PARTS", "OPEN", "RULES", "NOT_WITH")
+CONSTANTS = ("VERSION", "IDENTITY", "SIMILARITY", "PARTS", "OPEN", "RULES", "NOT_WITH", "TUNE")
+RATES = ("lr_clip", "lr_new", "lr_head")  # of CLIP's own parameters, of inserted ones, of the similarity's
 LARGEST = 100_000  # whole number that a setting takes where its file declares no bound: no memory holds more
-ORIGINS = tuple(origin for origin in get_args(Origin) if origin != "config")
+ORIGINS = tuple(origin for origin in get_args(Origin) if origin not in ("config", "tuned"))
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class DeclaredFile:
     settings: dict[str, Setting]
     rules: tuple[tuple[str, str, str], ...]  # settings that are at fault, condition, what is allowed
     not_with: dict[str, str]
+    tune: dict[str, tuple[bool | int | float | str, ...]]  # rate, or "setting.<key>" with its values: what is tuned
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -172,6 +175,7 @@ class Registry:
             rules=(*(rule for part in parts.values() for rule in part.rules), *constants.get("RULES", ())),
             not_with={name: why for part in parts.values() for name, why in part.not_with.items()}
             | constants.get("NOT_WITH", {}),
+            tune=_axes(path, constants, parts),
         )
 
     def complete(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,6 +211,18 @@ class Registry:
 def _names(folder: Path, _changed: int) -> tuple[str, ...]:
     """Of the files in a folder, read again when the folder changed."""
     return tuple(sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")))
+
+
+def _axes(path: Path, constants: Mapping[str, Any], parts: Mapping[str, DeclaredFile]) -> dict[str, tuple[Any, ...]]:
+    """What TUNE says, else the parts' axes, else the rate of what is inserted."""
+    if "TUNE" not in constants:
+        return {key: values for part in parts.values() for key, values in part.tune.items()} or {"lr_new": ()}
+    given = constants["TUNE"]
+    axes = given if isinstance(given, dict) else dict.fromkeys(given, ())
+    for key, values in axes.items():
+        if (key in RATES) == bool(values) or not (key in RATES or key.startswith("setting.")):
+            raise PetvrError(f"{path}: TUNE: '{key}': allowed: {', '.join(RATES)}, or setting.<key> with its values")
+    return axes
 
 
 def _literals(path: Path) -> tuple[dict[str, Any], dict[str, Setting]]:

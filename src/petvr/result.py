@@ -197,6 +197,38 @@ class Provenance(_Part):
     rehearsal: Rehearsed | None = None  # None: nothing was rehearsed
 
 
+class TrialRecord(_Part):
+    """A trial of petvr.tuning at the end of a rung, judged on validation; it knows nothing of the test split."""
+
+    id: str  # RunSpec.digest(): of method, data set, protocol, parameters and tuning seed
+    spec: RunSpec
+    rung: int  # from 0
+    epoch: int
+    first_step: int  # where the rung before ended
+    step: int  # taken since the beginning; fewer than planned where the trial diverged before this rung
+    train_loss: float | None  # mean over the rung's steps
+    validation: Directions | None  # None where it diverged
+    score: float | None  # mean RSum of both directions
+    diverged: str = ""  # how one knows
+    identity: dict[str, str]  # of what it stands on: spec, weights, frames, captions
+    train_seconds: float  # since the beginning, on `hardware`
+    eval_seconds: float  # of this rung's validation
+    resumed: int = 0
+    hardware: dict[str, Any]
+
+    def write(self, path: Path) -> None:
+        atomic.write_json(path, atomic.sealed(self.model_dump(mode="json")))
+
+    @classmethod
+    def read(cls, path: Path) -> TrialRecord:
+        """Raises PetvrError with the file and the first wrong key."""
+        try:
+            return cls.model_validate(atomic.unsealed(read_json(path, dict), path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise PetvrError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
 class Result(_Part):
     schema_version: int = SCHEMA_VERSION
     id: str

@@ -18,7 +18,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from petvr.errors import PetvrError
 
 # main_paper: VoP's text, of which its supplement alone is at hand to be checked; count: only meets a printed size
-Origin = Literal["paper", "main_paper", "code", "count", "guess", "config"]
+# tuned: chosen on validation among the trials of petvr.tuning
+Origin = Literal["paper", "main_paper", "code", "count", "guess", "config", "tuned"]
 Value = str | int | float | bool
 MOST_SEEDS = 2**32 - 1
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
@@ -206,6 +207,8 @@ class RunSpec(BaseModel):
     setting: dict[str, Value]
     defaults: dict[str, Value] = {}  # in force though nobody names them: "setting.k", "setting.asa.k", "similarity.tau"
     variant: dict[str, Value] = {}  # recipe fields this cell alone sets; part of the id
+    # "recipe.lr_new", "setting.rank" -> what tuning chose, None: nothing yet; no part of the id
+    tuned: dict[str, Value | None] = {}
     seed: Seed
     train: bool  # False: evaluated as it is, nothing is trained
     options: dict[str, str] = {}  # of the data set, e.g. {"didemo_key": "exact"}
@@ -216,7 +219,8 @@ class RunSpec(BaseModel):
     @property
     def cell(self) -> str:
         """`vop/msrvtt-7k/vit-b-32/vop@tokens=4`"""
-        named = method_id(self.method, self.setting | self.variant)
+        setting = {key: value for key, value in self.setting.items() if f"setting.{key}" not in self.tuned}
+        named = method_id(self.method, setting | self.variant)
         return "/".join([self.paper, self.dataset, self.backbone, named])
 
     @property
@@ -238,11 +242,33 @@ class RunSpec(BaseModel):
 
         Defaults are the method's file's, whose version is part of it.
         """
+        return _digest(self._digested())
+
+    def protocol_digest(self) -> str:
+        """As `digest`, of all but what tuning chooses: the same whatever it chose, or before it has."""
+        data = self._digested()
+        for key in self.tuned:
+            part, _, name = key.partition(".")
+            data[part].pop(name, None)
+        return _digest(data | ({"tuned": sorted(self.tuned)} if self.tuned else {}))
+
+    @property
+    def undecided(self) -> bool:
+        """Whether a value is left to tuning, which has not chosen it yet."""
+        return None in self.tuned.values()
+
+    def _digested(self) -> dict[str, Any]:
         described = {"sources", "defaults"} if self.options else {"sources", "defaults", "options"}
         data = self.model_dump(mode="json", exclude=described)
         if self.recipe.picture == "crop":  # so that digests from before there was a choice stay
             del data["recipe"]["picture"]
-        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+        if not self.undecided:  # what is chosen stands in its place
+            del data["tuned"]
+        return data
+
+
+def _digest(data: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def method_id(method: str, setting: dict[str, Any]) -> str:

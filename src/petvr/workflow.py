@@ -18,9 +18,12 @@ from petvr.data import catalogue
 from petvr.data.frames import shards
 from petvr.data.manifest import lock
 from petvr.data.manifest.available import Verdict
+from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers.plan import Plan
 from petvr.spec import RunSpec
+from petvr.tuning import choices, decisions
+from petvr.tuning.study import Study, study_of
 
 
 def check_targets(config: Config, plan: Plan, words: Iterable[str]) -> None:
@@ -111,6 +114,24 @@ def table_data(config: Config, plan: Plan, table: str, not_run: Mapping[str, str
 def train_minutes(config: Config, run: RunSpec) -> int:
     """A job's time limit, by what the rehearsal measured of a step; half a day where nothing was."""
     return steps.minutes_to_ask(run, steps.read_steps(Layout(config.results).measured_steps), 720)
+
+
+def study_named(config: Config, plan: Plan, known: Mapping[str, Study], cell: str) -> Study:
+    """Also of a cell that a run's path names and no table shows. PetvrError for one that is not tuned."""
+    if cell not in known and not (run := planning.spec(config, f"{cell}/seed-{config.seeds[0]}", plan)).tuned:
+        raise PetvrError(f"{cell}: nothing of it is tuned")
+    return known[cell] if cell in known else study_of(config, run)
+
+
+def tuning_first(config: Config, known: Mapping[str, Study], run: RunSpec) -> list[Path]:
+    """What a tuned run waits for: the lock, where its choice is committed, else the last decision of its study."""
+    if not run.tuned:
+        return []
+    choice = choices.choice_of(config, run)
+    if choice is not None and choice.frozen:
+        return [choice.source]
+    study = known.get(run.cell) or study_of(config, run)
+    return [decisions.last_decision_file(Layout(config.results), study)]
 
 
 def unfinished_tables(config: Config, plan: Plan, asked: Collection[str], not_run: Collection[str]) -> list[str]:

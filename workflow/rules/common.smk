@@ -27,6 +27,7 @@ try:
     rules_ask.check_targets(CONFIG, PLAN, sys.argv[1:])
     # data set -> verdict, of those that no table waits for; and run -> why nobody waits for it
     LEFT_OUT = rules_ask.left_out(CONFIG, PLAN, workflow.output_settings.dryrun)
+    STUDIES = studies(CONFIG, list(PLAN.runs.values()))  # cell -> what is tuned of it
     NOT_RUN = planning.not_run(CONFIG, PLAN, LEFT_OUT)
     if workflow.is_main_process and not workflow.output_settings.dryrun:
         workflow_start.require_dates(rules_ask.own_files(CONFIG, LEFT_OUT))
@@ -81,6 +82,25 @@ def run_of(wildcards):
     return planning.spec(
         CONFIG, f"{w.paper}/{w.dataset}/{w.backbone}/{w.method}/seed-{w.seed}", PLAN
     )
+
+
+def study_of(wildcards):
+    """The study of the cell that the wildcards of the tuning's rules name."""
+    w = wildcards
+    cell = f"{w.paper}/{w.dataset}/{w.backbone}/{w.method}"
+    return rules_ask.study_named(CONFIG, PLAN, STUDIES, cell)
+
+
+def tuning_first(run):
+    """What a run whose values are tuned waits for: the lock, where its choice is committed, else the last decision."""
+    return rules_ask.tuning_first(CONFIG, STUDIES, run)
+
+
+def decision_before(wildcards):
+    """The decision that a rung's slots are filled by."""
+    before = int(wildcards.rung) - 1
+    cell = study_of(wildcards).cell
+    return [] if before < 0 else [decisions.decision_file(LAYOUT, cell, before)]
 
 
 def frame_shards(wildcards):

@@ -23,6 +23,8 @@ try:
     from petvr.library.video_files import shard_listing
     from petvr.layout import Layout
     from petvr.rehearsal import asked as rehearsed
+    from petvr.tuning import decisions
+    from petvr.tuning.study import studies
     from petvr.yaml_files import read_yaml_file
 except ModuleNotFoundError as error:
     print(

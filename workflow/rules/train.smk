@@ -1,5 +1,5 @@
 # One run, one job, one result.json. The spec's digest is the only parameter: a changed recipe value, setting or
-# VERSION trains again, a changed comment does not.
+# VERSION trains again, a changed comment does not. What tuning chooses is not in it: that is an input.
 
 
 rule train:
@@ -9,6 +9,7 @@ rule train:
         frames=lambda w: catalogue.frame_store(CONFIG, run_of(w)) / "index.json",
         manifest=lambda w: LAYOUT.manifest(w.dataset),
         rehearsal=verdict_first,
+        tuned=lambda w: tuning_first(run_of(w)),
     output:
         LAYOUT.result("{paper}/{dataset}/{backbone}/{method}/seed-{seed}"),
     log:
@@ -23,6 +24,6 @@ rule train:
         runtime=lambda w, attempt: attempt * rules_ask.train_minutes(CONFIG, run_of(w)),
     params:
         run=lambda w: run_of(w).id,
-        spec=lambda w: run_of(w).digest(),
+        spec=lambda w: run_of(w).protocol_digest(),
     shell:
         "python -m petvr train {params.run:q} --spec {params.spec:q} --threads {threads} --wait >> {log:q} 2>&1"

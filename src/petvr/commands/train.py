@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from petvr import atomic, planning
@@ -20,6 +21,7 @@ from petvr.status import RunState, status_of
 
 if TYPE_CHECKING:
     from petvr.training.data import DatasetCheck
+    from petvr.training.options import TrainOptions
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,12 +42,16 @@ def run(args: argparse.Namespace, config: Config) -> int:
     layout = Layout(config.results)
     plan = planning.plan(config)
     spec = planning.spec(config, args.run, plan)
-    if args.spec and args.spec != spec.digest():
+    if args.spec and args.spec != spec.protocol_digest():
         raise PetvrError(f"{args.run}: its recipe or code changed since the workflow was started; start it again")
+    if spec.undecided:
+        raise PetvrError(
+            f"{spec.cell}: {', '.join(spec.tuned)}: not chosen yet; snakemake tune_{spec.dataset}, or commit a lock of "
+            "petvr tune freeze"
+        )
     if args.threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(args.threads)
     from petvr.report.tracking import live
-    from petvr.training.options import TrainOptions
     from petvr.training.run import train
 
     if args.wait and _finished_elsewhere(layout, spec):
@@ -62,29 +68,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
             from petvr.library.loading import start_tensors
 
             start = start_tensors(args.start, spec, layout.weights(spec.backbone), not args.evaluate_only)
-        options = TrainOptions(
-            start=start,
-            weights=layout.weights(spec.backbone),
-            store=catalogue.frame_store(config, spec),
-            dataset=catalogue.open_dataset(config, spec.dataset),
-            out=layout.run(spec),
-            state=layout.state(spec),
-            world="synthetic" if catalogue.is_generated(config, spec.dataset) else "real",
-            missing=config.missing,
-            rehearsal=parts.read_verdict(layout.rehearsed),
-            checked=_dataset_check(config, layout, spec.dataset),
-            device=None if config.device == "auto" else config.device,
-            threads=args.threads,
-            checkpoint_seconds=config.checkpoint_minutes * 60,
-            deterministic=config.deterministic,
-            activation_checkpointing=config.activation_checkpointing,
-            micro_batch=config.micro_batch,
-            feature_cache=layout.feature_cache,
-            flop_counts=layout.flop_counts,
-            feature_cache_gib=config.feature_cache_gib,
-            resume=not args.fresh,
-            watch=feed,
-        )
+        options = replace(train_options(config, spec, args.threads), start=start, resume=not args.fresh, watch=feed)
         result = train(spec, options)
         finished = True
     except HeldElsewhere:
@@ -98,15 +82,48 @@ def run(args: argparse.Namespace, config: Config) -> int:
         if feed is not None:
             feed.close(finished)
     layout.failure(spec).unlink(missing_ok=True)
+    if spec.tuned:
+        atomic.write_text(layout.kept_result(spec), layout.result(spec).read_text(encoding="utf-8"))
     bring_to_now([options.weights / "model.safetensors", options.store / "index.json", layout.manifest(spec.dataset)])
     best = result.at(spec.recipe.selection).plain
     print(f"{args.run}: t2v R@1 {best['t2v']['R@1']:.1f}, v2t R@1 {best['v2t']['R@1']:.1f} ({spec.recipe.selection})")
     return 0
 
 
+def train_options(config: Config, spec: RunSpec, threads: int | None) -> TrainOptions:
+    """Where a run's files lie and how it uses the machine, as the configuration has it."""
+    from petvr.training.options import TrainOptions
+
+    layout = Layout(config.results)
+    return TrainOptions(
+        weights=layout.weights(spec.backbone),
+        store=catalogue.frame_store(config, spec),
+        dataset=catalogue.open_dataset(config, spec.dataset),
+        out=layout.run(spec),
+        state=layout.state(spec),
+        world="synthetic" if catalogue.is_generated(config, spec.dataset) else "real",
+        missing=config.missing,
+        rehearsal=parts.read_verdict(layout.rehearsed),
+        checked=_dataset_check(config, layout, spec.dataset),
+        device=None if config.device == "auto" else config.device,
+        threads=threads,
+        checkpoint_seconds=config.checkpoint_minutes * 60,
+        deterministic=config.deterministic,
+        activation_checkpointing=config.activation_checkpointing,
+        micro_batch=config.micro_batch,
+        feature_cache=layout.feature_cache,
+        flop_counts=layout.flop_counts,
+        feature_cache_gib=config.feature_cache_gib,
+    )
+
+
 def _finished_elsewhere(layout: Layout, spec: RunSpec) -> bool:
-    """Whether a process that a killed workflow left at this run brought its result, now or before this start."""
+    """Whether a process that a killed workflow left at this run brought its result, now or before this start; or
+    whether tuning was done again, for which the workflow removed the result, and chose the same.
+    """
     atomic.wait_until_free(layout.lock(spec), spec.id)
+    if spec.tuned and layout.kept_result(spec).exists() and not layout.result(spec).exists():
+        atomic.write_text(layout.result(spec), layout.kept_result(spec).read_text(encoding="utf-8"))
     if layout.finished(spec).exists():
         layout.run(spec).mkdir(parents=True, exist_ok=True)
         os.replace(layout.finished(spec), layout.result(spec))

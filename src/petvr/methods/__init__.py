@@ -17,6 +17,8 @@ from petvr.errors import PetvrError, unknown
 from petvr.methods._registry import REGISTRY
 from petvr.registry import DeclaredFile, typed_word
 
+MOST_AXES = 2  # that one method is tuned along
+
 if TYPE_CHECKING:
     import torch
 
@@ -115,6 +117,17 @@ def shortest_setting(method: str, setting: Mapping[str, Any]) -> dict[str, Any]:
         else:
             shortest |= {f"{part}.{key}": value for part, value in others.items()}
     return shortest
+
+
+def tuned_axes(method: str) -> dict[str, tuple[Any, ...]]:
+    """What is tuned of a method or a composition: a rate -> (), `setting.<key>` -> its values; rates first.
+
+    Raises PetvrError for more than two: all methods are tuned by the same number of trials.
+    """
+    axes = {key: values for part in split(method) for key, values in declared(part).tune.items()}
+    if len(axes) > MOST_AXES:
+        raise PetvrError(f"method '{method}': TUNE names {', '.join(axes)}, allowed: {MOST_AXES} together")
+    return dict(sorted(axes.items(), key=lambda axis: bool(axis[1])))
 
 
 def adapt(

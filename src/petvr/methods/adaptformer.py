@@ -18,6 +18,7 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "exact"
+TUNE = ("lr_new", "lr_clip")
 OPEN = (
     "Width, LayerNorm and trained biases of MV-Adapter's rows: together they meet the printed share, none stands in"
     " the paper.",

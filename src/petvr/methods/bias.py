@@ -10,6 +10,7 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings
 
 VERSION = 1
 IDENTITY = "exact"
+TUNE = ("lr_clip",)
 OPEN = (
     "VoP searched a learning rate per method and publishes none.",
     "The printed 0.104 % is cut: without one LayerNorm's bias it would be met by rounding.",

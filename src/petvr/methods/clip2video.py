@@ -12,6 +12,7 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings
 VERSION = 1
 IDENTITY = "exact"
 SIMILARITY = "clip2video"
+TUNE = ("lr_head", "lr_clip")
 OPEN = ("How it was trained: the training is not public, CLIP4Clip's rule and recipe are taken.",)
 
 

@@ -21,6 +21,7 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "exact"
+TUNE = ("lr_new", "lr_clip")
 OPEN = (
     "Width, LayerNorm, place (here behind the FFN) and trained biases: together they meet the printed shares, none "
     "stands in the paper.",

@@ -33,6 +33,7 @@ from petvr.methods._declare import (
 
 VERSION = 1
 IDENTITY = "exact"
+TUNE = ("lr_new", "lr_clip")
 OPEN = (
     "Width, form of the convolution, LayerNorm and trained biases: together they meet the printed share; Convpass's"
     " own code has r = 8, a full convolution and no LayerNorm, which no r brings to 2.80 %.",

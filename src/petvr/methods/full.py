@@ -15,6 +15,7 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "exact"
+TUNE = ("lr_clip",)
 OPEN = (
     "How much of CLIP trains in each paper's row: RAP prints all of CLIP for a row of CLIP4Clip, whose code keeps "
     "the embeddings frozen; Cross-Modal Adapter's 123.52 M are 0.02 M less than that rule trains.",

@@ -7,4 +7,5 @@ name.
 VERSION = 1
 IDENTITY = "exact"
 SIMILARITY = "hunyuan"
+TUNE = ("lr_head",)
 OPEN = ("What of CLIP trains: nothing here, as MV-Adapter's section 5.1 says of its rebuilt row.",)

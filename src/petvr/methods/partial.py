@@ -9,6 +9,7 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "exact"
+TUNE = ("lr_clip",)
 OPEN = (
     "VoP searched a learning rate per method and publishes none.",
     "How many blocks: the printed size is that of one in both towers, without the LayerNorm and projection behind it.",

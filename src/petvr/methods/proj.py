@@ -6,6 +6,7 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings
 
 VERSION = 1
 IDENTITY = "exact"
+TUNE = ("lr_clip",)
 OPEN = ("VoP searched a learning rate per method and publishes none.",)
 
 

@@ -6,4 +6,5 @@ Nothing is inserted and nothing of CLIP trains: what trains is the similarity of
 VERSION = 1
 IDENTITY = "exact"
 SIMILARITY = "seq_transf"
+TUNE = ("lr_head",)
 OPEN = ("How MV-Adapter ran it: it says that CLIP is frozen and prints the size, nothing else.",)

@@ -21,6 +21,7 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 VERSION = 1
 IDENTITY = {"vision": "none", "text": "exact"}
 SIMILARITY = "ts2_net"
+TUNE = ("lr_head", "lr_clip")
 OPEN = ("Which modules the printed 139.35 M count: two that no pass reaches would meet it.",)
 NOT_WITH = {"vop_f": "it joins the frames of a video into one sequence, tokens are shifted between single frames"}
 

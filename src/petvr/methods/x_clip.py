@@ -6,4 +6,5 @@
 VERSION = 1
 IDENTITY = "exact"
 SIMILARITY = "x_clip"
+TUNE = ("lr_head",)
 OPEN = ("How RAP's rows on a frozen CLIP train the head; X-CLIP's own rate is taken.",)

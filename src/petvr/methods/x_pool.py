@@ -7,4 +7,5 @@ as published.
 VERSION = 1
 IDENTITY = "exact"
 SIMILARITY = "x_pool"
+TUNE = ("lr_head",)
 OPEN = ("VoP's rate for the head; X-Pool's code on MSR-VTT-9k has the one taken.",)

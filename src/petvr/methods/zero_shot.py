@@ -6,6 +6,7 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings
 
 VERSION = 1
 IDENTITY = "exact"
+TUNE = ()
 OPEN = (
     "Frames and resizing of RAP's only such row; it beats full tuning on MSVD, video to text, so that the two may "
     "follow different rules.",

@@ -31,6 +31,7 @@ class Implemented:
     similarity_settings: Callable[[str], Mapping[str, Setting]] = lambda name: {}
     # raises PetvrError where method, setting, recipe, backbone and data set cannot go together
     check: Callable[[str, Mapping[str, Any], Recipe, str, str], None] = lambda *run: None
+    tuned: Callable[[RunSpec], RunSpec] = lambda run: run  # with the values that tuning chose
     parts: Mapping[str, int] = field(default_factory=dict)  # e.g. {"training": 2}: versions every run depends on
     # data set -> option -> (chosen value, who chose it)
     options: Mapping[str, Mapping[str, tuple[str, Source]]] = field(default_factory=dict)
@@ -193,6 +194,8 @@ class _Planner:
                 chosen = [one.where for key, one in sources.items() if one.origin == "config" and key in str(error)]
                 raise PetvrError(f"{chosen[0] if chosen else table or cell.used_in}: {error}") from error
         first = self._run(cell, self.seeds[0], recipe, sources, with_versions=not unavailable)
+        if not unavailable:
+            first = self.implemented.tuned(first)
         if table and table not in self.tables_of.setdefault(first.cell, []):
             self.tables_of[first.cell].append(table)
         if first.cell not in self.cells:

@@ -19,6 +19,10 @@ Scores = np.ndarray | Tensor | Callable[[Tensor], Tensor]
 ELEMENTS = 1 << 20  # scores in one block: 4 MiB in float32, about ten times that at the worst moment of dual-softmax
 
 
+class NanScores(PetvrError):
+    """A model that diverged."""
+
+
 @dataclass(frozen=True)
 class CaptionBlock:
     captions: Tensor  # int64 [R], ordered by video
@@ -286,5 +290,5 @@ def _checked(scores: Tensor, captions: int, videos: int) -> Tensor:
     if scores.shape != (captions, videos):
         raise PetvrError(f"scores {tuple(scores.shape)}: expected [{captions}, {videos}]")
     if torch.isnan(scores).any():
-        raise PetvrError("scores contain NaN: nothing can be ranked")
+        raise NanScores("scores contain NaN: nothing can be ranked")
     return scores

@@ -121,10 +121,14 @@ class Checkpointer:
         self.folder, self.identity, self.log, self.seconds, self.steps = folder, identity, log, seconds, steps
         self.saved, self.saved_at = (0, 0), time.monotonic()
 
-    def resume(self, state: TrainState, total: int) -> None:
-        """Continue from the newest usable checkpoint, if there is one."""
+    def resume(self, state: TrainState, total: int, at_most: int | None = None) -> None:
+        """Continue from the newest usable checkpoint, if there is one; those past step `at_most` are removed."""
         checkpoint = newest_checkpoint(self.folder, self.identity, self.log.line)
         if checkpoint is None:
+            return
+        if at_most is not None and checkpoint.step > at_most:
+            self.log.line(f"the checkpoint is at step {checkpoint.step}, past {at_most}: from the beginning")
+            self.clear()
             return
         state.restore(checkpoint)
         self.saved = _mark(state)

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from petvr.data.datasets import Dataset, Split
 from petvr.data.datasets.base import Validation
@@ -61,6 +62,28 @@ def available_split(
     return AvailableSplit(rest, max(official, len(split.videos)), missing)
 
 
+class SealedSplitRead(PetvrError):
+    """Something asked for the test split while values are chosen."""
+
+
+class SealedSplit:
+    """Stands for the test split of a trial: whoever asks it for anything is refused."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise SealedSplitRead(f"the test split was asked for `{name}` in tuning, which chooses on validation alone")
+
+
+def sealed(dataset: Dataset) -> Dataset:
+    """The data set without its test split: reading that raises SealedSplitRead."""
+
+    def split(which: str) -> Split:
+        return getattr(SealedSplit(), "split") if which == "test" else dataset.split(which)  # noqa: B009 it raises
+
+    copied = copy.copy(dataset)
+    copied.split = split  # type: ignore[method-assign]
+    return copied
+
+
 @dataclass(frozen=True)
 class DatasetCheck:
     """What is known of a data set beside its frame store; split names are `train` and `test`."""
@@ -77,7 +100,7 @@ class Splits:
     """val: None where the recipe does not select by it; validation: what it is, in words."""
 
     train: AvailableSplit
-    test: AvailableSplit
+    test: Any  # AvailableSplit; in tuning a SealedSplit
     val: AvailableSplit | None = None
     validation: str = ""
     trains: bool = True  # False: the run is evaluated as it is, and what is missing of `train` changes nothing
@@ -124,14 +147,21 @@ class Splits:
 
 
 def open_splits(
-    spec: RunSpec, dataset: Dataset, frames: FrameStore, policy: MissingPolicy, checked: DatasetCheck
+    spec: RunSpec,
+    dataset: Dataset,
+    frames: FrameStore,
+    policy: MissingPolicy,
+    checked: DatasetCheck,
+    *,
+    tuning: bool = False,
 ) -> Splits:
     """Both splits against the store, made with the recipe's sampler, number of frames and pictures.
 
-    An evaluation needs the test videos alone: missing training videos are then recorded under either policy. Raises
-    PetvrError also where captions or videos are not those that were checked and frozen.
+    In tuning the test split is a SealedSplit, nothing of its files is read, and what was frozen is asked of the
+    training split alone. An evaluation needs the test videos alone: missing training videos are then recorded under
+    either policy. Raises PetvrError also where captions or videos are not those that were checked and frozen.
     """
-    recipe = spec.recipe
+    recipe, dataset = spec.recipe, sealed(dataset) if tuning else dataset
     for key in ("sampler", "frames", "picture"):
         if getattr(frames, key) != getattr(recipe, key):
             raise PetvrError(f"{frames.path}: {key} {getattr(frames, key)}, the recipe asks for {getattr(recipe, key)}")
@@ -164,7 +194,7 @@ def open_splits(
     def of_official(name: str) -> int:
         return official.get(name, (0, 0))[0]
 
-    train, test = checked_split("train"), checked_split("test")
+    train = checked_split("train")
     validation, held_out = None, frozenset[str]()
     if recipe.selection == "best_on_val":
         validation = dataset.validation()
@@ -175,13 +205,15 @@ def open_splits(
             train, allowed("train") - held_out, frames.problems, policy if spec.train else "record", where,
             max(0, of_official("train") - len(held_out)), spec.train,
         ),
-        available_split(test, allowed("test"), frames.problems, policy, where, of_official("test")),
+        SealedSplit() if tuning else available_split(
+            checked_split("test"), allowed("test"), frames.problems, policy, where, of_official("test")
+        ),
         validation and _validation_split(validation, allowed("train" if held_out else "val"), frames, policy),
         validation.kind if validation else "",
         spec.train,
         checked,
     )  # fmt: skip
-    if checked.lock and splits.identity() != checked.lock:
+    if checked.lock and not tuning and splits.identity() != checked.lock:
         raise PetvrError(
             f"{dataset.root}: {dataset.name} is not as it was frozen ({splits.identity()}, frozen {checked.lock}); "
             f"`petvr data check {dataset.name}` says what differs"

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from petvr.clip import tokenizer
 from petvr.clip import weights as clip_weights
+from petvr.clip.tokenizer import Tokenizer
 from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
 from petvr.result import Evaluation, Result, best_evaluation, selected_evaluations, suspicions
 from petvr.spec import RunSpec
 from petvr.training import evaluate, gradient_cache, result_writer
-from petvr.training.batches import open_training_data
+from petvr.training.batches import TokenizedCaptions, TrainingData, open_training_data
 from petvr.training.checkpoint import Checkpointer, TrainState, lock_state
-from petvr.training.data import open_splits
+from petvr.training.data import Splits, open_splits
 from petvr.training.determinism import name_refused_kernels, prepare_device, seed_torch
 from petvr.training.evaluate import EvaluationData, evaluation_steps, open_evaluation_data
-from petvr.training.frozen_feature_cache import open_cache, open_captions
+from petvr.training.frozen_feature_cache import FrozenFeatureCache, open_cache, open_captions
 from petvr.training.log import RunLog
-from petvr.training.model import BatchSource, build_model, clamp_logit_scale
+from petvr.training.model import BatchSource, Model, build_model, clamp_logit_scale
 from petvr.training.optimizer import build_optimizer, clip_all, parameter_groups
 from petvr.training.options import TrainOptions
 from petvr.training.signals import StopRequested, StopSignal, catch_signals
@@ -58,43 +62,22 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
         catch_signals() as stop,
         name_refused_kernels(),
     ):
-        model = build_model(spec, options.weights, device)
-        if start is not None:
-            model.restore(dict(start.tensors))
-        for tower in (model.adapted.clip.vision_model, model.adapted.clip.text_model):
-            tower.encoder.recompute = options.activation_checkpointing
-        if store.size != model.adapted.image_size:
-            raise PetvrError(
-                f"{store.path}: pictures of {store.size} px, this CLIP reads {model.adapted.image_size} px"
-            )
-        cache, caching = None, {
-            "gib": options.feature_cache_gib, "weights_digest": weights_digest, "log": log,
-            "raise_if_stopped": stop.raise_if_stopped,
-        }  # fmt: skip
-        if options.feature_cache is not None and recipe.augment == "none":
-            videos = [*splits.test.split.videos, *(splits.train.split.videos if spec.train else ())]
-            videos += splits.val.split.videos if splits.val else ()
-            cache = open_cache(model, store, videos, root=options.feature_cache, **caching)
-        frames = cache or store
-        tokenize = tokenizer.load_tokenizer(options.weights)
+        videos = [*splits.test.split.videos, *(splits.train.split.videos if spec.train else ())]
+        videos += splits.val.split.videos if splits.val else ()
+        opened = open_model(spec, options, device, store, videos, weights_digest, log, stop)
+        model, frames, tokenize = opened.model, opened.frames, opened.tokenize
         at_once, val_data = options.eval_frames_per_batch, None
         test_data = open_evaluation_data(spec, splits, model, frames, tokenize, at_once)
         if splits.val is not None:
             val_data = open_evaluation_data(spec, splits, model, frames, tokenize, at_once, splits.val.split)
         state, training_data, total, epoch_at = TrainState(model, None), None, 0, {0: 0}
         if spec.train and (start is None or start.train):
-            training_data = open_training_data(spec, splits.train.split, model, frames, tokenize)
-            total = training_data.batches.per_epoch * recipe.epochs
+            training_data, total = start_training(spec, splits, opened, state)
             epoch_at |= evaluation_steps(training_data.batches.per_epoch, recipe.epochs, recipe.evaluations_per_epoch)
-            groups = parameter_groups(model.trained, recipe, model.layer_norm_weights())
-            state.optimizer = build_optimizer(groups, recipe, total)
-            state.losses = torch.full((total,), math.nan, device=device)
 
         captions = [test_data.captions, test_data.candidates, val_data and val_data.captions]
         captions += [val_data and val_data.candidates, training_data and training_data.captions]
-        texts_once = [
-            open_captions(model, each, root=options.feature_cache, **caching) for each in captions if each is not None
-        ]
+        texts_once = opened.read_captions_once(captions, options.feature_cache)
 
         checkpoints = Checkpointer(options.state, identity, log, options.checkpoint_seconds, options.checkpoint_steps)
         if options.resume:
@@ -128,9 +111,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             spec=spec,
             evaluations=state.evaluations,
             selected=selected_evaluations(state.evaluations, recipe.select_by),
-            cost=result_writer.cost_of(
-                spec, state, cache.blocks if cache else None, all(texts_once), options.flop_counts
-            ),
+            cost=result_writer.cost_of(spec, state, opened.cached_blocks, texts_once, options.flop_counts),
             data=splits.describe(options.world, store.digest),
             provenance=result_writer.provenance(
                 started=started,
@@ -151,6 +132,61 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             log.line(f"WARNING: this run {suspicion}")
         log.line(f"done: {result_writer.evaluation_line(result.at(recipe.selection))} ({recipe.selection})")
     return result
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A spec's model on its weights, and what it reads: the frame store, or a cache of a frozen tower's output."""
+
+    model: Model
+    frames: FrameStore | FrozenFeatureCache
+    cached_blocks: int | None
+    tokenize: Tokenizer
+    caching: dict[str, Any]  # as open_cache and open_captions take it
+
+    def read_captions_once(self, captions: Sequence[TokenizedCaptions | None], root: Path | None) -> bool:
+        """Whether a text tower that is frozen as a whole reads every caption once, for all runs: see open_captions."""
+        known = [each for each in captions if each is not None]
+        return all([open_captions(self.model, each, root=root, **self.caching) for each in known])
+
+
+def open_model(
+    spec: RunSpec,
+    options: TrainOptions,
+    device: torch.device,
+    store: FrameStore,
+    videos: Sequence[str],
+    weights_digest: str,
+    log: RunLog,
+    stop: StopSignal,
+) -> OpenedModel:
+    """`videos`: those that a cache is filled with. Raises PetvrError where the store's pictures are not CLIP's size."""
+    model = build_model(spec, options.weights, device)
+    if options.start is not None:
+        model.restore(dict(options.start.tensors))
+    for tower in (model.adapted.clip.vision_model, model.adapted.clip.text_model):
+        tower.encoder.recompute = options.activation_checkpointing
+    if store.size != model.adapted.image_size:
+        raise PetvrError(f"{store.path}: pictures of {store.size} px, this CLIP reads {model.adapted.image_size} px")
+    cache, caching = None, {
+        "gib": options.feature_cache_gib, "weights_digest": weights_digest, "log": log,
+        "raise_if_stopped": stop.raise_if_stopped,
+    }  # fmt: skip
+    if options.feature_cache is not None and spec.recipe.augment == "none":
+        cache = open_cache(model, store, videos, root=options.feature_cache, **caching)
+    tokenize = tokenizer.load_tokenizer(options.weights)
+    return OpenedModel(model, cache or store, cache.blocks if cache else None, tokenize, caching)
+
+
+def start_training(spec: RunSpec, splits: Splits, opened: OpenedModel, state: TrainState) -> tuple[TrainingData, int]:
+    """The batches and the steps of the whole training; the state gets its optimiser and room for the losses."""
+    recipe, model = spec.recipe, opened.model
+    data = open_training_data(spec, splits.train.split, model, opened.frames, opened.tokenize)
+    total = data.batches.per_epoch * recipe.epochs
+    groups = parameter_groups(model.trained, recipe, model.layer_norm_weights())
+    state.optimizer = build_optimizer(groups, recipe, total)
+    state.losses = torch.full((total,), math.nan, device=model.device)
+    return data, total
 
 
 def train_step(spec: RunSpec, state: TrainState, data: BatchSource, micro_batch: int | None) -> None:

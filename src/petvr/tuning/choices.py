@@ -1,0 +1,122 @@
+"""What tuning chose, where it is read, and how it reaches a run: `locks/tuning/<method>-<dataset>.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from petvr import atomic
+from petvr.config import Config
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+from petvr.spec import RunSpec, Source, Value
+from petvr.text_files import read_json
+from petvr.tuning.decisions import all_records, last_decision_file, read_decision
+from petvr.tuning.study import Study, axes_of, study_of, with_values
+
+
+@dataclass(frozen=True)
+class Choice:
+    values: dict[str, Value]  # axis -> value
+    edge: tuple[str, ...]  # axes along which the grid ends there: the best may lie beyond
+    source: Path
+    frozen: bool  # from a lock
+    seed: int  # of the trials
+    trials: int
+    current: bool  # whether today's grid and protocol gave it
+
+    def said(self) -> Source:
+        """As the source of the values."""
+        notes = ", at the grid's edge" if self.edge else ""
+        notes += "" if self.current else ", under another grid or protocol"
+        return Source(origin="tuned", where=f"best of {self.trials} trials on validation{notes}; {self.source}")
+
+
+def choice_of(config: Config, run: RunSpec) -> Choice | None:
+    """Of a committed lock, which wins, else of the last decision; None: nothing is chosen yet."""
+    study, path = study_of(config, run), lock_file(config, run)
+    entry = read_lock(path).get(run.cell)
+    if entry is not None and entry["values"].keys() == run.tuned.keys():
+        edge, current = tuple(entry["edge"]), entry["study"] == study.digest()
+        return Choice(entry["values"], edge, path, True, entry["seed"], entry["trials"], current)
+    path = last_decision_file(Layout(config.results), study)
+    decision = read_decision(path, study)
+    if decision is None:
+        return None
+    trials = len(study.trials)
+    return Choice(decision["chosen"], tuple(decision["edge"]), path, False, study.seed, trials, True)
+
+
+def tuned_run(config: Config, run: RunSpec) -> RunSpec:
+    """The run with what was chosen for it, as far as its recipe leaves values to tuning (origin `tuned`).
+
+    Raises PetvrError where a final run would have the seed of the trials.
+    """
+    axes = axes_of(run)
+    if not axes:
+        return run
+    run = run.model_copy(update={"tuned": dict.fromkeys(axes)})
+    choice = choice_of(config, run)
+    require_other_seeds(config, choice, [*config.seeds, run.seed])
+    return run if choice is None else with_values(run, choice.values, choice.said())
+
+
+def require_other_seeds(config: Config, choice: Choice | None, seeds: Iterable[int]) -> None:
+    seed = config.tuning.seed if choice is None else choice.seed
+    if seed in seeds:
+        where = f"{choice.source}" if choice is not None and choice.frozen else "tuning.seed"
+        raise PetvrError(f"seeds: {seed} is the seed of the trials ({where}); allowed: any other for final runs")
+
+
+def lock_file(config: Config, run: RunSpec) -> Path:
+    return config.locks / "tuning" / f"{run.method}-{run.dataset}.json"
+
+
+def read_lock(path: Path) -> dict[str, dict[str, Any]]:
+    """Cell -> what was frozen of it. PetvrError for a file that was altered, or is none."""
+    if not path.exists():
+        return {}
+    cells = atomic.unsealed(read_json(path, dict), path).get("cells")
+    if not isinstance(cells, dict):
+        raise PetvrError(f"{path}: no lock of `petvr tune freeze`: it has no cells")
+    return cells
+
+
+def freeze(config: Config, study: Study) -> Path | None:
+    """Write the cell's choice into its lock, the other cells stay; None where nothing is chosen.
+
+    Nothing in it depends on a clock or a machine's name: equal results give equal bytes.
+    """
+    layout = Layout(config.results)
+    decision = read_decision(last_decision_file(layout, study), study)
+    if decision is None:
+        return None
+    records = list(all_records(layout, study.cell))
+    steps: dict[str, int] = {}
+    tried: dict[str, dict[int, float | None]] = {}
+    for record in records:
+        steps[record.id] = max(steps.get(record.id, 0), record.step)
+        tried.setdefault(record.id, {})[record.rung] = record.score
+    entry = {
+        "values": decision["chosen"],
+        "edge": decision["edge"],
+        "seed": study.seed,
+        "trials": len(study.trials),
+        "sizes": list(study.sizes),
+        "epochs": list(study.epochs),
+        "grid": {key: list(values) for key, values in study.axes.items()},
+        "study": study.digest(),
+        "protocol": study.run.protocol_digest(),
+        "steps_decided": sum(steps.get(trial, 0) for trial in study.trials),  # by this grid's trials
+        "steps_spent": sum(steps.values()),  # by all that were ever trained, earlier grids' too
+        "tried": [
+            {"values": study.values(spec), "scores": [score for _, score in sorted(tried.get(id, {}).items())]}
+            for id, spec in study.trials.items()
+        ],
+    }
+    path = lock_file(config, study.run)
+    cells = read_lock(path) | {study.cell: entry}
+    atomic.write_json(path, atomic.sealed({"cells": dict(sorted(cells.items()))}))
+    return path

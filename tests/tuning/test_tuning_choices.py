@@ -1,0 +1,150 @@
+"""What is tried, who goes on, what is chosen, and how a choice reaches the final runs."""
+
+import itertools
+import json
+import random
+
+import pytest
+import tuning_bench as bench
+
+from petvr import atomic, methods, planning
+from petvr.config import Config
+from petvr.errors import PetvrError
+from petvr.layout import Layout
+from petvr.result import TrialRecord
+from petvr.spec import RunSpec
+from petvr.tuning import choices, decisions, trials_report
+from petvr.tuning.study import Study
+
+
+def record(study: Study, id: str, rung: int, score: float | None) -> TrialRecord:
+    return TrialRecord(
+        id=id, spec=study.trials[id], rung=rung, epoch=study.epochs[rung], first_step=0, step=1, train_loss=None,
+        validation=None, score=score, identity={}, train_seconds=0, eval_seconds=0, hardware={},
+    )  # fmt: skip
+
+
+def test_the_grid_is_even_in_the_logarithm_with_both_ends_and_two_axes_share_its_trials(tmp_path):
+    rates = {"lr_new": [1e-6, 1e-2], "lr_clip": [1e-7, 1e-3]}
+    study = bench.study(bench.config(tmp_path, trials=9, keep=[3, 1], rates=rates))
+    assert study.axes == {"recipe.lr_new": (1e-6, 3.2e-6, 1e-5, 3.2e-5, 1e-4, 3.2e-4, 1e-3, 3.2e-3, 1e-2)}
+    two = bench.study(bench.config(tmp_path, trials=9, keep=[3, 1], rates=rates), "mv_adapter")
+    assert two.axes == {"recipe.lr_new": (1e-6, 1e-4, 1e-2), "recipe.lr_clip": (1e-7, 1e-5, 1e-3)}
+    assert len(two.trials) == 9 and two.epochs == (1, 2, 3)
+    assert all(spec.seed == 5 and spec.recipe.selection == "best_on_val" for spec in two.trials.values())
+    with pytest.raises(PetvrError, match=r"tuning.trials: 4 given.*lr_new and recipe.lr_clip.*a multiple of 3"):
+        bench.study(bench.config(tmp_path, trials=4), "mv_adapter")
+    with pytest.raises(PetvrError, match=r"3 rungs in 2 epoch\(s\) fall together"):
+        bench.study(bench.config(tmp_path), epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("tuning", "says"),
+    [
+        ({"rungs": [0.1, 0.5, 1]}, "0.2 or more to 1"),
+        ({"rungs": [0.2, 0.6]}, "0.2 or more to 1"),
+        ({"keep": [1, 1]}, "a third or more, and not all"),
+        ({"keep": [2]}, "2 numbers, one for each rung but the first"),
+        ({"rates": {"lr_new": [1e-2, 1e-3]}}, "the lower first"),
+    ],
+)
+def test_a_tuning_that_would_not_be_fair_is_refused(tmp_path, tuning, says):
+    with pytest.raises(ValueError, match=says):
+        bench.config(tmp_path, **tuning)
+
+
+def test_a_decision_depends_on_the_records_alone_and_equal_scores_go_to_the_smaller_rate(tmp_path):
+    study = bench.study(bench.config(tmp_path))
+    ids = list(study.trials)
+    records = [record(study, id, 0, score) for id, score in zip(ids, (50.0, 70.0, None, 70.0), strict=True)]
+    orders = list(itertools.permutations(records))
+    made = {json.dumps(decisions.decide(study, 0, order)) for order in random.Random(0).sample(orders, 8)}
+    assert len(made) == 1
+    assert json.loads(made.pop())["promoted"] == [ids[1], ids[3]]
+    last = decisions.decide(study, 2, [record(study, ids[0], 2, 1.0)])
+    assert last["chosen"] == {"recipe.lr_new": 1e-3} and last["edge"] == ["recipe.lr_new"]
+    assert decisions.decide(study, 2, [record(study, ids[1], 2, 1.0)])["edge"] == []
+    with pytest.raises(PetvrError, match="every trial that reached the last rung diverged"):
+        decisions.decide(study, 2, [record(study, ids[0], 2, None)])
+    with pytest.raises(PetvrError, match="is no trial of rung 1"):
+        decisions.decide(study, 1, records)
+
+
+def chosen(config: Config, run: RunSpec, place: int = 1) -> Study:
+    """As if tuning had come to an end."""
+    study = choices.study_of(config, run)
+    layout = Layout(config.results)
+    for rung in range(3):
+        one = record(study, list(study.trials)[place], rung, 10.0)
+        one.write(decisions.trial_folder(layout, study.cell, one.id) / f"rung-{rung}.json")
+    atomic.write_json(decisions.last_decision_file(layout, study), decisions.decide(study, 2, [one]))
+    return study
+
+
+def test_a_choice_reaches_the_run_with_its_source_and_a_committed_lock_wins(tmp_path):
+    config, run = bench.config(tmp_path), bench.run()
+    waiting = choices.tuned_run(config, run)
+    assert waiting.undecided and waiting.id == run.id == "vop/colours/tiny/lora/seed-0"
+    study = chosen(config, run)
+    final = choices.tuned_run(config, run)
+    assert final.recipe.lr_new == 4.6e-3 and final.tuned == {"recipe.lr_new": 4.6e-3} and final.id == run.id
+    assert final.sources["recipe.lr_new"].origin == "tuned"
+    assert final.sources["recipe.lr_new"].where.startswith("best of 4 trials on validation; ")
+    assert waiting.digest() == run.digest() != final.digest()
+    assert waiting.protocol_digest() == final.protocol_digest() != final.digest()
+    path = choices.freeze(config, study)
+    assert path == tmp_path / "locks/tuning/lora-colours.json"
+    chosen(config, run, place=0)
+    kept = choices.choice_of(config, run)
+    assert kept.frozen and kept.source == path and kept.values == {"recipe.lr_new": 4.6e-3}
+    assert choices.tuned_run(config, run).digest() == final.digest(), "the same values are the same run"
+    path.write_text(path.read_text().replace("0.0046", "0.0047", 1))
+    with pytest.raises(PetvrError, match=r"lora-colours\.json: altered"):
+        choices.tuned_run(config, run)
+
+
+def test_another_grid_or_protocol_is_not_taken_for_this_ones_choice_but_a_lock_says_so(tmp_path):
+    config, run = bench.config(tmp_path), bench.run()
+    study = chosen(config, run)
+    longer = run.model_copy(update={"recipe": run.recipe.model_copy(update={"weight_decay": 0.1})})
+    wider = bench.config(tmp_path, rates={"lr_new": [1e-4, 1e-1]})
+    assert choices.choice_of(config, longer) is None and choices.choice_of(wider, run) is None
+    choices.freeze(config, study)
+    for settings, other in ((config, longer), (wider, run)):
+        assert "under another grid or protocol" in choices.choice_of(settings, other).said().where
+
+
+def test_final_runs_have_other_seeds_than_the_trials(tmp_path):
+    config = bench.config(tmp_path).model_copy(update={"seeds": [0, 5]})
+    with pytest.raises(PetvrError, match=r"seeds: 5 is the seed of the trials \(tuning\.seed\)"):
+        choices.tuned_run(config, bench.run())
+    choices.freeze(one := bench.config(tmp_path), chosen(one, bench.run()))
+    moved = one.model_copy(update={"tuning": one.tuning.model_copy(update={"seed": 6}), "seeds": [5]})
+    with pytest.raises(PetvrError, match=r"seeds: 5 is the seed of the trials \(.*lora-colours\.json\)"):
+        choices.tuned_run(moved, bench.run())
+
+
+def test_the_mean_best_of_n_is_that_of_all_subsets():
+    scores = [3.0, 1.0, 5.0, 2.0, 4.0]
+    for n, value in enumerate(trials_report.expected_best(scores), 1):
+        subsets = list(itertools.combinations(scores, n))
+        assert value == pytest.approx(sum(map(max, subsets)) / len(subsets))
+    assert trials_report.expected_best(scores)[1] == pytest.approx(4.0)
+
+
+def test_rungs_agree_or_not(tmp_path):
+    study = bench.study(bench.config(tmp_path))
+    ids = list(study.trials)
+    early = [record(study, id, 0, score) for id, score in zip(ids, (1.0, 2.0, 3.0, 4.0), strict=True)]
+    late = [record(study, id, 1, score) for id, score in zip(ids, (1.0, 3.0, 2.0), strict=False)]
+    assert trials_report.agreement([*early, *late], 0) == pytest.approx(1 / 3), "of three pairs one is turned round"
+    assert trials_report.agreement([*early, *late[:1]], 0) is None
+
+
+def test_nothing_of_the_papers_is_tuned_unless_it_is_asked_for():
+    from petvr.config import load_config
+
+    assert not any(run.tuned for run in planning.plan(load_config()).runs.values())
+    assert methods.tuned_axes("vop") == {"lr_new": ()}
+    with pytest.raises(PetvrError, match="TUNE names lr_head, lr_clip, lr_new, allowed: 2 together"):
+        methods.tuned_axes("ts2_net+lora")
