@@ -73,12 +73,12 @@ def agreement(records: Sequence[TrialRecord], rung: int) -> float | None:
     """
     from scipy.stats import kendalltau
 
-    here, then = ({one.id: one.score for one in records if one.rung == k and one.score is not None}
+    early, late = ({one.id: one.score for one in records if one.rung == k and one.score is not None}
                   for k in (rung, rung + 1))  # fmt: skip
-    both = sorted(here.keys() & then.keys())
+    both = sorted(early.keys() & late.keys())
     if len(both) < 2:
         return None
-    tau = kendalltau([here[id] for id in both], [then[id] for id in both]).statistic
+    tau = kendalltau([early[id] for id in both], [late[id] for id in both]).statistic
     return None if math.isnan(tau) else float(tau)
 
 
