@@ -42,6 +42,8 @@ class Similarity(nn.Module):
     LEVELS: the weights of the scores that make up the whole; in training each level has its own contrastive loss.
     STOCHASTIC: two passes over one video in training differ, though no dropout is seen.
     ONE_VECTOR: `pairs` is the product of the sides' "text" [N, E] and "video" [M, E], both of length 1.
+    IN_CACHE: a block is so many times smaller, where its numbers are passed over so often that they should stay in the
+    processor's cache.
     """
 
     NEEDS: tuple[str, ...] = ()
@@ -49,6 +51,7 @@ class Similarity(nn.Module):
     LEVELS: tuple[float, ...] = (1.0,)
     STOCHASTIC = False
     ONE_VECTOR = False
+    IN_CACHE = 1
 
     def text_side(self, features: Features) -> Features:
         return features
@@ -86,7 +89,7 @@ class Similarity(nn.Module):
         ):  # in one piece: dropout draws once for all pairs; petvr.training.gradient_cache bounds the memory
             with torch.autocast(videos["seen"].device.type, enabled=False):
                 return self._block(texts, videos)
-        room = max(1, BLOCK // self.pair_cost(texts, videos))
+        room = max(1, BLOCK // self.IN_CACHE // self.pair_cost(texts, videos))
         high = max(1, min(size(texts), isqrt(room)))
         down, across = Rows(texts, self.PADDED), Rows(videos, self.PADDED)
         with torch.autocast(videos["seen"].device.type, enabled=False):

@@ -27,7 +27,7 @@ from petvr.similarity._blocks import draw_weights
 from petvr.similarity._head import Features, HeadContext, Similarity, attended, frame_major, unit
 from petvr.similarity.seq_transf import FrameSequence
 
-VERSION = 1
+VERSION = 2
 OPEN = (
     "Nearly all, no code is public: the aggregation layer, how tokens are grouped, K = 3 clips and phrases, the "
     "comparison of sets (mean over either side of the best counterpart), equal weights of the levels.",
@@ -73,6 +73,7 @@ def grouped(x: Tensor, mask: Tensor, groups: int) -> Tensor:
 class Hunyuan(Similarity):
     NEEDS = ("words",)
     PADDED = ("words", "frames")
+    IN_CACHE = 4
     LEVELS = (1 / 3, 1 / 3, 1 / 3)
 
     def __init__(self, build: HeadContext, settings: HunyuanSettings):
@@ -84,13 +85,13 @@ class Hunyuan(Similarity):
     def text_side(self, features: Features) -> Features:
         words, mask = features["words"], features["word_mask"]
         phrases, sentence = self.levels_of(words, mask, self.to_phrases, self.to_sentence, self.settings.phrases)
-        return {"text": sentence, "words": unit(words), "mask": mask, "phrases": phrases}
+        return {"text": sentence, "words": doubled(unit(words), mask), "mask": mask, "phrases": phrases}
 
     def video_side(self, features: Features) -> Features:
         mask = features["mask"]
         frames = self.sequence(features["frames"], mask)
         clips, video = self.levels_of(frames, mask, self.to_clips, self.to_video, self.settings.clips)
-        return {"video": video, "frames": unit(frames), "mask": mask, "clips": clips}
+        return {"video": video, "frames": doubled(unit(frames), mask), "mask": mask, "clips": clips}
 
     def levels_of(self, x: Tensor, mask: Tensor, first: nn.Module, second: nn.Module, groups: int):
         """Normalised groups [B, K, E] and the whole [B, E] of tokens [B, S, E]."""
@@ -104,8 +105,7 @@ class Hunyuan(Similarity):
     def pairs(self, texts: Features, videos: Features) -> Tensor:
         phrases, clips = texts["phrases"], videos["clips"]
         all_phrases, all_clips = (torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) for x in (phrases, clips))
-        words, frames = doubled(texts["words"], texts["mask"]), doubled(videos["frames"], videos["mask"])
-        fine = between(words, texts["mask"], frames, videos["mask"])
+        fine = between(texts["words"], texts["mask"], videos["frames"], videos["mask"])
         middle = between(phrases, all_phrases, clips, all_clips)
         return torch.stack([fine, middle, texts["text"] @ videos["video"].T])
 

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from petvr.errors import PetvrError
 from petvr.registry import DeclaredSettings, setting
-from petvr.similarity._head import Features, HeadContext, Similarity, frame_major, mean_of, unit
+from petvr.similarity._head import Features, HeadContext, Similarity, mean_of, unit
 from petvr.similarity.seq_transf import FrameSequence
 
-VERSION = 1
+VERSION = 2
 OPEN = (
     "Positions, words and frames: the printed size fits 64 words, 64 frames and 600 rows of positions.",
     "Padding: the released code lets padded words and frames into the fine comparisons; here they are left out.",
@@ -40,6 +40,7 @@ class XClipSettings(DeclaredSettings):
 class XClip(Similarity):
     NEEDS = ("words",)
     PADDED = ("words", "frames", "fine")
+    IN_CACHE = 8
 
     def __init__(self, build: HeadContext, settings: XClipSettings):
         super().__init__()
@@ -69,26 +70,31 @@ class XClip(Similarity):
         return 6 * texts["words"].shape[1] * videos["frames"].shape[1]
 
     def pairs(self, texts: Features, videos: Features) -> Tensor:
-        words, word_bias, frame_bias = texts["words"], bias(texts["mask"]), bias(videos["mask"]).T  # [n, W], [F, m]
-        count, videos_here = videos["mask"].shape[1], len(videos["mask"])
+        words, word_bias, frame_bias = texts["words"], bias(texts["mask"])[..., None], bias(videos["mask"])  # [m, F]
+        videos_here = videos["mask"].shape
         together = texts["coarse"] @ videos["video"].T
         by_word = words @ videos["video"].T  # [n, W, m]
-        by_frame = (texts["text"] @ frame_major(videos["frames"])).unflatten(1, (count, videos_here))  # [n, F, m]
-        fine = (words @ frame_major(videos["fine"])).unflatten(2, (count, videos_here))  # [n, W, F, m]
-        word_bias = word_bias[:, :, None]
-        over_words = self.over(fine.flatten(2), self.words_first, word_bias).unflatten(1, (count, videos_here))
-        over_frames = self.over(fine.flatten(0, 1), self.frames_first, frame_bias).unflatten(0, words.shape[:2])
-        pair = self.over(over_words, self.frames_last, frame_bias) + self.over(over_frames, self.words_last, word_bias)
-        coarse_fine = self.over(by_word, self.words_of_video, word_bias) + self.over(
-            by_frame, self.frames_of_text, frame_bias
-        )
+        by_frame = (texts["text"] @ videos["frames"].flatten(0, 1).T).unflatten(1, videos_here)  # [n, m, F]
+        fine = words @ videos["fine"].flatten(0, 1).T  # [n, W, m F]
+        over_words = self.over_words(fine, self.words_first, word_bias).unflatten(1, videos_here)
+        over_frames = self.over_frames(fine.unflatten(2, videos_here), self.frames_first, frame_bias)  # [n, W, m]
+        pair = self.over_frames(over_words, self.frames_last, frame_bias)
+        pair = pair + self.over_words(over_frames, self.words_last, word_bias)
+        coarse_fine = self.over_words(by_word, self.words_of_video, word_bias)
+        coarse_fine = coarse_fine + self.over_frames(by_frame, self.frames_of_text, frame_bias)
         return (together + coarse_fine + pair / 2) / 4
 
-    def over(self, x: Tensor, matrix: Tensor, hide: Tensor) -> Tensor:
-        """AOSM over dimension 1 of x [.., S, m] -> [.., m]; hidden places are 0 in x already."""
+    def over_words(self, x: Tensor, matrix: Tensor, hide: Tensor) -> Tensor:
+        """AOSM over the words of x [n, W, ..] -> [n, ..]; hidden places are 0 in x already."""
         size = x.shape[1]
         shares = torch.add(hide, x, alpha=1 / self.tau).softmax(dim=1)
         return (x * (matrix[:size, :size].T @ shares)).sum(dim=1)
+
+    def over_frames(self, x: Tensor, matrix: Tensor, hide: Tensor) -> Tensor:
+        """AOSM over the frames of x [.., F] -> [..]; one product, whatever stands before the frames."""
+        size = x.shape[-1]
+        shares = torch.add(hide, x, alpha=1 / self.tau).softmax(dim=-1)
+        return (x * (shares @ matrix[:size, :size])).sum(dim=-1)
 
 
 def identity(size: int) -> nn.Parameter:
