@@ -1,6 +1,8 @@
 import gzip
+import html
 import random
 
+import ftfy
 import pytest
 
 from petvr.clip import tokenizer
@@ -45,6 +47,14 @@ def test_the_real_vocabulary_agrees_with_transformers_on_awkward_text(real, fold
     theirs = CLIPTokenizer(vocab=data["vocab"], merges=[tuple(pair) for pair in data["merges"]])
     for text in ("it's o'clock, y'all don't!?", "$12.50 for 3 naïve Ω≈ç 日本語 users", "e-mail: x_y@z.org ... 😀"):
         assert real.tokens([text])[0] == theirs(tokenizer.clean(text))["input_ids"][1:-1], text
+
+
+def test_plain_ascii_is_cleaned_as_everything_else_is():
+    """It passes by ftfy, which finds nothing to mend there: every pair of printable characters but an entity's."""
+    plain = [chr(code) for code in range(32, 127) if chr(code) != "&"]
+    for first in plain:
+        text = "".join(f" A{first}{second}b" for second in plain)
+        assert tokenizer.clean(text) == " ".join(html.unescape(ftfy.fix_text(text)).split()).lower()
 
 
 def test_cleaning_mends_encodings_entities_space_and_case():

@@ -30,6 +30,8 @@ MERGES = 49152 - 256 - 2  # of the 262,144 lines OpenAI's file holds, CLIP uses 
 
 def clean(text: str) -> str:
     """Broken encodings mended, HTML entities undone (twice), white space folded, lower case."""
+    if text.isascii() and text.isprintable() and "&" not in text:  # nearly all captions: nothing in them to mend
+        return " ".join(text.split()).lower()
     import ftfy
 
     return " ".join(_unescape(_unescape(ftfy.fix_text(text))).split()).lower()
@@ -68,11 +70,9 @@ class Tokenizer:
 
         if words < 2:
             raise PetvrError(f"words: {words} given, allowed: 2 or more (SOT and EOT)")
-        ids = torch.full((len(texts), words), pad, dtype=torch.int64)
-        for row, tokens in zip(ids, self.tokens(texts), strict=True):
-            line = [self.sot, *tokens[: words - 2], self.eot]
-            row[: len(line)] = torch.tensor(line)
-        return ids
+        ids = [[self.sot, *tokens[: words - 2], self.eot] for tokens in self.tokens(texts)]
+        padded = [line + [pad] * (words - len(line)) for line in ids]
+        return torch.tensor(padded, dtype=torch.int64).view(len(padded), words)
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:

@@ -25,12 +25,9 @@ class QuickGelu(torch.autograd.Function):
     """x sigmoid(1.702 x); for its gradient, silu'(1.702 x), only x is kept."""
 
     @staticmethod
-    def forward(x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # with a setup_context torch would read its signature in every call
+        ctx.save_for_backward(x)
         return torch.mul(x, 1.702).sigmoid_().mul_(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
@@ -60,13 +57,9 @@ class AsOne(torch.autograd.Function):
     """Tensors that lie behind one another in memory as one, without a copy; its gradient comes apart again."""
 
     @staticmethod
-    def forward(*parts: Tensor) -> Tensor:
-        first = parts[0].detach()
+    def forward(ctx: Any, *parts: Tensor) -> Tensor:
+        ctx.count, first = len(parts), parts[0].detach()
         return first.as_strided((len(parts) * len(first), *first.shape[1:]), first.stride())
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.count = len(inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
