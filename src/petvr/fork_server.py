@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 VARIABLE = "PETVR_WARM"  # "<socket>:<folder of the package>", set by `petvr warm`
 PRELOAD = {  # command -> what its forks should find imported; frames, world and weights have pools of their own
     "train": ("petvr.training.run", "torch._dynamo", "torch.utils.flop_counter"),
+    "tune": ("petvr.training.trial",),
     "table": ("petvr.report.tables", "pandas"),
     "index": ("petvr.report.tables", "pandas"),
     "figure": ("petvr.report.figures", "pandas", "matplotlib.figure", "matplotlib.backends.backend_svg"),

@@ -127,9 +127,8 @@ def tuning_first(config: Config, known: Mapping[str, Study], run: RunSpec) -> li
     """What a tuned run waits for: the lock, where its choice is committed, else the last decision of its study."""
     if not run.tuned:
         return []
-    choice = choices.choice_of(config, run)
-    if choice is not None and choice.frozen:
-        return [choice.source]
+    if choices.frozen(config, run):
+        return [choices.lock_file(config, run)]
     study = known.get(run.cell) or study_of(config, run)
     return [decisions.last_decision_file(Layout(config.results), study)]
 

@@ -5,14 +5,18 @@ import json
 import random
 
 import pytest
+import torch
+import training_bench as tiny
 import tuning_bench as bench
 
 from petvr import atomic, methods, planning
-from petvr.config import Config
+from petvr.config import Config, load_config
+from petvr.costs import budget
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import TrialRecord
 from petvr.spec import RunSpec
+from petvr.training.model import build_model
 from petvr.tuning import choices, decisions, trials_report
 from petvr.tuning.study import Study
 
@@ -142,9 +146,32 @@ def test_rungs_agree_or_not(tmp_path):
 
 
 def test_nothing_of_the_papers_is_tuned_unless_it_is_asked_for():
-    from petvr.config import load_config
-
     assert not any(run.tuned for run in planning.plan(load_config()).runs.values())
     assert methods.tuned_axes("vop") == {"lr_new": ()}
     with pytest.raises(PetvrError, match="TUNE names lr_head, lr_clip, lr_new, allowed: 2 together"):
         methods.tuned_axes("ts2_net+lora")
+
+
+def test_every_method_names_the_rates_of_what_it_trains(tmp_path):
+    weights = tiny.write_weights(tmp_path / "weights")
+    small = {"ju": {"prefix": 4, "postfix": 3}, "vop_f": {"shallow": 1}}
+    for method in methods.available():
+        setting = {key: 4 for key in ("ds", "r") if key in methods.declared(method).settings} | small.get(method, {})
+        similarity = methods.similarity_of(method) or "mean_pool"
+        model = build_model(tiny.spec(method, setting=setting, similarity=similarity), weights, torch.device("cpu"))
+        trained = {f"lr_{part}" for one, part in model.trained.values() if one is not model.logit_scale}
+        assert set(methods.tuned_axes(method)) == trained, method
+
+
+def test_the_plan_counts_trials_apart_and_no_frozen_ones():
+    config = load_config()
+    row = next(run for run in planning.plan(config).runs.values() if run.method == "vop")
+    open_rates = row.model_copy(update={"sources": row.sources | {"recipe.lr_new": bench.TUNED}})
+    study = choices.study_of(config, open_rates.model_copy(update={"tuned": {"recipe.lr_new": None}}))
+    assert study.epochs_of_all == 9 * 1 + 3 * 2 + 1 * 2 == 17 and sum(study.sizes) == 13
+    plan = planning.plan(config)
+    without = budget.estimate(plan)
+    cost = budget.estimate(plan, tuning=[(study.run, study.epochs_of_all, 13)])
+    assert cost.total == without.total and not without.tuning
+    assert cost.tuning["vop"].runs == 13 and cost.tuning["vop"].gpu_hours > budget.estimate(plan).total.gpu_hours / 1e4
+    assert "tuning of vop, apart from these: 13 jobs of trials" in budget.render_text(cost)

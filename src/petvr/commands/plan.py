@@ -13,6 +13,8 @@ from petvr.config import Config
 from petvr.costs import budget, index_budget, steps
 from petvr.layout import Layout
 from petvr.status import status_of
+from petvr.tuning.choices import frozen
+from petvr.tuning.study import studies
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +39,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
     plan = planning.plan(config, args.everything)
     layout = Layout(config.results)
     assumed = budget.Assumptions.measured(args.bench) if args.bench else None
-    estimate = budget.estimate(plan, assumed, steps.read_steps(layout.measured_steps))
+    waiting = [study for study in studies(config, list(plan.runs.values())).values() if not frozen(config, study.run)]
+    tuning = [(study.run, study.epochs_of_all, sum(study.sizes)) for study in waiting]
+    estimate = budget.estimate(plan, assumed, steps.read_steps(layout.measured_steps), tuning)
     lacking = {} if args.everything else planning.unavailable(config, plan)
     states = Counter(status_of(layout, run).state for run in plan.runs.values())
     if args.json:

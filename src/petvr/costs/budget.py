@@ -6,7 +6,7 @@ Nothing is measured here; every assumption is named in the result, so that plan 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,18 +102,31 @@ class Budget:
     videos_gb: float  # the sources of the chosen data sets
     weights_gb: float  # what full tuning leaves behind
     not_planned: dict[str, int]  # reason -> cells of the tables without a run
+    tuning: dict[str, PlannedCost]  # paper -> its trials, apart from its runs; runs: jobs, one a trial and rung
     unknown: tuple[str, ...]  # backbones and data sets without figures: their runs count with 0 hours
     assumptions: tuple[str, ...]
 
 
 def estimate(
-    plan: Plan, assumptions: Assumptions | None = None, measured: Mapping[str, MeasuredStep] | None = None
+    plan: Plan,
+    assumptions: Assumptions | None = None,
+    measured: Mapping[str, MeasuredStep] | None = None,
+    tuning: Sequence[tuple[RunSpec, int, int]] = (),
 ) -> Budget:
     """GPU hours and disk of a plan. Runs of unknown backbones (the demo's tiny) are listed, not guessed.
 
-    measured: by shape; a run whose steps were measured here counts with them, whatever is assumed of others.
+    measured: by shape; a run whose steps were measured here counts with them, whatever is assumed of others. tuning: of
+    each study a run, the epochs of all its trials together, and the jobs that train them.
     """
     assumed, measured = assumptions or Assumptions(), measured or {}
+    trials: dict[str, PlannedCost] = {}
+    for run, epochs, jobs in tuning:
+        recipe = run.recipe.model_copy(update={"epochs": epochs, "evaluations_per_epoch": 0})
+        long = run.model_copy(update={"recipe": recipe})
+        known = _measured_hours(long, measured)
+        each = _hours(long, assumed) if known is None else known
+        each += (jobs - 1) * assumed.start_up_minutes / 60 * _has_figures(run)
+        trials[run.paper] = trials.get(run.paper, PlannedCost()) + PlannedCost(jobs, jobs, each)
     hours = {id: _measured_hours(run, measured) for id, run in plan.runs.items()}
     costs = {}
     for id, run in plan.runs.items():
@@ -140,8 +153,9 @@ def estimate(
         videos_gb=sum(folders.values()),
         weights_gb=sum(_weight_bytes(run) / GB for run in runs if _is_full(run)),
         not_planned={reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        tuning=trials,
         unknown=_unknown(runs),
-        assumptions=(*said, *assumed.sentences()),
+        assumptions=(*said, *assumed.sentences(), *(["trials: validation is not counted"] if trials else [])),
     )
 
 
@@ -217,6 +231,10 @@ def render_text(budget: Budget) -> str:
     total = budget.total
     lines = [
         f"{total.runs} runs ({total.training_runs} training runs), {total.gpu_hours:,.0f} GPU hours",
+        *(
+            f"tuning of {paper}, apart from these: {cost.runs} jobs of trials, {cost.gpu_hours:,.0f} GPU hours"
+            for paper, cost in budget.tuning.items()
+        ),
         f"disk: {budget.frames_gb:,.0f} GB frames, {budget.videos_gb:,.0f} GB videos, "
         f"{budget.weights_gb:,.1f} GB weights of full tuning",
         "",

@@ -24,6 +24,7 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 VERSION = 1
 IDENTITY = {"vision": "exact", "text": "none"}
 SIMILARITY = "ju"
+TUNE = ("lr_new", "lr_head")
 OPEN = (
     "How texts are prompted for captions: released is action recognition alone.",
     "How much trains: 4.8M fits two layers, the 77 x 512 prompts and 16 temporal positions, counted without the "

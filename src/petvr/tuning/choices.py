@@ -49,6 +49,12 @@ def choice_of(config: Config, run: RunSpec) -> Choice | None:
     return Choice(decision["chosen"], tuple(decision["edge"]), path, False, study.seed, trials, True)
 
 
+def frozen(config: Config, run: RunSpec) -> bool:
+    """Whether a lock spares the run its tuning."""
+    choice = choice_of(config, run)
+    return choice is not None and choice.frozen
+
+
 def tuned_run(config: Config, run: RunSpec) -> RunSpec:
     """The run with what was chosen for it, as far as its recipe leaves values to tuning (origin `tuned`).
 

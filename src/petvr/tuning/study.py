@@ -33,6 +33,12 @@ class Study:
     def cell(self) -> str:
         return self.run.cell
 
+    @property
+    def epochs_of_all(self) -> int:
+        """That all trials together train: a rung goes on from the one before."""
+        before = (0, *self.epochs)
+        return sum(size * (end - start) for size, start, end in zip(self.sizes, before, self.epochs, strict=False))
+
     @cached_property
     def trials(self) -> dict[str, RunSpec]:
         """Trial id -> spec, in the order of the values. The id is the spec's digest: of method, data set, protocol,
