@@ -30,7 +30,7 @@ class RankFile:
                 with np.load(self.path, allow_pickle=False) as archive:
                     self._arrays[key] = archive[key]
             except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-                why = f"cannot be read ({error}); delete the run and train it again"
+                why = f"cannot be read ({getattr(error, 'strerror', None) or error}); delete the run and train it again"
                 raise PetvrError(f"{self.path}: {why}") from error
         return self._arrays[key]
 
