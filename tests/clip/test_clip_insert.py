@@ -118,9 +118,9 @@ def test_prompts_of_two_owners_stand_side_by_side_and_move_eot():
     assert state.eot.tolist() == [5, 6] and state.num_leading_tokens == 4
     x = state.insert_prompts("one", x, one + 1)
     assert x[0, :, 0].tolist() == [0, 20, 11, 11, 1, 2, 3]
-    x = state.remove_prompts("two", x)
+    x = state.insert_prompts("two", x, x[:, :0])
     assert x[0, :, 0].tolist() == [0, 11, 11, 1, 2, 3] and state.num_leading_tokens == 3
-    x = state.remove_prompts("one", x)
+    x = state.insert_prompts("one", x, x[:, :0])
     assert x[0, :, 0].tolist() == [0, 1, 2, 3] and state.eot.tolist() == [2, 3]
 
 
@@ -173,7 +173,7 @@ def test_prompts_are_joined_owner_by_owner_and_replaced_once_for_the_whole_video
     x = state.insert_prompts("two", x, torch.tensor([[9.0]]))
     assert x[1, :, 0].tolist() == [200, 300, 9, 1, 1, 207, 208, 307, 308]
     assert state.key_mask[1].int().tolist() == [1, 0, 1, 1, 0, 1, 1, 0, 0]
-    x = state.remove_prompts("one", x)
+    x = state.insert_prompts("one", x, x[:, :0])
     assert (
         x[0, :, 0].tolist() == [0, 100, 9, 7, 8, 107, 108]
         and state.key_mask.shape == (2, 7)

@@ -167,14 +167,6 @@ class ForwardState:
             self.key_mask = torch.cat([self.key_mask[:, :start], seen, self.key_mask[:, start + skip :]], dim=1)
         return torch.cat([x[:, :start], prompts, x[:, start + skip :]], dim=1)
 
-    def remove_prompts(self, owner: str, x: Tensor) -> Tensor:
-        """Take the prompts of `owner` out again."""
-        if owner not in self.prompts:
-            return x
-        x = self.insert_prompts(owner, x, x[:, :0])
-        del self.prompts[owner]
-        return x
-
     def join_frames(self, x: Tensor) -> Tensor:
         """[B F, 1 + n + P, D] -> [B, F (1 + n + P), D]: the frames of a video become one sequence.
 

@@ -68,7 +68,7 @@ def check_canary(part: Part, canary: Canary, reference: Reference | None, device
     if wrong:
         nearest = explain.tried_alternatives(stage, measured, reference, workers)
         part.facts["nearest"] = nearest
-        says += f": {'; '.join(wrong[:4])}. {explain.nearest_sentence(nearest, measured, reference)}"
+        says += f": {'; '.join(wrong[:4])}. {explain.nearest_sentence(nearest, measured)}"
         remedy = (
             "mend the rule that is named"
             if nearest[0]["fits"]

@@ -192,7 +192,7 @@ def _other_frames(stage: Stage, texts: tuple[Features, Tensor], workers: int) ->
     }
 
 
-def nearest_sentence(nearest: list[dict[str, Any]], measured: Ranking, reference: Reference) -> str:
+def nearest_sentence(nearest: list[dict[str, Any]], measured: Ranking) -> str:
     best = nearest[0]
     ours = measured.directions()["t2v"]["R@1"]
     then = best["metrics"]["t2v"]["R@1"]

@@ -34,12 +34,6 @@ class SplitAnswers:
         """The place of its video, for every caption; tied videos share the mean of their places."""
         return ranks(self.scores[self.text_of], self.owner)
 
-    def video_ranks(self) -> np.ndarray:
-        """The place of the best of its captions among the best captions of all videos, for every video."""
-        best = np.full((len(self.split.videos),) * 2, -np.inf, np.float32)
-        np.maximum.at(best, self.owner, self.scores[self.text_of])
-        return ranks(np.ascontiguousarray(best.T), np.arange(len(best)))
-
     def best_videos(self, caption: int, top: int) -> list[tuple[int, float]]:
         """(video, score), best first, equal ones in the order of the split."""
         row = self.scores[self.text_of[caption]]

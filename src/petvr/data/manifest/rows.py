@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from stat import S_ISREG
 
@@ -170,7 +170,3 @@ def _captions(split: Split) -> Iterator[tuple[str, int, str]]:
 def table(rows: list[VideoRow]) -> dict[str, list]:
     """Column -> values, for the parquet file."""
     return {name: [getattr(row, name) for row in rows] for name in VideoRow.__dataclass_fields__}
-
-
-def as_dict(row: VideoRow) -> dict:
-    return asdict(row)

@@ -123,11 +123,11 @@ def _query(page: Page, caption: int, media: _Media) -> dict[str, Any]:
     return {
         "caption": split.captions[caption],
         "own": media.of(split.videos[own]),
-        "runs": [_of_run(page, run.answers, caption, own, media) for run in page.runs],
+        "runs": [_of_run(run.answers, caption, own, media) for run in page.runs],
     }
 
 
-def _of_run(page: Page, answers: SplitAnswers, caption: int, own: int, media: _Media) -> dict[str, Any]:
+def _of_run(answers: SplitAnswers, caption: int, own: int, media: _Media) -> dict[str, Any]:
     videos = answers.split.videos
     scores = answers.scores[answers.text_of[caption]]
     above, tied = int((scores > scores[own]).sum()), int((scores == scores[own]).sum()) - 1
