@@ -61,6 +61,8 @@ def test_overlay_merges_mappings_and_replaces_lists(folder):
         ({"results": "config.yaml"}, ["mine.yaml", "results", "no folder"]),
         ({"results": "r" * 300}, ["mine.yaml", "results", "255 bytes"]),
         ({"results": "a\0b"}, ["mine.yaml", "results"]),
+        ({"results": "re{sults}"}, ["mine.yaml", "results", "braces"]),
+        ({"data": "da}ta"}, ["mine.yaml", "data", "braces"]),
         ({"weights": {"ViT/B": "x"}}, ["mine.yaml", "weights", "lower-case"]),
         ({"weights": {"mine": ""}}, ["mine.yaml", "weights.mine"]),
         ({"frames": {"shards": {"msvd": 0}}}, ["mine.yaml", "frames.shards.msvd"]),

@@ -62,6 +62,34 @@ def test_a_broken_result_is_a_failure_with_its_reason(run, tmp_path, text, reaso
     assert broken.state == RunState.FAILED and reason in broken.reason and str(tmp_path) not in broken.reason
 
 
+@pytest.mark.parametrize(
+    ("keys", "value", "reason"),
+    [
+        (["selected", "last"], 7, "selected.last is 7, there are 1 evaluations"),
+        (["spec", "paper"], "rap", "belongs to another spec"),
+        (["cost", "train_seconds"], float("nan"), "cost.train_seconds"),
+        (["cost", "trainable"], -1, "cost.trainable"),
+        (["data", "test_videos"], "many", "data.test_videos"),
+        (["evaluations", 0, "step"], -1, "evaluations.0.step"),
+        (["evaluations", 0, "plain"], {"t2v": {"R@1": 101}}, "R@1 is 101"),
+        (["schema_version"], [], "schema version"),
+    ],
+)
+def test_a_result_edited_by_hand_is_a_failure_with_its_reason(run, tmp_path, keys, value, reason):
+    """Also where whoever edited it took its seal away."""
+    layout = Layout(tmp_path)
+    written(layout, run)
+    whole = json.loads(layout.result(run).read_text())
+    del whole["seal"]
+    part = whole
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    layout.result(run).write_text(json.dumps(whole))
+    edited = status.status_of(layout, run)
+    assert edited.state == RunState.FAILED and reason in edited.reason
+
+
 @pytest.mark.parametrize("text", ["", "[1]", "{}"])
 def test_a_failure_that_left_no_readable_reason_is_still_one(run, tmp_path, text):
     layout = Layout(tmp_path)
@@ -73,5 +101,8 @@ def test_a_failure_that_left_no_readable_reason_is_still_one(run, tmp_path, text
 
 def test_another_runs_result_in_its_place_is_a_failure(run, tmp_path):
     layout = Layout(tmp_path)
-    written(layout, run, id="vop/msvd/vit-b-32/full/seed-9")
+    other = run.model_copy(update={"seed": 9})
+    written(layout, other, id=other.id, spec=other)
+    layout.run(run).mkdir(parents=True)
+    layout.result(other).rename(layout.result(run))
     assert "holds the result of vop/msvd/vit-b-32/full/seed-9" in status.status_of(layout, run).reason

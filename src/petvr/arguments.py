@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+from petvr.spec import NUMBER
+
 MOST = 10**9
 THREADS = 1_024  # more end the process in native code
+WHOLE = re.compile("-?[0-9]{1,19}")
 
 
 def whole(low: int = 1, high: int = MOST) -> Callable[[str], int]:
     """The `type` of an argument that is a whole number from `low` to `high`."""
 
     def parse(text: str) -> int:
-        if not text.isascii() or not text.lstrip("-").isdigit() or len(text) > 20 or not low <= int(text) <= high:
+        if not WHOLE.fullmatch(text) or not low <= int(text) <= high:
             bound = f"{low} or more" if high == MOST else f"{low} to {high}"
             raise argparse.ArgumentTypeError(f"{text:.40} given, allowed: {bound}")
         return int(text)
@@ -23,15 +27,16 @@ def whole(low: int = 1, high: int = MOST) -> Callable[[str], int]:
     return parse
 
 
-def positive(text: str) -> float:
-    """The `type` of an argument that is a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 1e-9 <= value <= MOST:
-        raise argparse.ArgumentTypeError(f"{text:.40} given, allowed: a number above 0, 1e-9 to 1e9")
-    return value
+def number(low: float, high: float) -> Callable[[str], float]:
+    """The `type` of an argument that is a number from `low` to `high`, written as the configuration writes numbers."""
+
+    def parse(text: str) -> float:
+        value = float(text) if NUMBER.fullmatch(text) else math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text:.40} given, allowed: a number, {low:g} to {high:g}")
+        return value
+
+    return parse
 
 
 def named_path(text: str) -> Path:
@@ -47,4 +52,4 @@ def host_name(text: str) -> str:
     return text
 
 
-threads, port = whole(high=THREADS), whole(0, 65_535)
+threads, port, positive = whole(high=THREADS), whole(0, 65_535), number(1e-9, MOST)

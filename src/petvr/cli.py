@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return code
         return _flushed(words, _run_command(words))
     except PetvrError as error:
-        print(f"petvr: error: {error}", file=sys.stderr)
+        print(f"petvr: error: {_on_one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("petvr: interrupted", file=sys.stderr)
@@ -94,8 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
         _drop_output()
-        print(f"petvr: error: {where}{reason}", file=sys.stderr)
+        print(f"petvr: error: {_on_one_line(where + reason)}", file=sys.stderr)
         return 2
+
+
+def _on_one_line(text: str) -> str:
+    """Names of files and cells of tables may hold what ends a line or moves the cursor."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _flushed(words: list[str], code: int) -> int:
@@ -132,11 +137,23 @@ def _run_command(arguments: list[str]) -> int:
     try:
         command = importlib.import_module(f"petvr.commands.{args.command}")
         command.arguments(parser)
+        if args.command != "warm":  # whose words are another program's
+            _refuse_empty(parser, args.rest + rest)
         parsed = parser.parse_args(args.rest + rest)
         settings = config.load_config(args.configfile, needed=args.command not in WITHOUT_CONFIG)
         return command.run(parsed, settings) or 0
     except ModuleNotFoundError as error:
         raise missing_extra(parser.prog, error) or error from error
+
+
+def _refuse_empty(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """An empty word is a variable that is not set, and must not stand for "not given"."""
+    for number, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        option = parser._option_string_actions.get(name) if equals and not value.strip() else None
+        if not word.strip() or (option is not None and option.type is None):  # else its type sees to it
+            where = name if equals else f"behind '{words[number - 1]}'" if number else "the first"
+            parser.error(f"an empty argument ({where}); is a variable not set?")
 
 
 class _Parser(argparse.ArgumentParser):

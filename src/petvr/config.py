@@ -63,9 +63,16 @@ def _folder_name(value: Any) -> Any:
     return value
 
 
+def _no_wildcard(value: Path) -> Path:
+    if set("{}") & set(str(value)):
+        raise ValueError("braces in a path that the workflow writes to are wildcards to Snakemake")
+    return value
+
+
 Text = Annotated[str, AfterValidator(_text)]
 File = Annotated[Path, BeforeValidator(_file_name)]
 Folder = Annotated[Path, BeforeValidator(_folder_name)]
+WorkFolder = Annotated[Folder, AfterValidator(_no_wildcard)]  # what rules name as their output
 Layers = dict[str, dict[str, Any]]  # place -> the keys and values it holds
 Names = Annotated[Any, BeforeValidator(_names)]  # "all" or list[str]
 Some = Annotated[Any, BeforeValidator(_flag_or_names)]  # bool or list[str]
@@ -278,8 +285,8 @@ class Config(_Section):
     unavailable: Literal["skip", "stop"] = "skip"
     rehearsal: Literal["stop", "anyway", "skip"] = "stop"
     locks: Folder = Path("locks")
-    results: Folder = Path("results")
-    data: Folder = Path("data")
+    results: WorkFolder = Path("results")
+    data: WorkFolder = Path("data")
     paths: dict[str, DatasetPaths] = {}
     options: dict[str, dict[str, str]] = {}  # data set -> option -> value (petvr.data.catalogue)
     custom_datasets: dict[Annotated[str, AfterValidator(_dataset_name)], CustomDataset] = {}

@@ -44,7 +44,7 @@ def first_line(error: BaseException) -> str:
 
 def unknown(what: str, given: str, allowed: Iterable[str], where: str = "") -> PetvrError:
     """An error for a name that does not exist, with the nearest known one and the list of all."""
-    allowed = sorted(map(str, allowed))
+    allowed = sorted(set(map(str, allowed)))
     near = difflib.get_close_matches(str(given), allowed, n=1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     prefix = f"{where}: " if where else ""

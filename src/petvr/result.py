@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from petvr import atomic
-from petvr.errors import PetvrError, first_line
+from petvr.array_files import read_array
+from petvr.errors import PetvrError
 from petvr.spec import RunSpec
-from petvr.text_files import read_json
+from petvr.text_files import read_json, typed
 
 SCHEMA_VERSION = 2  # 1: R@K by the mean place of tied candidates, nothing under `released`, no validation split
 LOSS_POINTS = 200  # of a run's losses in figures and in MLflow, whose page draws some 300
 Metrics = dict[str, float]  # "R@1", "R@5", "R@10", "RSum" in percent; "MdR", "MnR" as ranks from 1
 Directions = dict[Literal["t2v", "v2t"], Metrics]
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def metric_range(name: str) -> tuple[float, float]:
@@ -32,8 +35,8 @@ class _Part(BaseModel):
 class Evaluation(_Part):
     """The test split ranked once, tied candidates by their expected value. Epoch 0 is before any training."""
 
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     train_loss: float | None  # mean over the steps since the last evaluation
     plain: Directions
     dsl: Directions | None = None  # with dual-softmax, where the recipe names a variant
@@ -115,16 +118,16 @@ def mean_losses(losses: Any, most: int = LOSS_POINTS) -> list[tuple[int, float]]
 
 
 class Cost(_Part):
-    trainable: int  # numbers, not bytes
-    total: int
-    trainable_by_part: dict[str, int]  # "clip", "new", "head"
-    flops_per_pair: float | None = None  # multiply-add = 2; forward and backward of one (video, caption)
-    peak_memory_bytes: int | None = None
-    train_seconds: float
-    eval_seconds: float
-    pairs_per_second: float | None = None
-    resumed: int = 0  # how often the run was continued from a checkpoint
-    prefix_blocks: int | None = None  # of the vision tower, read from a cache; one more than it has: all of it
+    trainable: Count  # numbers, not bytes
+    total: Count
+    trainable_by_part: dict[str, Count]  # "clip", "new", "head"
+    flops_per_pair: Amount | None = None  # multiply-add = 2; forward and backward of one (video, caption)
+    peak_memory_bytes: Count | None = None
+    train_seconds: Amount
+    eval_seconds: Amount
+    pairs_per_second: Amount | None = None
+    resumed: Count = 0  # how often the run was continued from a checkpoint
+    prefix_blocks: Count | None = None  # of the vision tower, read from a cache; one more than it has: all of it
     texts_once: bool = False  # the text tower is frozen: every caption was encoded once, before the first step
 
 
@@ -134,13 +137,13 @@ class Data(_Part):
     world: Literal["real", "synthetic"]
     digest: str  # of the split's ids and captions
     frames_digest: str  # of the frame store
-    train_videos: int
-    train_videos_official: int
-    test_videos: int
-    test_videos_official: int
-    test_captions: int
+    train_videos: Count
+    train_videos_official: Count
+    test_videos: Count
+    test_videos_official: Count
+    test_captions: Count
     validation: str = ""  # what the validation split is, in words; "" where the recipe does not select by it
-    validation_videos: int = 0
+    validation_videos: Count = 0
     missing: list[str] = []  # ids left out, those of the test split first
     why: dict[str, dict[str, int]] = {}  # split -> VideoState of what is left out -> videos
     manifest: str = ""  # identity of the data set: petvr.data.manifest.identity; "" where it was never checked
@@ -241,6 +244,15 @@ class Result(_Part):
     suspicious: list[str] = []  # see `suspicions`
     files: dict[str, StoredFile] = {}  # ranks.npz, adapter.safetensors, loss.npy; none in results of an earlier petvr
 
+    @model_validator(mode="after")
+    def _of_one_run(self) -> Result:
+        if self.id != self.spec.id:
+            raise ValueError(f"id {self.id:.80} belongs to another spec, of {self.spec.id:.80}")
+        for rule, index in self.selected.items():
+            if not 0 <= index < len(self.evaluations):
+                raise ValueError(f"selected.{rule} is {index}, there are {len(self.evaluations)} evaluations")
+        return self
+
     def check_file(self, folder: Path, name: str, content: bool = True) -> None:
         """Raises PetvrError where the file is not the one that was written with this result; its size always counts."""
         known, path = self.files.get(name), folder / name
@@ -264,12 +276,10 @@ class Result(_Part):
         if not (folder / "loss.npy").exists():
             return [(one.step, one.train_loss) for one in self.evaluations if one.train_loss is not None]
         self.check_file(folder, "loss.npy")
-        import numpy as np  # not while the workflow is parsed
-
-        try:
-            return mean_losses(np.load(folder / "loss.npy", allow_pickle=False).reshape(-1))
-        except (OSError, ValueError) as error:
-            raise PetvrError(f"{folder / 'loss.npy'}: cannot be read ({first_line(error)})") from error
+        losses = read_array(folder / "loss.npy")
+        if losses.dtype.kind != "f" or losses.ndim > 2:
+            raise PetvrError(f"{folder / 'loss.npy'}: shape {losses.shape} of {losses.dtype}; expected a loss a step")
+        return mean_losses(losses.reshape(-1))
 
     def write(self, path: str | Path) -> None:
         atomic.write_json(path, atomic.sealed(self.model_dump(mode="json")))
@@ -279,13 +289,8 @@ class Result(_Part):
         """Raises PetvrError with the file and the first wrong key."""
         if not Path(path).exists():
             raise PetvrError(f"{path}: no such result")
-        try:
-            data = read_json(Path(path), dict, nan=True)
-            version = data.get("schema_version", 1)
-            if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
-                raise PetvrError(f"{path}: schema version {version}; this petvr reads 1 to {SCHEMA_VERSION}")
-            return cls.model_validate(atomic.unsealed(data, path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            raise PetvrError(f"{path}: {key or 'result'}: {first['msg']} (schema version {SCHEMA_VERSION})") from error
+        data = read_json(Path(path), dict, nan=True)
+        version = data.get("schema_version", 1)
+        if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+            raise PetvrError(f"{path}: schema version {version!r:.40}; this petvr reads 1 to {SCHEMA_VERSION}")
+        return typed(cls, atomic.unsealed(data, path), path)

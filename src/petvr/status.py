@@ -5,7 +5,6 @@ The one place that decides it, for the lists of runs and for the tables.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +13,7 @@ from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import Result
 from petvr.spec import RunSpec
+from petvr.text_files import read_json
 
 
 class RunState(StrEnum):
@@ -81,10 +81,11 @@ def status_of(layout: Layout, run: RunSpec) -> RunStatus:
 
 def failure_reason(layout: Layout, run_id: str) -> str:
     """What a failed run left behind about itself, in one line; "" if it left nothing."""
-    try:
-        reason = json.loads(layout.failure(run_id).read_text(encoding="utf-8"))["error"]
-    except FileNotFoundError:
+    path = layout.failure(run_id)
+    if not path.exists():
         return ""
-    except (OSError, ValueError, KeyError, TypeError):
+    try:
+        reason = read_json(path, dict)["error"]
+    except (PetvrError, KeyError):
         return "failed without a readable reason"
     return " ".join(str(reason).split()) or "failed without a reason"

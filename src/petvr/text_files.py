@@ -10,11 +10,14 @@ import csv
 import functools
 import io
 import json
+import math
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from petvr.errors import PetvrError
 
@@ -185,9 +188,11 @@ def read_json(path: Path, shape: type, *, nan: bool = False) -> Any:
 
     nan: NaN and infinity, which JSON has not but Python writes, are left to the caller.
     """
-    constant = float if nan else _no_number
+    constant, number = (float, float) if nan else (_no_number, _finite)
     try:
-        value = json.loads(read_text(path), parse_constant=constant, object_pairs_hook=_each_key_once)
+        value = json.loads(
+            read_text(path), parse_constant=constant, parse_float=number, object_pairs_hook=_each_key_once
+        )
         text = json.dumps(value, ensure_ascii=False)
         text.encode()  # half a surrogate pair, escaped, is text that nobody can write
         if NUL.search(text):
@@ -207,6 +212,12 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        _no_number(f"{text:.40}")
+    return value
+
+
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
@@ -214,6 +225,23 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for number, key in enumerate(keys) if key in keys[:number])
         raise ValueError(f"the key '{twice:.40}' stands twice in one object")
     return value
+
+
+def typed(kind: Any, value: Any, where: object) -> Any:
+    """What JSON gave as the type `kind`: a model, a dataclass, dict[str, int]. PetvrError with the first key amiss."""
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        given = "" if first["type"] == "missing" else f", not {first['input']!r:.60}"
+        said = first["msg"].removeprefix("Value error, ")
+        raise PetvrError(f"{where}: {key + ': ' if key else ''}{said}{given}") from error
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def json_field(record: Any, key: str, path: Path, where: str, kind: type = str) -> Any:

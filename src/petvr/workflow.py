@@ -116,6 +116,12 @@ def train_minutes(config: Config, run: RunSpec) -> int:
     return steps.minutes_to_ask(run, steps.read_steps(Layout(config.results).measured_steps), 720)
 
 
+def train_megabytes(config: Config, run: RunSpec) -> int:
+    """A job's memory on the host, by what the rehearsal measured of a step; 64 GB where nothing was."""
+    otherwise = 2_000 if config.world is not None else 64_000
+    return steps.megabytes_to_ask(run, steps.read_steps(Layout(config.results).measured_steps), otherwise)
+
+
 def study_named(config: Config, plan: Plan, known: Mapping[str, Study], cell: str) -> Study:
     """Also of a cell that a run's path names and no table shows. PetvrError for one that is not tuned."""
     if cell not in known and not (run := planning.spec(config, f"{cell}/seed-{config.seeds[0]}", plan)).tuned:

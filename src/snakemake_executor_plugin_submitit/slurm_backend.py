@@ -246,8 +246,9 @@ class SlurmBackend:
         alive = is_alive(read_json(array.folder / "helper.json"))
         if alive is None:  # on another host: give it time
             return age < 60
-        # one that never started wrote no file; it may be just about to
-        return alive or time.time() - min(job.submitted.prepared for job in array.jobs) < 5
+        # one that never started wrote no file; it may be just about to. (The clock may have been set back since.)
+        prepared = time.time() - min(job.submitted.prepared for job in array.jobs)
+        return alive or (age < 5 and prepared < 5)
 
     def _number_by_owner(self, job: TrackedJob) -> str | None:
         """Slurm's number of a job as the job itself noted it."""

@@ -139,11 +139,14 @@ def test_what_does_not_belong_is_refused(finished_run, folder, tmp_path):
     with pytest.raises(petvr.PetvrError, match=r"no index\.json in it"):
         petvr.Index.load(folder)
     part = tmp_path / "index" / "part-00000"
+    elsewhere = {"format": 1, "model": dict.fromkeys(("name", "source", "digest"), ""), "parts": ["../x"]}
     for name, spoil, said in (
-        ("vectors.npy", lambda path: path.write_bytes(path.read_bytes()[:-7]), "part-00000: damaged"),
-        ("vectors.npy", lambda path: np.save(path, np.array([{}], object)), "part-00000: damaged"),
+        ("vectors.npy", lambda path: path.write_bytes(path.read_bytes()[:-7]), "vectors.npy: not a .npy file"),
+        ("vectors.npy", lambda path: np.save(path, np.array([{}], object)), "vectors.npy: not a .npy file"),
+        ("vectors.npy", lambda path: np.save(path, np.zeros(3, np.float16)), "part-00000: damaged"),
+        ("part.json", lambda path: path.write_text('{"model": "x", "videos": []}'), "part.json: videos: "),
         ("videos.jsonl", lambda path: path.write_text("{}"), r"videos\.jsonl: 2 bytes"),
-        ("../index.json", lambda path: path.write_text('{"format": 1, "model": {"digest": ""}, "parts": ["../x"]}'),
+        ("../index.json", lambda path: path.write_text(json.dumps(elsewhere)),
          "only folders below it"),
     ):  # fmt: skip
         kept = (part / name).read_bytes()

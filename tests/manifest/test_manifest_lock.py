@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -230,7 +231,18 @@ def test_many_differences_are_counted(project, data):
 def test_a_lock_edited_by_hand_or_broken_is_one_line(project, data):
     data("freeze", "msvd")
     path = project / "locks" / "msvd.json"
-    for text in ("{", "[]", path.read_text().replace('"format": 1', '"format": 9')):
+    frozen = path.read_text()
+    unsealed = re.sub(r',\n "seal": "[0-9a-f]+"', "", frozen)
+    path.write_text(unsealed)
+    assert unsealed != frozen and data("msvd")[0] == 0, "locks of an earlier petvr have no seal"
+    for text in (
+        "{",
+        "[]",
+        frozen.replace('"format": 1', '"format": 9'),
+        frozen.replace('["ok"', '["missing"', 1),
+        re.sub(r'\["ok", \d+', '["ok", "x"', unsealed, count=1),
+        re.sub(r'"hash": "[0-9a-f]+"', '"hash": ""', unsealed),
+    ):
         path.write_text(text)
         code, _, err = data("msvd")
         assert code == 2 and str(path.name) in err and len(err.strip().splitlines()) == 1

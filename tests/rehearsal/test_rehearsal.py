@@ -384,6 +384,25 @@ def test_room_counts_what_is_already_there(tmp_path):
     assert part.findings[0].answer is Answer.NO
 
 
+@pytest.mark.parametrize(
+    ("kind", "disk", "answer", "left"),
+    [
+        ("quota", "/dev/sda ext4", "/dev/sda / 400* 300 500 7days 1 0 0", 0),
+        ("quota", "/dev/sda ext4", "/dev/sdb / 4 300 500 1 0 0\n/dev/sda / 100 0 500 1 0 0", 400 * 1024),
+        ("quota", "/dev/sda ext4", "/dev/sda / 100 0 0 1 0 0", None),
+        ("lfs", "mds@tcp:/scratch lustre", "  /scratch 100 300 500 - 1 0 0 -", 200 * 1024),
+        ("lfs", "mds@tcp:/scratch lustre", "  /scratch 100 0 0 - 1 0 0 -", None),
+        ("none", "/dev/sda ext4", "", None),
+    ],
+)
+def test_a_quota_is_asked_where_one_can_be(kind, disk, answer, left, tmp_path, monkeypatch):
+    for name, text in (("df", f"Filesystem Type\n{disk}"), (kind, answer)):
+        (tmp_path / name).write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert room.quota_free(tmp_path) == left
+
+
 def test_out_of_memory_is_named_with_the_micro_batch_that_fits(copy):
     """A limit on a process's memory stands for a card's."""
     (run,) = copy.rehearsal.plan.runs.values()
@@ -474,3 +493,39 @@ def test_measured_steps_stand_in_the_place_of_estimates(tmp_path):
     path.write_text(json.dumps({"lines": [line | {"full": False, "error": ""}]}))
     os.utime(path, ns=(1, 1))
     assert steps.read_steps(path) == {}  # of a reduced size: nothing is told by it
+    for number, (key, value) in enumerate([("step_seconds", 1e300), ("host_gib", "x"), ("shape", None)]):
+        path.write_text(json.dumps({"lines": [{**line, "full": True, "error": "", key: value}]}))
+        os.utime(path, ns=(number, number + 2))
+        with pytest.raises(PetvrError, match=f"{key}.*petvr rehearse shapes"):
+            steps.read_steps(path)
+
+
+def test_a_jobs_memory_and_time_follow_from_what_was_measured(tmp_path):
+    from petvr import planning, workflow
+    from petvr.config import load_config
+    from petvr.costs import steps
+
+    changed = {"tables": ["rap/table_4"], "datasets": ["msrvtt-9k"], "seeds": [0], "results": tmp_path}
+    config = load_config().model_copy(update=changed)
+    runs = {run.method: run for run in planning.plan(config).runs.values()}
+    line = {"step_seconds": 1.0, "evaluated_videos_per_second": 10.0, "peak_gib": 9.0, "full": True, "error": ""}
+    lines = [
+        line | {"shape": steps.shape_of(runs["rap"]), "host_gib": 10.5},
+        line | {"shape": steps.shape_of(runs["ssf"])},  # of an earlier petvr
+    ]
+    path = Layout(tmp_path).measured_steps
+    path.parent.mkdir()
+    path.write_text(json.dumps({"lines": lines}))
+    asked = {name: workflow.train_megabytes(config, runs[name]) for name in ("rap", "ssf", "lorm")}
+    assert asked == {"rap": 20_000, "ssf": 64_000, "lorm": 64_000}
+    assert workflow.train_minutes(config, runs["rap"]) < workflow.train_minutes(config, runs["lorm"]) == 720
+
+
+def test_the_hosts_peak_is_of_what_came_since():
+    from petvr.training import bench
+
+    held = np.ones(64 << 20, np.uint8)
+    peak = bench.host_peak()
+    del held
+    bench.forget_host_peak()
+    assert bench.host_peak() < peak - (32 << 20)

@@ -184,6 +184,8 @@ def test_score_reads_whose_each_caption_is(tmp_path, capsys):
         (np.zeros(4), r"shape \(4,\)"),
         (np.array([["a"]]), "expected scores"),
         (np.array([{}]), "not a .npy file"),
+        (np.full((2, 2), 2**60), r"above 2\^53"),
+        (np.full((2, 2), np.longdouble("1e4000")), "NaN or infinity in 4 places"),
     ],
 )
 def test_score_says_what_is_wrong_with_a_matrix(tmp_path, capsys, array, message):
@@ -194,7 +196,17 @@ def test_score_says_what_is_wrong_with_a_matrix(tmp_path, capsys, array, message
     assert re.search(message, error)
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\3\4 no zip", b"\x93NUMPY\1\0"])
+TRUE_SHAPE = b"{'descr': '<f4', 'fortran_order': False, 'shape': (True, True), }".ljust(117) + b"\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"PK\3\4 no zip", b"\x93NUMPY\1\0", b"1,2\n3,4\n"),
+        *(b"\x93NUMPY\1\0v\0" + TRUE_SHAPE + bytes(4),),
+        *(b"\x93NUMPY\1\0v\0" + TRUE_SHAPE.replace(b"(True, True)", b"(1, 1)".ljust(12)) + bytes(5),),
+    ],
+)
 def test_score_names_a_damaged_matrix(tmp_path, capsys, data):
     (tmp_path / "m.npy").write_bytes(data)
     assert cli.main(["score", str(tmp_path / "m.npy")]) == 2

@@ -19,8 +19,7 @@ rule train:
     threads: 1 if CONFIG.world is not None else 8
     resources:
         gpu=GPU,
-        mem_mb=lambda w, attempt: attempt
-        * (2000 if CONFIG.world is not None else 64000),
+        mem_mb=lambda w, attempt: attempt * rules_ask.train_megabytes(CONFIG, run_of(w)),
         runtime=lambda w, attempt: attempt * rules_ask.train_minutes(CONFIG, run_of(w)),
     params:
         run=lambda w: run_of(w).id,

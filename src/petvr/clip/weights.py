@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import operator
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -23,11 +23,12 @@ from petvr.clip.config import ClipConfig
 from petvr.clip.tokenizer import from_bpe_file, load_tokenizer
 from petvr.clip.towers import Clip
 from petvr.errors import PetvrError, first_line
-from petvr.text_files import is_pipe_or_device
+from petvr.text_files import is_pipe_or_device, read_json
 
 FILES = ("model.safetensors", "pytorch_model.bin")
 BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
 RECORD = "weights.json"  # the digest at the time they were made
+SCALES = 0.1, 10_000.0  # of exp(logit_scale): no recipe trains it further than that
 SIZES = ("patch", "positions", "vocab", "embed")
 SIZES += tuple(f"{tower}.{key}" for tower in ("vision", "text") for key in ("width", "layers", "heads", "mlp"))
 FILLING = ("normal_", "uniform_", "fill_", "zero_")
@@ -169,6 +170,11 @@ def check_weights(folder: str | Path, like: ClipConfig | None = None) -> ClipCon
     for name, parameter in clip.named_parameters():
         if not parameter.isfinite().all():
             raise PetvrError(f"{_file(folder)}: '{name}' holds NaN or infinity")
+        if parameter.dim() > 1 and parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all()):
+            raise PetvrError(f"{_file(folder)}: '{name}' holds one value everywhere, which no training leaves")
+    low, high = SCALES
+    if not low <= (scale := float(clip.logit_scale.detach().exp())) <= high:
+        raise PetvrError(f"{_file(folder)}: exp(logit_scale) is {scale:.4g}, allowed: {low:g} to {high:g}")
     if like is not None:
         for key, actual, published in zip(SIZES, _sizes(clip.config), _sizes(like), strict=True):
             if actual != published:
@@ -230,11 +236,11 @@ def digest(folder: str | Path, whole: bool = False) -> str:
     """Changes when the weights, the geometry or the tokenizer change; PetvrError if they did since they were made."""
     folder = Path(folder)
     now = _digest(folder, whole)
-    try:
-        recorded = json.loads((folder / RECORD).read_text(encoding="utf-8"))["digest"]
-    except FileNotFoundError:  # of an earlier petvr, or made by hand
+    if not os.path.lexists(folder / RECORD):  # of an earlier petvr, or made by hand
         return now
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    try:
+        recorded = read_json(folder / RECORD, dict)["digest"]
+    except (PetvrError, KeyError) as error:
         raise PetvrError(f"{folder / RECORD}: cannot be read ({error}); bring the weights again") from error
     if now != recorded:
         raise PetvrError(f"{folder}: altered or damaged since these weights were made (digest {now}, then {recorded})")
@@ -244,10 +250,10 @@ def digest(folder: str | Path, whole: bool = False) -> str:
 def _digest(folder: Path, whole: bool) -> str:
     """A file is read once: `.digests.json` keeps the outcome with its size, times and inode, unless `whole`."""
     total, kept = hashlib.sha256(), folder / ".digests.json"
-    try:
-        known = {} if whole else dict(json.loads(kept.read_text()))
-    except (OSError, ValueError, TypeError):
-        known = {}
+    known = {}
+    if not whole:
+        with contextlib.suppress(PetvrError):
+            known = read_json(kept, dict)
     digests = {}
     for path in (folder / "config.json", _file(folder), folder / "tokenizer.json"):
         if path.exists():
@@ -255,7 +261,8 @@ def _digest(folder: Path, whole: bool) -> str:
                 status = os.fstat(stream.fileno())
                 stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
                 entry = known.get(path.name)
-                if not isinstance(entry, dict) or entry.get("stamp") != stamp:
+                sound = isinstance(entry, dict) and re.fullmatch("[0-9a-f]{64}", str(entry.get("sha256")))
+                if not sound or entry.get("stamp") != stamp:
                     entry = {"stamp": stamp, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
             digests[path.name] = entry
             total.update(path.name.encode() + bytes.fromhex(entry["sha256"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from petvr.arguments import threads, whole
+from petvr.arguments import named_path, threads, whole
 from petvr.commands.search import open_named_run
 from petvr.config import Config
 from petvr.errors import PetvrError
@@ -25,15 +25,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="one finished run, or two on the same test set")
     parser.add_argument("--count", type=whole(), default=6, metavar="N", help="queries of a group (default: 6)")
     parser.add_argument("--seed", type=whole(0, MOST_SEEDS), default=0, help="of the choice among many (default: 0)")
-    parser.add_argument("--out", metavar="FOLDER", help="default: results/examples/<run>")
-    parser.add_argument("--single", metavar="FILE", help="besides, the page as one file, without the videos")
+    parser.add_argument("--out", type=named_path, metavar="FOLDER", help="default: results/examples/<run>")
+    parser.add_argument(
+        "--single", type=named_path, metavar="FILE", help="besides, the page as one file, without the videos"
+    )
     parser.add_argument("--threads", type=threads, help="CPU threads (default: all)")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
     if len(args.runs) > 2:
         raise PetvrError(f"petvr examples: {len(args.runs)} runs given, allowed: one or two")
-    from pathlib import Path
 
     from petvr.report.examples.choose import choose_queries
     from petvr.report.examples.page import Page, both_on_one_split, write_page
@@ -50,8 +51,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
         choose_queries(answers, names, args.count, args.seed), shown, first.dataset, first.frames,
         [note for run, _ in opened for note in run.notes],
     )  # fmt: skip
-    folder = Path(args.out) if args.out else Layout(config.results).examples / folder_name([one.name for one in shown])
-    print(write_page(page, folder, Path(args.single) if args.single else None))
+    folder = args.out or Layout(config.results).examples / folder_name([one.name for one in shown])
+    print(write_page(page, folder, args.single))
 
 
 def folder_name(runs: list[str]) -> str:

@@ -13,13 +13,14 @@ from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
 from petvr.spec import checked_value
 
+MOST_FRAMES = 1_024  # as of a recipe
 LARGEST_SIDE = 4_096  # pixels of a stored picture; CLIP reads 224 to 336
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", help="the data set's folder: msrvtt, msvd, didemo")
     parser.add_argument("--sampler", required=True, help=", ".join(SAMPLERS))
-    parser.add_argument("--frames", type=int, required=True, help="at most so many frames of a video")
+    parser.add_argument("--frames", type=whole(1, MOST_FRAMES), required=True, help="at most so many frames of a video")
     parser.add_argument(
         "--size", type=whole(1, LARGEST_SIDE), default=catalogue.CLIP_IMAGE, help="side of the pictures"
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petvr import planning
+from petvr.arguments import named_path, number, threads
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.errors import unknown
@@ -30,12 +31,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--anyway", action="store_true", help="go on after a no: the page and every table say so")
     parser.add_argument("--list", action="store_true", help="name the parts of this configuration")
     parser.add_argument("--fresh", action="store_true", help="ask again what said yes before")
-    parser.add_argument("--values", type=Path, metavar="FILE", help="compare canaries with values that were recorded")
     parser.add_argument(
-        "--record", type=Path, metavar="FILE", help="write what canaries measured, for --values elsewhere"
+        "--values", type=named_path, metavar="FILE", help="compare canaries with values that were recorded"
     )
-    parser.add_argument("--threads", type=int, help="CPU threads and decoding processes (default: all)")
-    parser.add_argument("--answer", type=float, metavar="SECONDS", help=argparse.SUPPRESS)  # latency-wait of the head
+    parser.add_argument(
+        "--record", type=named_path, metavar="FILE", help="write what canaries measured, for --values elsewhere"
+    )
+    parser.add_argument("--threads", type=threads, help="CPU threads and decoding processes (default: all)")
+    parser.add_argument(
+        "--answer", type=number(0, 1e6), metavar="SECONDS", help=argparse.SUPPRESS
+    )  # latency-wait of the head
     parser.epilog = "exit code: 0 go, 1 no-go (results/rehearsal/index.html says why), 2 bad input"
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import unicodedata
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from petvr import text_files
 from petvr.arguments import named_path, positive, whole
+from petvr.array_files import read_array
 from petvr.commands.compare import DIRECTIONS
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.screen import screen
 
 METRICS = ("R@1", "R@5", "R@10", "RSum", "MdR", "MnR")
+EXACT = 2**53  # above it not every whole number is a float64
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,20 +90,16 @@ def _matrix(path: Path) -> Any:
     """Float64 unless it is float32: rank on the stored scores. No pickle is ever loaded."""
     import numpy as np
 
-    if path.exists() and not path.is_file():
-        raise PetvrError(f"{path}: not a file")
-    try:
-        scores = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise PetvrError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:  # what numpy lets through
-        raise PetvrError(f"{path}: not a .npy file of numbers ({error})") from error
-    if not isinstance(scores, np.ndarray) or scores.ndim != 2 or not scores.size or scores.dtype.kind not in "fiu":
-        what = f"shape {scores.shape} of {scores.dtype}" if isinstance(scores, np.ndarray) else "an archive of arrays"
-        raise PetvrError(f"{path}: {what}; expected scores [texts, videos]")
-    if scores.dtype.kind == "f" and not np.isfinite(scores).all():
+    scores = read_array(path)
+    if scores.ndim != 2 or not scores.size or scores.dtype.kind not in "fiu":
+        raise PetvrError(f"{path}: shape {scores.shape} of {scores.dtype}; expected scores [texts, videos]")
+    if scores.dtype.kind in "iu" and max(-int(scores.min()), int(scores.max())) > EXACT:
+        raise PetvrError(f"{path}: holds whole numbers above 2^53, of which neighbours would tie; divide them first")
+    with np.errstate(over="ignore"):
+        scores = scores if scores.dtype == np.float32 else scores.astype(np.float64)
+    if not np.isfinite(scores).all():
         raise PetvrError(f"{path}: holds NaN or infinity in {int((~np.isfinite(scores)).sum()):,} places")
-    return scores if scores.dtype == np.float32 else scores.astype(np.float64)
+    return scores
 
 
 def _captions(path: Path, shape: tuple[int, int]) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petvr import planning
-from petvr.arguments import threads, whole
+from petvr.arguments import number, threads, whole
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.errors import PetvrError
@@ -37,7 +37,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--index", help="a folder that `petvr encode` or petvr.Index.save wrote, or a name of `indexes` in config.yaml"
     )
     parser.add_argument("--video", metavar="FILE", help="list the best captions for this video file (or video id)")
-    parser.add_argument("--seconds", nargs=2, type=float, metavar=("START", "END"), help="look at this part of FILE")
+    parser.add_argument(
+        "--seconds", nargs=2, type=number(0, LONGEST), metavar=("START", "END"), help="look at this part of FILE"
+    )
     parser.add_argument("--top", type=whole(), default=10, metavar="N", help="how many to list (default: %(default)s)")
     parser.add_argument("--split", default="test", help="whose videos or captions are searched (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, for programs")

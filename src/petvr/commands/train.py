@@ -150,7 +150,7 @@ def _dataset_check(config: Config, layout: Layout, name: str) -> DatasetCheck:
         lock=frozen.hash if frozen else "",
         captions={split: manifest.splits[split]["digest"] for split in used},
         usable={split: frozen.usable(split) for split in used} if frozen else {},
-        status={video: status for split in used for video, status in manifest.left_out[split].items()},
+        status={video: status for split in used for video, status in manifest.left_out.get(split, {}).items()},
     )
 
 

@@ -32,6 +32,7 @@ from petvr.errors import PetvrError
 from petvr.methods._adapted import Adapted
 from petvr.similarity._head import Features, Similarity
 from petvr.spec import method_id
+from petvr.text_files import read_json
 
 VERSION = 1  # raised when the same model would be counted otherwise
 BATCH = 2
@@ -92,8 +93,9 @@ def step_flops(
     key = json.dumps([VERSION, dict(versions), asdict(config), method, dict(setting), choices], sort_keys=True)
     path = kept / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json" if kept else None
     if path is not None:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return float(json.loads(path.read_text())["step"])
+        with contextlib.suppress(PetvrError, ValueError, KeyError, TypeError):
+            if math.isfinite(counted := float(read_json(path, dict)["step"])) and counted > 0:
+                return counted
     step = compute(config, method, setting, memory=False, **choices).step
     if path is not None:
         with contextlib.suppress(PetvrError):  # the next run counts again

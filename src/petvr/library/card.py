@@ -7,11 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from petvr.errors import PetvrError
 from petvr.library.shared_folder import SharedModel
 from petvr.result import Result
 from petvr.retrieval.intervals import query_intervals
-from petvr.retrieval.metrics import RankCounts
+from petvr.retrieval.outcomes import RankFile
 
 Kind = Literal["petvr", "merged", "peft"]  # how the folder is read
 Way = Literal["t2v", "v2t"]
@@ -76,13 +75,9 @@ def intervals_of(folder: Path, result: Result) -> Intervals:
     if not path.is_file():
         return {}
     result.check_file(folder, path.name)
-    try:
-        with np.load(path) as ranks:
-            counts = {way: RankCounts.from_array(ranks[f"{chosen}/plain/{way}"]) for way in TASKS}
-            clusters: dict[Way, np.ndarray] = {"t2v": ranks["owner"], "v2t": np.arange(len(ranks["videos"]))}
-    except (OSError, ValueError, KeyError) as error:
-        raise PetvrError(f"{path}: cannot be read ({error})") from error
-    return {way: query_intervals(counts[way], clusters[way]) for way in TASKS}
+    ranks = RankFile(path)
+    clusters: dict[Way, np.ndarray] = {"t2v": ranks["owner"], "v2t": np.unique(ranks["owner"])}
+    return {way: query_intervals(ranks.counts(chosen, "plain", way), clusters[way]) for way in TASKS}
 
 
 def _front_matter(shared: SharedModel, result: Result, intervals: Intervals, kind: Kind, licence: str) -> str:

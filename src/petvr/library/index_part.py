@@ -16,14 +16,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator
 
 from petvr import atomic
+from petvr.array_files import read_array
 from petvr.errors import PetvrError, first_line
 from petvr.library.video_files import Record
-from petvr.text_files import read_json
+from petvr.text_files import read_json, typed
 
 PART, VECTORS, RECORDS, LINES = "part.json", "vectors.npy", "videos.jsonl", "lines.npy"
 
@@ -32,8 +34,11 @@ class RecordFile(Sequence[Record]):
     """The lines of videos.jsonl, each read when it is asked for."""
 
     def __init__(self, folder: Path) -> None:
-        self.starts = np.load(folder / LINES, mmap_mode="r", allow_pickle=False)
-        with open(folder / RECORDS, "rb") as stream:
+        self.path = folder / RECORDS
+        self.starts = read_array(folder / LINES, "r")
+        if self.starts.ndim != 1 or self.starts.dtype != np.int64 or not len(self.starts):
+            raise PetvrError(f"{folder / LINES}: {self.starts.shape} of {self.starts.dtype}; make this index again")
+        with open(self.path, "rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             self.text = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
         if int(self.starts[-1]) != size:
@@ -43,10 +48,35 @@ class RecordFile(Sequence[Record]):
         return len(self.starts) - 1
 
     def __getitem__(self, number: Any) -> Any:
-        return json.loads(self.text[int(self.starts[number]) : int(self.starts[number + 1])])
+        line = self.text[int(self.starts[number]) : int(self.starts[number + 1])]
+        try:
+            record = json.loads(line)
+            if isinstance(record["video"], str) and isinstance(record["file"], str):
+                return record
+            raise TypeError("'video' and 'file' are not both texts")
+        except (ValueError, KeyError, TypeError) as error:
+            raise PetvrError(
+                f"{self.path}: line {number + 1} is damaged ({error!r:.80}); make this index again"
+            ) from error
 
     def __iter__(self) -> Iterator[Record]:
         return (self[number] for number in range(len(self)))
+
+
+def _with_reason(record: Record) -> Record:
+    if isinstance(record.get("reason"), str):
+        return record
+    raise ValueError("no 'reason' in it")
+
+
+@dataclass(frozen=True)
+class PartFacts:
+    """part.json."""
+
+    model: str
+    videos: int
+    features: list[str]
+    problems: dict[str, Annotated[Record, AfterValidator(_with_reason)]]
 
 
 @dataclass
@@ -83,18 +113,19 @@ class IndexPart:
     @classmethod
     def open(cls, folder: Path, model_digest: str) -> IndexPart:
         """Memory-mapped. Raises PetvrError for one that is damaged or of another model."""
-        facts = atomic.unsealed(read_json(folder / PART, dict), folder / PART)
-        if facts.get("model") != model_digest:
+        facts = typed(PartFacts, atomic.unsealed(read_json(folder / PART, dict), folder / PART), folder / PART)
+        if facts.model != model_digest:
             raise PetvrError(f"{folder}: made by another model than the index; make this index again")
+        # copy on write: torch takes no array that may not be written
+        arrays = {name: read_array(folder / f"{name}.npy", "c") for name in ["vectors", *facts.features]}
         try:
-            names = ["vectors", *facts["features"]]
-            # copy on write: torch takes no array that may not be written
-            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in names}
             records = RecordFile(folder)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError) as error:
             raise PetvrError(f"{folder}: damaged ({first_line(error)}); make this index again") from error
         vectors = arrays.pop("vectors")
-        rows = {len(vectors), len(records), facts["videos"], *map(len, arrays.values())}
-        if len(rows) != 1 or vectors.dtype != np.float16 or vectors.ndim != 2:
+        if any(array.ndim == 0 for array in arrays.values()) or vectors.dtype != np.float16 or vectors.ndim != 2:
+            raise PetvrError(f"{folder}: damaged (its arrays are not those of an index); make this index again")
+        rows = {len(vectors), len(records), facts.videos, *map(len, arrays.values())}
+        if len(rows) != 1:
             raise PetvrError(f"{folder}: damaged (its files have different numbers of videos); make this index again")
-        return cls(vectors, arrays, records, facts["problems"])
+        return cls(vectors, arrays, records, facts.problems)

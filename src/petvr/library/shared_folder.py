@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from petvr import atomic
@@ -17,7 +17,7 @@ from petvr.errors import PetvrError, first_line
 from petvr.library.backbone import Backbone
 from petvr.result import StoredFile
 from petvr.spec import RunSpec, method_id
-from petvr.text_files import read_json
+from petvr.text_files import read_json, typed
 
 FORMAT = 1
 DESCRIPTION, ADAPTER, CARD = "petvr.json", "adapter.safetensors", "README.md"
@@ -32,7 +32,7 @@ class SharedModel(BaseModel):
     petvr: str
     spec: RunSpec
     backbone: Backbone | None
-    image_size: int
+    image_size: int = Field(gt=0)
     tokenizer: str  # digest of the vocabulary and the merges
     data: str  # digest of the captions and ids behind the run's ranks
     adapter: StoredFile | None
@@ -53,11 +53,7 @@ class SharedModel(BaseModel):
         version = values.get("format")
         if version != FORMAT:
             raise PetvrError(f"{path}: format: {version!r:.40} given, this petvr reads {FORMAT}")
-        try:
-            return cls.model_validate(atomic.unsealed(values, path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise PetvrError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        return typed(cls, atomic.unsealed(values, path), path)
 
     def metadata(self) -> dict[str, str]:
         """For a file of tensors: what it belongs to."""

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from petvr.library.index_part import IndexPart
 from petvr.library.loading import load_model
 from petvr.library.text_video import EncodedTexts, TextVideoModel
 from petvr.library.video_files import Record, VideoFile, listed_videos, record_of
-from petvr.text_files import read_json
+from petvr.text_files import read_json, typed
 
 FORMAT = 1
 MANIFEST = "index.json"
@@ -35,6 +35,23 @@ PART_VIDEOS = 4096  # of a part; what a killed job loses at most
 CANDIDATES = 100  # that are scored in full where a score is not one product
 ERROR = 2**-9  # a product of unit vectors in float16, summed in float32, is nearer to the true one than this
 PRODUCTS = 1 << 26  # kept at a time
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The model an index was made by: source is a run's folder, a shared folder or a hub id."""
+
+    name: str
+    source: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """index.json beside its `format`."""
+
+    model: ModelFacts
+    parts: list[str]
 
 
 @dataclass(frozen=True)
@@ -143,17 +160,13 @@ class Index:
         values = read_json(path, dict)
         if values.get("format") != FORMAT:
             raise PetvrError(f"{path}: format: {values.get('format')!r:.40} given, this petvr reads {FORMAT}")
-        values = atomic.unsealed(values, path)
-        try:
-            facts, names = dict(values["model"]), list(values["parts"])
-            digest = facts["digest"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise PetvrError(f"{path}: is no index of videos ({error})") from error
-        if any(not isinstance(name, str) or name.startswith("/") or ".." in Path(name).parts for name in names):
+        manifest = typed(Manifest, atomic.unsealed(values, path), path)
+        facts, names = asdict(manifest.model), manifest.parts
+        if any(not name or name.startswith("/") or ".." in Path(name).parts for name in names):
             raise PetvrError(f"{path}: parts: only folders below it are allowed")
-        if model is not None and model.digest != digest:
-            raise PetvrError(f"{folder}: made by another model ({facts.get('name')}) than {model.name}")
-        return cls([IndexPart.open(Path(folder) / name, digest) for name in names], facts, model)
+        if model is not None and model.digest != facts["digest"]:
+            raise PetvrError(f"{folder}: made by another model ({facts['name']}) than {model.name}")
+        return cls([IndexPart.open(Path(folder) / name, facts["digest"]) for name in names], facts, model)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -259,12 +272,13 @@ def join_shards(folder: Path, shards: Sequence[Path]) -> None:
     """Write the index of finished shards that lie below `folder`; those of another cut go. Nothing is copied."""
     facts, parts = [], []
     for shard in shards:
-        values = atomic.unsealed(read_json(shard / MANIFEST, dict), shard / MANIFEST)
-        facts.append(values["model"])
-        parts += [f"{shard.relative_to(folder)}/{name}" for name in values["parts"]]
-    if any(one["digest"] != facts[0]["digest"] for one in facts):
+        path = shard / MANIFEST
+        manifest = typed(Manifest, atomic.unsealed(read_json(path, dict), path), path)
+        facts.append(manifest.model)
+        parts += [f"{shard.relative_to(folder)}/{name}" for name in manifest.parts]
+    if any(one.digest != facts[0].digest for one in facts):
         raise PetvrError(f"{folder}: its shards are of different models; make them again")
-    write_manifest(folder, facts[0], parts)
+    write_manifest(folder, asdict(facts[0]), parts)
     for path in folder.glob("shard-*-of-*"):
         if path not in shards:
             shutil.rmtree(path)

@@ -8,7 +8,6 @@ clock as soon as it sees it. The way there and back is twice the disk's delay; w
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import platform
 import shutil
@@ -18,13 +17,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from petvr import atomic
 from petvr.errors import PetvrError, first_line
 from petvr.rehearsal.parts import Part
+from petvr.text_files import read_json, typed
 
 # what a run imports; a package of the head alone (MLflow, matplotlib) may be missing on a node
 NEEDED = ("torch", "numpy", "safetensors", "tokenizers", "transformers", "av", "PIL", "scipy", "ftfy", "pydantic")
@@ -34,6 +34,16 @@ SKEW = 5.0  # seconds clocks may differ: files of a job must not seem older than
 WRITTEN = 1 << 26  # bytes, to tell the disk's rate
 SLOW = 20.0  # MB/s; a checkpoint of full tuning is 1.8 GB
 SCRATCH_GB = 2.0
+
+
+@dataclass(frozen=True)
+class Pong:
+    """What `answer_pings` writes."""
+
+    sent: float
+    clock: float
+    host: str
+    latency_wait: float
 
 
 def check_node(part: Part, kind: str, meeting: Path, *, gpu: bool, tracking: str, answered: bool) -> None:
@@ -135,9 +145,9 @@ def check_delay(part: Part, kind: str, meeting: Path, patience: float = PATIENCE
         says = f"slow shared disk: no answer within {patience:g} s to a file written below {meeting}"
         part.add(asked, False, says, remedy.format(int(4 * patience)))
         return
-    latency_wait = answer["latency_wait"]
+    latency_wait = answer.latency_wait
     delay = max(0.0, (back - sent) / 2)
-    skew = answer["clock"] - (sent + back) / 2
+    skew = answer.clock - (sent + back) / 2
     part.facts |= {"disk delay s": round(delay, 2), "clock skew s": round(skew, 2)}
     good = 2 * delay <= latency_wait
     says = f"a file written here is seen there after {delay:.1f} s; latency-wait is {latency_wait:g} s"
@@ -145,19 +155,19 @@ def check_delay(part: Part, kind: str, meeting: Path, patience: float = PATIENCE
     part.add(
         "do the clocks agree?",
         abs(skew) <= SKEW + delay,
-        f"{skew:+.1f} s against {answer['host']}",
+        f"{skew:+.1f} s against {answer.host}",
         "clocks must be set alike (NTP): the workflow compares times of files",
     )
 
 
-def _awaited(path: Path, patience: float, sent: float) -> dict[str, Any] | None:
+def _awaited(path: Path, patience: float, sent: float) -> Pong | None:
     until = time.monotonic() + patience
     while time.monotonic() < until:
         try:
-            answer = json.loads(path.read_text(encoding="utf-8"))
-            if answer["sent"] == sent:
+            answer = typed(Pong, read_json(path, dict), path)
+            if answer.sent == sent:
                 return answer
-        except (OSError, ValueError, KeyError):
+        except PetvrError:  # not yet there, or another's
             pass
         os.scandir(path.parent).close()  # a network disk looks at its folder anew
         time.sleep(TICK)
@@ -171,12 +181,12 @@ def answer_pings(meeting: Path, go_on: Callable[[], bool], latency_wait: float) 
     while go_on():
         for ping in meeting.glob("*.ping"):
             try:
-                sent = json.loads(ping.read_text(encoding="utf-8"))["sent"]
+                sent = float(read_json(ping, dict)["sent"])
                 if done.get(ping.name) != sent:
                     content = {"sent": sent, "clock": time.time(), "host": socket.gethostname()}
                     atomic.write_json(ping.with_suffix(".pong"), content | {"latency_wait": latency_wait})
                     done[ping.name] = sent
-            except (OSError, ValueError, KeyError, PetvrError):
+            except (ValueError, TypeError, KeyError, PetvrError):
                 continue
         time.sleep(TICK)
 

@@ -15,7 +15,7 @@ from typing import Any
 from petvr import atomic
 from petvr.errors import PetvrError
 from petvr.result import Rehearsed
-from petvr.text_files import read_json
+from petvr.text_files import read_json, typed
 
 
 class Answer(StrEnum):
@@ -62,12 +62,10 @@ def read_part(folder: Path, name: str) -> Part | None:
     """None where it was not asked yet, or its file is damaged or another version's."""
     path = folder / f"{name}.json"
     try:
-        content = atomic.unsealed(read_json(path, dict), path)
-        content.pop("seal", None)
-        findings = [Finding(**{**one, "answer": Answer(one["answer"])}) for one in content.pop("findings")]
-        return Part(findings=findings, **content)
-    except (PetvrError, OSError, KeyError, TypeError, ValueError):
+        part = typed(Part, atomic.unsealed(read_json(path, dict), path), path)
+    except PetvrError:
         return None
+    return part if part.name == name else None
 
 
 def asked_part(folder: Path, name: str, stands_on: object, ask: Callable[[Part], None]) -> tuple[Part, bool]:
@@ -106,5 +104,5 @@ def read_verdict(path: Path) -> Rehearsed | None:
     try:
         content = read_json(path, dict)
         return Rehearsed(**{key: content[key] for key in Rehearsed.model_fields})
-    except (PetvrError, OSError, KeyError, ValueError):
+    except (PetvrError, KeyError, ValueError):
         return None

@@ -6,15 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
 
 from petvr import atomic, papers
 from petvr.data import datasets
-from petvr.errors import PetvrError
 from petvr.papers.table import Cell
 from petvr.rehearsal.parts import Part
 from petvr.result import Directions
-from petvr.text_files import read_json
+from petvr.text_files import read_json, typed
 
 COMPARED = ("R@1", "R@5", "R@10", "MnR")
 DEMO_VALUES = Path(__file__).parent / "demo_world.json"
@@ -40,6 +41,24 @@ class Reference:
     share: float
     split: str = ""
     shades: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RecordedCanary:
+    """One canary of a file that `petvr rehearse --record` wrote."""
+
+    world: str
+    weights: str
+    split: str
+    queries: Annotated[int, Field(gt=0)]
+    metrics: dict[Literal["t2v", "v2t"], dict[str, Annotated[float, Field(ge=0)]]]
+    shades: dict[str, Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    made_by: str
+    canaries: dict[str, RecordedCanary]
 
 
 class ZeroShotRow(NamedTuple):
@@ -93,18 +112,13 @@ def printed_reference(dataset: str) -> Reference | None:
 
 def recorded_reference(path: Path, canary: str, weights_digest: str, world: str | None = None) -> Reference | None:
     """None where the file has nothing of this canary; of the demo's values, of this world (None: of whatever)."""
-    try:
-        content = read_json(path, dict)
-        entry = content["canaries"].get(canary)
-        if entry is None or world not in (None, entry["world"]):
-            return None
-        same = weights_digest == entry["weights"]
-        points, share = (100 * SAME_QUERIES / entry["queries"], SAME_SHARE) if same else (ANEW_POINTS, ANEW_SHARE)
-        where = f"values recorded in {path.name}" + ("" if same else ", under other weights")
-        shades = {video: bytes.fromhex(digits).hex() for video, digits in entry["shades"].items()}
-        return Reference(entry["metrics"], where, points, share, entry["split"], shades)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise PetvrError(f"{path}: not as `petvr rehearse --record` writes it ({error!r})") from error
+    entry = typed(Recorded, read_json(path, dict), path).canaries.get(canary)
+    if entry is None or world not in (None, entry.world):
+        return None
+    same = weights_digest == entry.weights
+    points, share = (100 * SAME_QUERIES / entry.queries, SAME_SHARE) if same else (ANEW_POINTS, ANEW_SHARE)
+    where = f"values recorded in {path.name}" + ("" if same else ", under other weights")
+    return Reference(entry.metrics, where, points, share, entry.split, entry.shades)
 
 
 def record_values(path: Path, parts: Iterable[Part], made_by: str) -> int:

@@ -53,17 +53,32 @@ def bytes_below(folder: Path) -> int:
 
 
 def quota_free(folder: Path) -> int | None:
-    """Bytes left by the user's quota on the folder's file system; None where no quota is set or nobody can be asked."""
-    try:
-        source = subprocess.run(["df", "--output=source", str(folder)], capture_output=True, text=True, timeout=20)
-        listing = subprocess.run(["quota", "--no-wrap", "--show-mntpoint"], capture_output=True, text=True, timeout=20)
-        disk = source.stdout.split()[-1]
-        for line in listing.stdout.splitlines():
-            words = line.split()
-            if words and words[0] == disk:
-                used, soft, hard = (int(word.rstrip("*")) for word in words[2:5])
-                limit = soft or hard
-                return max(0, limit - used) * 1024 if limit else None
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
-        return None
+    """Bytes left by the user's quota on the folder's file system; None where no quota is set or nobody can be asked.
+
+    `quota` answers for local disks and NFS, `lfs` for Lustre.
+    """
+    disk = _said("df", "--output=source,fstype", str(folder)).split()[-2:]
+    if disk[1:] == ["lustre"]:
+        listing = _said("lfs", "quota", "-q", "-u", str(os.getuid()), str(folder))
+        return _left(" ".join(listing.split()).split()[1:4])
+    for line in _said("quota", "--no-wrap", "--show-mntpoint").splitlines():
+        words = line.split()
+        if words and words[:1] == disk[:1]:
+            return _left(words[2:5])
     return None
+
+
+def _said(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def _left(words: list[str]) -> int | None:
+    """Of kilobytes used, soft and hard limit, of which 0 is none."""
+    try:
+        used, soft, hard = (int(word.rstrip("*")) for word in words)
+    except ValueError:
+        return None
+    return max(0, (soft or hard) - used) * 1024 if soft or hard else None

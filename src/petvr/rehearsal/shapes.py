@@ -96,7 +96,7 @@ def _known_lines(path: Path, where: dict[str, Any]) -> dict[str, dict[str, Any]]
         before = read_json(path, dict)
         same = all(before[key] == value for key, value in where.items())
         return {line["shape"]: line for line in before["lines"] if same and not line["error"]}
-    except (PetvrError, OSError, KeyError, TypeError):
+    except (PetvrError, KeyError, TypeError):
         return {}
 
 
@@ -106,7 +106,13 @@ def measured_line(spec: RunSpec, clip: ClipConfig, machine: Machine) -> dict[str
         layers = max(2, *(int(v) + 1 for k, v in spec.setting.items() if k == "layer" and isinstance(v, int)), 2)
         spec, clip = reduced(spec), clip if clip.vision.width <= 64 else geometry.with_layers(clip, layers)
     error, fits = "", None
-    figures = {"step_seconds": 0.0, "peak_gib": 0.0, "evaluated_videos_per_second": 0.0, "build_seconds": 0.0}
+    figures = {
+        "step_seconds": 0.0,
+        "peak_gib": 0.0,
+        "host_gib": 0.0,
+        "evaluated_videos_per_second": 0.0,
+        "build_seconds": 0.0,
+    }
     try:
         figures = step_figures(spec, clip, machine)
     except Exception as failed:  # whatever building or stepping raises on a device is the answer
@@ -152,6 +158,7 @@ def step_figures(spec: RunSpec, clip: ClipConfig, machine: Machine) -> dict[str,
     device, recipe = machine.device, spec.recipe
     cuda = device.type == "cuda"
     gc.collect()
+    bench.forget_host_peak()
     if cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
@@ -174,6 +181,7 @@ def step_figures(spec: RunSpec, clip: ClipConfig, machine: Machine) -> dict[str,
     return {
         "step_seconds": seconds[-1],
         "peak_gib": bench.memory(device) / 2**30,
+        "host_gib": bench.host_peak() / 2**30,
         "evaluated_videos_per_second": block / max(evaluation, 1e-9),
         "build_seconds": built,
     }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from petvr.array_files import read_arrays
 from petvr.errors import PetvrError
 from petvr.result import Result
 from petvr.retrieval.intervals import query_outcomes
@@ -18,7 +18,7 @@ from petvr.retrieval.metrics import RankCounts
 class RankFile:
     """A ranks.npz, whose arrays are read when they are asked for, and kept: a run has many evaluations.
 
-    Raises PetvrError naming a file that is damaged or lacks an array.
+    Raises PetvrError naming a file that is damaged, lacks an array, or whose arrays do not belong together.
     """
 
     path: Path
@@ -26,13 +26,32 @@ class RankFile:
 
     def __getitem__(self, key: str) -> np.ndarray:
         if key not in self._arrays:
-            try:
-                with np.load(self.path, allow_pickle=False) as archive:
-                    self._arrays[key] = archive[key]
-            except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-                why = f"cannot be read ({getattr(error, 'strerror', None) or error}); delete the run and train it again"
-                raise PetvrError(f"{self.path}: {why}") from error
+            self._arrays[key] = read_arrays(self.path, key)[0]
+            if key == "owner":
+                self._require_owner()
         return self._arrays[key]
+
+    def _require_owner(self) -> None:
+        owner, videos = self["owner"], self["videos"]
+        if videos.ndim != 1 or owner.ndim != 1 or owner.dtype.kind not in "iu" or not len(owner):
+            raise PetvrError(f"{self.path}: 'owner' of shape {owner.shape}, {owner.dtype}: expected a video a caption")
+        if owner.min() < 0 or owner.max() >= len(videos):
+            raise PetvrError(f"{self.path}: 'owner' names videos {owner.min()} to {owner.max()} of {len(videos)}")
+
+    def counts(self, entry: int, scores: str, direction: str) -> RankCounts:
+        """Of one evaluation; scores: plain or dsl."""
+        key, owner = f"{entry}/{scores}/{direction}", self["owner"]
+        queries = len(owner) if direction == "t2v" else len(np.unique(owner))
+        stored = self[key]
+        if stored.dtype.kind not in "iuf" or stored.ndim not in (1, 2) or stored.shape[-1] != queries:
+            raise PetvrError(f"{self.path}: '{key}' of shape {stored.shape}, {stored.dtype}: it has {queries} queries")
+        most = max(len(self["videos"]), len(owner))
+        if not np.isfinite(stored).all() or stored.min() < 0 or stored.max() > most:
+            raise PetvrError(f"{self.path}: '{key}' holds {stored.min()} to {stored.max()}, possible: 0 to {most}")
+        try:
+            return RankCounts.from_array(stored)
+        except PetvrError as error:
+            raise PetvrError(f"{self.path}: '{key}': {error}") from error
 
 
 @dataclass(frozen=True)
@@ -63,8 +82,7 @@ class RunOutcomes:
                 if not entries:
                     raise PetvrError(f"{result.id}: epoch {epoch} was not evaluated")
                 entry = entries[-1]
-            stored = ranks[f"{entry}/{'dsl' if dsl else 'plain'}/{direction}"]
-            kept.append(query_outcomes(RankCounts.from_array(stored))[metric])
+            kept.append(query_outcomes(ranks.counts(entry, "dsl" if dsl else "plain", direction))[metric])
         return np.stack(kept)
 
     @property

@@ -16,6 +16,7 @@ import torch
 
 from petvr.errors import PetvrError, first_line
 
+MOST_THREADS = 1_024  # more end the process in native code
 OVERRIDES = ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 
 
@@ -25,8 +26,9 @@ def prepare_device(device: str | None, threads: int | None, deterministic: bool 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     count = threads if threads is not None else os.environ.get("PETVR_THREADS")
     if count is not None:
-        if not str(count).isdecimal() or int(count) < 1:
-            raise PetvrError(f"threads: '{count}' given, allowed: 1 or more")
+        text, where = str(count), "PETVR_THREADS" if threads is None else "threads"
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MOST_THREADS and len(text) < 9):
+            raise PetvrError(f"{where}: '{text:.40}' given, allowed: 1 to {MOST_THREADS}")
         torch.set_num_threads(int(count))
     torch.set_deterministic_debug_mode("error" if deterministic else "default")  # imports no compiler: a second
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what it did not write

@@ -13,6 +13,7 @@ from typing import Any
 from petvr.atomic import write_json, write_text
 from petvr.data.datasets.fingerprint import fingerprint
 from petvr.errors import PetvrError, unknown
+from petvr.text_files import read_json
 from petvr.world import video
 from petvr.world.caption_semantics import is_temporal
 from petvr.world.clips import WorldClip, cast_clips
@@ -76,10 +77,9 @@ def _complete_sizes(kind: str, sizes: Mapping[str, int]) -> dict[str, int]:
 def _content(path: Path) -> dict[str, Any]:
     """Of a file that a generated folder holds; nothing where it is not there or damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path, dict)
+    except PetvrError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _has_order(content: Mapping[str, Any], order: Mapping[str, Any]) -> bool:

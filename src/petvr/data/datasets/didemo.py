@@ -149,16 +149,21 @@ class Didemo(Dataset):
         return from_lists(which, videos, {video: [" ".join(descriptions[video])] for video in videos})
 
     def _descriptions(self, source: Path, key: Any) -> dict[str, list[str]]:
-        described = collections.defaultdict(list)
+        described, empty = collections.defaultdict(list), []
         for number, record in enumerate(text_files.read_json(source, list)):
             where = f"record {number}"
             text = normalise_text(text_files.json_field(record, "description", source, where))
             if not text:
+                empty.append(number)
                 continue
             order: tuple[int, ...] = ()
             if self.chosen["paragraph_order"] == "time":
                 order = _chunk(text_files.json_field(record, "times", source, where, list), source, where)
             described[key(text_files.json_field(record, "video", source, where))].append((order, text))
+        if empty:
+            text_files.say_once(
+                f"{source}: {len(empty):,} empty description(s) left out, the first in record {empty[0]}"
+            )
         # sorting is stable: under `file` every key is equal
         return {video: [t for _, t in sorted(items, key=lambda item: item[0])] for video, items in described.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from petvr import atomic
 from petvr.data.download.failures import Changed
 from petvr.errors import PetvrError
+from petvr.text_files import read_json
 
 FORMAT = 1
 EVERY_SECONDS = 5.0  # ten thousand videos are not ten thousand rewrites
@@ -29,15 +30,13 @@ def now() -> str:
 
 def read_state_file(path: Path, what: str) -> dict[str, Any]:
     """The value of key `what` of one of the three state files; {} where there is no file."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not os.path.lexists(path):
         return {}
-    except OSError as error:
-        raise PetvrError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise PetvrError(f"{path}: not JSON; delete it to start over") from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get(what), dict):
+    try:
+        data = read_json(path, dict)
+    except PetvrError as error:
+        raise PetvrError(f"{error}; delete it to start over") from error
+    if data.get("format") != FORMAT or not isinstance(data.get(what), dict):
         raise PetvrError(f"{path}: 'format' must be {FORMAT} with a key '{what}'; delete it to start over")
     return data[what]
 

@@ -42,7 +42,9 @@ def find_credentials(login: Login) -> Credentials:
 
 
 def _netrc_entry(machine: str) -> tuple[str, str] | None:
-    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    path = Path(
+        os.environ.get("NETRC") or os.path.expanduser("~/.netrc")
+    )  # Path.home() raises for a user without a home
     if not path.is_file():
         return None
     try:

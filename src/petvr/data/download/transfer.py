@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from petvr.data.download.failures import DiskFull, MirrorFailed, RetryLater
 from petvr.data.download.lock import DownloadLock
 from petvr.data.download.web import NoConnection, Web, readable_address, shown
 from petvr.errors import PetvrError
+from petvr.text_files import read_json
 
 BLOCK = 1 << 20
 SPARE = 64 << 20  # bytes of disk left free
@@ -47,10 +47,10 @@ class PartialFile:
     def origin(self, url: str) -> dict[str, Any]:
         """etag, last_modified and length the part began with; {} where it began elsewhere or nothing is known."""
         try:
-            noted = json.loads(self.note.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            noted = read_json(self.note, dict)
+        except PetvrError:
             return {}
-        return noted if isinstance(noted, dict) and noted.get("url") == shown(url) else {}
+        return noted if noted.get("url") == shown(url) else {}
 
     def drop(self) -> None:
         self.path.unlink(missing_ok=True)

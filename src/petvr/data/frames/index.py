@@ -20,6 +20,7 @@ import numpy as np
 
 from petvr import atomic
 from petvr.errors import PetvrError
+from petvr.text_files import read_json, typed
 
 FORMAT = 1
 PIXELS, INDEX, KEPT = "frames.bin", "index.json", ".kept.json"
@@ -155,38 +156,17 @@ class FrameIndex:
     def read(cls, store: Path, name: str = INDEX) -> FrameIndex:
         """Raises PetvrError where there is no complete store, or one of another format."""
         path = store / name
+        if not path.exists():
+            raise PetvrError(f"{path}: no such frame store (or its building was interrupted: build it again)")
+        data = atomic.unsealed(read_json(path, dict), path)
+        if data.get("format") != FORMAT:
+            raise PetvrError(f"{path}: format {data.get('format')!r:.40}, this version of petvr reads {FORMAT}")
+        index = typed(cls, data, path)
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise PetvrError(
-                f"{path}: no such frame store (or its building was interrupted: build it again)"
-            ) from error
-        except (OSError, ValueError) as error:
-            raise PetvrError(f"{path}: cannot be read ({error})") from error
-        data = atomic.unsealed(data, path)
-        try:
-            if data["format"] != FORMAT:
-                raise PetvrError(f"{path}: format {data['format']}, this version of petvr reads {FORMAT}")
-            index = cls(
-                StoreSettings(**data["settings"]),
-                {video: parse_record(value) for video, value in data["videos"].items()},
-                {video: parse_problem(value) for video, value in data["problems"].items()},
-                tuple(StoreShard(**shard) for shard in data.get("shards", ())),
-            )
             index.require_sound(data["digest"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, ValueError) as error:
             raise PetvrError(f"{path}: not a frame store's index ({type(error).__name__}: {error})") from error
         return index
-
-
-def parse_record(data: dict[str, Any]) -> FrameRecord:
-    window = None if data["window"] is None else tuple(data["window"])
-    source, indices = SourceFingerprint(**data["source"]), tuple(data["indices"])
-    return FrameRecord(**{**data, "window": window, "source": source, "indices": indices})
-
-
-def parse_problem(data: dict[str, Any]) -> Problem:
-    return Problem(data["reason"], SourceFingerprint(**data["source"]))
 
 
 def checksum(pixels: np.ndarray) -> str:

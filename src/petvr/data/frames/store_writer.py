@@ -18,9 +18,10 @@ import numpy as np
 
 from petvr import atomic
 from petvr.atomic import file_lock
-from petvr.data.frames.index import INDEX, KEPT, PIXELS, FrameIndex, FrameRecord, Problem, StoreSettings, parse_record
+from petvr.data.frames.index import INDEX, KEPT, PIXELS, FrameIndex, FrameRecord, Problem, StoreSettings
 from petvr.data.frames.stored_frames import remember_verified
 from petvr.errors import PetvrError
+from petvr.text_files import typed
 
 JOURNAL = "journal.jsonl"
 
@@ -63,8 +64,8 @@ class StoreWriter:
             for line in lines[1:]:
                 try:
                     video, data = json.loads(line)
-                    entry = parse_record(data)
-                except (ValueError, KeyError, TypeError):
+                    entry = typed(FrameRecord, data, journal)
+                except (PetvrError, ValueError, TypeError):
                     break  # torn by a full disk; everything after it is decoded again
                 end = entry.end * self._frame_bytes
                 if end > size:

@@ -23,6 +23,7 @@ import numpy as np
 from petvr import atomic
 from petvr.data.frames.index import INDEX, FrameIndex, FrameRecord, checksum
 from petvr.errors import PetvrError
+from petvr.text_files import read_json
 
 MEMORY = ".verified.json"
 SAID_FROM = 2**30  # bytes of frames from which reading them is said
@@ -137,6 +138,6 @@ def _state(store: Path, index: FrameIndex) -> dict[str, Any]:
 
 def _remembered(store: Path) -> Any:
     try:
-        return json.loads((store / MEMORY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(store / MEMORY, dict)
+    except PetvrError:
         return None

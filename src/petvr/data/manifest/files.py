@@ -5,11 +5,14 @@ The summary holds nothing that a second look at the same files would change, so 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from petvr import atomic
 from petvr.data.datasets.video_state import VideoState
@@ -17,9 +20,18 @@ from petvr.data.manifest import identity
 from petvr.data.manifest.rows import VideoRow, table
 from petvr.errors import PetvrError
 from petvr.layout import Layout
-from petvr.text_files import read_json
+from petvr.text_files import read_json, typed
 
 FORMAT = 1
+
+
+def _is_split(counts: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(counts.get("digest"), str):
+        raise ValueError("no 'digest' in it")
+    for name in ("videos", "official", "captions", str(VideoState.OK)):
+        if type(counts.get(name)) is not int or counts[name] < 0:
+            raise ValueError(f"'{name}' must be a whole number from 0 on")
+    return counts
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,9 @@ class Summary:
 
     dataset: str
     presence: str  # see petvr.data.manifest.identity
-    splits: dict[str, dict[str, Any]]  # name -> videos, official, captions, digest, ok
+    splits: dict[
+        str, Annotated[dict[str, Any], AfterValidator(_is_split)]
+    ]  # name -> videos, official, captions, digest, ok
     left_out: dict[str, dict[str, str]]  # split -> video -> status, of those that are absent or plainly no video
 
 
@@ -102,18 +116,17 @@ def read_summary(layout: Layout, name: str) -> Summary | None:
     Raises PetvrError for one that was damaged or altered since.
     """
     path = layout.manifest(name)
-    data = _json(path)
-    if data is None and path.exists():
-        raise PetvrError(f"{path}: cannot be read as JSON; write it anew: petvr data check {name}")
-    data = atomic.unsealed(data, path)
-    if not isinstance(data, dict) or data.get("format", 0) < FORMAT:
+    if not os.path.lexists(path):
         return None
-    if data["format"] != FORMAT:
-        raise PetvrError(f"{path}: format {data['format']}, this petvr reads {FORMAT}")
     try:
-        return Summary(**{key: data[key] for key in Summary.__dataclass_fields__})
-    except KeyError as error:
-        raise PetvrError(f"{layout.manifest(name)}: no key {error}; write it anew: petvr data check {name}") from error
+        data = atomic.unsealed(read_json(path, dict), path)
+        if data.get("format", 0) == 0:
+            return None
+        if data["format"] != FORMAT:
+            raise PetvrError(f"{path}: format {data['format']!r:.40}, this petvr reads {FORMAT}")
+        return typed(Summary, data, path)
+    except PetvrError as error:
+        raise PetvrError(f"{error}; write it anew: petvr data check {name}") from error
 
 
 def _json(path: Path) -> Any:

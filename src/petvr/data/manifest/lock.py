@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, Field
 
 from petvr import atomic
 from petvr.data.datasets.video_state import VideoState
 from petvr.data.manifest import identity
 from petvr.data.manifest.rows import VideoRow
 from petvr.errors import PetvrError
-from petvr.text_files import read_json
+from petvr.text_files import read_json, typed
 
 FORMAT = 1
 
@@ -104,7 +107,9 @@ def write_lock(path: Path, lock: DataLock) -> None:
 
 
 def render_lock(lock: DataLock) -> str:
+    """JSON with a line a video, so that git shows what changed, and its seal at the end."""
     head = {"format": FORMAT, "dataset": lock.dataset, "hash": lock.hash, "annotations": lock.annotations}
+    splits = {name: {"digest": digest, "videos": lock.videos[name]} for name, digest in lock.splits.items()}
     parts = [json.dumps(head, indent=1, ensure_ascii=False)[:-2], ',\n "splits": {']
     blocks = []
     for split, digest in lock.splits.items():
@@ -114,28 +119,36 @@ def render_lock(lock: DataLock) -> str:
         ]
         inner = ",\n".join(videos)
         blocks.append(f'\n  {json.dumps(split)}: {{"digest": {json.dumps(digest)}, "videos": {{\n{inner}\n  }}}}')
-    return "".join([*parts, ",".join(blocks), "\n }\n}\n"])
+    seal = atomic.sealed({**head, "splits": splits})["seal"]
+    return "".join([*parts, ",".join(blocks), f'\n }},\n "seal": "{seal}"\n}}\n'])
+
+
+class _StoredSplit(BaseModel):
+    digest: str
+    videos: dict[str, Frozen]
+
+
+class _StoredLock(BaseModel):
+    dataset: str
+    hash: Annotated[str, Field(min_length=8)]
+    annotations: dict[str, str]
+    splits: dict[str, _StoredSplit]
 
 
 def read_lock(path: Path) -> DataLock | None:
     """None where nothing is frozen. Raises PetvrError for a file that is no lock, or was edited by hand."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
         data: Any = read_json(path, dict)
     except PetvrError as error:
         raise PetvrError(f"{error}: not a data lock; take the committed one, or delete it") from error
-    try:
-        if data["format"] != FORMAT:
-            raise PetvrError(f"{path}: format {data['format']}, this version of petvr reads {FORMAT}")
-        splits = {name: split["digest"] for name, split in data["splits"].items()}
-        videos = {
-            name: {video: Frozen(VideoState(state[0]), *state[1:]) for video, state in split["videos"].items()}
-            for name, split in data["splits"].items()
-        }
-        return DataLock(data["dataset"], data["hash"], data["annotations"], splits, videos)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise PetvrError(f"{path}: not a data lock ({type(error).__name__}: {error})") from error
+    if data.get("format") != FORMAT:
+        raise PetvrError(f"{path}: format {data.get('format')!r:.40}, this version of petvr reads {FORMAT}")
+    stored = typed(_StoredLock, atomic.unsealed(data, path), path)
+    splits = {name: split.digest for name, split in stored.splits.items()}
+    videos = {name: split.videos for name, split in stored.splits.items()}
+    return DataLock(stored.dataset, stored.hash, stored.annotations, splits, videos)
 
 
 def hash_of(path: Path) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from petvr import atomic
+from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers.figures import FigureSpec
+from petvr.text_files import read_json
 
 
 def write_figure_index(figures: Mapping[str, FigureSpec], layout: Layout) -> Path:
@@ -63,12 +64,12 @@ def _data_state(layout: Layout) -> list[dict[str, Any]]:
     lines = []
     for file in sorted((layout.results / "manifests").glob("*.json")):
         try:
-            manifest = json.loads(file.read_text(encoding="utf-8"))
+            manifest = read_json(file, dict)
             splits = manifest["splits"].items()
             lines += [{"dataset": file.stem, "href": quote(f"manifests/{file.name}"), "split": split,
                        "videos": each["videos"], "official": each["official"], "digest": each["digest"]}
                       for split, each in splits]  # fmt: skip
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (PetvrError, KeyError, TypeError, AttributeError):
             lines.append({"dataset": file.stem, "href": quote(f"manifests/{file.name}"), "split": "cannot be read"})
     return lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from petvr.report.tracking.store import (
 )
 from petvr.report.tracking.write import ARTIFACTS, write_runs
 from petvr.result import Result
+from petvr.text_files import read_json, typed
 
 FORMAT = 4  # a new number logs everything again
 PARENT_TAG = "mlflow.parentRunId"
@@ -172,11 +174,23 @@ def _digest(file: Path, tables: Iterable[str]) -> str:
         there = file.parent / name
         stat = there.stat() if there.exists() else None
         parts.append(f"{name} {stat.st_size} {stat.st_mtime_ns}" if stat else name)
-    return hashlib.sha256(file.read_bytes() + "\0".join(parts).encode()).hexdigest()[:16]
+    content = file.read_bytes() if file.is_file() else b""
+    return hashlib.sha256(content + "\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class _Noted:
+    format: int = 0
+    store: list[int] | None = None
+    experiment: str = ""
+    cells: dict[str, str] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+    tables: dict[str, list[str]] = field(default_factory=dict)
+    source: str = ""
 
 
 class _Notes:
@@ -188,16 +202,15 @@ class _Notes:
     def __init__(self, results: Path, uri: str, experiment: str) -> None:
         self.file = results / "mlflow" / f"logged-{_hash(uri, experiment)}.json"
         self.database = database(uri)
-        try:
-            noted = json.loads(self.file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            noted = {}
-        sound = isinstance(noted, dict) and noted.get("format") == FORMAT and noted.get("store") == self._stamp()
-        self.cells: dict[str, str] = noted["cells"] if sound else {}
-        self.broken: list[str] = noted["broken"] if sound else []
-        self.experiment_id: str = noted.get("experiment", "") if sound else ""
-        self.tables: dict[str, list[str]] = noted.get("tables", {}) if sound else {}
-        self.source: str = noted.get("source", "") if sound else ""
+        noted = _Noted()
+        with contextlib.suppress(PetvrError):
+            noted = typed(_Noted, read_json(self.file, dict), self.file)
+        sound = noted.format == FORMAT and noted.store == self._stamp()
+        self.cells: dict[str, str] = noted.cells if sound else {}
+        self.broken: list[str] = noted.broken if sound else []
+        self.experiment_id: str = noted.experiment if sound else ""
+        self.tables: dict[str, list[str]] = noted.tables if sound else {}
+        self.source: str = noted.source if sound else ""
 
     def _stamp(self) -> list[int] | None:
         """Of a local store's file; None for a server."""
