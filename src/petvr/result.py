@@ -225,11 +225,7 @@ class TrialRecord(_Part):
     @classmethod
     def read(cls, path: Path) -> TrialRecord:
         """Raises PetvrError with the file and the first wrong key."""
-        try:
-            return cls.model_validate(atomic.unsealed(read_json(path, dict), path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise PetvrError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        return typed(cls, atomic.unsealed(read_json(path, dict), path), path)
 
 
 class Result(_Part):

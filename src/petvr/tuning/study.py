@@ -111,7 +111,7 @@ def study_of(config: Config, run: RunSpec) -> Study:
             f"tuning.trials: {tuning.trials} given, {run.cell} has {' and '.join(keys)}, allowed: a multiple of "
             f"{width}, {2 * width} or more"
         )
-    axes = {keys[0]: _rates(tuning, keys[0], tuning.trials // width)}
+    axes: dict[str, tuple[Value, ...]] = {keys[0]: _rates(tuning, keys[0], tuning.trials // width)}
     if len(keys) > 1:
         axes[keys[1]] = tuple(sorted(second)) if isinstance(second, tuple) else _rates(tuning, keys[1], width)
     epochs = tuple(math.ceil(share * run.recipe.epochs - 1e-9) for share in tuning.rungs)
