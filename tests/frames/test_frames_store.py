@@ -376,7 +376,7 @@ def test_a_foreign_index_is_named(tmp_path):
     with pytest.raises(PetvrError, match="format 99"):
         FrameStore(tmp_path)
     (tmp_path / INDEX).write_text("{")
-    with pytest.raises(PetvrError, match="cannot be read"):
+    with pytest.raises(PetvrError, match="not JSON"):
         FrameStore(tmp_path)
 
 

@@ -14,12 +14,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from petvr import atomic
 from petvr.errors import PetvrError
+from petvr.spec import Whole
 from petvr.text_files import read_json, typed
 
 FORMAT = 1
@@ -46,9 +48,9 @@ class SourceFingerprint:
 class FrameRecord:
     """One video in the store."""
 
-    offset: int  # frames before it in frames.bin
+    offset: Whole  # frames before it in frames.bin
     indices: tuple[int, ...]  # frames of the video, in order
-    n_frames: int  # frames the video has
+    n_frames: Annotated[Whole, Field(ge=0)]  # frames the video has
     fps: float
     decoder: str
     note: str
@@ -159,9 +161,9 @@ class FrameIndex:
         if not path.exists():
             raise PetvrError(f"{path}: no such frame store (or its building was interrupted: build it again)")
         data = atomic.unsealed(read_json(path, dict), path)
-        if data.get("format") != FORMAT:
-            raise PetvrError(f"{path}: format {data.get('format')!r:.40}, this version of petvr reads {FORMAT}")
-        index = typed(cls, data, path)
+        if "format" in data and data["format"] != FORMAT:
+            raise PetvrError(f"{path}: format {data['format']!r:.40}, this version of petvr reads {FORMAT}")
+        index = typed(cls, data, f"{path}: not a frame store's index")
         try:
             index.require_sound(data["digest"])
         except (KeyError, ValueError) as error:
