@@ -302,6 +302,7 @@ class Config(_Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_minutes: Real = Field(default=10, gt=0, le=10**6)
     deterministic: Flag = True
+    compile: Flag = False
     activation_checkpointing: Flag = False
     micro_batch: Whole | None = Field(default=None, gt=0, le=1_048_576)
     feature_cache_gib: Real = Field(default=20.0, ge=0, le=10**6)

@@ -127,6 +127,7 @@ class Cost(_Part):
     eval_seconds: Amount
     pairs_per_second: Amount | None = None
     resumed: Count = 0  # how often the run was continued from a checkpoint
+    compile_seconds: Amount | None = None  # of train_seconds; None: nothing was compiled
     prefix_blocks: Count | None = None  # of the vision tower, read from a cache; one more than it has: all of it
     texts_once: bool = False  # the text tower is frozen: every caption was encoded once, before the first step
 

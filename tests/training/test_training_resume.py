@@ -13,6 +13,7 @@ import torch
 import training_bench as tiny
 
 from petvr import training
+from petvr.clip import compiled
 from petvr.errors import PetvrError
 from petvr.result import Result
 from petvr.training import checkpoint, run
@@ -91,6 +92,25 @@ def test_a_signal_ends_the_process_with_the_named_code_and_its_state(number, tmp
     assert f"{number.name} at step 5 of 9" in log.read_text() and "the state is saved" in log.read_text()
     result = tiny.train(tiny.resumable(), **options)
     assert tiny.outcome(result, tmp_path / "out") == uninterrupted
+
+
+@pytest.mark.parametrize("micro_batch", [None, 3])
+def test_a_compiled_run_that_was_left_ends_bit_for_bit_too(micro_batch, tmp_path, monkeypatch):
+    def leave(state):
+        if state.step == 5:
+            raise StopRequested("SIGTERM")
+
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    options = {"compile": True, "micro_batch": micro_batch}
+    whole = tiny.train(tiny.resumable(), **tiny.everything(tmp_path / "whole"), **options)
+    places = tiny.everything(tmp_path / "left")
+    with pytest.raises(StopRequested):
+        tiny.train(tiny.resumable(), **places, **options, watch=leave)
+    torch._dynamo.reset()  # as a new process has it
+    result = tiny.train(tiny.resumable(), **places, **options)
+    assert result.cost.resumed == 1 and result.cost.compile_seconds > 0
+    assert tiny.outcome(result, places["out"]) == tiny.outcome(whole, tmp_path / "whole" / "out")
+    assert "graphs are compiled" in (places["out"] / "log.txt").read_text()
 
 
 def test_an_evaluation_is_left_early_and_done_again(bench, uninterrupted, monkeypatch):

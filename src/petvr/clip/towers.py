@@ -6,8 +6,8 @@ Legend: B videos or texts, F frames, P patches, W words, D width, E embedding; a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -90,20 +90,28 @@ class Attention(nn.Module):
             for part, rows in zip(parts, torch.cat([part.detach() for part in parts]).chunk(3), strict=True):
                 part.data = rows
 
-    def project(self, h: Tensor) -> tuple[Tensor, ...]:
+    def packed(self) -> tuple[Tensor, Tensor] | None:
+        """Weight and bias of all three as one; None where they lie apart."""
         q, k, v = self.q_proj, self.k_proj, self.v_proj
         weight, bias = whole(q.weight, k.weight, v.weight), whole(q.bias, k.bias, v.bias)
-        if weight is None or bias is None:
-            return q(h), k(h), v(h)
-        return functional.linear(h, weight, bias).chunk(3, dim=-1)
+        return None if weight is None or bias is None else (weight, bias)
+
+    def project(self, h: Tensor, packed: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
+        if packed is None:
+            return self.q_proj(h), self.k_proj(h), self.v_proj(h)
+        return functional.linear(h, *packed).chunk(3, dim=-1)
+
+    def attend(self, qkv: tuple[Tensor, ...], key_mask: Tensor | None, causal: bool) -> Tensor:
+        """What all heads have read, side by side."""
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in qkv)
+        hidden = None if key_mask is None else key_mask[:, None, None, :]
+        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=hidden, is_causal=causal)
+        return out.transpose(1, 2).flatten(2)
 
     def forward(self, h: Tensor, state: ForwardState, layer: int, stream: Tensor) -> Tensor:
-        q, k, v = state.at("qkv", self.project(h), layer, input=h, residual=stream)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
-        hidden = None if state.key_mask is None else state.key_mask[:, None, None, :]
-        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=hidden, is_causal=state.tower == "text")
-        mixed = state.at("attn_mixed", out.transpose(1, 2).flatten(2), layer, input=h, residual=stream)
-        return self.out_proj(mixed)
+        qkv = state.at("qkv", self.project(h, self.packed()), layer, input=h, residual=stream)
+        mixed = self.attend(qkv, state.key_mask, state.tower == "text")
+        return self.out_proj(state.at("attn_mixed", mixed, layer, input=h, residual=stream))
 
 
 class Mlp(nn.Module):
@@ -137,21 +145,25 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """recompute: a block keeps only what it reads for its backward pass, and is computed again there."""
+    """recompute: a block keeps only what it reads for its backward pass, and is computed again there. compiled: what
+    calls a block in training instead of itself (petvr.clip.compiled)."""
 
     def __init__(self, config: Tower):
         super().__init__()
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.recompute = False
+        self.compiled: Callable[..., Tensor] | None = None
 
     def forward(self, x: Tensor, state: ForwardState, start: int = 0, stop: int | None = None) -> Tensor:
         """Blocks start..stop-1, so that a frozen beginning can be computed apart."""
+        call = self.compiled if self.compiled is not None and self.training else Block.__call__
         for i in range(start, len(self.layers) if stop is None else stop):
-            x = recomputed(self.layers[i], x, state, i) if self.recompute else self.layers[i](x, state, i)
+            block = partial(call, self.layers[i])
+            x = recomputed(block, x, state, i) if self.recompute else block(x, state, i)
         return x
 
 
-def recomputed(block: Block, x: Tensor, state: ForwardState, layer: int) -> Tensor:
+def recomputed(block: Callable[..., Tensor], x: Tensor, state: ForwardState, layer: int) -> Tensor:
     """The block under activation checkpointing. The second time it finds the state and the modes of the first."""
     entry, modes, states = state.copy(), _get_current_function_mode_stack(), [state]
 
@@ -240,6 +252,14 @@ class Clip(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale))
 
     @property
+    def fixed_shapes(self) -> bool:
+        """Whether everything is computed in full, so that shapes stay: of compiled towers, in training."""
+        return self.training and self.vision_model.encoder.compiled is not None
+
+    def skips_masked(self, inserts: Inserts) -> bool:
+        return self.skip_masked and not inserts.temporal and not self.fixed_shapes
+
+    @property
     def embed_dim(self) -> int:
         return self.config.embed
 
@@ -311,7 +331,7 @@ class Clip(nn.Module):
         if mask is not None and not mask.all():  # without a mask the faster kernels of attention can be taken
             state.lengths = mask.sum(dim=1)
             state.mask = mask.to(pixels.device, torch.bool, non_blocking=True)
-            if self.skip_masked and not inserts.temporal:
+            if self.skips_masked(inserts):
                 chosen = mask.flatten().nonzero()[:, 0].to(pixels.device, non_blocking=True)
                 rows, state.frame = rows[chosen], state.frame[chosen]
         if start_block is None:
@@ -335,7 +355,7 @@ class Clip(nn.Module):
 
         Columns behind every text's EOT are left out, where finding them costs no wait for a device.
         """
-        if self.crop_texts and ids.device.type == "cpu" and len(ids):
+        if self.crop_texts and not self.fixed_shapes and ids.device.type == "cpu" and len(ids):
             ids = crop(ids, self.config.eot)
         return self._sentence(*self._text_stream(ids, inserts))
 

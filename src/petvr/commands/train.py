@@ -109,6 +109,7 @@ def train_options(config: Config, spec: RunSpec, threads: int | None) -> TrainOp
         threads=threads,
         checkpoint_seconds=config.checkpoint_minutes * 60,
         deterministic=config.deterministic,
+        compile=config.compile,
         activation_checkpointing=config.activation_checkpointing,
         micro_batch=config.micro_batch,
         feature_cache=layout.feature_cache,

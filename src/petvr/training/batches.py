@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -274,9 +274,12 @@ def open_training_data(
         seed=spec.seed,
     )
     reader = FrameReader(frames, split.videos, model.device)
+    captions = TokenizedCaptions.of(split.captions, tokenize, recipe.words)
+    if model.compiled:  # each batch as long and as wide as the others
+        captions = replace(captions, lengths=torch.full_like(captions.lengths, captions.ids.shape[1]))
     return TrainingData(
         batches=batches,
-        captions=TokenizedCaptions.of(split.captions, tokenize, recipe.words),
+        captions=captions,
         frames=BatchReader(
             reader,
             lambda step: batches.at(step).videos,
@@ -284,7 +287,7 @@ def open_training_data(
             min(recipe.batch, reader.videos),
         ),
         seed=spec.seed,
-        once_per_video=recipe.augment == "none" and not model.stochastic,
+        once_per_video=recipe.augment == "none" and not model.stochastic and not model.compiled,
         crop_flip=recipe.augment == "crop_flip",
         normalise=model.adapted.clip.normalise,
     )

@@ -133,7 +133,7 @@ def whole_texts(model: Model) -> Iterator[None]:
 def frames_of_whole(model: Model, mask: Tensor, part: slice) -> PartOfWhole:
     """Where a part's videos, and their frames that are rows of the vision tower, stand in those of the batch."""
     videos, per_video = mask.shape
-    skipped = model.adapted.clip.skip_masked and not model.adapted.inserts.temporal and not bool(mask.all())
+    skipped = model.adapted.clip.skips_masked(model.adapted.inserts) and not bool(mask.all())
     first = {length(part): (videos, part.start)}
     if skipped:
         first[int(mask[part].sum())] = (int(mask.sum()), int(mask[: part.start].sum()))

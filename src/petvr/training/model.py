@@ -89,6 +89,11 @@ class Model:
                     part.pack()
         return self
 
+    @property
+    def compiled(self) -> bool:
+        """Whether training runs through compiled blocks (petvr.clip.compiled)."""
+        return self.adapted.clip.vision_model.encoder.compiled is not None
+
     def set_training(self, training: bool) -> None:
         if self.adapted.training != training or self.similarity.training != training:
             self.adapted.train(training)

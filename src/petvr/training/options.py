@@ -56,6 +56,7 @@ class TrainOptions:
     threads: int | None = None  # of the CPU; None takes PETVR_THREADS or torch's choice
     progress: bool | None = None  # None draws a bar on a terminal only
     eval_frames_per_batch: int | None = None  # frames that an evaluation encodes at once
+    compile: bool = False  # the towers' blocks through torch.compile, in training
     activation_checkpointing: bool = False  # the towers' blocks are computed again for their backward pass
     micro_batch: int | None = None  # samples of a batch that are encoded and scored at once; its loss stays; None: all
     feature_cache: Path | None = None  # folder of all caches of vision towers' frozen beginnings

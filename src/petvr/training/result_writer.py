@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from petvr import __version__, atomic
+from petvr.clip.compiled import compiled_graphs
 from petvr.costs.compute import step_flops
 from petvr.data.datasets import Split
 from petvr.result import Cost, Evaluation, Provenance, Rehearsed, Result, StoredFile
@@ -91,6 +92,7 @@ def cost_of(
         eval_seconds=state.eval_seconds,
         pairs_per_second=state.pairs / state.train_seconds if state.pairs else None,
         resumed=state.resumed,
+        compile_seconds=compiled_graphs()[1] if state.model.compiled else None,
         prefix_blocks=cached_blocks,
         texts_once=texts_once,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from petvr.clip import tokenizer
+from petvr.clip import compiled, tokenizer
 from petvr.clip import weights as clip_weights
 from petvr.clip.tokenizer import Tokenizer
 from petvr.data.frames.store import FrameStore
@@ -56,6 +56,9 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
     start = options.start
     if start is not None:
         identity["start"] = start.digest
+    if options.compile:  # bit-equal among themselves alone
+        compiled.check_compiler(device)
+        identity["compile"] = compiled.BACKEND
 
     with (
         RunLog(options.out / "log.txt", options.progress) as log,
@@ -87,6 +90,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             checkpoints.clear()
 
         log.start_bar(state.step, total, spec.cell)
+        graphs = (0, 0.0)
         try:
             while True:
                 if state.step in epoch_at and not state.evaluated():
@@ -94,6 +98,9 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
                     log.line(result_writer.evaluation_line(state.evaluations[-1]))
                 elif state.step < total:
                     train_step(spec, state, training_data, options.micro_batch)
+                    if model.compiled and compiled.compiled_graphs() != graphs:
+                        graphs = compiled.compiled_graphs()
+                        log.line(f"step {state.step}: {graphs[0]} graphs are compiled, {graphs[1]:.0f} s so far")
                     log.step(state.step, total, state.mean_loss() if device.type == "cpu" else None)
                 else:
                     break
@@ -167,6 +174,9 @@ def open_model(
         model.restore(dict(options.start.tensors))
     for tower in (model.adapted.clip.vision_model, model.adapted.clip.text_model):
         tower.encoder.recompute = options.activation_checkpointing
+    if options.compile and spec.train:
+        compiled.compile_blocks(model.adapted.clip)
+        log.line("compile: true: the first step waits for the compiler, mostly for minutes")
     if store.size != model.adapted.image_size:
         raise PetvrError(f"{store.path}: pictures of {store.size} px, this CLIP reads {model.adapted.image_size} px")
     cache, caching = None, {
