@@ -25,6 +25,7 @@ def test_a_step_a_reader_and_an_evaluation_are_measured_and_a_plan_uses_them(met
     assert set(line) == {field.name for field in dataclasses.fields(bench.BenchLine)}
     assert (line["layers"], line["batch"], line["precision"]) == (2, 3, "fp32")
     assert all(value > 0 for key, value in line.items() if isinstance(value, float) and key != "peak_gib")
+    assert line["attention"] == "flash"
     assert line["pairs_per_second"] == pytest.approx(3 / line["step_seconds"])
     said = goals(line | {"share": 0.5, "reader_share_of_copy": 0.9, "batch": 128}, cuda=False)
     assert [goal["met"] for goal in said if "matrix" in goal["what"] or "copy" in goal["what"]] == [False, True]
@@ -42,13 +43,13 @@ def test_on_a_gpu_a_line_is_held_to_the_goals_of_its_size():
     line = {
         "method": "bias", "backbone": "vit-b-32", "frames": 12, "batch": 128, "loop_pairs_per_second": 1700.0,
         "pairs_per_second": 1720.0, "evaluated_videos_per_second": 3000.0, "reader_pairs_per_second": 9000.0,
-        "reader_share_of_copy": 0.9,
+        "reader_share_of_copy": 0.9, "attention": "cudnn flash",
     }  # fmt: skip
     assert all(goal["met"] for goal in goals(line, cuda=True))
     slow = goals(line | {"loop_pairs_per_second": 1200.0}, cuda=True)
-    assert [goal["met"] for goal in slow] == [False, False, True, False]
+    assert [goal["met"] for goal in slow] == [False, False, True, True, False]
     assert all(goal["met"] for goal in goals(line | {"method": "full", "loop_pairs_per_second": 1690.0}, cuda=True))
-    assert len(goals(line | {"batch": 64}, cuda=True)) == 1
+    assert [goal["met"] for goal in goals(line | {"batch": 64, "attention": "math"}, cuda=True)] == [False, True]
 
 
 def test_a_method_is_held_to_full_tunings_share_on_its_backbone():

@@ -81,6 +81,7 @@ def goals(line: dict[str, Any], cuda: bool) -> list[dict[str, Any]]:
         ]
     if not cuda:
         asked = [(f"{name}: share of the matrix rate", line["share"], 0.75)]
+    asked.append((f"{name}: attention's math path", -float("math" in line["attention"].split()), 0.0))
     asked.append((f"{name}: loop over step", line["loop_pairs_per_second"] / line["pairs_per_second"], 0.98))
     if not cuda and line["batch"] * line["frames"] >= 256:  # below that a batch is soon copied, and found as slowly
         asked.append((f"{name}: a kept buffer filled, as a share of a copy", line["reader_share_of_copy"], 0.85))
@@ -110,9 +111,9 @@ def _show(report: dict[str, Any]) -> None:
         "loop_pairs_per_second": "loop/s", "evaluated_videos_per_second": "eval/s", "matrix_tflops": "GEMM TFLOP/s",
         "copy_gb_per_second": "copy GB/s",
     }  # fmt: skip
-    grid = Table("method", "backbone", *names.values(), box=None, pad_edge=False, header_style="bold")
+    grid = Table("method", "backbone", *names.values(), "attention", box=None, pad_edge=False, header_style="bold")
     for line in report["lines"]:
-        grid.add_row(line["method"], line["backbone"], *(f"{line[key]:.3g}" for key in names))
+        grid.add_row(line["method"], line["backbone"], *(f"{line[key]:.3g}" for key in names), line["attention"])
     console.print(grid)
     first = report["lines"][0]
     sizes = f"{first['layers']} blocks, {first['batch']} videos x {first['frames']} frames, {first['precision']}"

@@ -38,8 +38,9 @@ SIDE = {"cpu": 1024, "cuda": 8192}  # of the matrices that the machine's rate is
 @dataclass(frozen=True)
 class BenchLine:
     """One method. Seconds a step with the batch on the device, pairs a second, TFLOP/s and its share of the machine's
-    matrix products; peak and estimated memory in GiB; pairs a second of the reader alone and of the loop with it;
-    videos a second of an evaluation; and the rates of the machine: TFLOP/s, host copies in GB/s."""
+    matrix products; peak and estimated memory in GiB; the kernels of attention that it took ("math" forms all products
+    of queries and keys); pairs a second of the reader alone and of the loop with it; videos a second of an evaluation;
+    and the rates of the machine: TFLOP/s, host copies in GB/s."""
 
     method: str
     backbone: str
@@ -53,6 +54,7 @@ class BenchLine:
     share: float
     peak_gib: float
     estimate_gib: float
+    attention: str
     reader_pairs_per_second: float
     reader_share_of_copy: float
     loop_pairs_per_second: float
@@ -137,6 +139,7 @@ def measure(spec: RunSpec, layers: int | None, device: str | None, threads: int 
             frames=recipe.frames, layers=clip.vision.layers, step_seconds=second["step"],
             pairs_per_second=recipe.batch / second["step"], tflops_per_second=work_tflop / second["step"],
             share=share, peak_gib=peak / 2**30, estimate_gib=peak_bytes(spec, clip) / 2**30,
+            attention=attention_kernels(work["step"]),
             reader_pairs_per_second=recipe.batch / second["reader"], reader_share_of_copy=statistics.median(read),
             loop_pairs_per_second=recipe.batch / second["loop"],
             evaluated_videos_per_second=recipe.batch / second["evaluation"], matrix_tflops=product / second["matrix"],
@@ -177,6 +180,16 @@ def evaluated(model: Model, batch: BatchTensors) -> None:
     model.set_training(False)
     texts = model.encode_texts(batch.ids)
     model.scores(texts, model.encode_videos(batch.pixels, batch.mask, texts["text"]))
+
+
+def attention_kernels(work: Callable[[], object]) -> str:
+    """Names of the kernels that torch's attention has chosen within `work`: flash, efficient, cudnn, math, or none."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        work()
+    called = {event.key.removeprefix("aten::_scaled_dot_product_") for event in profile.key_averages()}
+    kinds = {name.partition("_")[0] for name in called if "attention" in name and not name.startswith("aten::")}
+    kinds |= {"math" for name in called if name.startswith("attention_math")}
+    return " ".join(sorted(kinds - {"attention"})) or "none"
 
 
 def timed(work: Callable[[], object], on: torch.device, times: int) -> float:
