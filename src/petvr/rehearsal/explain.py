@@ -98,13 +98,13 @@ class Stage:
 
 def deviations(measured: Directions, reference: Reference) -> list[str]:
     """`T→V R@1 30.1, expected 31.1`, of the numbers that are further off than the reference allows."""
-    said = []
+    deviations = []
     for way, values in reference.metrics.items():
         for metric, value in values.items():
             if distance(measured[way][metric], metric, value, reference) > 1:
                 arrow = "T→V" if way == "t2v" else "V→T"
-                said.append(f"{arrow} {metric} {measured[way][metric]:.1f}, expected {value:.1f}")
-    return said
+                deviations.append(f"{arrow} {metric} {measured[way][metric]:.1f}, expected {value:.1f}")
+    return deviations
 
 
 def distance(ours: float, metric: str, value: float, reference: Reference) -> float:

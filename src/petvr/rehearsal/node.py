@@ -88,17 +88,17 @@ def check_modules(part: Part, needed: tuple[str, ...] = NEEDED) -> None:
 def _check_gpu(part: Part, wanted: bool) -> None:
     import torch
 
-    seen = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    part.facts["gpus"] = seen
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    part.facts["gpus"] = gpus
     if not wanted:
         return
     says = (
-        f"{', '.join(seen)}"
-        if seen
+        f"{', '.join(gpus)}"
+        if gpus
         else f"none; torch {torch.__version__}, CUDA {torch.version.cuda or 'not built in'}"
     )
     remedy = "a CPU build of torch (PETVR_TORCH=cuda make install), a job without `gpu`, or a driver that is too old"
-    part.add("is the GPU seen that was asked for?", bool(seen), says, remedy)
+    part.add("is the GPU seen that was asked for?", bool(gpus), says, remedy)
 
 
 def _check_disk(part: Part, folder: Path) -> None:
@@ -236,9 +236,9 @@ def _check_tracking(part: Part, uri: str) -> None:
 
 def unequal_packages(parts: list[Part], own: dict[str, str]) -> list[str]:
     """`torch 2.9.0 on node3, 2.8.0 here`: numbers of one table would come from several versions."""
-    said = []
+    differing = []
     for part in parts:
         for name, version in part.facts.get("packages", {}).items():
             if own.get(name) != version:
-                said.append(f"{name} {version} on {part.facts.get('host')}, {own.get(name, 'none')} here")
-    return said
+                differing.append(f"{name} {version} on {part.facts.get('host')}, {own.get(name, 'none')} here")
+    return differing

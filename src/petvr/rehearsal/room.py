@@ -62,9 +62,9 @@ def quota_free(folder: Path) -> int | None:
         listing = _said("lfs", "quota", "-q", "-u", str(os.getuid()), str(folder))
         return _left(" ".join(listing.split()).split()[1:4])
     for line in _said("quota", "--no-wrap", "--show-mntpoint").splitlines():
-        words = line.split()
-        if words and words[:1] == disk[:1]:
-            return _left(words[2:5])
+        fields = line.split()
+        if fields and fields[:1] == disk[:1]:
+            return _left(fields[2:5])
     return None
 
 
@@ -75,10 +75,10 @@ def _said(*command: str) -> str:
         return ""
 
 
-def _left(words: list[str]) -> int | None:
+def _left(fields: list[str]) -> int | None:
     """Of kilobytes used, soft and hard limit, of which 0 is none."""
     try:
-        used, soft, hard = (int(word.rstrip("*")) for word in words)
+        used, soft, hard = (int(word.rstrip("*")) for word in fields)
     except ValueError:
         return None
     return max(0, (soft or hard) - used) * 1024 if soft or hard else None

@@ -81,8 +81,8 @@ def create_app(galleries: Sequence[Gallery] | Sequence[IndexGallery], cache: Pat
     @app.get("/api/queries")
     def queries(contains: str = "", start: int = 0) -> dict[str, Any]:
         """Test captions in their order, those that contain the words."""
-        words = contains.casefold()
-        numbers = [n for n, text in enumerate(first.captions) if words in text.casefold()]
+        phrase = contains.casefold()
+        numbers = [n for n, text in enumerate(first.captions) if phrase in text.casefold()]
         shown = numbers[max(start, 0) : max(start, 0) + QUERIES]
         return {
             "of": len(numbers),
