@@ -1,7 +1,10 @@
 import pytest
 
-from petvr import methods, papers
+from petvr import methods, papers, planning
+from petvr.commands.table import size_counter
+from petvr.config import load_config
 from petvr.costs import params
+from petvr.costs.kept import kept_count
 from petvr.errors import PetvrError
 from petvr.papers.own import own_table
 
@@ -163,3 +166,38 @@ def test_a_method_and_a_row_show_at_once(monkeypatch):
     monkeypatch.setattr(methods, "available", lambda: ["bias", "st_adapter"])
     (line,) = params.method_lines([{"method": "bias+vop", "trainable": "1"}])
     assert (line["method"], line["trainable"], line["verdict"]) == ("st_adapter", "14220288", "no table shows it")
+
+
+def test_a_count_is_kept_until_what_it_depends_on_changes(tmp_path):
+    counted = []
+
+    def count(key, folder=tmp_path):
+        return kept_count(folder, [key], {"number": float}, lambda: counted.append(key) or {"number": len(counted)})
+
+    assert [count("a"), count("a"), count("b"), count("a")] == [[1.0], [1.0], [2.0], [1.0]]
+    next(tmp_path.glob("*.json")).write_text("{")
+    assert sorted([*count("a"), *count("b")]) in ([1.0, 3.0], [2.0, 3.0])
+    assert count("a", None) == [4.0] and count("a", None) == [5.0]
+
+
+def test_a_tables_sizes_are_counted_by_the_first_who_builds_it(tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text(
+        f"results: {tmp_path / 'results'}\ntables: [rap/table_1]\nmethods: [lora, bias]\n"
+    )
+    config = load_config([str(tmp_path / "mine.yaml")])
+    plan = planning.plan(config)
+    table = plan.tables["rap/table_1"]
+    cells = [cell for row in table.rows for cell in row.cells.values() if cell.runs]
+    asked = [(cell, metric) for cell in cells for metric in ("params_M", "forward_gmacs")]
+
+    def sizes():
+        count = size_counter(config)
+        return [count(table, cell, plan.runs[cell.runs[0]].recipe, metric, "1.0") for cell, metric in asked]
+
+    first = sizes()
+    assert len(first) >= 2 and all(number > 0 for number, _ in first)
+    monkeypatch.setattr(params, "size_in_table", None)
+    assert sizes() == first
+    monkeypatch.setattr("petvr.commands.table.methods.version", lambda name: 99)
+    with pytest.raises(TypeError):
+        sizes()

@@ -8,8 +8,6 @@ trains, its backward pass; scores are formed in a batch of two unless more are a
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -22,19 +20,17 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from petvr import atomic, methods
+from petvr import methods
 from petvr import similarity as similarities
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig
 from petvr.clip.towers import Clip
 from petvr.clip.weights import SkipMetaInit
-from petvr.errors import PetvrError
+from petvr.costs.kept import at_least, kept_count
 from petvr.methods._adapted import Adapted
 from petvr.similarity._head import Features, Similarity
 from petvr.spec import method_id
-from petvr.text_files import read_json
 
-VERSION = 1  # raised when the same model would be counted otherwise
 BATCH = 2
 
 
@@ -90,17 +86,13 @@ def step_flops(
     **choices: Any,
 ) -> float:
     """`compute(...).step`, counted once for all runs of these choices and versions of the code. kept: a folder."""
-    key = json.dumps([VERSION, dict(versions), asdict(config), method, dict(setting), choices], sort_keys=True)
-    path = kept / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json" if kept else None
-    if path is not None:
-        with contextlib.suppress(PetvrError, ValueError, KeyError, TypeError):
-            if math.isfinite(counted := float(read_json(path, dict)["step"])) and counted > 0:
-                return counted
-    step = compute(config, method, setting, memory=False, **choices).step
-    if path is not None:
-        with contextlib.suppress(PetvrError):  # the next run counts again
-            atomic.write_json(path, {"method": method_id(method, dict(setting)), "step": step})
-    return step
+    key = [dict(versions), asdict(config), method, dict(setting), choices]
+
+    def count() -> dict[str, Any]:
+        step = compute(config, method, setting, memory=False, **choices).step
+        return {"method": method_id(method, dict(setting)), "step": step}
+
+    return kept_count(kept, key, {"step": at_least(1.0)}, count)[0]
 
 
 def build_model(
