@@ -146,6 +146,7 @@ class CustomDataset(_Section):
     paper: str = "rap"  # the one whose recipe trains the methods
     methods: list[str] = Field(default=CUSTOM_METHODS, min_length=1)
     backbone: str = "vit-b-32"
+    tune: Flag = False  # rates are tuned for these videos (docs/tuning.md) instead of taken from the paper
 
     @model_validator(mode="before")
     @classmethod

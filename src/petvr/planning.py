@@ -48,6 +48,7 @@ def implemented(config: Config) -> Implemented:
         similarity_settings=lambda name: similarity.declared(name).settings,
         check=functools.partial(check_run, config),
         tuned=functools.partial(choices.tuned_run, config),
+        guesses_tuned=functools.partial(choices.guesses_tuned, config),
         parts={"training": training.VERSION, **catalogue.frame_versions()},
         options=catalogue.all_options(config),
     )
@@ -111,6 +112,8 @@ def recipe_overrides(config: Config) -> dict[str, Any]:
     for name in config.custom_datasets:
         if catalogue.has_own_validation(config, name):
             overrides["datasets"][name] = {"selection": "best_on_val"} | overrides["datasets"].get(name, {})
+        elif config.custom_datasets[name].tune:  # its test split chooses nothing
+            overrides["datasets"][name] = {"selection": "last"} | overrides["datasets"].get(name, {})
     return overrides
 
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import training_bench as tiny
 import tuning_bench as bench
 
 from petvr import atomic, methods, planning
-from petvr.config import Config, load_config
+from petvr.config import Config, CustomDataset, load_config
 from petvr.costs import budget
 from petvr.errors import PetvrError
 from petvr.layout import Layout
@@ -18,6 +19,7 @@ from petvr.result import TrialRecord
 from petvr.spec import RunSpec
 from petvr.training.model import build_model
 from petvr.tuning import choices, decisions, trials_report
+from petvr.tuning import study as study_module
 from petvr.tuning.study import Study
 
 
@@ -175,3 +177,40 @@ def test_the_plan_counts_trials_apart_and_no_frozen_ones():
     assert cost.total == without.total and not without.tuning
     assert cost.tuning["vop"].runs == 13 and cost.tuning["vop"].gpu_hours > budget.estimate(plan).total.gpu_hours / 1e4
     assert "tuning of vop, apart from these: 13 jobs of trials" in budget.render_text(cost)
+
+
+def test_guesses_are_tuned_as_a_second_row_and_never_in_place_of_the_first():
+    config = load_config().model_copy(update={"tables": ["vop/table_3"]})
+    plain, more = planning.plan(config), planning.plan(config.model_copy(update={"tune": "guesses"}))
+    assert plain.runs.items() <= more.runs.items(), "what is guessed stays as it was"
+    names = [row.name for row in more.tables["vop/table_3"].rows]
+    assert names[:4] == ["Full", "Full (guesses tuned)", "Bias", "Bias (guesses tuned)"]
+    new = {id: run for id, run in more.runs.items() if id not in plain.runs}
+    assert len(new) == len(plain.training_runs) and all(run.undecided for run in new.values())
+    for id, run in new.items():
+        first = plain.runs[re.sub("@tune=guesses(?=/)|,tune=guesses|(?<=@)tune=guesses,", "", id)]
+        assert run.recipe == first.recipe and all(first.sources[key].origin == "guess" for key in run.tuned)
+        assert planning.spec(config.model_copy(update={"tune": "guesses"}), id, more) == run
+
+
+def test_own_videos_are_tuned_along_every_rate_and_validation_names_the_best_method(tmp_path):
+    captions = tmp_path / "captions.csv"
+    lines = [f"{n}.mp4,take {n},{'train' if n < 200 else 'test'}" for n in range(220)]
+    captions.write_text("\n".join(["video,caption,split", *lines, ""]))
+    own = {"mine": CustomDataset(captions=captions, methods=["zero_shot", "full", "rap"], tune=True)}
+    changes = {"custom_datasets": own, "tables": ["own/mine"], "results": tmp_path / "results", "locks": tmp_path}
+    config = load_config().model_copy(update=changes)
+    runs = planning.plan(config).runs
+    tuned = {run.method: run.tuned for run in runs.values()}
+    assert tuned == {"zero_shot": {}, "full": {"recipe.lr_clip": None}, "rap": {"recipe.lr_new": None}}
+    assert {run.recipe.selection for run in runs.values()} == {"last"}, "the test split chooses no epoch"
+    known = study_module.studies(config, list(runs.values()))
+    layout = Layout(config.results)
+    assert trials_report.best_of_own(layout, config, list(known.values())) == []
+    for cell, score in zip(known, (210.0, 220.0), strict=True):
+        study = known[cell]
+        last = record(study, next(iter(study.trials)), 2, score)
+        atomic.write_json(decisions.last_decision_file(layout, study), decisions.decide(study, 2, [last]))
+    best = trials_report.best_of_own(layout, config, list(known.values()))
+    assert best[0] == "mine: best of 2 methods on validation: rap/mine/vit-b-32/rap (RSum 220.0)"
+    assert best[2] == '  petvr search rap/mine/vit-b-32/rap/seed-0 "a sentence"'

@@ -10,11 +10,12 @@ from petvr import atomic, planning
 from petvr.arguments import named_path, threads
 from petvr.atomic import bring_to_now
 from petvr.config import Config
-from petvr.errors import PetvrError, unknown
+from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import TrialRecord
 from petvr.tuning import choices, decisions, trials_report
 from petvr.tuning.study import Study, studies
+from petvr.workflow import study_named
 
 EXPORT_HELP = "write all finished trials as JSON, which ten lines of docs/tuning.md bring into optuna-dashboard"
 
@@ -41,12 +42,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    known = studies(config, list(planning.plan(config).runs.values()))
-    layout = Layout(config.results)
+    plan, layout = planning.plan(config), Layout(config.results)
+    known = studies(config, list(plan.runs.values()))
     cells = [args.cell] if args.action in ("trial", "decide") else getattr(args, "cells", [])
-    for cell in cells:
-        if cell not in known:
-            raise unknown("tuned cell", cell, known)
+    known |= {cell: study_named(config, plan, known, cell) for cell in cells}
     if args.action == "trial":
         return _trial(args, config, layout, known[args.cell])
     if args.action == "decide":
@@ -95,7 +94,12 @@ def _decide(rung: int, layout: Layout, study: Study) -> int:
     decision = decisions.decide(study, rung, records)
     atomic.write_json(decisions.decision_file(layout, study.cell, rung), decision)
     if "chosen" in decision:
+        from petvr.report.figures.sensitivity import draw_sensitivity
+
         trials_report.write_trials(layout, study)
+        axes = [key.partition(".")[2] for key in study.axes]
+        path = layout.tuning(study.cell) / "sensitivity.svg"
+        draw_sensitivity(path, trials_report.trial_rows(layout, study), axes, study.cell)
     return 0
 
 
@@ -120,6 +124,8 @@ def _status(config: Config, layout: Layout, chosen: list[Study]) -> None:
         else:
             values = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in choice.values.items())
             print(f"  chosen: {values} ({choice.said().where})")
+    for line in trials_report.best_of_own(layout, config, chosen):
+        print(line)
 
 
 def _span(values: tuple[object, ...]) -> str:

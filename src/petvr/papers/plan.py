@@ -14,6 +14,7 @@ from petvr.papers.table import OWN, Cell, Table
 from petvr.registry import Setting
 from petvr.spec import Recipe, RunSpec, SettingOverride, Source, Value
 
+TUNED_ROW = "guesses tuned"  # stands behind the name of a row whose guesses are replaced
 REPORTED = "reported only"  # how a cell says that its printed values are copied and nothing is run for them
 
 
@@ -32,6 +33,8 @@ class Implemented:
     # raises PetvrError where method, setting, recipe, backbone and data set cannot go together
     check: Callable[[str, Mapping[str, Any], Recipe, str, str], None] = lambda *run: None
     tuned: Callable[[RunSpec], RunSpec] = lambda run: run  # with the values that tuning chose
+    # the variant of a run whose guessed rates are tuned; None: it has none, or nobody asked for it
+    guesses_tuned: Callable[[RunSpec], RunSpec | None] = lambda run: None
     parts: Mapping[str, int] = field(default_factory=dict)  # e.g. {"training": 2}: versions every run depends on
     # data set -> option -> (chosen value, who chose it)
     options: Mapping[str, Mapping[str, tuple[str, Source]]] = field(default_factory=dict)
@@ -155,6 +158,9 @@ class _Planner:
         for row in table.rows:
             cells = {dataset: self.plan_cell(cell, table.id) for dataset, cell in row.cells.items()}
             rows.append(row.model_copy(update={"cells": cells}))
+            if tuned := {name: one for name, cell in cells.items() if (one := self.plan_variant(cell, table.id))}:
+                facts = {"name": f"{row.name} ({TUNED_ROW})", "cells": tuned, "gain_over": ""}
+                rows.append(row.model_copy(update=facts))
         return table.model_copy(update={"rows": tuple(rows)})
 
     def plan_cell(self, cell: Cell, table: str) -> Cell:
@@ -211,6 +217,18 @@ class _Planner:
             raise PetvrError(f"{table or cell.used_in}: {first.cell}: two cells of this id have different recipes")
         planned = self.cells[first.cell]
         return cell.model_copy(update={"id": planned.id, "runs": planned.runs, "unavailable": planned.unavailable})
+
+    def plan_variant(self, cell: Cell, table: str) -> Cell | None:
+        """The cell with tuned values in place of its guesses, under an id of its own; None where it has no such."""
+        first = self.implemented.guesses_tuned(self.runs[cell.runs[0]]) if cell.runs else None
+        if first is None:
+            return None
+        runs = [first.model_copy(update={"seed": self.runs[run].seed}) for run in cell.runs]
+        self.runs.update((run.id, run) for run in runs)
+        variant = cell.model_copy(update={"id": first.cell, "runs": tuple(run.id for run in runs)})
+        if table not in self.tables_of.setdefault(first.cell, []):
+            self.tables_of[first.cell].append(table)
+        return self.cells.setdefault(first.cell, variant)
 
     def _run(
         self, cell: Cell, seed: int, recipe: Recipe, sources: dict[str, Source], *, with_versions: bool

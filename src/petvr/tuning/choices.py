@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from petvr import atomic
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
-from petvr.spec import RunSpec, Source, Value
+from petvr.spec import Origin, RunSpec, Source, Value
 from petvr.text_files import read_json
 from petvr.tuning.decisions import all_records, last_decision_file, read_decision
 from petvr.tuning.study import Study, axes_of, study_of, with_values
+
+OPEN_TO_OWN = tuple(origin for origin in get_args(Origin) if origin != "config")
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,24 @@ def frozen(config: Config, run: RunSpec) -> bool:
 
 
 def tuned_run(config: Config, run: RunSpec) -> RunSpec:
-    """The run with what was chosen for it, as far as its recipe leaves values to tuning (origin `tuned`).
+    """The run with what was chosen for it, as far as its recipe leaves values to tuning (origin `tuned`); of a user's
+    data that are to be tuned every rate that the configuration does not name.
 
     Raises PetvrError where a final run would have the seed of the trials.
     """
-    axes = axes_of(run)
-    if not axes:
-        return run
+    own = config.custom_datasets.get(run.dataset)
+    axes = axes_of(run, OPEN_TO_OWN if own is not None and own.tune else ("tuned",))
+    return _with_choice(config, run, axes) if axes else run
+
+
+def guesses_tuned(config: Config, run: RunSpec) -> RunSpec | None:
+    """With `tune: guesses` the variant of a run whose guessed rates are replaced; None: it has none, or is tuned."""
+    if config.tune != "guesses" or run.tuned or not (axes := axes_of(run, ("guess",))):
+        return None
+    return _with_choice(config, run.model_copy(update={"variant": run.variant | {"tune": "guesses"}}), axes)
+
+
+def _with_choice(config: Config, run: RunSpec, axes: Sequence[str]) -> RunSpec:
     run = run.model_copy(update={"tuned": dict.fromkeys(axes)})
     choice = choice_of(config, run)
     require_other_seeds(config, choice, [*config.seeds, run.seed])

@@ -89,14 +89,14 @@ def with_values(run: RunSpec, values: dict[str, Value], source: Source) -> RunSp
     )
 
 
-def axes_of(run: RunSpec, origin: str = "tuned") -> list[str]:
-    """The axes along which a run is tuned: of what its method's TUNE names, the rates whose source is `origin`, and a
-    setting that the run does not name itself.
+def axes_of(run: RunSpec, origins: Sequence[str] = ("tuned",)) -> list[str]:
+    """The axes along which a run is tuned: of what its method's TUNE names, the rates whose source is one of `origins`,
+    and a setting that the run does not name itself.
     """
-    if not run.train:
+    if not run.train or not any(run.sources[f"recipe.{key}"].origin in origins for key in RATES):
         return []
     keys = methods.tuned_axes(run.method)
-    rates = [f"recipe.{key}" for key in keys if key in RATES and run.sources[f"recipe.{key}"].origin == origin]
+    rates = [f"recipe.{key}" for key in keys if key in RATES and run.sources[f"recipe.{key}"].origin in origins]
     named = [key for key in keys if key not in RATES and key.partition(".")[2] not in run.setting]
     return [*rates, *named] if rates else []
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr import atomic
+from petvr.config import Config
 from petvr.layout import Layout
 from petvr.result import TrialRecord
 from petvr.tuning.decisions import all_records, last_decision_file, read_decision
@@ -96,6 +97,25 @@ def report_lines(layout: Layout, study: Study) -> list[str]:
     first = [one.score for one in records if one.rung == 0 and one.score is not None]
     if first:
         lines.append("  mean best of n trials at the first rung: " + " ".join(f"{v:.1f}" for v in expected_best(first)))
+    return lines
+
+
+def best_of_own(layout: Layout, config: Config, known: Sequence[Study]) -> list[str]:
+    """Of each data set of a user's own the method that is best on validation, once all are decided: chosen so, its
+    numbers on the test split stay honest. Final runs have the first seed of the configuration.
+    """
+    lines = []
+    for name in config.custom_datasets:
+        there = [study for study in known if study.run.dataset == name]
+        made = [read_decision(last_decision_file(layout, study), study) for study in there]
+        if there and all(made):
+            scores = {study.cell: one["trials"][0]["score"] for study, one in zip(there, made, strict=True) if one}
+            best = max(scores, key=lambda cell: scores[cell])
+            lines += [
+                f"{name}: best of {len(scores)} methods on validation: {best} (RSum {scores[best]:.1f})",
+                f"  snakemake {layout.result(f'{best}/seed-{config.seeds[0]}')}",
+                f'  petvr search {best}/seed-{config.seeds[0]} "a sentence"',
+            ]
     return lines
 
 
