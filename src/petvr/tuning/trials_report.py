@@ -107,9 +107,9 @@ def best_of_own(layout: Layout, config: Config, known: Sequence[Study]) -> list[
     lines = []
     for name in config.custom_datasets:
         there = [study for study in known if study.run.dataset == name]
-        made = [read_decision(last_decision_file(layout, study), study) for study in there]
-        if there and all(made):
-            scores = {study.cell: one["trials"][0]["score"] for study, one in zip(there, made, strict=True) if one}
+        decided = [read_decision(last_decision_file(layout, study), study) for study in there]
+        if there and all(decided):
+            scores = {study.cell: one["trials"][0]["score"] for study, one in zip(there, decided, strict=True) if one}
             best = max(scores, key=lambda cell: scores[cell])
             lines += [
                 f"{name}: best of {len(scores)} methods on validation: {best} (RSum {scores[best]:.1f})",
