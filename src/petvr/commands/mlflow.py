@@ -35,7 +35,9 @@ def run(args: argparse.Namespace, config: Config) -> int:
     page = f"#/experiments/{status.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
     print(f"http://{args.host}:{args.port}/{page}", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui"]
-    command += ["--host", args.host, "--port", str(args.port)]
+    # one worker: each of more imports MLflow again before the page answers
+    command += ["--host", args.host, "--port", str(args.port), "--workers", "1", "--uvicorn-opts=--log-level warning"]
     # by the environment: a command line can be read by everybody
     variables = {"MLFLOW_BACKEND_STORE_URI": config.tracking_uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    return subprocess.call(command, env=os.environ | variables | {"DO_NOT_TRACK": "true"})
+    variables |= {"DO_NOT_TRACK": "true", "PYTHONWARNINGS": "ignore", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+    return subprocess.call(command, env=os.environ | variables)

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sqlite3
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ TAGS = {  # of the experiment
     f"mlflow.sharedViewState.{VIEW}": json.dumps(_VIEW_STATE),
 }
 LOCK_SECONDS = 600.0
+PATIENCE = 5.0  # seconds of waiting until it is said
 
 
 def default_uri(results: str | Path) -> str:
@@ -78,9 +80,14 @@ def locked(uri: str, seconds: float | None = None) -> Iterator[None]:
         path = file.with_name(file.name + ".lock")
     else:
         path = Path(tempfile.gettempdir()) / f"petvr-mlflow-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
-    deadline = time.monotonic() + (LOCK_SECONDS if seconds is None else seconds)
+    begin, said = time.monotonic(), False
+    deadline = begin + (LOCK_SECONDS if seconds is None else seconds)
 
     def wait(who: str) -> None:
+        nonlocal said
+        if not said and time.monotonic() > begin + PATIENCE:
+            said = True
+            print(f"petvr: waiting for another process that writes to MLflow ({who})", file=sys.stderr, flush=True)
         if time.monotonic() > deadline:
             raise PetvrError(f"{path}: another process holds this lock for too long ({who})")
 
