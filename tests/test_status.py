@@ -72,6 +72,7 @@ def test_a_broken_result_is_a_failure_with_its_reason(run, tmp_path, text, reaso
         (["data", "test_videos"], "many", "data.test_videos"),
         (["evaluations", 0, "step"], -1, "evaluations.0.step"),
         (["evaluations", 0, "plain"], {"t2v": {"R@1": 101}}, "R@1 is 101"),
+        (["evaluations", 0, "plain"], {"t2v": {"R@1": 9}, "v2t": {}}, "the same metrics in both directions"),
         (["schema_version"], [], "schema version"),
     ],
 )

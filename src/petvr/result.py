@@ -245,6 +245,10 @@ class Result(_Part):
     def _of_one_run(self) -> Result:
         if self.id != self.spec.id:
             raise ValueError(f"id {self.id:.80} belongs to another spec, of {self.spec.id:.80}")
+        measured = [one.plain[way].keys() if way in one.plain else None for one in self.evaluations if one.plain
+                    for way in ("t2v", "v2t")]  # fmt: skip
+        if any(names is None or names != measured[0] for names in measured):
+            raise ValueError("evaluations do not all have the same metrics in both directions")
         for rule, index in self.selected.items():
             if not 0 <= index < len(self.evaluations):
                 raise ValueError(f"selected.{rule} is {index}, there are {len(self.evaluations)} evaluations")
