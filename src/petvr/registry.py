@@ -30,7 +30,7 @@ from petvr.spec import Origin
 CONSTANTS = ("VERSION", "IDENTITY", "SIMILARITY", "PARTS", "OPEN", "RULES", "NOT_WITH", "TUNE")
 RATES = ("lr_clip", "lr_new", "lr_head")  # of CLIP's own parameters, of inserted ones, of the similarity's
 LARGEST = 100_000  # whole number that a setting takes where its file declares no bound: no memory holds more
-ORIGINS = tuple(origin for origin in get_args(Origin) if origin not in ("config", "tuned"))
+ORIGINS = tuple(origin for origin in get_args(Origin) if origin not in ("config", "tuned", "protocol"))
 
 
 @dataclass(frozen=True)

@@ -122,10 +122,13 @@ class Cost(_Part):
     total: Count
     trainable_by_part: dict[str, Count]  # "clip", "new", "head"
     flops_per_pair: Amount | None = None  # multiply-add = 2; forward and backward of one (video, caption)
+    forward_flops: Amount | None = None  # of these the forward pass
     peak_memory_bytes: Count | None = None
     train_seconds: Amount
     eval_seconds: Amount
     pairs_per_second: Amount | None = None
+    video_ms: Amount | None = None  # milliseconds of encoding one video and one text (petvr.training.encoding_time)
+    text_ms: Amount | None = None
     resumed: Count = 0  # how often the run was continued from a checkpoint
     compile_seconds: Amount | None = None  # of train_seconds; None: nothing was compiled
     prefix_blocks: Count | None = None  # of the vision tower, read from a cache; one more than it has: all of it

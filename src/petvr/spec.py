@@ -17,9 +17,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from petvr.errors import PetvrError
 
-# main_paper: VoP's text, of which its supplement alone is at hand to be checked; count: only meets a printed size
-# tuned: chosen on validation among the trials of petvr.tuning
-Origin = Literal["paper", "main_paper", "code", "count", "guess", "config", "tuned"]
+# main_paper: VoP's text, of which its supplement alone is at hand to be checked; count: only meets a printed size;
+# protocol: our own choice for a comparison of ours, with its reason; tuned: chosen on validation among the trials of
+# petvr.tuning
+Origin = Literal["paper", "main_paper", "code", "count", "guess", "config", "protocol", "tuned"]
 Value = str | int | float | bool
 MOST_SEEDS = 2**32 - 1
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)

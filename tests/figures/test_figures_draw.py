@@ -20,6 +20,7 @@ from petvr.papers.plan import Plan
 from petvr.report import figures
 from petvr.report.figures.draw import CSV_COLUMNS, values_of
 from petvr.report.figures.label import Spot, mathtext, place_labels
+from petvr.report.figures.points import front
 from petvr.report.tables import result_reader
 
 R1 = parse_quantity("t2v R@1")
@@ -239,13 +240,13 @@ def test_without_results_and_printed_values_the_figure_says_so(tmp_path):
 
 
 def test_every_paper_has_readable_figures_and_every_table_its_own():
-    ids = {f"{name}/{figure}" for name in papers.NAMES for figure in papers.load_paper(name).figures}
+    ids = {f"{name}/{figure}" for name in papers.published() for figure in papers.load_paper(name).figures}
     assert {"rap/figure_2", "mv_adapter/figure_2a", "mv_adapter/figure_2b", "mv_adapter/figure_4"} <= ids
     assert {f"rap/figure_{name}" for name in ("1_top", "1_down", "4", "5")} <= ids
     assert {f"cross_modal_adapter/figure_{number}" for number in (1, 4, 5, 6, 7, 8)} <= ids
     own = table_figures(papers.load_paper("rap").tables["table_2"])
     assert set(own) == {"table_2.scatter", "table_2.curves"}
-    for name in papers.NAMES:  # what is optional runs for a figure, and is named by one
+    for name in papers.published():  # what is optional runs for a figure, and is named by one
         paper = papers.load_paper(name)
         used = {cell.used_in for cell in paper.optional}
         assert used == {f"{name}/{one}" for figure in paper.figures.values() for one in figure.optional}
@@ -284,3 +285,9 @@ def test_importing_costs_no_matplotlib():
     code = f"{imports}; print({heavy} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told.strip() == "set()"
+
+
+def test_the_front_has_what_none_with_as_few_parameters_beats():
+    points = [(1.0, 40.0), (0.5, 39.0), (2.0, 39.5), (0.5, 41.0), (3.0, 45.0), (4.0, 45.0)]
+    assert front(points) == [(0.5, 41.0), (3.0, 45.0)]
+    assert front([(1.0, 9.0), (2.0, 5.0), (3.0, 6.0)], least=True) == [(1.0, 9.0), (2.0, 5.0)]

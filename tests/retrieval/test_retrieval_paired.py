@@ -12,7 +12,14 @@ from petvr import cli, config, planning
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.retrieval import metrics
-from petvr.retrieval.paired import holm, letters, mean_with_interval, paired_difference, sign_flip
+from petvr.retrieval.paired import (
+    holm,
+    letters,
+    mean_with_interval,
+    paired_difference,
+    run_letters,
+    sign_flip,
+)
 
 ALONE = np.arange(1000)
 
@@ -69,6 +76,23 @@ def test_two_share_a_letter_exactly_where_they_do_not_differ(differ):
     named = letters(range(5), differ)
     for one, other in itertools.combinations(range(5), 2):
         assert bool(set(named[one]) & set(named[other])) == (frozenset((one, other)) not in differ)
+
+
+def test_forty_rows_have_few_letters_and_those_without_a_common_one_differ():
+    """Values 0.3 apart, told apart from about 2 on: exact letters would be many more."""
+    rng, rows = np.random.default_rng(0), range(40)
+    differ = {
+        frozenset((one, other))
+        for one, other in itertools.combinations(rows, 2)
+        if 0.3 * (other - one) > rng.uniform(1.5, 2.5)
+    }
+    few, exact = run_letters(rows, differ), letters(rows, differ)
+    for one, other in itertools.combinations(rows, 2):
+        assert bool(set(exact[one]) & set(exact[other])) == (frozenset((one, other)) not in differ)
+        assert set(few[one]) & set(few[other]) or frozenset((one, other)) in differ
+    assert len(set().union(*few.values())) < len(set().union(*exact.values())) and few[0] == "a"
+    ends = {frozenset((3, 2))}
+    assert run_letters([3, 1, 2], ends) == letters([3, 1, 2], ends) == {3: "a", 1: "ab", 2: "b"}
 
 
 def test_the_interval_of_a_mean_covers_both_queries_and_seeds():

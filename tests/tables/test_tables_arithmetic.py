@@ -14,6 +14,8 @@ from petvr.papers import Printed
 from petvr.papers.plan import Plan
 from petvr.report.tables import FORMATS, measure_table, render
 from petvr.report.tables.estimate import Estimate, compare_to_paper, estimate, pooled_deviation, ranks
+from petvr.result import StoredFile
+from petvr.spec import Source
 
 
 def entry(built, index: int, key: str):
@@ -275,3 +277,33 @@ def test_a_block_without_the_named_row_is_compared_with_the_row_of_the_same_runs
     versus = [entry(built, line, "t2v:R@1").uncertainty.versus for line in range(4)]
     assert versus[0] is None and versus[3] is None and built.versus == ("R=3", "K=3")
     assert (versus[1].value, versus[2].value) == (pytest.approx(2), pytest.approx(20))
+
+
+def test_what_a_method_costs_and_the_rate_it_was_given_are_columns(tmp_path):
+    """Of every seed's result; a rate only where something trains with it, marked at an end of its grid."""
+    runs = put(tmp_path, "lora", [40.0, 41.0])
+    edge = Source(origin="tuned", where="best of 9 trials on validation, at the grid's edge; locks/tuning/lora.json")
+    for seed, run in enumerate(runs):
+        run = run.model_copy(update={"sources": {"recipe.lr_new": edge}})
+        cost = result(run, 40.0).cost.model_copy(
+            update={"forward_flops": 1.23e11, "video_ms": 2.0 + seed, "text_ms": 0.25, "pairs_per_second": 100.0 + seed}
+        )
+        stored = {"adapter.safetensors": StoredFile(bytes=1_966_080, sha256="0" * 64)}
+        result(run, 40.0, cost=cost, files=stored).write(Layout(tmp_path).result(run))
+    columns = ("t2v: R@1", "trains_M adapter_MB forward_gflops pairs_s video_ms text_ms lr_clip lr_new lr_head")
+    built = measure(table([row("LoRA", runs)], columns=columns, intervals=True), tmp_path)
+    (shown,) = [line for line in render(built, "md").splitlines() if line.startswith("| LoRA")]
+    cells = ["0.123", "1.97", "123.0", "100±0.71", "2.50±0.71", "0.250", "–", "1e-4§", "–"]
+    assert [each.strip() for each in shown.split("|")][3:-2] == cells
+    assert "| ↳ 95 % |" in render(built, "md"), "a table may ask for intervals itself"
+    for suffix in ("html", "tex", "csv"):
+        assert "§" in render(built, suffix)
+
+
+def test_what_does_not_train_has_letters_though_it_ran_once(tmp_path):
+    still = put(tmp_path, "zero_shot", [20.0], train=False)
+    rows = [row("Full", put(tmp_path, "full", [44.0, 44.0])), row("LoRA", put(tmp_path, "lora", [44.0, 44.0]))]
+    zero = row("Zero-shot", still)
+    zero = zero.model_copy(update={"cells": {k: c.model_copy(update={"train": False}) for k, c in zero.cells.items()}})
+    built = measure(table([*rows, zero]), tmp_path)
+    assert [one.entries[2].uncertainty.letters for one in built.rows] == ["a", "a", "b"]

@@ -77,22 +77,26 @@ def compute(
     return Compute(trained, forward / batch, step / batch, kept / batch)
 
 
-def step_flops(
+def counted_flops(
     kept: Path | None,
     versions: Mapping[str, int],
     config: ClipConfig,
     method: str,
     setting: Mapping[str, Any],
     **choices: Any,
-) -> float:
-    """`compute(...).step`, counted once for all runs of these choices and versions of the code. kept: a folder."""
+) -> tuple[float, float]:
+    """`forward` and `step` of `compute`, counted once for all runs of these choices and versions of the code.
+
+    kept: a folder.
+    """
     key = [dict(versions), asdict(config), method, dict(setting), choices]
 
     def count() -> dict[str, Any]:
-        step = compute(config, method, setting, memory=False, **choices).step
-        return {"method": method_id(method, dict(setting)), "step": step}
+        cost = compute(config, method, setting, memory=False, **choices)
+        return {"method": method_id(method, dict(setting)), "forward": cost.forward, "step": cost.step}
 
-    return kept_count(kept, key, {"step": at_least(1.0)}, count)[0]
+    forward, step = kept_count(kept, key, {"forward": at_least(1.0), "step": at_least(1.0)}, count)
+    return forward, step
 
 
 def build_model(

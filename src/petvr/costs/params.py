@@ -179,7 +179,7 @@ def table_lines(own_tables: Iterable[Table] = ()) -> list[dict[str, str]]:
 
     implemented = Implemented(methods=methods.available(), similarities=similarity.available())
     lines = []
-    tables = [table for paper in papers.readable().values() for table in paper.tables.values()]
+    tables = [table for paper in papers.published().values() for table in paper.tables.values()]
     for table in [*tables, *own_tables]:
         counting = counting_of(table)
         for row in table.rows:

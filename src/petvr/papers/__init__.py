@@ -12,7 +12,10 @@ from petvr.papers.paper import FILES, Paper
 from petvr.papers.printed import Printed
 from petvr.papers.table import Cell, Column, Row, Table
 
-__all__ = ["FILES", "NAMES", "Cell", "Column", "Paper", "Printed", "Row", "Table", "faults", "load_paper", "readable"]
+__all__ = [
+    "FILES", "NAMES", "Cell", "Column", "Paper", "Printed", "Row", "Table", "faults", "load_paper", "published",
+    "readable",
+]  # fmt: skip
 
 _HOME = Path(__file__).parent
 NAMES: tuple[str, ...] = tuple(
@@ -44,3 +47,8 @@ def faults() -> dict[str, str]:
 def readable() -> dict[str, Paper]:
     """The papers whose folders hold what they should."""
     return {name: load_paper(name) for name in NAMES if name not in faults()}
+
+
+def published() -> dict[str, Paper]:
+    """Of these the papers alone, without protocols of our own."""
+    return {name: paper for name, paper in readable().items() if paper.kind == "paper"}

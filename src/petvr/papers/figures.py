@@ -77,6 +77,7 @@ class FigureSpec(schema._Strict):
     y: tuple[str, ...] = Field(default=("t2v R@1",), description="in the same form")
     size: str = Field(default="", description="points: what the area of a mark grows with")
     join: bool = Field(default=False, description="points: those of one method are one line")
+    front: bool = Field(default=False, description="points: those that none with less or equal x beats are joined")
     values: tuple[str, ...] = Field(default=(), description="what the CSV has beside `x` and `y`")
     count: int = Field(default=2, description="results, modulation, correlation: how many queries or videos", ge=1)
     relative_to: str = Field(default="", description="row that is 1 in a ratio; default: the first of method `full`")

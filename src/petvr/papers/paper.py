@@ -55,6 +55,11 @@ class Paper:
             self._check_papers(papers)
 
     @property
+    def kind(self) -> str:
+        """paper, or protocol: our own."""
+        return self._recipe.kind
+
+    @property
     def title(self) -> str:
         return self._recipe.title
 

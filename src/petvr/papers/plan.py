@@ -8,7 +8,7 @@ from typing import Any
 
 from petvr import errors
 from petvr.errors import PetvrError
-from petvr.papers import NAMES, faults, load_paper, readable
+from petvr.papers import NAMES, faults, load_paper, published, readable
 from petvr.papers.recipe import check_overrides
 from petvr.papers.table import OWN, Cell, Table
 from petvr.registry import Setting
@@ -98,6 +98,8 @@ def expand(
 ) -> Plan:
     """All cells and runs the chosen tables need.
 
+    papers, tables: "all" leaves out our own protocols and tables that are `on_request`; one that is named brings its
+    paper along.
     tables: "vop/table_3" names; data sets outside `datasets` and methods (compositions by their full name) outside
     `methods` stay in their tables as "not selected".
     backbones: the paper's backbone -> the one used; what is not named stays.
@@ -109,7 +111,7 @@ def expand(
     run. A paper that cannot be read is left out, unless no other is asked for. Raises PetvrError for unknown names,
     empty or repeated seeds, bad overrides, and cells of one id with different recipes.
     """
-    names = _readable_papers(papers)
+    names = _readable_papers(papers, tables)
     chosen = _chosen_tables(names, tables, own_tables)
     if not seeds or len(set(seeds)) != len(seeds):
         raise PetvrError(f"seeds: needs at least one seed and each only once, given {list(seeds)}")
@@ -154,7 +156,7 @@ class _Planner:
     runs: dict[str, RunSpec] = field(default_factory=dict)
 
     def plan_table(self, table: Table) -> Table:
-        rows = []
+        rows, table = [], table.with_methods(sorted(self.implemented.methods or ()))
         for row in table.rows:
             cells = {dataset: self.plan_cell(cell, table.id) for dataset, cell in row.cells.items()}
             rows.append(row.model_copy(update={"cells": cells}))
@@ -263,6 +265,8 @@ def named_by(shown_in: str, paper: str) -> Source:
     if table_paper == OWN:
         return Source(origin="config", where=f"custom_datasets.{name}.methods")
     of = f" of {load_paper(table_paper).short_title}" if table_paper not in ("", paper) else ""
+    if table_paper and load_paper(table_paper).kind == "protocol":
+        return Source(origin="protocol", where=f"named by the rows of {shown_in}")
     return Source(origin="paper", where=f"{name.replace('_', ' ')}{of}")
 
 
@@ -278,9 +282,12 @@ def unnamed_settings(
     return values, sources
 
 
-def _readable_papers(choice: str | Sequence[str]) -> list[str]:
+def _readable_papers(choice: str | Sequence[str], tables: str | Sequence[str]) -> list[str]:
     """The chosen ones that can be read. Raises PetvrError where there are none, with the fault of the first."""
     names = _chosen("paper", choice, NAMES)
+    if choice == "all":
+        of_tables = {table.partition("/")[0] for table in ([tables] if isinstance(tables, str) else tables)}
+        names = [name for name in names if name in {*faults(), *published(), *of_tables}]
     usable = [name for name in names if name in readable()]
     if names and not usable:
         raise PetvrError(faults()[names[0]])
@@ -304,6 +311,8 @@ def _chosen_tables(names: Sequence[str], choice: str | Sequence[str], own_tables
     for id in [choice] if isinstance(choice, str) else choice:
         if id.partition("/")[0] in faults():
             raise PetvrError(f"{id}: {faults()[id.partition('/')[0]]}")
+    if choice == "all":
+        return [table for table in tables.values() if not table.on_request]
     return [tables[id] for id in _chosen("table", choice, tables)]
 
 

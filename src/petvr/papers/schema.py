@@ -28,8 +28,10 @@ class _Strict(BaseModel):
 class SettingSource(_Strict):
     """Where a method's setting comes from; the value itself stands in a row of tables.yaml or is the default."""
 
-    origin: Origin = Field(description="who says so; guess: nobody does, and `where` gives the reason")
-    where: str = Field(description="section, table, repository, or the reason of a guess")
+    origin: Origin = Field(
+        description="who says so; guess: nobody does, protocol: we chose it for all methods; `where` gives the reason"
+    )
+    where: str = Field(description="section, table, repository, or the reason of a guess or of a protocol's choice")
 
 
 class SourcedValue(SettingSource):
@@ -80,6 +82,11 @@ class TieCounting(SourcedValue):
 class RecipeFile(_Strict):
     """recipe.yaml: how the paper trains; later rules win over earlier ones, rules win over the base."""
 
+    kind: Literal["paper", "protocol"] = Field(
+        default="paper",
+        description="protocol: a comparison of our own, with nothing printed, which `papers: all` of the configuration "
+        "leaves out",
+    )
     title: str = Field(description="of the paper")
     short_title: str = Field(description="stands before the number of a table")
     year: int = Field(description="of publication")
@@ -162,6 +169,12 @@ class TableSpec(_Strict):
         default=("scatter", "curves"), description="what `petvr figure` draws of it"
     )
     rows: tuple[RowSpec, ...] = Field(description="from top to bottom")
+    other_methods: str = Field(
+        default="",
+        description="heading above further rows, one for each method that no row has alone; empty: there are none",
+    )
+    intervals: bool = Field(default=False, description="every format shows intervals, whatever the configuration says")
+    on_request: bool = Field(default=False, description="`tables: all` of the configuration leaves it out")
 
 
 class OptionalSpec(CellSpec):

@@ -6,7 +6,7 @@ A Table, a Row and a Cell are what tables.yaml says of them and more: whatever s
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -26,7 +26,10 @@ DIRECTIONS: dict[str, Direction] = {"t2v": "t2v", "v2t": "v2t"}
 METRICS: dict[str, Literal["max", "min"]] = {
     "R@1": "max", "R@5": "max", "R@10": "max", "RSum": "max", "MdR": "min", "MnR": "min",
 }  # fmt: skip
-COSTS = ("params_M", "params_percent", "memory_G", "forward_gmacs")  # columns that belong to no direction
+COSTS = (  # columns that belong to no direction
+    "params_M", "params_percent", "trains_M", "adapter_MB", "memory_G", "forward_gmacs", "forward_gflops", "pairs_s",
+    "video_ms", "text_ms", "lr_clip", "lr_new", "lr_head",
+)  # fmt: skip
 
 
 class Column(NamedTuple):
@@ -93,6 +96,21 @@ class Table(TableSpec):
             return row.name
         ticked = [name for name, text in zip(self.label_columns, row.labels, strict=True) if text == TICKED]
         return f"{row.name}: {', '.join(ticked) or 'none of ' + ', '.join(self.label_columns)}"
+
+    def with_methods(self, methods: Iterable[str]) -> Table:
+        """With a row for each of `methods` that no row has alone, where the table wants them (`other_methods`)."""
+        if not self.other_methods:
+            return self
+        named = {cell.method for row in self.rows for cell in row.cells.values()}
+        rows = []
+        for method in methods:
+            cells = {
+                dataset: Cell(paper=self.paper, dataset=dataset, backbone=self.backbone, method=method)
+                for dataset in self.datasets
+            }
+            if method not in named:
+                rows.append(Row(name=method, method=method, group=self.other_methods, cells=cells))
+        return self.model_copy(update={"rows": (*self.rows, *rows)})
 
     def check_against(self, name: str, where: str) -> None:
         """Raises PetvrError where a row is named that the table has not."""

@@ -13,11 +13,12 @@ V_e  what both contain: variance of the residuals / (S Q)
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Sequence
+import string
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from petvr.errors import PetvrError
 from petvr.retrieval.intervals import LEVEL, clustered_error
@@ -45,11 +46,29 @@ def paired_difference(a: np.ndarray, b: np.ndarray, cluster: np.ndarray, *, leve
         raise PetvrError(
             f"outcomes {a.shape} and {b.shape} of queries {cluster.shape}: expected [S, Q], [T, Q] and [Q]"
         )
+    return all_differences({0: a, 1: b}, cluster, level=level)[0, 1]
+
+
+def all_differences(
+    outcomes: Mapping[int, np.ndarray], cluster: np.ndarray, *, level: float = LEVEL
+) -> dict[tuple[int, int], Difference]:
+    """`paired_difference` of each two; what a method brings by itself is computed once."""
     _, cluster = np.unique(cluster, return_inverse=True)
-    by_query = a.mean(0) - b.mean(0)
+    means = {key: each.mean(0) for key, each in outcomes.items()}
+    seeds = {key: _seed_variances(each, cluster) for key, each in outcomes.items() if len(each) > 1}
+    return {
+        (one, other): _difference(
+            means[one] - means[other], [seeds[k] for k in (one, other) if k in seeds], cluster, level
+        )
+        for one, other in itertools.combinations(outcomes, 2)
+    }
+
+
+def _difference(
+    by_query: np.ndarray, seeds: Sequence[tuple[float, float, int]], cluster: np.ndarray, level: float
+) -> Difference:
     value = float(by_query.mean())
     of_queries = clustered_error(by_query, cluster) ** 2
-    seeds = [_seed_variances(outcomes, cluster) for outcomes in (a, b) if len(outcomes) > 1]
     added = sum(between - within for between, within, _ in seeds)
     variance = of_queries + max(added, 0.0)
     if variance <= 1e-18 * (1 + value**2):  # every query differs by the same: what is left is rounding
@@ -58,8 +77,8 @@ def paired_difference(a: np.ndarray, b: np.ndarray, cluster: np.ndarray, *, leve
     if added > 0:
         spread += sum(between**2 / freedom for between, _, freedom in seeds)
     freedom = variance**2 / spread
-    half = float(stats.t.ppf((1 + level) / 2, freedom)) * variance**0.5
-    p = 2 * float(stats.t.sf(abs(value) / variance**0.5, freedom))
+    half = float(special.stdtrit(freedom, (1 + level) / 2)) * variance**0.5
+    p = 2 * float(special.stdtr(freedom, -abs(value) / variance**0.5))
     return Difference(value, value - half, value + half, p)
 
 
@@ -93,24 +112,45 @@ def sign_flip(a: np.ndarray, b: np.ndarray, cluster: np.ndarray, *, flips: int =
 def letters(order: Sequence[int], differ: Container[frozenset[int]]) -> dict[int, str]:
     """Item -> letters: two share one exactly where they are not in `differ`; "a" goes to the first of `order`.
 
-    Insert and absorb (Piepho 2004): a column is a largest set of items none of which differ.
+    A letter is a set of items none of which differ. It begins with two that share none yet and takes in, from the first
+    of `order` on, whatever differs from none of it: fewer than all largest such sets (Piepho 2004).
     """
-    columns = [frozenset(order)]
+    groups: list[frozenset[int]] = []
     for one, other in itertools.combinations(order, 2):
-        if frozenset((one, other)) in differ:
-            split = [part for column in columns for part in _without_pair(column, one, other)]
-            columns = [part for part in dict.fromkeys(split) if not any(part < larger for larger in split)]
+        if frozenset((one, other)) in differ or any({one, other} <= group for group in groups):
+            continue
+        group = [one, other]
+        for item in order:
+            if item not in group and not any(frozenset((item, member)) in differ for member in group):
+                group.append(item)
+        groups.append(frozenset(group))
+    return _named(order, groups)
+
+
+def run_letters(order: Sequence[int], differ: Container[frozenset[int]]) -> dict[int, str]:
+    """As `letters`, of many items in few: a letter is a run of `order` of which the first and the last do not differ.
+
+    Two that share none are in `differ`; of those that share one some may be, between the ends of a run.
+    """
+    runs: list[tuple[int, int]] = []
+    for first, one in enumerate(order):
+        last = max(n for n in range(first, len(order)) if n == first or frozenset((one, order[n])) not in differ)
+        if last > (runs[-1][1] if runs else -1):
+            runs.append((first, last))
+    return _named(order, [frozenset(order[first : last + 1]) for first, last in runs])
+
+
+def _named(order: Sequence[int], groups: list[frozenset[int]]) -> dict[int, str]:
+    """Groups by letters, in the order of their members; an item of none is one of its own."""
+    groups = [*groups, *(frozenset([item]) for item in order if not any(item in group for group in groups))]
     place = {item: number for number, item in enumerate(order)}
-    columns.sort(key=lambda column: sorted(place[item] for item in column))
-    return {item: "".join(_letter(number) for number, column in enumerate(columns) if item in column) for item in order}
-
-
-def _without_pair(column: frozenset[int], one: int, other: int) -> list[frozenset[int]]:
-    return [column - {one}, column - {other}] if {one, other} <= column else [column]
+    groups.sort(key=lambda group: sorted(place[item] for item in group))
+    return {item: "".join(_letter(number) for number, group in enumerate(groups) if item in group) for item in order}
 
 
 def _letter(number: int) -> str:
-    return chr(ord("a") + number) if number < 26 else f"a{_letter(number - 26)}"
+    known = string.ascii_letters
+    return known[number] if number < len(known) else f"({number + 1})"
 
 
 def holm(p: Sequence[float]) -> list[float]:

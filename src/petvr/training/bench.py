@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import resource
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from petvr.training import precision, run
 from petvr.training.batches import Batches, BatchReader, FrameReader, TokenizedCaptions, TrainingData
 from petvr.training.checkpoint import TrainState
 from petvr.training.determinism import prepare_device
+from petvr.training.encoding_time import timed
 from petvr.training.memory import measured_peak, peak_bytes
 from petvr.training.model import BatchTensors, Model, model_on
 from petvr.training.optimizer import build_optimizer, parameter_groups
@@ -190,17 +190,6 @@ def attention_kernels(work: Callable[[], object]) -> str:
     kinds = {name.partition("_")[0] for name in called if "attention" in name and not name.startswith("aten::")}
     kinds |= {"math" for name in called if name.startswith("attention_math")}
     return " ".join(sorted(kinds - {"attention"})) or "none"
-
-
-def timed(work: Callable[[], object], on: torch.device, times: int) -> float:
-    cuda = on.type == "cuda"
-    clock = time.perf_counter if cuda else time.process_time
-    start = clock()
-    for _ in range(times):
-        work()
-    if cuda:
-        torch.cuda.synchronize(on)
-    return (clock() - start) / times
 
 
 def forget_host_peak() -> None:

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from petvr import __version__, atomic
 from petvr.clip.compiled import compiled_graphs
-from petvr.costs.compute import step_flops
+from petvr.costs.compute import counted_flops
 from petvr.data.datasets import Split
 from petvr.result import Cost, Evaluation, Provenance, Rehearsed, Result, StoredFile
 from petvr.spec import RunSpec
@@ -82,11 +82,13 @@ def cost_of(
     by_part, total = state.model.counts()
     choices = {"train": spec.train, **spec.recipe.model_choices(spec.train)}
     clip = state.model.adapted.clip.config
+    forward, step = counted_flops(counted, spec.versions, clip, spec.method, spec.setting, **choices)
     return Cost(
         trainable=sum(by_part.values()),
         total=total,
         trainable_by_part=by_part,
-        flops_per_pair=step_flops(counted, spec.versions, clip, spec.method, spec.setting, **choices),
+        flops_per_pair=step,
+        forward_flops=forward,
         peak_memory_bytes=peak_memory(state.model.device),
         train_seconds=state.train_seconds,
         eval_seconds=state.eval_seconds,

@@ -23,6 +23,7 @@ from petvr.training.batches import TokenizedCaptions, TrainingData, open_trainin
 from petvr.training.checkpoint import Checkpointer, TrainState, lock_state
 from petvr.training.data import Splits, open_splits
 from petvr.training.determinism import name_refused_kernels, prepare_device, seed_torch
+from petvr.training.encoding_time import encoding_ms
 from petvr.training.evaluate import EvaluationData, evaluation_steps, open_evaluation_data
 from petvr.training.frozen_feature_cache import FrozenFeatureCache, open_cache, open_captions
 from petvr.training.log import RunLog
@@ -114,12 +115,14 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
             raise
 
         saved = checkpoints.save(state)
+        cost = result_writer.cost_of(spec, state, opened.cached_blocks, texts_once, options.flop_counts)
+        video_ms, text_ms = encoding_ms(model, store, splits.test.split.videos, test_data)
         result = Result(
             id=spec.id,
             spec=spec,
             evaluations=state.evaluations,
             selected=selected_evaluations(state.evaluations, recipe.select_by),
-            cost=result_writer.cost_of(spec, state, opened.cached_blocks, texts_once, options.flop_counts),
+            cost=cost.model_copy(update={"video_ms": video_ms, "text_ms": text_ms}),
             data=splits.describe(options.world, store.digest),
             provenance=result_writer.provenance(
                 started=started,

@@ -131,8 +131,8 @@ def settings_in_tables() -> dict[str, SettingInTables]:
 
 
 def cells_with_methods() -> Iterator[tuple[str, str, str, papers.Cell]]:
-    """(paper, table, method, cell) for every cell of every table that names a method."""
-    for name, paper in papers.readable().items():
+    """(paper, table, method, cell) for every cell of every paper's tables that names a method."""
+    for name, paper in papers.published().items():
         for table in paper.tables.values():
             for cell in (cell for row in table.rows for cell in row.cells.values()):
                 if cell.method:

@@ -40,7 +40,7 @@ KINDS = {
 
 def methods_page() -> str:
     """The whole page."""
-    left = ",\n".join(f"[{name}](../src/petvr/papers/{name}/open.md)" for name in papers.readable())
+    left = ",\n".join(f"[{name}](../src/petvr/papers/{name}/open.md)" for name in papers.published())
     kinds: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for name in methods.available():
         kinds[kind(name)].append(name)

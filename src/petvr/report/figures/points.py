@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from petvr.papers.figures import Quantity, parse_quantity
+from petvr.papers.table import METRICS
 from petvr.report.figures import style
 from petvr.report.figures.label import Spot, mathtext, place_labels
 from petvr.report.figures.rows import FigureRow, FigureRows, panel_title
@@ -173,6 +174,8 @@ def _panel(figure: FigureRows, axis: Any, panel: Panel, kinds: dict[str, int], k
         spots = [
             spot for spot in spots if spot.x is None
         ]  # the lines have their names in the key, the points theirs in the CSV
+    if figure.spec.front:
+        _front(figure, axis, panel)
     if _is_logarithmic(panel):
         values = {point.x.mean for row in panel.rows for point in _points(figure, panel, row)}
         style.logarithmic(axis, sorted(values) if panel.x.setting else None)
@@ -190,6 +193,27 @@ def _is_logarithmic(panel: Panel) -> bool:
 def _is_level(panel: Panel, point: Point) -> bool:
     """What trains nothing is a line across the panel."""
     return _is_logarithmic(panel) and point.x.mean <= 0
+
+
+def front(points: Sequence[tuple[float, float]], least: bool = False) -> list[tuple[float, float]]:
+    """Of (x, y) those that none with less or equal x beats or equals, by x; `least`: small y are good."""
+    kept: list[tuple[float, float]] = []
+    sign = -1 if least else 1
+    for x, y in sorted(points, key=lambda point: (point[0], -sign * point[1])):
+        if not kept or sign * y > sign * kept[-1][1]:
+            kept.append((x, y))
+    return kept
+
+
+def _front(figure: FigureRows, axis: Any, panel: Panel) -> None:
+    """A step line through the front of our points, each with a ring; what trains nothing begins it."""
+    ours = [(p.x.mean, p.y.mean) for row in panel.rows for p in _points(figure, panel, row) if not p.printed]
+    on = [point for point in front(ours, METRICS.get(panel.y.name) == "min") if point[0] > 0]
+    if on:
+        xs, ys = zip(*on, strict=True)
+        axis.step(xs, ys, where="post", color=style.SOFT, linewidth=1, zorder=1)
+        axis.plot(xs, ys, linestyle="", marker="o", markersize=11, markerfacecolor="none", markeredgecolor="black",
+                  markeredgewidth=0.9, zorder=4)  # fmt: skip
 
 
 def _sizes(figure: FigureRows, panel: Panel) -> dict[str, float]:

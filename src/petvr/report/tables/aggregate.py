@@ -24,7 +24,8 @@ from petvr.spec import Recipe, RunSpec
 # metric -> decimals shown; None: as many as the size of the value asks for
 DECIMALS: dict[str, int | None] = {
     "R@1": 1, "R@5": 1, "R@10": 1, "RSum": 1, "MdR": 1, "MnR": 1, "params_M": None, "params_percent": None,
-    "trains_M": None, "memory_G": 1, "forward_gmacs": 1,
+    "trains_M": None, "adapter_MB": None, "memory_G": 1, "forward_gmacs": 1, "forward_gflops": 1, "pairs_s": 0,
+    "video_ms": None, "text_ms": None, "lr_clip": None, "lr_new": None, "lr_head": None,
 }  # fmt: skip
 SIZES = ("params_M", "params_percent")
 COUNTED = (*SIZES, "forward_gmacs", "trains_M")  # known before any run; the last one is measured where one is there
@@ -69,8 +70,8 @@ def measure_table(
         raise PetvrError(f"table {name}: cells stand on different data: {'; '.join(mixed)}")
     from petvr.report.tables.uncertainty import add_uncertainty  # scipy; the workflow's parsing imports this file
 
-    measured = MeasuredTable(table, tuple(rows), rule, results, rerun, mixed, locks or {}, unavailable or {}, intervals)
-    measured = replace(measured, ends=brackets(plan, table, read, rule))
+    measured = MeasuredTable(table, tuple(rows), rule, results, rerun, mixed, locks or {}, unavailable or {})
+    measured = replace(measured, intervals=intervals or table.intervals, ends=brackets(plan, table, read, rule))
     return add_uncertainty(replace(measured, rows=tuple(_with_gains(_ranked(_compared(measured))))), against)
 
 

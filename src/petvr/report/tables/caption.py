@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from petvr.papers.table import OWN, Cell
-from petvr.report.tables import data_notes, text
+from petvr.report.tables import data_notes, provenance, text
 from petvr.report.tables.aggregate import NOT_RUN, SIZES, MeasuredRow, MeasuredTable
 from petvr.report.tables.read_results import rule_of
+
+MANY = 10  # rows up to which letters are exact in any case
 
 
 def title(table: MeasuredTable) -> str:
@@ -85,13 +87,30 @@ def _reading(table: MeasuredTable) -> list[str]:
     if metrics & set(SIZES):
         paper = f"as {table.planned.paper_title} counts" if table.planned.paper != OWN else "every number that trains"
         said.append(f"Params: counted on the model, {paper}; trains: every number that a run trains.")
+    elif "trains_M" in metrics:
+        said.append("Trains: every number that a run trains.")
     if "forward_gmacs" in metrics:
         said.append("Forward GMACs: 1e9 multiply-adds of one pair's forward pass, counted on the model.")
     if "memory_G" in metrics:
         said.append(
-            "Peak memory: ours is what one device allocated at most with the whole batch of the recipe; of the printed "
-            "one only the number of cards is known, so no difference is taken."
+            "Peak memory: ours is what one device allocated at most with the whole batch of the recipe (on a CPU the "
+            "process's resident memory)"
+            + (
+                "; of the printed one only the number of cards is known, so no difference is taken."
+                if table.planned.printed
+                else "."
+            )
         )
+    if "forward_gflops" in metrics:
+        said.append(
+            "Forward GFLOPs: 1e9 operations of one pair's forward pass, a multiply-add as 2, counted on the model."
+        )
+    if metrics & {"pairs_s", "video_ms", "text_ms"}:
+        said += _speeds(table)
+    if metrics & {"lr_clip", "lr_new", "lr_head"}:
+        said.append("Rates: of CLIP's own, of new and of the similarity's parameters, where a row trains such.")
+        if any(text.EDGE_MARK in text.mark(row, entry) for row in table.rows for entry in row.entries):
+            said.append(f"{text.EDGE_MARK}: the best of those tried, at their end: a better one may lie beyond.")
     if any(entry.rank for row in table.rows for entry in row.entries):
         said.append("Bold: best measured value; underlined: second best.")
     if any(entry.uncertainty for row in table.rows for entry in row.entries):
@@ -123,12 +142,44 @@ def _reading(table: MeasuredTable) -> list[str]:
     return said
 
 
+def _speeds(table: MeasuredTable) -> list[str]:
+    """How they were measured, on what, and which rows had a shorter way."""
+    said = [
+        "Pairs/s: of training, reading included; ms: one video's and one text's way through the trained model in the "
+        "evaluation's batches, without reading, seconds of the clock on a GPU and of the processor on a CPU."
+    ]
+    devices: dict[str, dict[str, None]] = {}
+    for row in table.rows:
+        for result in row.used():
+            devices.setdefault(provenance.device(result) or "unknown", {})[row.planned.name] = None
+    if len(devices) > 1:
+        first, *others = sorted(devices, key=lambda name: -len(devices[name]))
+        each = [f"{name}: {', '.join(devices[name])}" for name in others]
+        said.append(f"WARNING, speeds and memory of different devices: {first}, but {'; '.join(each)}.")
+    cached = [
+        row.planned.name
+        for row in table.rows
+        if any(result.cost.prefix_blocks or result.cost.texts_once for result in row.used())
+    ]
+    if cached:
+        said.append(
+            f"Trained and ranked from a cache of what a frozen tower or its first blocks give, so that pairs/s count "
+            f"the rest alone: {', '.join(cached)}."
+        )
+    return said
+
+
 def _uncertainty(table: MeasuredTable) -> list[str]:
     shown = "In brackets" if table.intervals else "In brackets, in HTML and CSV,"
     said = [
         f"{shown} 95 % by test queries (videos as units, the gallery fixed) and seeds together, of a single seed by "
         "queries alone; rows of a column that share a letter do not differ (same queries, Holm, 5 %)."
     ]
+    if len(table.rows) > MANY:
+        said.append(
+            "Where that took more than ten letters, a letter is a run of rows, by value, whose ends do not differ: "
+            "rows without a common letter differ, of those with one some may."
+        )
     if table.noise is not None:
         said.append(f"R@1 of two rows closer than about {table.noise:.1f} points cannot be told apart here.")
     ends = [

@@ -67,7 +67,7 @@ def _measured(row: MeasuredRow, entry: Entry) -> Any:
 
     style = {0: "", 1: "bold", 2: "underline"}[entry.rank]
     gain = text.gain(entry)
-    return Text(text.measured(entry), style=style) + Text(text.class_mark(row, entry) + (f" {gain}" if gain else ""))
+    return Text(text.measured(entry), style=style) + Text(text.mark(row, entry) + (f" {gain}" if gain else ""))
 
 
 def _printed(entry: Entry) -> Any:

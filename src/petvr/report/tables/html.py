@@ -124,7 +124,7 @@ def _entry(row: MeasuredRow, entry: Entry) -> dict[str, Any]:
         "mean": shown,
         "spread": spread,
         "rank": entry.rank,
-        "mark": text.class_mark(row, entry),
+        "mark": text.mark(row, entry),
         "each": each,
         "gain": text.gain(entry),
         "printed": text.printed(entry),

@@ -131,7 +131,7 @@ def _measured(row: MeasuredRow, entry: Entry) -> str:
     shown = escape(text.measured(entry))
     shown = {0: shown, 1: rf"\textbf{{{shown}}}", 2: rf"\underline{{{shown}}}"}[entry.rank]
     gain = text.gain(entry)
-    return shown + escape(text.class_mark(row, entry)) + (f" {escape(gain)}" if gain else "")
+    return shown + escape(text.mark(row, entry)) + (f" {escape(gain)}" if gain else "")
 
 
 def _printed(entry: Entry) -> str:

@@ -18,8 +18,8 @@ FIELDS = (
     "backbone", "direction", "metric", "kind", "seed", "value", "std", "n", "seeds_wanted", "state", "reason",
     "printed", "printed_std", "printed_text", "printed_emphasis", "printed_reconstructed", "size_check", "gain",
     "printed_gain", "difference", "verdict", "low", "high", "queries_low", "queries_high", "letters",
-    "versus_difference", "versus_low", "versus_high", "versus_p", "place", "rule", "epoch", "scores", "run", "world",
-    "data_digest", "data_manifest", "data_class", "git_revision", "spec_digest", "finished",
+    "versus_difference", "versus_low", "versus_high", "versus_p", "place", "mark", "rule", "epoch", "scores", "run",
+    "world", "data_digest", "data_manifest", "data_class", "git_revision", "spec_digest", "finished",
 )  # fmt: skip
 
 
@@ -117,6 +117,7 @@ def _aggregate(row: MeasuredRow, entry: Entry) -> dict[str, Value]:
         "difference": entry.difference if entry.difference is not None else "",
         "verdict": text.verdict(entry),
         "place": entry.rank or "",
+        "mark": text.mark(row, entry),
         **_uncertainty(entry),
     }
 

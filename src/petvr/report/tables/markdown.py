@@ -51,7 +51,7 @@ def _measured(row: MeasuredRow, entry: Entry) -> str:
     shown = text.measured(entry)
     shown = {0: shown, 1: f"**{shown}**", 2: f"<u>{shown}</u>"}[entry.rank]
     gain = text.gain(entry)
-    return shown + text.class_mark(row, entry) + (f" {gain}" if gain else "")
+    return shown + text.mark(row, entry) + (f" {gain}" if gain else "")
 
 
 def _printed(entry: Entry) -> str:

@@ -24,7 +24,7 @@ class Uncertainty:
     """Of one number; intervals of 95 %, in its own unit."""
 
     queries: tuple[float, float]  # other queries, the same gallery and the same trained models
-    both: tuple[float, float] | None = None  # and training again; None with a single seed
+    both: tuple[float, float] | None = None  # and training again; None with a single seed of what trains
     versus: Difference | None = None  # minus the row it is compared with, on the same queries
     versus_p: float | None = None  # Holm over the rows of the column
     letters: str = ""  # rows of a column that share one do not differ; "" with a single seed

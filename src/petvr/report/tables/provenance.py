@@ -20,7 +20,7 @@ def footer(table: MeasuredTable) -> list[str]:
         revisions = sorted({_revision(result) for result in results})
         days = sorted({result.provenance.finished[:10] for result in results})
         dates = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-        hardware = sorted({_hardware(result) for result in results} - {""})
+        hardware = sorted({device(result) for result in results} - {""})
         said.append(
             f"petvr {', '.join(sorted({r.provenance.petvr for r in results}))}, git {', '.join(revisions)}; "
             f"runs finished {dates}" + (f"; {', '.join(hardware)}" if hardware else "") + "."
@@ -35,7 +35,7 @@ def command(table: MeasuredTable) -> str:
     return f"{table.rerun} --force '{Layout(table.results).result(example).as_posix()}'" if example else ""
 
 
-def _hardware(result: Result) -> str:
+def device(result: Result) -> str:
     """The card, else the processor."""
     hardware = result.provenance.hardware
     return str(hardware.get("gpu") or hardware.get("cpu") or hardware.get("device") or "")

@@ -87,9 +87,22 @@ def scores_of(evaluation: Evaluation, scores: str, ties: str = "expected") -> Di
 def value_of(result: Result, column: Column, rule: str | None, scores: str, ties: str = "expected") -> float | None:
     """The number of this column; None where a run does not measure it (sizes), or this one did not (memory, no GPU).
 
-    Units: millions of every number that trains; peak memory in GiB.
+    Units: millions of every number that trains; 1e6 bytes of the adapter file; peak memory in GiB; pairs a second;
+    milliseconds; a rate only where something trains with it.
     """
     cost = result.cost
+    if column.metric in ("video_ms", "text_ms"):
+        return getattr(cost, column.metric)
+    if column.metric.startswith("lr_"):
+        trains = cost.trainable_by_part.get(column.metric.removeprefix("lr_"), 0)
+        return getattr(result.spec.recipe, column.metric) if trains else None
+    if column.metric == "forward_gflops":
+        return None if cost.forward_flops is None else cost.forward_flops / 1e9
+    if column.metric == "pairs_s":
+        return cost.pairs_per_second
+    if column.metric == "adapter_MB":
+        stored = result.files.get("adapter.safetensors")
+        return stored.bytes / 1e6 if stored and result.spec.train else None
     if column.metric == "trains_M":
         return cost.trainable / 1e6
     if column.metric == "memory_G":

@@ -11,18 +11,32 @@ HEADINGS = {  # of columns; the others are headed by their metric
     "params_M": "Params (M)",
     "params_percent": "Params (%)",
     "trains_M": "trains (M)",
+    "adapter_MB": "Adapter file (MB)",
     "memory_G": "Peak memory (GiB)",
     "forward_gmacs": "Forward GMACs",
+    "forward_gflops": "Forward GFLOPs",
+    "pairs_s": "Pairs/s",
+    "video_ms": "ms a video",
+    "text_ms": "ms a text",
+    "lr_clip": "Rate of CLIP",
+    "lr_new": "of new",
+    "lr_head": "of head",
 }
 EMPTY = "–"
 DIRECTION_NAMES = {"t2v": "text → video", "v2t": "video → text"}
 DIRECTION_SHORT = {"t2v": "T→V", "v2t": "V→T"}
 VERDICTS = {"inside": "inside", "better": "outside", "worse": "outside", "open": "open"}  # beside a printed number
-REPORTED_MARK, CLASS_C_MARK, LOST_MARK = "°", "†", "‡"
+REPORTED_MARK, CLASS_C_MARK, LOST_MARK, EDGE_MARK = "°", "†", "‡", "§"
+AT_EDGE = "at the grid's edge"  # how the source of a tuned value says so
 
 
 def number(value: float, column: Column) -> str:
-    """Fixed digits for retrieval metrics, as many as its size asks for elsewhere."""
+    """Fixed digits for retrieval metrics, as many as its size asks for elsewhere; `3.2e-4` for a rate."""
+    if column.metric.startswith("lr_"):
+        digits, _, exponent = f"{value:.1e}".partition("e")
+        return f"{digits.removesuffix('.0')}e{int(exponent)}"
+    if value == 0 and DECIMALS[column.metric] is None:
+        return "0"
     decimals = DECIMALS[column.metric]
     if decimals is None:
         decimals = 1 if value >= 100 else 2 if value >= 1 else 3 if value >= 0.01 else 5
@@ -37,12 +51,19 @@ def measured(entry: Entry) -> str:
     exact = entry.column.direction is None and entry.ours.std == 0.0
     if entry.ours.std is None or exact:
         return mean
-    return f"{mean}±{number(entry.ours.std, entry.column) if entry.column.direction else f'{entry.ours.std:.2g}'}"
+    two_digits = f"{float(f'{entry.ours.std:.2g}'):g}"
+    return f"{mean}±{number(entry.ours.std, entry.column) if entry.column.direction else two_digits}"
 
 
-def class_mark(row: MeasuredRow, entry: Entry) -> str:
-    kinds = {result.data.data_class for result in row.used(entry.dataset)}
-    return CLASS_C_MARK if entry.ours and "C" in kinds else ""
+def mark(row: MeasuredRow, entry: Entry) -> str:
+    """Behind a number: of data of class C; of a rate that tuning chose at an end of what it tried."""
+    if entry.ours is None:
+        return ""
+    results = row.used(entry.dataset)
+    if entry.column.metric.startswith("lr_"):
+        sources = [result.spec.sources.get(f"recipe.{entry.column.metric}") for result in results]
+        return EDGE_MARK if any(one and AT_EDGE in one.where for one in sources) else ""
+    return CLASS_C_MARK if "C" in {result.data.data_class for result in results} else ""
 
 
 def gain(entry: Entry) -> str:

@@ -6,7 +6,6 @@ and seeds together: a test over queries alone calls identical methods different 
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,10 +16,12 @@ from petvr.layout import Layout
 from petvr.report.tables.measured import ALPHA, MeasuredTable, Uncertainty
 from petvr.result import metric_range
 from petvr.retrieval.outcomes import RankFile, RunOutcomes, require_same_queries
-from petvr.retrieval.paired import Difference, holm, letters, mean_with_interval, paired_difference
+from petvr.retrieval.paired import Difference, all_differences, holm, letters, mean_with_interval, run_letters
 
 if TYPE_CHECKING:
     import numpy as np
+
+MOST_LETTERS = 10  # where a column needs more to be exact, runs of its order are named instead
 
 
 def add_uncertainty(table: MeasuredTable, against: str | None = None) -> MeasuredTable:
@@ -105,11 +106,9 @@ def _column(
         dsl = table.rows[index].planned.cells[entry.dataset].evaluate == "dsl"
         values[index] = outcomes[index, entry.dataset].of(direction, metric, table.rule or "paper", dsl=dsl)
     video = outcomes[rows[0], entry.dataset].videos_of(direction)
-    pairs = {
-        (one, other): paired_difference(values[one], values[other], video)
-        for one, other in itertools.combinations(rows, 2)
-    }
-    repeated = [index for index in rows if len(values[index]) > 1]
+    pairs = all_differences(values, video)
+    # with several seeds, or nothing trained: another seed would give the same
+    repeated = [i for i in rows if len(values[i]) > 1 or not table.rows[i].planned.cells[entry.dataset].train]
     among = {pair: difference for pair, difference in pairs.items() if set(pair) <= set(repeated)}
     if metric == "R@1":
         widths += [(difference.high - difference.low) / 2 for difference in among.values()]
@@ -145,7 +144,9 @@ def _letters(
         return ours.mean if ours else 0.0
 
     best = table.rows[rows[0]].entries[column].column.best
-    return letters(sorted(rows, key=value, reverse=best == "max"), differ)
+    order = sorted(rows, key=value, reverse=best == "max")
+    exact = letters(order, differ)
+    return exact if len(set().union(*exact.values())) <= MOST_LETTERS else run_letters(order, differ)
 
 
 def _from(pairs: dict[tuple[int, int], Difference], index: int, reference: int) -> Difference:
