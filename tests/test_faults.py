@@ -148,6 +148,7 @@ def test_a_read_only_disk_is_one_line(disk):
     ("limit", "value", "reason"),
     [("RLIMIT_FSIZE", 1000, "File too large"), ("RLIMIT_NOFILE", 3, "Too many open files")],
 )
+@pytest.mark.slow
 def test_limits_of_the_system_are_one_line_and_leave_the_old_file(tmp_path, limit, value, reason):
     path = tmp_path / "x.safetensors"
     path.write_bytes(b"old")

@@ -127,6 +127,7 @@ def test_no_gradient_is_formed_for_a_frozen_matrix(method):
     ("method", "setting"),
     [("partial", {"blocks": 1}), ("full", {"freeze": 1}), ("rap", {"last": 1}), ("lorm", {"last": 1})],
 )
+@pytest.mark.slow
 def test_below_the_first_trainable_insertion_nothing_is_kept_and_nothing_goes_back(method, setting):
     """One block trains on top of one or of three frozen ones: the same is kept, the same goes back."""
     shallow, deep = TINY, with_layers(TINY, 4)

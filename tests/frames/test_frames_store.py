@@ -130,6 +130,7 @@ def test_a_second_build_decodes_nothing_and_a_change_only_what_changed(items, tm
     assert (fewer.decoded, fewer.reused) == (0, 2) and FrameStore(tmp_path / "s").ids == ["short", "third"]
 
 
+@pytest.mark.slow
 def test_digest_is_of_the_content_not_of_the_order_or_the_place(items, tmp_path):
     one = build_store(items, tmp_path / "a", **SETTINGS)
     other = build_store(items[::-1], tmp_path / "b", **{**SETTINGS, "workers": 2})

@@ -29,6 +29,7 @@ def shared(bench, finished_run, tmp_path, results):
 
 
 @pytest.mark.parametrize("peft", [False, True])
+@pytest.mark.slow
 def test_a_shared_adapter_is_a_row_and_can_be_trained_on(peft, shared, bench, tmp_path):
     spec = spec_of("lora", epochs=1)
     folder = shared(spec, peft=peft)

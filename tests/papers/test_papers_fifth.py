@@ -161,6 +161,7 @@ DAMAGE = {  # what is done to the folder -> what is told of it, with the file
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.slow
 def test_a_broken_folder_is_told_once_and_the_others_go_on(damaged, kind):
     damage, what = DAMAGE[kind]
     damage(damaged)

@@ -32,6 +32,7 @@ def with_cache(bench, spec, name, **options):
 
 
 @pytest.mark.parametrize("name", SPECS)
+@pytest.mark.slow
 def test_a_run_with_a_cache_has_the_numbers_of_one_without(bench, name):
     spec = SPECS[name]
     plain = with_cache(bench, spec, "plain", feature_cache_gib=0)

@@ -182,6 +182,7 @@ def test_no_tensor_of_a_step_in_chunks_is_as_large_as_the_batch():
     assert found[1] <= found[None] / B * 1.1
 
 
+@pytest.mark.slow
 def test_a_run_in_chunks_ends_where_a_run_in_one_piece_ends(tmp_path, bench):
     spec = tiny.spec("cross_modal_adapter", setting={"r": 4, "ds": 4, "dropout": 0.2}, lr_new=1e-2, epochs=2)
     results = {}

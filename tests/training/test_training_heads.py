@@ -27,6 +27,7 @@ def spec(method, **changes):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.slow
 def test_ranks_are_those_of_the_saved_head_one_pair_at_a_time(method, bench, monkeypatch):
     monkeypatch.setattr(type(bench["dataset"]), "per_video", 2)
     monkeypatch.setattr(evaluate, "FRAMES_PER_BATCH", {"cpu": 5})  # texts in parts of several lengths
