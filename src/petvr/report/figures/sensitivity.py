@@ -31,6 +31,6 @@ def draw_sensitivity(path: Path, rows: Sequence[Mapping[str, Any]], axes: Sequen
             if name.startswith("lr_"):
                 style.logarithmic(panel)
             panel.set_xlabel(name)
-            panel.set_ylabel("RSum on validation, mean of both directions")
+            panel.set_ylabel("RSum on validation")
             panel.legend()
         style.save(drawn, path)
