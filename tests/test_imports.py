@@ -40,9 +40,10 @@ ARROWS = {
     "report.examples": {"search", "data.frames", "data.datasets", "report.figures"},
     "report.site": {"papers", "layout"},
     "report.tracking": {"papers", "layout", "environment"},
-    "report.docs": {"papers", "methods", "similarity", "clip", "costs"},
+    "report.docs": {"papers", "methods", "similarity", "clip", "costs", "probes"},
     "world": {"data.datasets", "clip"},
     "tuning": {"methods", "config", "layout"},
+    "probes": {"methods", "similarity", "clip", "training", "world"},
     "rehearsal": {  # asks of the whole house but what is reported
         "clip", "training", "retrieval", "costs", "papers", "world", "data.datasets", "data.frames", "data.catalogue",
         "config", "layout", "planning",

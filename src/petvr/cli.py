@@ -23,6 +23,7 @@ FOR_PEOPLE = {
     "params": "trainable parameters of every row next to the printed figure, with a verdict",
     "costs": "FLOPs and activations of a step of every model, and on request its time and memory here",
     "bench": "rates of this machine, and what steps, reader and evaluation of some methods make of them",
+    "probes": "what every method can see (order, counting, one frame, a small patch): train and test it, minutes",
     "show": "one run: metrics per epoch, recipe with the source of each value, cost, data, provenance",
     "summary": "where the tables are, how complete they are, and one of them on the screen",
     "search": "the best videos of a finished run for a sentence, or the best captions for a video file",
@@ -51,7 +52,7 @@ FOR_THE_WORKFLOW = {
     "table": "build a table from the results that are there",
     "index": "build the page that links all tables",
     "track": "bring results into MLflow",
-    "docs": "write docs/methods.md and docs/papers.md anew from the code and the tables",
+    "docs": "write docs/methods.md, docs/papers.md and docs/probes.md anew from the code and the tables",
 }
 # commands that work in any folder; where it has a config.yaml, they read it
 WITHOUT_CONFIG = {
@@ -65,6 +66,7 @@ WITHOUT_CONFIG = {
         "init",
         "jobs",
         "params",
+        "probes",
         "score",
         "search",
         "serve",

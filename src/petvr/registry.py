@@ -11,6 +11,8 @@ An instance of that class, complete and checked, is what the code of the file is
 condition may also name sizes of the CLIP (petvr.clip.config.settings_limits). NOT_WITH: method -> why not in one
 composition. TUNE: the rates of what trains, ("lr_clip", "lr_head"), by default ("lr_new",); in place of a second rate a
 setting with its values, {"lr_new": (), "setting.rank": (2, 4, 8)}: what petvr.tuning tries.
+SEES_ORDER: how the order of a video's frames reaches what the file makes of them, in words; a file without it gives the
+same for any order, which petvr.probes checks.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from typing import Any, dataclass_transform, get_args
 from petvr.errors import PetvrError, unknown
 from petvr.spec import Origin
 
-CONSTANTS = ("VERSION", "IDENTITY", "SIMILARITY", "PARTS", "OPEN", "RULES", "NOT_WITH", "TUNE")
+CONSTANTS = ("VERSION", "IDENTITY", "SIMILARITY", "PARTS", "OPEN", "RULES", "NOT_WITH", "TUNE", "SEES_ORDER")
 RATES = ("lr_clip", "lr_new", "lr_head")  # of CLIP's own parameters, of inserted ones, of the similarity's
 LARGEST = 100_000  # whole number that a setting takes where its file declares no bound: no memory holds more
 ORIGINS = tuple(origin for origin in get_args(Origin) if origin not in ("config", "tuned", "protocol"))
@@ -140,6 +142,7 @@ class DeclaredFile:
     rules: tuple[tuple[str, str, str], ...]  # settings that are at fault, condition, what is allowed
     not_with: dict[str, str]
     tune: dict[str, tuple[bool | int | float | str, ...]]  # rate, or "setting.<key>" with its values: what is tuned
+    sees_order: str  # "": it does not
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -176,6 +179,9 @@ class Registry:
             not_with={name: why for part in parts.values() for name, why in part.not_with.items()}
             | constants.get("NOT_WITH", {}),
             tune=_axes(path, constants, parts),
+            sees_order="; ".join(
+                filter(None, [*(part.sees_order for part in parts.values()), constants.get("SEES_ORDER")])
+            ),
         )
 
     def complete(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`petvr docs`: write docs/methods.md and docs/papers.md anew from the code."""
+"""`petvr docs`: write docs/methods.md, docs/papers.md and docs/probes.md anew from the code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ def _papers_page() -> str:
     return papers_page.papers_page()
 
 
-PAGES: dict[str, Callable[[], str]] = {"methods": _methods_page, "papers": _papers_page}
+def _probes_page() -> str:
+    from petvr.report.docs import probes_page
+
+    return probes_page.probes_page()
+
+
+PAGES: dict[str, Callable[[], str]] = {"methods": _methods_page, "papers": _papers_page, "probes": _probes_page}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

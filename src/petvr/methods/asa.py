@@ -39,6 +39,7 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "exact"
+SEES_ORDER = "patches are read from other frames, an offset away that starts at zero"
 OPEN = (
     "The form of the offsets: equation 7 has 61 numbers, the tables add 0.30 M, which a Linear, ReLU, Linear per "
     "layer on the chosen patch meets.",

@@ -33,6 +33,7 @@ from petvr.methods._modulation import STD, Site, Vectors, modulate, sites_of
 
 VERSION = 1
 IDENTITY = "none"
+SEES_ORDER = "a frame's scales and shifts are those of its place; frames do not read one another"
 OPEN = (
     "Which text features are modulated: equation 3 speaks of the sentence feature, but only vectors at all text "
     "sites give the printed sizes, so all tokens are.",

@@ -48,6 +48,7 @@ from petvr.methods._trm import Trm
 VERSION = 1
 IDENTITY = "exact"
 TUNE = ("lr_new", "lr_clip")
+SEES_ORDER = "the TRM reads all frames, each with a learned position"
 OPEN = (
     "Whether CLIP's biases train: in the code alone, and the printed shares need it.",
     "CMT: released configurations tie down_out on MSR-VTT and DiDeMo, three blocks on LSMDC, one on ActivityNet; "

@@ -29,6 +29,7 @@ from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, 
 
 VERSION = 1
 IDENTITY = "exact"
+SEES_ORDER = "a convolution along time, which starts at zero"
 OPEN = (
     "The printed 77.45 M of RAP's row with a trained text encoder; adapters and encoder make 77.65 M.",
     "Width, one or two per block, and AdaptMLP's scale (here 0.1) in MV-Adapter's row: they follow its printed share.",

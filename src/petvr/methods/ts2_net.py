@@ -22,6 +22,7 @@ VERSION = 1
 IDENTITY = {"vision": "none", "text": "exact"}
 SIMILARITY = "ts2_net"
 TUNE = ("lr_head", "lr_clip")
+SEES_ORDER = "patches are shifted to the next frame and to the one before"
 OPEN = ("Which modules the printed 139.35 M count: two that no pass reaches would meet it.",)
 NOT_WITH = {"vop_f": "it joins the frames of a video into one sequence, tokens are shifted between single frames"}
 

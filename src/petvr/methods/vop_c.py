@@ -21,6 +21,7 @@ from petvr.methods.vop import Vop, VopSettings, frame_blocks
 
 VERSION = 1
 IDENTITY = "none"
+SEES_ORDER = "a BiLSTM over the frames' CLS makes each frame's prompts"
 OPEN = (
     "How BiLSTM and FC start (here as torch's).",
     "Where the first block's C is taken: here where its prompts enter, before ln_pre, where every frame's CLS is "

@@ -26,6 +26,7 @@ from petvr.methods.vop import Vop, VopSettings, frame_blocks
 
 VERSION = 1
 IDENTITY = "none"
+SEES_ORDER = "frames are one sequence in the deeper blocks, each with a learned position that starts at zero"
 OPEN = (
     "Shape and start of the frame positions (here [F, D_v] at zero); the paper's counts leave them out.",
     "VoP searched a learning rate per method and publishes none.",

@@ -19,6 +19,7 @@ from petvr.methods.vop import Vop, VopSettings, frame_blocks
 
 VERSION = 1
 IDENTITY = "none"
+SEES_ORDER = "a frame's prompts are those of its place; frames do not read one another"
 OPEN = (
     "How the table's share of the prompts starts (here N(0, 0.02), as all).",
     "VoP searched a learning rate per method and publishes none.",

@@ -29,6 +29,7 @@ from petvr.similarity._blocks import clip_blocks, clip_positions
 from petvr.similarity._head import Features, HeadContext, Similarity, mean_of, unit
 
 VERSION = 1
+SEES_ORDER = "differences between neighbours, and blocks over the frames with learned positions"
 OPEN = (
     "Frame positions: the printed sizes are met without the 77 x 512 of them, and nothing works without.",
     "VATEX: Cross-Modal Adapter says it follows the HGR split, but this row is that of the random split of 1,500.",

@@ -28,6 +28,7 @@ from petvr.similarity._head import Features, HeadContext, Similarity, attended, 
 from petvr.similarity.seq_transf import FrameSequence
 
 VERSION = 2
+SEES_ORDER = "seqTransf's blocks over the frames with learned positions, and groups seeded by place"
 OPEN = (
     "Nearly all, no code is public: the aggregation layer, how tokens are grouped, K = 3 clips and phrases, the "
     "comparison of sets (mean over either side of the best counterpart), equal weights of the levels.",

@@ -20,6 +20,7 @@ from petvr.similarity._blocks import SequenceBlocks
 from petvr.similarity._head import Features, HeadContext, Similarity, unit
 
 VERSION = 1
+SEES_ORDER = "blocks over the frames, each with a learned position"
 OPEN = (
     "How many layers VoP ran: the released default is 2, the README runs 1; VoP's 4.8 M fits 2.",
     "What becomes of more than 16 frames: the released table of positions has no more.",

@@ -16,6 +16,7 @@ from petvr.similarity._blocks import clip_blocks, clip_positions
 from petvr.similarity._head import Features, HeadContext, Similarity, mean_of, unit
 
 VERSION = 1
+SEES_ORDER = "blocks over the frames, each with a learned position"
 OPEN = ("Layers in MV-Adapter's row: CLIP4Clip's default meets the printed 8.45 %.",)
 
 

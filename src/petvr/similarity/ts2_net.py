@@ -31,6 +31,7 @@ from petvr.similarity._head import Features, HeadContext, Similarity, attended, 
 from petvr.similarity.seq_transf import FrameSequence
 
 VERSION = 2
+SEES_ORDER = "blocks over the frames' tokens, each with a learned position"
 OPEN = (
     "Positions: the printed size fits 600 rows, where 77 to 256 are used.",
     "Evaluation: the released code draws noise there too and tiles the mask of padded frames; here it draws none "

@@ -26,6 +26,7 @@ from petvr.similarity._head import Features, HeadContext, Similarity, mean_of, u
 from petvr.similarity.seq_transf import FrameSequence
 
 VERSION = 2
+SEES_ORDER = "seqTransf's blocks over the frames with learned positions"
 OPEN = (
     "Positions, words and frames: the printed size fits 64 words, 64 frames and 600 rows of positions.",
     "Padding: the released code lets padded words and frames into the fine comparisons; here they are left out.",

@@ -17,6 +17,7 @@ Numbers are those of ViT-B/32 with 12 frames and 32 words unless said otherwise.
 (`vop_f+vop_p`, `x_pool+vop`, `ssf+asa`). Settings are written as in the id of a run: `rap@k=5`. *Where it acts* names
 the places of [`petvr.clip.insert`](../src/petvr/clip/insert.py); blocks are counted from 1. The figures the papers
 print are compared row by row by `petvr params`; operations, activations and step times come from `petvr costs`.
+[What each can see](probes.md) of order, counts and small things is measured by `petvr probes`.
 
 What the papers leave open as a whole:
 {open}.
@@ -148,6 +149,8 @@ def ending(package: str, name: str, declared: DeclaredFile) -> Iterable[str]:
         for key, one in declared.settings.items():
             source = f"{ORIGINS[one.origin]}: {text.escape_markdown(one.where)}"
             yield f"  - `{key}={shown(one.default)}` ({allowed(one)}). {source}."
+    if declared.sees_order:
+        yield f"- **The order of frames** [reaches it](probes.md): {declared.sees_order}."
     yield f"- **File** [{name}.py](../src/petvr/{package}/{name}.py), version {declared.version}."
 
 

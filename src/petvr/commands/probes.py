@@ -1,0 +1,80 @@
+"""`petvr probes`: train every method on pairs of clips that one thing tells apart, and write what it then can tell."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from petvr import atomic, probes
+from petvr.arguments import named_path, whole
+from petvr.config import Config
+from petvr.errors import PetvrError, unknown
+from petvr.screen import screen
+from petvr.text_files import read_json
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    names = "names joined by commas"
+    parser.add_argument("--methods", metavar="NAMES", help=f"{names}; also a similarity no method comes with (all)")
+    parser.add_argument("--probes", metavar="NAMES", help=f"train and test on these alone; needs --json ({names}; all)")
+    parser.add_argument("--steps", type=whole(), help="training steps; needs --json (default: what the table has)")
+    parser.add_argument("--json", type=named_path, metavar="FILE", help="where the numbers go (default: petvr's own)")
+    parser.add_argument("--again", action="store_true", help="measure also what is there and fresh")
+
+
+def run(args: argparse.Namespace, config: Config) -> int:
+    models = probes.chosen_models(_names(args.methods))
+    names = _names(args.probes) or list(probes.PROBES)
+    for name in names:
+        if name not in probes.PROBES:
+            raise unknown("probe", name, probes.PROBES, "--probes")
+    if (args.probes or args.steps) and not args.json:
+        raise PetvrError("--probes and --steps change what is measured: name another file with --json FILE")
+    path, steps = args.json or probes.MEASURED, args.steps or probes.STEPS
+    waiting = [model for model in models if args.again or model.name not in probes.fresh_results(path, names, steps)]
+    if waiting:
+        _measure(waiting, names, steps, path)
+    results = {model.name: probes.fresh_results(path, names, steps)[model.name] for model in models}
+    _show(results, names)
+    unexpected = [
+        f"{model.name}: {probe}: {results[model.name][probe]:.1f} %, expected {model.expected(probe)}"
+        for model in models
+        for probe in names
+        if not model.agrees(probe, results[model.name][probe])
+    ]
+    print(*unexpected, sep="\n")
+    if path == probes.MEASURED:
+        print("docs/probes.md: petvr docs probes")
+    return 0
+
+
+def _names(words: str | None) -> list[str] | None:
+    return words.split(",") if words else None
+
+
+def _measure(models: list[probes.ProbedModel], names: list[str], steps: int, path: Path) -> None:
+    from petvr.probes import measure
+    from petvr.world.progress import ProgressLine
+
+    line = ProgressLine("probes", steps * len(models))
+    for model in models:
+        accuracy = measure.measure_model(model, names, steps=steps, stepped=lambda name=model.name: line.step(name))
+        with atomic.file_lock(path.with_name(f".{path.name}.lock"), f"{path} is being written", lambda _: None):
+            stored: dict[str, Any] = read_json(path, dict) if path.exists() else {}
+            entry = {
+                "versions": model.versions(),
+                "steps": steps,
+                "accuracy": {k: round(v, 3) for k, v in accuracy.items()},
+            }
+            atomic.write_json(path, dict(sorted({**stored, model.name: entry}.items())))
+
+
+def _show(results: dict[str, dict[str, float]], names: list[str]) -> None:
+    from rich.table import Table
+
+    grid = Table("method", *names, box=None, pad_edge=False, header_style="bold")
+    for name, accuracy in results.items():
+        cells = ("{:.1f} [{:.1f}, {:.1f}]".format(accuracy[each], *probes.interval(accuracy[each])) for each in names)
+        grid.add_row(name, *cells)
+    screen().print(grid)
