@@ -16,7 +16,7 @@ from petvr.costs import budget
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import TrialRecord
-from petvr.spec import RunSpec
+from petvr.spec import RunSpec, Source
 from petvr.training.model import build_model
 from petvr.tuning import choices, decisions, trials_report
 from petvr.tuning import study as study_module
@@ -191,6 +191,14 @@ def test_guesses_are_tuned_as_a_second_row_and_never_in_place_of_the_first():
         first = plain.runs[re.sub("@tune=guesses(?=/)|,tune=guesses|(?<=@)tune=guesses,", "", id)]
         assert run.recipe == first.recipe and all(first.sources[key].origin == "guess" for key in run.tuned)
         assert planning.spec(config.model_copy(update={"tune": "guesses"}), id, more) == run
+
+
+def test_a_row_with_more_kinds_of_rates_than_axes_is_named_and_left_as_it_is(tmp_path, capsys):
+    guessed = bench.run("lora").model_copy(update={"tuned": {}, "method": "ts2_net+lora"})
+    sources = dict.fromkeys(guessed.sources, Source(origin="guess"))
+    config = bench.config(tmp_path).model_copy(update={"tune": "guesses"})
+    assert choices.guesses_tuned(config, guessed.model_copy(update={"sources": sources})) is None
+    assert "ts2_net+lora: its guesses are not tuned" in capsys.readouterr().err
 
 
 def test_own_videos_are_tuned_along_every_rate_and_validation_names_the_best_method(tmp_path):

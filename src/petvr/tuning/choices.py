@@ -12,7 +12,7 @@ from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.spec import Origin, RunSpec, Source, Value
-from petvr.text_files import read_json
+from petvr.text_files import read_json, say_once
 from petvr.tuning.decisions import all_records, last_decision_file, read_decision
 from petvr.tuning.study import Study, axes_of, study_of, with_values
 
@@ -70,7 +70,14 @@ def tuned_run(config: Config, run: RunSpec) -> RunSpec:
 
 def guesses_tuned(config: Config, run: RunSpec) -> RunSpec | None:
     """With `tune: guesses` the variant of a run whose guessed rates are replaced; None: it has none, or is tuned."""
-    if config.tune != "guesses" or run.tuned or not (axes := axes_of(run, ("guess",))):
+    if config.tune != "guesses" or run.tuned:
+        return None
+    try:
+        axes = axes_of(run, ("guess",))
+    except PetvrError as error:  # more kinds of parameters than axes: the other rows are tuned all the same
+        say_once(f"petvr: {run.cell}: its guesses are not tuned: {error}")
+        return None
+    if not axes:
         return None
     return _with_choice(config, run.model_copy(update={"variant": run.variant | {"tune": "guesses"}}), axes)
 
