@@ -56,3 +56,8 @@ def test_every_method_has_a_row_and_one_that_is_added_as_a_file_too(fair, tmp_pa
 
 def test_it_is_no_paper():
     assert papers.load_paper("fair").kind == "protocol" and "fair" not in papers.published()
+
+
+def test_its_tables_have_the_methods_that_are_chosen_alone():
+    chosen = planned(papers=["fair"], methods=["lora", "vop_f+vop_p"])
+    assert {tuple(row.name for row in table.rows) for table in chosen.tables.values()} == {("VoP^F+P", "LoRA")}

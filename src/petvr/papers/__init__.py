@@ -1,4 +1,4 @@
-"""The papers: one folder each, with the files of FILES. No code per paper, no torch; docs/papers.md has the formats."""
+"""The papers and the protocols of our own: one folder each, with the files of FILES; docs/papers.md has the formats."""
 
 from __future__ import annotations
 

@@ -159,7 +159,9 @@ class _Planner:
         rows, table = [], table.with_methods(sorted(self.implemented.methods or ()))
         for row in table.rows:
             cells = {dataset: self.plan_cell(cell, table.id) for dataset, cell in row.cells.items()}
-            rows.append(row.model_copy(update={"cells": cells}))
+            chosen = self.wanted is None or any(cell.method in self.wanted for cell in cells.values())
+            if chosen or not table.other_methods:  # a table of all methods shows those of `methods` alone
+                rows.append(row.model_copy(update={"cells": cells}))
             if tuned := {name: one for name, cell in cells.items() if (one := self.plan_variant(cell, table.id))}:
                 facts = {"name": f"{row.name} ({TUNED_ROW})", "cells": tuned, "gain_over": ""}
                 rows.append(row.model_copy(update=facts))
