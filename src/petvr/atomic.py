@@ -10,6 +10,7 @@ import fcntl
 import functools
 import hashlib
 import json
+import math
 import os
 import re
 import socket
@@ -20,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from petvr.errors import PetvrError
+from petvr.text_files import read_json
 
 FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)))
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems without locks are let pass
 PAUSE = 0.1  # seconds between two tries
+COUNTS_VERSION = 1  # raised when the same model would be counted otherwise
 AHEAD = 2.0  # seconds; a file server's clock is never quite this machine's
 
 
@@ -89,6 +92,36 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def at_least(least: float) -> Callable[[Any], Any]:
+    """Of a finite number; a ValueError for another."""
+
+    def checked(value: Any) -> float:
+        number = float(value)
+        if not least <= number < math.inf:
+            raise ValueError(f"{number} is no count")
+        return number
+
+    return checked
+
+
+def kept_count(
+    folder: Path | None, key: Any, names: dict[str, Callable[[Any], Any]], count: Callable[[], dict[str, Any]]
+) -> list[Any]:
+    """The values of `names` in what `count` gives, once for a key, which says all that they depend on; folder None:
+    each time."""
+    text = json.dumps([COUNTS_VERSION, *key], sort_keys=True)
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json" if folder else None
+    if path is not None:
+        with contextlib.suppress(PetvrError, ValueError, KeyError, TypeError):
+            record = read_json(path, dict)
+            return [kind(record[name]) for name, kind in names.items()]
+    counted = count()
+    if path is not None:
+        with contextlib.suppress(PetvrError):  # who asks next counts again
+            write_json(path, counted)
+    return [counted[name] for name in names]
 
 
 def sealed(value: dict[str, Any]) -> dict[str, Any]:

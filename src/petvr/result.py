@@ -127,7 +127,7 @@ class Cost(_Part):
     train_seconds: Amount
     eval_seconds: Amount
     pairs_per_second: Amount | None = None
-    video_ms: Amount | None = None  # milliseconds of encoding one video and one text (petvr.training.encoding_time)
+    video_ms: Amount | None = None  # milliseconds of encoding one video and one text (petvr.training.evaluate)
     text_ms: Amount | None = None
     resumed: Count = 0  # how often the run was continued from a checkpoint
     compile_seconds: Amount | None = None  # of train_seconds; None: nothing was compiled

@@ -1,10 +1,10 @@
 import pytest
 
 from petvr import methods, papers, planning
+from petvr.atomic import kept_count
 from petvr.commands.table import size_counter
 from petvr.config import load_config
 from petvr.costs import params
-from petvr.costs.kept import kept_count
 from petvr.errors import PetvrError
 from petvr.papers.own import own_table
 

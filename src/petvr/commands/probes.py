@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def _measure(models: list[probes.ProbedModel], names: list[str], steps: int, pat
 
     line = ProgressLine("probes", steps * len(models))
     for model in models:
-        accuracy = measure.measure_model(model, names, steps=steps, stepped=lambda name=model.name: line.step(name))
+        accuracy = measure.measure_model(model, names, steps=steps, stepped=partial(line.step, model.name))
         with atomic.file_lock(path.with_name(f".{path.name}.lock"), f"{path} is being written", lambda _: None):
             stored: dict[str, Any] = read_json(path, dict) if path.exists() else {}
             entry = {

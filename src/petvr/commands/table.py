@@ -102,9 +102,9 @@ def size_counter(config: Config) -> Counter:
     layout = Layout(config.results)
 
     def count(table: Table, cell: Cell, recipe: Recipe, metric: str, printed: str) -> tuple[float, str] | None:
+        from petvr.atomic import at_least, kept_count
         from petvr.clip.config import GEOMETRIES, read_config
         from petvr.costs import params
-        from petvr.costs.kept import at_least, kept_count
 
         published = cell.backbone in GEOMETRIES
         weights = layout.weights(cell.backbone)

@@ -22,11 +22,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from petvr import methods
 from petvr import similarity as similarities
+from petvr.atomic import at_least, kept_count
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig
 from petvr.clip.towers import Clip
 from petvr.clip.weights import SkipMetaInit
-from petvr.costs.kept import at_least, kept_count
 from petvr.methods._adapted import Adapted
 from petvr.similarity._head import Features, Similarity
 from petvr.spec import method_id

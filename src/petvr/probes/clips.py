@@ -22,7 +22,11 @@ SIDE, DOT = 8, 3  # pixels of a subject, of a dot
 SHAPES = ("square", "ring")
 SUBJECTS = tuple(product(COLOURS, SHAPES))
 PLACES = {"left": (8, 1), "right": (8, 15), "top": (1, 8), "bottom": (15, 8), "middle": (8, 8)}
-COUNTS = {"once": [(3,)], "twice": [(2, 1), (1, 2)], "thrice": [(1, 1, 1)]}  # frames of each piece
+COUNTS: dict[str, list[tuple[int, ...]]] = {
+    "once": [(3,)],
+    "twice": [(2, 1), (1, 2)],
+    "thrice": [(1, 1, 1)],
+}  # frames of each piece
 VERBS = "a on and dot flashes turns then appears vanishes blinks"
 NUMBERS = {word: n for n, word in enumerate((*COLOURS, *SHAPES, *PLACES, *COUNTS, *VERBS.split()), start=1)}
 SOT, EOT = len(NUMBERS) + 1, len(NUMBERS) + 2
@@ -107,7 +111,7 @@ def reversed_clip(subject: Subject, rng: Random) -> tuple[Clips, Captions]:
 def swapped(subject: Subject, rng: Random) -> tuple[Clips, Captions]:
     """Each event lasts two frames; its own colour between them."""
     (one, two), place, clip = two_colours(subject, rng), anywhere(rng), empty_clip(rng)
-    first, second = rng.integers(0, 2), rng.integers(3, 5)
+    first, second = int(rng.integers(0, 2)), int(rng.integers(3, 5))
     shown = {first: one, first + 1: one, second: two, second + 1: two}
     for number, frame in enumerate(clip):
         paint(frame, shown.get(number, subject[0]), subject[1], *place)

@@ -26,7 +26,7 @@ from petvr.training import precision, run
 from petvr.training.batches import Batches, BatchReader, FrameReader, TokenizedCaptions, TrainingData
 from petvr.training.checkpoint import TrainState
 from petvr.training.determinism import prepare_device
-from petvr.training.encoding_time import timed
+from petvr.training.evaluate import timed
 from petvr.training.memory import measured_peak, peak_bytes
 from petvr.training.model import BatchTensors, Model, model_on
 from petvr.training.optimizer import build_optimizer, parameter_groups

@@ -23,8 +23,7 @@ from petvr.training.batches import TokenizedCaptions, TrainingData, open_trainin
 from petvr.training.checkpoint import Checkpointer, TrainState, lock_state
 from petvr.training.data import Splits, open_splits
 from petvr.training.determinism import name_refused_kernels, prepare_device, seed_torch
-from petvr.training.encoding_time import encoding_ms
-from petvr.training.evaluate import EvaluationData, evaluation_steps, open_evaluation_data
+from petvr.training.evaluate import EvaluationData, encoding_ms, evaluation_steps, open_evaluation_data
 from petvr.training.frozen_feature_cache import FrozenFeatureCache, open_cache, open_captions
 from petvr.training.log import RunLog
 from petvr.training.model import BatchSource, Model, build_model, clamp_logit_scale
