@@ -31,7 +31,7 @@ rule tune_trial:
     resources:
         gpu=GPU,
         mem_mb=lambda w, attempt: attempt
-        * (2000 if CONFIG.world is not None else 64000),
+        * rules_ask.train_megabytes(CONFIG, study_of(w).run),
         runtime=lambda w, attempt: attempt
         * rules_ask.train_minutes(CONFIG, study_of(w).run),
     params:
