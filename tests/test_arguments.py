@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from petvr import cli
+from petvr import atomic, cli
+from petvr.errors import PetvrError
 
 RUN = "vop/msrvtt-9k/vit-b-32/vop/seed-0"
 
@@ -59,6 +60,20 @@ RUN = "vop/msrvtt-9k/vit-b-32/vop/seed-0"
         (["score", "a.npy", "--logit-scale", "inf"], "--logit-scale: inf given"),
         (["score", "a.npy", "--temperature", "1"], "--temperature belongs to a dual-softmax"),
         (["score", "a.npy", "--gallery", "0"], "--gallery: 0 given, allowed: 1 or more"),
+        (["costs", "--batch", "1", "--batch", "2"], "argument --batch: given twice"),
+        (["plan", "--index=--"], "an empty argument (--index)"),  # which argparse makes a list
+        (["tune", "trial", "a/b/c/d", "--rung", "0", "--trial="], "argument --trial: empty"),
+        (["tune", "decide", "a/b/c/d", "--rung", "-1"], "--rung: -1 given, allowed: 0 or more"),
+        (["tune", "export", "--to", "/dev/zero"], "/dev/zero: a pipe or a device"),
+        (["plan", "--frames", "3"], "--frames needs --index"),
+        (["costs", "--batch", "3"], "--batch needs --measure"),
+        (["export", RUN, "--to", "a", "--public"], "--public needs --push"),
+        (["search", "--index", "a", "b", "--split", "c"], "--split needs --run"),
+        (["search", "--run", RUN, "b", "--seconds", "1", "2"], "--seconds needs --video"),
+        (["serve", "--run", RUN, "--run", RUN], f"{RUN} is given twice"),
+        (["examples", RUN, f"/{RUN}"], f"{RUN} is given twice"),
+        (["claims", "a\nb"], r"unknown paper 'a\nb'"),
+        (["bench", "--json", "/"], "/: a folder, allowed: a file"),
         (["--nonsense"], "unknown argument '--nonsense'"),
     ],
 )
@@ -66,6 +81,22 @@ def test_a_wrong_argument_is_one_line(words, said, capsys):
     assert cli.main(words) == 2
     err = capsys.readouterr().err
     assert said in err and err.startswith("petvr: error: ") and err.count("\n") == 1
+
+
+def test_what_is_not_its_own_is_neither_replaced_nor_removed(tmp_path, capsys):
+    """Root would put a file in the place of /dev/null; a page's folder is emptied of `videos` before it is written."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PetvrError, match="pipe: a pipe or a device"):
+        atomic.write_json(tmp_path / "pipe", {})
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "data" / "videos").mkdir(parents=True)
+    assert cli.main(["examples", RUN, "--out", str(tmp_path / "data")]) == 2
+    assert "would be replaced; name a new folder" in capsys.readouterr().err
+    assert (tmp_path / "data" / "videos").is_dir()
+
+
+def test_a_message_stays_one_line_wherever_it_is_printed():
+    assert str(PetvrError("a\nb\x1b[31m")) == r"a\nb\x1b[31m"
 
 
 def test_a_pipe_is_no_matrix(tmp_path, capsys):

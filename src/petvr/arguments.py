@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from petvr.errors import PetvrError
 from petvr.spec import NUMBER
 
 MOST = 10**9
@@ -50,6 +51,18 @@ def host_name(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("empty, which would be every address; 0.0.0.0 says so in words")
     return text
+
+
+def beside(args: argparse.Namespace, other: str, **usual: object) -> None:
+    """Options that mean something only beside the option `other`: their usual values where they are not given.
+
+    Raises PetvrError where they are given without that.
+    """
+    for name, value in usual.items():
+        if getattr(args, name) in (None, False):
+            setattr(args, name, value)
+        elif getattr(args, other) in (None, False):
+            raise PetvrError(f"--{name.replace('_', '-')} needs --{other}, without which it says nothing")
 
 
 threads, port, positive = whole(high=THREADS), whole(0, 65_535), number(1e-9, MOST)

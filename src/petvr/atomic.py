@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr.errors import PetvrError
-from petvr.text_files import read_json
+from petvr.text_files import is_pipe_or_device, read_json
 
 FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)))
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems without locks are let pass
@@ -35,9 +35,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success it is synced and renamed to `path`.
 
     On any failure the temporary file is removed and `path` keeps what it held. A full disk or a folder
-    that cannot be written becomes a PetvrError that names the file.
+    that cannot be written becomes a PetvrError that names the file; so do a pipe and a device, which root would
+    replace for everybody (/dev/null).
     """
     path = Path(path)
+    if is_pipe_or_device(path):
+        raise PetvrError(f"{path}: a pipe or a device, which would be replaced; allowed: a file")
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +61,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Before what takes long: PetvrError where `path` cannot be written in the end."""
+    if path.is_dir():
+        raise PetvrError(f"{path}: a folder, allowed: a file")
+    with contextlib.suppress(_Tried), replacing(path):
+        raise _Tried
+
+
+class _Tried(Exception):
+    """Nothing is to be written yet."""
 
 
 def system_reason(error: Exception) -> str:
@@ -129,9 +144,14 @@ def sealed(value: dict[str, Any]) -> dict[str, Any]:
     return {**value, "seal": _seal(value)}
 
 
-def unsealed(value: Any, path: str | Path) -> Any:
-    """What `sealed` was given. Raises PetvrError where it was altered since; what has no seal is an earlier petvr's."""
+def unsealed(value: Any, path: str | Path, *, required: bool = False) -> Any:
+    """What `sealed` was given. Raises PetvrError where it was altered since; what has no seal is an earlier petvr's.
+
+    required: no petvr ever wrote such a file without one.
+    """
     if not isinstance(value, dict) or "seal" not in value:
+        if required:
+            raise PetvrError(f"{path}: has no checksum (key 'seal'), so petvr did not write it; make it anew")
         return value
     content = {key: part for key, part in value.items() if key != "seal"}
     if value["seal"] != _seal(content):

@@ -8,11 +8,11 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from petvr import __version__, fork_server
 from petvr.atomic import system_reason
-from petvr.errors import PetvrError, missing_extra, unknown
+from petvr.errors import PetvrError, missing_extra, on_one_line, unknown
 
 # command -> what it does; torch, MLflow and matplotlib are imported by the commands that need them
 FOR_PEOPLE = {
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return code
         return _flushed(words, _run_command(words))
     except PetvrError as error:
-        print(f"petvr: error: {_on_one_line(str(error))}", file=sys.stderr)
+        print(f"petvr: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("petvr: interrupted", file=sys.stderr)
@@ -96,13 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
         _drop_output()
-        print(f"petvr: error: {_on_one_line(where + reason)}", file=sys.stderr)
+        print(f"petvr: error: {on_one_line(where + reason)}", file=sys.stderr)
         return 2
-
-
-def _on_one_line(text: str) -> str:
-    """Names of files and cells of tables may hold what ends a line or moves the cursor."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _flushed(words: list[str], code: int) -> int:
@@ -152,14 +147,34 @@ def _refuse_empty(parser: argparse.ArgumentParser, words: Sequence[str]) -> None
     """An empty word is a variable that is not set, and must not stand for "not given"."""
     for number, word in enumerate(words):
         name, equals, value = word.partition("=")
-        option = parser._option_string_actions.get(name) if equals and not value.strip() else None
-        if not word.strip() or (option is not None and option.type is None):  # else its type sees to it
+        option = parser._option_string_actions.get(name) if equals and value.strip() in ("", "--") else None
+        # else its type sees to it; argparse makes a list of `--x=--`
+        if not word.strip() or (option is not None and (option.type is None or value.strip())):
             where = name if equals else f"behind '{words[number - 1]}'" if number else "the first"
             parser.error(f"an empty argument ({where}); is a variable not set?")
 
 
+class _Once(argparse._StoreAction):
+    """An option with one value; of two, the first would be dropped without a word."""
+
+    given = False
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        if option and self.given:
+            parser.error(f"argument {option}: given twice")
+        if option and self.nargs is None and (values == [] or (self.type is None and not values.strip())):
+            parser.error(f"argument {option}: empty")  # [] is what argparse makes of `--x=--`
+        self.given = True
+        super().__call__(parser, namespace, values, option)
+
+
 class _Parser(argparse.ArgumentParser):
     """Wrong words are one line, as all that is wrong."""
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **given)
+        self.register("action", None, _Once)
+        self.register("action", "store", _Once)
 
     def error(self, message: str) -> NoReturn:
         raise PetvrError(f"{self.prog}: {message}; {self.prog} --help says more")

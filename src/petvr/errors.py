@@ -30,11 +30,16 @@ def without_secrets(text: str) -> str:
     return LOGIN.sub(lambda match: match[1] or match[0].partition("=")[0] + "=...", text)
 
 
+def on_one_line(text: str) -> str:
+    """Names of files and cells of tables may hold what ends a line or moves the cursor."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 class PetvrError(Exception):
     """Bad input or a missing file; the command line prints it as one line and exits with code 2."""
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(without_secrets(str(message)))
+        super().__init__(on_one_line(without_secrets(str(message))))
 
 
 def first_line(error: BaseException) -> str:

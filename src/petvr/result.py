@@ -229,7 +229,7 @@ class TrialRecord(_Part):
     @classmethod
     def read(cls, path: Path) -> TrialRecord:
         """Raises PetvrError with the file and the first wrong key."""
-        return typed(cls, atomic.unsealed(read_json(path, dict), path), path)
+        return typed(cls, atomic.unsealed(read_json(path, dict), path, required=True), path)
 
 
 class Result(_Part):

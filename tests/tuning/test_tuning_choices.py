@@ -10,7 +10,7 @@ import torch
 import training_bench as tiny
 import tuning_bench as bench
 
-from petvr import atomic, methods, planning
+from petvr import methods, planning
 from petvr.config import Config, CustomDataset, load_config
 from petvr.costs import budget
 from petvr.errors import PetvrError
@@ -83,7 +83,7 @@ def chosen(config: Config, run: RunSpec, place: int = 1) -> Study:
     for rung in range(3):
         one = record(study, list(study.trials)[place], rung, 10.0)
         one.write(decisions.trial_folder(layout, study.cell, one.id) / f"rung-{rung}.json")
-    atomic.write_json(decisions.last_decision_file(layout, study), decisions.decide(study, 2, [one]))
+    decisions.write_decision(decisions.last_decision_file(layout, study), decisions.decide(study, 2, [one]))
     return study
 
 
@@ -193,6 +193,39 @@ def test_guesses_are_tuned_as_a_second_row_and_never_in_place_of_the_first():
         assert planning.spec(config.model_copy(update={"tune": "guesses"}), id, more) == run
 
 
+def test_what_was_edited_copied_or_renamed_below_tuning_is_refused(tmp_path):
+    config, run = bench.config(tmp_path), bench.run()
+    layout, study = Layout(config.results), chosen(config, run)
+    decision = decisions.last_decision_file(layout, study)
+    whole = decision.read_text()
+    without_seal = json.dumps({key: part for key, part in json.loads(whole).items() if key != "seal"})
+    for text, said in (
+        (whole.replace("0.0046", "0.1"), "altered or damaged"),
+        (whole.replace("0.0046", "NaN"), "NaN"),
+        (whole[: len(whole) // 2], "not JSON"),
+        (without_seal, "no checksum"),
+        ("[]", "expected a dict"),
+    ):
+        decision.write_text(text)
+        with pytest.raises(PetvrError, match=said):
+            choices.choice_of(config, run)
+    decision.write_text(whole)
+    path = choices.freeze(config, study)
+    other = path.with_name("full-colours.json")
+    other.write_bytes(path.read_bytes())
+    with pytest.raises(PetvrError, match=r"full-colours\.json: holds .*, which belongs into another file"):
+        choices.read_lock(other)
+    path.write_text(json.dumps({"cells": json.loads(path.read_text())["cells"]}))
+    with pytest.raises(PetvrError, match="no checksum"):
+        choices.choice_of(config, run)
+    first, second = list(study.trials)[:2]
+    with pytest.raises(PetvrError, match="a trial twice"):
+        decisions.decide(study, 0, [record(study, first, 0, 1.0), record(study, first, 0, 2.0)])
+    record(study, first, 0, 1.0).write(decisions.trial_folder(layout, study.cell, second) / "rung-0.json")
+    with pytest.raises(PetvrError, match="copied here"):
+        decisions.all_records(layout, study.cell)
+
+
 def test_a_row_with_more_kinds_of_rates_than_axes_is_named_and_left_as_it_is(tmp_path, capsys):
     guessed = bench.run("lora").model_copy(update={"tuned": {}, "method": "ts2_net+lora"})
     sources = dict.fromkeys(guessed.sources, Source(origin="guess"))
@@ -218,7 +251,7 @@ def test_own_videos_are_tuned_along_every_rate_and_validation_names_the_best_met
     for cell, score in zip(known, (210.0, 220.0), strict=True):
         study = known[cell]
         last = record(study, next(iter(study.trials)), 2, score)
-        atomic.write_json(decisions.last_decision_file(layout, study), decisions.decide(study, 2, [last]))
+        decisions.write_decision(decisions.last_decision_file(layout, study), decisions.decide(study, 2, [last]))
     best = trials_report.best_of_own(layout, config, list(known.values()))
     assert best[0] == "mine: best of 2 methods on validation: rap/mine/vit-b-32/rap (RSum 220.0)"
     assert best[2] == '  petvr search rap/mine/vit-b-32/rap/seed-0 "a sentence"'

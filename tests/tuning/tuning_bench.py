@@ -73,7 +73,7 @@ def go(config: Config, study: Study, options: dict, train=trial.train_trial) -> 
             atomic.write_text(path, (out / f"rung-{rung}.json").read_text())
         records = [TrialRecord.read(path) for path in decisions.awaited_records(layout, study, rung)]
         decision = decisions.decide(study, rung, records)
-        atomic.write_json(decisions.decision_file(layout, study.cell, rung), decision)
+        decisions.write_decision(decisions.decision_file(layout, study.cell, rung), decision)
     return json.loads(json.dumps(decision))
 
 

@@ -50,6 +50,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
         for method in args.method or METHODS:
             spec = planning.spec(config, f"{args.paper}/msrvtt-9k/{backbone}/{method}/seed-0", planned)
             specs[backbone, method] = spec.model_copy(update={"recipe": spec.recipe.model_copy(update=recipe)})
+    if args.json:
+        atomic.require_writable(args.json)
     lines, job = [], ("cuda" if cuda else "cpu", args.threads, chosen["repeats"])
     for (backbone, method), spec in specs.items():
         line = in_own_process(f"{method} on {backbone}", _measure, spec, chosen["layers"], *job)

@@ -16,12 +16,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    from petvr.report.claims.evidence import ClaimEvidence
-    from petvr.report.claims.page import PaperClaims, summary, write_claims
-
     for paper in args.papers:
         if paper not in papers.NAMES:
             raise unknown("paper", paper, papers.NAMES)
+    from petvr.report.claims.evidence import ClaimEvidence
+    from petvr.report.claims.page import PaperClaims, summary, write_claims
+
     plan, layout = planning.plan(config), Layout(config.results)
     evidence = ClaimEvidence(plan, layout, config.rule)
     planned = dict.fromkeys(table.paper for table in plan.tables.values() if table.paper in papers.NAMES)

@@ -41,6 +41,11 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
     rule = args.rule or config.rule
     first, *others = [_outcomes(Layout(config.results), name) for name in args.runs]
+    once: set[str] = set()
+    for result in (result for each in (first, *others) for result in each.results):
+        if result.id in once:
+            raise PetvrError(f"petvr compare: {result.id} is named twice; it would be compared with itself")
+        once.add(result.id)
     for other in others:
         require_same_queries(first, other)
     rows = [_differences(first, other, rule) for other in others]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from petvr import planning
-from petvr.arguments import whole
+from petvr.arguments import beside, whole
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
@@ -25,15 +25,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PAIRS",
         help="activations of a step of so many, whole and in micro-batches",
     )
-    parser.add_argument("--micro-batch", type=whole(), default=8, metavar="PAIRS", help="size of those (default 8)")
+    parser.add_argument("--micro-batch", type=whole(), metavar="PAIRS", help="size of those (default 8)")
     parser.add_argument("--measure", action="store_true", help="run steps of each on this machine: minutes")
-    parser.add_argument("--batch", type=whole(), default=4, help="pairs per measured step (default 4)")
-    parser.add_argument("--steps", type=whole(), default=3, help="measured steps (default 3)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the measurement (default cpu)")
+    parser.add_argument("--batch", type=whole(), help="pairs per measured step (default 4)")
+    parser.add_argument("--steps", type=whole(), help="measured steps (default 3)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="of the measurement (default cpu)")
     parser.add_argument("--bf16", action="store_true", help="measure under bf16 autocast, not in fp32")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    beside(args, "memory", micro_batch=8)
+    beside(args, "measure", batch=4, steps=3, device="cpu", bf16=False)
     plan = planning.plan(config)
     for table in args.table:
         if table not in plan.tables:

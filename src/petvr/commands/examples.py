@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from petvr import atomic
 from petvr.arguments import named_path, threads, whole
 from petvr.commands.search import open_named_run
 from petvr.config import Config
@@ -35,10 +36,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> None:
     if len(args.runs) > 2:
         raise PetvrError(f"petvr examples: {len(args.runs)} runs given, allowed: one or two")
+    if len({name.strip("/") for name in args.runs}) < len(args.runs):
+        raise PetvrError(f"petvr examples: {args.runs[0]} is given twice")
 
     from petvr.report.examples.choose import choose_queries
-    from petvr.report.examples.page import Page, both_on_one_split, write_page
+    from petvr.report.examples.page import TITLE, Page, both_on_one_split, require_own, write_page
 
+    if args.out:
+        require_own(args.out)
+        atomic.require_writable(args.out / "index.html")
+    if args.single:
+        atomic.require_writable(args.single)
     opened = [open_named_run(name, config, args.threads) for name in args.runs]
     shown = [answered(run, keep) for run, keep in opened]
     answers = [one.answers for one in shown]
@@ -47,7 +55,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     names = ["A", "B"] if len(shown) > 1 else ["the run"]
     first = opened[0][0]
     page = Page(
-        f"petvr: examples of {' and '.join(one.name for one in shown)}",
+        f"{TITLE} {' and '.join(one.name for one in shown)}",
         choose_queries(answers, names, args.count, args.seed), shown, first.dataset, first.frames,
         [note for run, _ in opened for note in run.notes],
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from petvr.arguments import named_path
+from petvr.arguments import beside, named_path
 from petvr.commands.search import run_folder
 from petvr.config import Config
 from petvr.data import catalogue
@@ -30,6 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    beside(args, "push", public=False)
     from petvr.library.backbone import HUB_ID
     from petvr.library.export import export_run
     from petvr.library.hub import push_folder

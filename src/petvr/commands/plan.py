@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import asdict
 
 from petvr import planning
-from petvr.arguments import named_path, whole
+from petvr.arguments import beside, named_path, whole
 from petvr.config import Config
 from petvr.costs import budget, index_budget, steps
 from petvr.layout import Layout
@@ -24,13 +24,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--everything", action="store_true", help="count methods and data sets to come as if they existed"
     )
     parser.add_argument("--index", type=whole(high=10**12), metavar="N", help="instead: an index of N videos")
-    parser.add_argument("--backbone", default="vit-b-32", help="of the index (default: %(default)s)")
-    parser.add_argument(
-        "--frames", type=whole(high=1024), default=12, help="of the index, a video (default: %(default)s)"
-    )
+    parser.add_argument("--backbone", help="of the index (default: vit-b-32)")
+    parser.add_argument("--frames", type=whole(high=1024), help="of the index, a video (default: 12)")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    beside(args, "index", backbone="vit-b-32", frames=12)
     if args.index is not None:
         rates = budget.Assumptions.measured(args.bench) if args.bench else None
         cost = index_budget.estimate_index(args.index, args.backbone, args.frames, rates)

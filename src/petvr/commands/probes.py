@@ -35,6 +35,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     path, steps = args.json or probes.MEASURED, args.steps or probes.STEPS
     waiting = [model for model in models if args.again or model.name not in probes.fresh_results(path, names, steps)]
     if waiting:
+        atomic.require_writable(path)
         _measure(waiting, names, steps, path)
     results = {model.name: probes.fresh_results(path, names, steps)[model.name] for model in models}
     _show(results, names)

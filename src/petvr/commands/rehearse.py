@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from petvr import planning
+from petvr import atomic, planning
 from petvr.arguments import named_path, number, threads
 from petvr.config import Config
 from petvr.data import catalogue
@@ -55,6 +55,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
         print("\n".join(rehearsal.asks))
         return 0
     wanted = [name for name in args.parts if name != "page"] or ([] if args.parts else list(rehearsal.asks))
+    if args.record:
+        atomic.require_writable(args.record)
     for name in wanted:
         rehearsal.ask(name)
     if args.record:

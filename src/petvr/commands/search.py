@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petvr import planning
-from petvr.arguments import number, threads, whole
+from petvr.arguments import beside, number, threads, whole
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.errors import PetvrError
@@ -41,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", nargs=2, type=number(0, LONGEST), metavar=("START", "END"), help="look at this part of FILE"
     )
     parser.add_argument("--top", type=whole(), default=10, metavar="N", help="how many to list (default: %(default)s)")
-    parser.add_argument("--split", default="test", help="whose videos or captions are searched (default: %(default)s)")
+    parser.add_argument("--split", help="whose videos or captions are searched, with --run (default: test)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, for programs")
     parser.add_argument("--threads", type=threads, help="CPU threads (default: all)")
     parser.epilog = (
@@ -55,6 +55,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
         raise PetvrError('search: give either a sentence ("a dog runs") or --video FILE')
     if args.seconds and not 0 <= args.seconds[0] < args.seconds[1] < LONGEST:
         raise PetvrError("--seconds: {:g} {:g} given, allowed: 0 <= START < END < {:g}".format(*args.seconds, LONGEST))
+    beside(args, "video", seconds=None)
+    beside(args, "run", split="test")
     if args.index is not None:
         search_index(args, config)
         return

@@ -7,7 +7,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from petvr.arguments import host_name, port, threads
+from petvr.arguments import beside, host_name, port, threads
 from petvr.commands.search import index_folder, open_named_run
 from petvr.config import Config
 from petvr.errors import PetvrError
@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--run", action="append", help="a finished run; twice: two side by side")
     what.add_argument("--index", help="what `petvr encode` wrote, or a name of `indexes` in the configuration")
-    parser.add_argument("--split", default="test", help="whose videos are searched (default: %(default)s)")
+    parser.add_argument("--split", help="whose videos are searched, with --run (default: test)")
     parser.add_argument("--host", type=host_name, default="127.0.0.1", help="default: loopback (there is no password)")
     parser.add_argument("--port", type=port, default=8765, help="0: any free one (default: %(default)s)")
     parser.add_argument("--threads", type=threads, help="CPU threads (default: all)")
@@ -32,6 +32,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> None:
     if args.run and len(args.run) > 2:
         raise PetvrError(f"petvr serve: {len(args.run)} runs given, allowed: one or two")
+    if args.run and len({name.strip("/") for name in args.run}) < len(args.run):
+        raise PetvrError(f"petvr serve: {args.run[0]} is given twice")
+    beside(args, "run", split="test")
     import uvicorn
 
     from petvr.search.server import create_app

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 from petvr import atomic, planning
-from petvr.arguments import named_path, threads
+from petvr.arguments import named_path, threads, whole
 from petvr.atomic import bring_to_now
 from petvr.config import Config
 from petvr.errors import PetvrError
@@ -36,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     decide = actions.add_parser("decide", help="(the workflow) decide which trials of a rung go on")
     for one in (trial, decide):
         one.add_argument("cell")
-        one.add_argument("--rung", type=int, required=True)
+        one.add_argument("--rung", type=whole(0), required=True)
     trial.add_argument("--trial", required=True, help="its id in rung 0, in a later one slot-<n> of the decision")
     trial.add_argument("--threads", type=threads, help="CPU threads (default: all)")
 
@@ -92,7 +92,7 @@ def _trial(args: argparse.Namespace, config: Config, layout: Layout, study: Stud
 def _decide(rung: int, layout: Layout, study: Study) -> int:
     records = [TrialRecord.read(path) for path in decisions.awaited_records(layout, study, rung)]
     decision = decisions.decide(study, rung, records)
-    atomic.write_json(decisions.decision_file(layout, study.cell, rung), decision)
+    decisions.write_decision(decisions.decision_file(layout, study.cell, rung), decision)
     if "chosen" in decision:
         from petvr.report.figures.sensitivity import draw_sensitivity
 

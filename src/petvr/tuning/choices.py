@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,9 @@ def choice_of(config: Config, run: RunSpec) -> Choice | None:
     """Of a committed lock, which wins, else of the last decision; None: nothing is chosen yet."""
     study, path = study_of(config, run), lock_file(config, run)
     entry = read_lock(path).get(run.cell)
-    if entry is not None and entry["values"].keys() == run.tuned.keys():
+    if entry is not None and entry["values"].keys() != run.tuned.keys():
+        say_once(f"{path}: {run.cell} chose {', '.join(entry['values'])}, today {', '.join(run.tuned)} is tuned")
+    elif entry is not None:
         edge, current = tuple(entry["edge"]), entry["study"] == study.digest()
         return Choice(entry["values"], edge, path, True, entry["seed"], entry["trials"], current)
     path = last_decision_file(Layout(config.results), study)
@@ -75,7 +78,7 @@ def guesses_tuned(config: Config, run: RunSpec) -> RunSpec | None:
     try:
         axes = axes_of(run, ("guess",))
     except PetvrError as error:  # more kinds of parameters than axes: the other rows are tuned all the same
-        say_once(f"petvr: {run.cell}: its guesses are not tuned: {error}")
+        say_once(f"{run.cell}: its guesses are not tuned: {error}")
         return None
     if not axes:
         return None
@@ -101,12 +104,16 @@ def lock_file(config: Config, run: RunSpec) -> Path:
 
 
 def read_lock(path: Path) -> dict[str, dict[str, Any]]:
-    """Cell -> what was frozen of it. PetvrError for a file that was altered, or is none."""
-    if not path.exists():
+    """Cell -> what was frozen of it. PetvrError for a file that was altered, is none, or another method's."""
+    if not os.path.lexists(path):
         return {}
-    cells = atomic.unsealed(read_json(path, dict), path).get("cells")
+    cells = atomic.unsealed(read_json(path, dict), path, required=True).get("cells")
     if not isinstance(cells, dict):
         raise PetvrError(f"{path}: no lock of `petvr tune freeze`: it has no cells")
+    for cell in cells:
+        _, dataset, _, method = cell.split("/", 3)
+        if path.stem != f"{method.partition('@')[0]}-{dataset}":
+            raise PetvrError(f"{path}: holds {cell}, which belongs into another file; was it renamed?")
     return cells
 
 

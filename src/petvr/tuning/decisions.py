@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from petvr import atomic
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import TrialRecord
@@ -22,6 +23,8 @@ def decide(study: Study, rung: int, records: Sequence[TrialRecord]) -> dict[str,
     for record in records:
         if record.id not in study.trials or (record.rung, record.epoch) != (rung, study.epochs[rung]):
             raise PetvrError(f"{study.cell}: {record.id} at epoch {record.epoch} is no trial of rung {rung}")
+    if len({record.id for record in records}) < len(records):
+        raise PetvrError(f"{study.cell}: rung {rung} holds a trial twice; was a record copied over another?")
 
     def order(record: TrialRecord) -> tuple[Any, ...]:
         diverged = record.score is None
@@ -50,11 +53,15 @@ def last_decision_file(layout: Layout, study: Study) -> Path:
     return decision_file(layout, study.cell, len(study.sizes) - 1)
 
 
+def write_decision(path: Path, decision: dict[str, Any]) -> None:
+    atomic.write_json(path, atomic.sealed(decision))
+
+
 def read_decision(path: Path, study: Study) -> dict[str, Any] | None:
-    """None where there is none, or one of another grid or protocol."""
+    """None where there is none, or one of another grid or protocol. PetvrError for one that was altered."""
     if not path.exists():
         return None
-    decision = read_json(path, dict)
+    decision: dict[str, Any] = atomic.unsealed(read_json(path, dict), path, required=True)
     return decision if decision.get("study") == study.digest() else None
 
 
@@ -83,5 +90,14 @@ def trial_folder(layout: Layout, cell: str, trial: str) -> Path:
 
 
 def all_records(layout: Layout, cell: str) -> Iterable[TrialRecord]:
-    """Of every trial that was ever made of the cell, also of earlier grids, rung by rung."""
-    return [TrialRecord.read(path) for path in sorted(trial_folder(layout, cell, "").glob("*/rung-*.json"))]
+    """Of every trial that was ever made of the cell, also of earlier grids, rung by rung.
+
+    Raises PetvrError for a record that lies where another belongs.
+    """
+    records, method = [], cell.rpartition("/")[2].partition("@")[0]
+    for path in sorted(trial_folder(layout, cell, "").glob("*/rung-*.json")):
+        record = TrialRecord.read(path)
+        if (record.id, f"rung-{record.rung}", record.spec.method) != (path.parent.name, path.stem, method):
+            raise PetvrError(f"{path}: rung {record.rung} of trial {record.id} of {record.spec.method}, copied here")
+        records.append(record)
+    return records

@@ -17,9 +17,11 @@ from PIL import Image
 from petvr import atomic
 from petvr.data.datasets import Dataset
 from petvr.data.frames.store import FrameStore
+from petvr.errors import PetvrError
 from petvr.report.examples.choose import Group
 from petvr.search.answers import SplitAnswers
 
+TITLE = "petvr: examples of"
 GAP = 2  # pixels between two frames of a strip
 SHOWN = 3  # videos of a query
 LARGEST = 64 << 20  # bytes of a video that is copied; of a larger one the page names the path
@@ -54,6 +56,18 @@ def joined(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Pictures [H, W, 3] side by side, GAP white columns between."""
     gap = np.full((pictures[0].shape[0], GAP, 3), 255, np.uint8)
     return np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
+
+
+def require_own(folder: Path) -> None:
+    """PetvrError where `write_page` would remove what is not its own: `videos` of a data set's folder, for one."""
+    if folder.exists() and not folder.is_dir():
+        raise PetvrError(f"{folder}: a file, allowed: a folder")
+    page = folder / "index.html"
+    ours = page.is_file() and TITLE in page.read_text(encoding="utf-8", errors="replace")
+    if not ours and any((folder / name).exists() for name in ("strips", "videos")):
+        raise PetvrError(
+            f"{folder}: strips/ and videos/ there are of no such page and would be replaced; name a new folder"
+        )
 
 
 def write_page(page: Page, folder: Path, single: Path | None = None) -> Path:
