@@ -1,10 +1,12 @@
 """A wrong argument of a command: one line that names it and what is allowed, before anything starts."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from petvr import atomic, cli
+from petvr.arguments import named_path
 from petvr.errors import PetvrError
 
 RUN = "vop/msrvtt-9k/vit-b-32/vop/seed-0"
@@ -74,6 +76,8 @@ RUN = "vop/msrvtt-9k/vit-b-32/vop/seed-0"
         (["examples", RUN, f"/{RUN}"], f"{RUN} is given twice"),
         (["claims", "a\nb"], r"unknown paper 'a\nb'"),
         (["bench", "--json", "/"], "/: a folder, allowed: a file"),
+        (["jobs", "--folder", "/nowhere/b"], "--folder /nowhere/b: no such folder"),
+        (["rehearse", "room", "--values", "/dev/zero"], "/dev/zero: not a file"),
         (["--nonsense"], "unknown argument '--nonsense'"),
     ],
 )
@@ -93,6 +97,18 @@ def test_what_is_not_its_own_is_neither_replaced_nor_removed(tmp_path, capsys):
     assert cli.main(["examples", RUN, "--out", str(tmp_path / "data")]) == 2
     assert "would be replaced; name a new folder" in capsys.readouterr().err
     assert (tmp_path / "data" / "videos").is_dir()
+
+
+def test_home_is_meant_in_an_option_too(monkeypatch):
+    """Of --to=~/x a shell makes nothing, and a folder named ~ would arise."""
+    monkeypatch.setenv("HOME", "/home/me")
+    assert named_path("~/x") == Path("/home/me/x")
+
+
+def test_a_link_to_itself_is_no_name(tmp_path, capsys):
+    (tmp_path / "loop").symlink_to("loop")
+    assert cli.main(["videos", "a.mp4", "--transcode", str(tmp_path / "loop")]) == 2
+    assert "argument --transcode: " in capsys.readouterr().err
 
 
 def test_a_message_stays_one_line_wherever_it_is_printed():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,12 @@ def named_path(text: str) -> Path:
     """The `type` of a file or folder; an empty word, as of an unset variable, would be the working folder."""
     if not text.strip():
         raise argparse.ArgumentTypeError("empty, allowed: the name of a file or folder")
-    return Path(text)
+    path = Path(os.path.expanduser(text))  # a shell does it not in --to=~/x
+    try:
+        path.resolve()
+    except (RuntimeError, ValueError, OSError) as error:  # a link to itself, or no name at all
+        raise argparse.ArgumentTypeError(f"{text:.80}: {error}") from error
+    return path
 
 
 def host_name(text: str) -> str:

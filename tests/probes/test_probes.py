@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from petvr import cli, probes
+from petvr.errors import PetvrError
 from petvr.probes import clips, measure
 from petvr.report.docs import probes_page
 
@@ -114,3 +115,19 @@ def test_what_is_not_as_expected_is_explained_and_nothing_else():
 def test_the_page_of_probes_is_fresh():
     written = Path(__file__).parents[2] / "docs" / "probes.md"
     assert written.read_text(encoding="utf-8") == probes_page.probes_page(), "write it anew: petvr docs probes"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"steps": 200},
+        {"versions": {}, "steps": 200, "accuracy": {"reversed": 150.0}},
+        {"versions": {}, "steps": "x", "accuracy": {}},
+        7,
+    ],
+)
+def test_a_file_that_is_none_of_probes_is_refused_and_kept(tmp_path, entry):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"vop": entry}))
+    with pytest.raises(PetvrError, match=r"a\.json: vop"):
+        probes.fresh_results(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from petvr import atomic
 from petvr.arguments import named_path
@@ -40,4 +41,6 @@ def run(args: argparse.Namespace, config: Config) -> None:
         (args.folder / name).parent.mkdir(parents=True, exist_ok=True)
         atomic.write_text(args.folder / name, text)
     print(f"{args.folder}: {', '.join(files)}")
-    print(f"next: cd {args.folder}; edit config.yaml (paths, tables); petvr plan; snakemake --cores 8 -n all_tables")
+    print(
+        f"next: cd {shlex.quote(str(args.folder))}; edit config.yaml (paths, tables); petvr plan; snakemake --cores 8 -n all_tables"
+    )

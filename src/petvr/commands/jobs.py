@@ -38,6 +38,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    if args.folder != FOLDER and not args.folder.is_dir():
+        raise PetvrError(f"--folder {args.folder}: no such folder")
     if args.state == "prune":
         return _prune(args.folder)
     if args.state and args.state not in STATES:

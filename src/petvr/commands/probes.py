@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from petvr import atomic, probes
 from petvr.arguments import named_path, whole
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.screen import screen
-from petvr.text_files import read_json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,13 +62,10 @@ def _measure(models: list[probes.ProbedModel], names: list[str], steps: int, pat
     for model in models:
         accuracy = measure.measure_model(model, names, steps=steps, stepped=partial(line.step, model.name))
         with atomic.file_lock(path.with_name(f".{path.name}.lock"), f"{path} is being written", lambda _: None):
-            stored: dict[str, Any] = read_json(path, dict) if path.exists() else {}
-            entry = {
-                "versions": model.versions(),
-                "steps": steps,
-                "accuracy": {k: round(v, 3) for k, v in accuracy.items()},
-            }
-            atomic.write_json(path, dict(sorted({**stored, model.name: entry}.items())))
+            rounded = {probe: round(percent, 3) for probe, percent in accuracy.items()}
+            entry = probes.Measurement(model.versions(), steps, rounded)
+            stored = {**probes.stored_results(path), model.name: entry}
+            atomic.write_json(path, {name: asdict(stored[name]) for name in sorted(stored)})
 
 
 def _show(results: dict[str, dict[str, float]], names: list[str]) -> None:

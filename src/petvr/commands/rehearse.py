@@ -19,6 +19,7 @@ from petvr.layout import Layout
 from petvr.rehearsal import asked, parts
 from petvr.rehearsal.parts import Part
 from petvr.spec import RunSpec
+from petvr.text_files import read_json, typed
 
 if TYPE_CHECKING:
     from petvr.clip.config import ClipConfig
@@ -55,6 +56,10 @@ def run(args: argparse.Namespace, config: Config) -> int:
         print("\n".join(rehearsal.asks))
         return 0
     wanted = [name for name in args.parts if name != "page"] or ([] if args.parts else list(rehearsal.asks))
+    if args.values:
+        from petvr.rehearsal.reference import Recorded
+
+        typed(Recorded, read_json(args.values, dict), args.values)
     if args.record:
         atomic.require_writable(args.record)
     for name in wanted:

@@ -42,10 +42,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
+    if args.action == "export":
+        atomic.require_writable(args.to)
     plan, layout = planning.plan(config), Layout(config.results)
     known = studies(config, list(plan.runs.values()))
     cells = [args.cell] if args.action in ("trial", "decide") else getattr(args, "cells", [])
     known |= {cell: study_named(config, plan, known, cell) for cell in cells}
+    if args.action in ("trial", "decide") and args.rung >= (rungs := len(known[args.cell].sizes)):
+        raise PetvrError(f"--rung {args.rung}: allowed: 0 to {rungs - 1}")
     if args.action == "trial":
         return _trial(args, config, layout, known[args.cell])
     if args.action == "decide":
@@ -65,8 +69,6 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 
 def _trial(args: argparse.Namespace, config: Config, layout: Layout, study: Study) -> int:
-    if not 0 <= args.rung < len(study.sizes):
-        raise PetvrError(f"--rung {args.rung}: allowed: 0 to {len(study.sizes) - 1}")
     id = decisions.trial_of(layout, study, args.rung, args.trial)
     if id not in study.trials:
         raise PetvrError(f"{study.cell}: trial {id} is not of today's grid and protocol; start the workflow again")

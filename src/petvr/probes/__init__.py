@@ -14,11 +14,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from petvr import methods, similarity
 from petvr.errors import unknown
-from petvr.text_files import read_json
+from petvr.text_files import read_json, typed
 
 VERSION = 1  # raised when clips, the CLIP, the recipe or the decision change
 MEASURED = Path(__file__).parent / "measured.json"
@@ -128,14 +130,28 @@ def outcome(percent: float, pairs: int = PAIRS) -> str:
     return "above" if low > 50 else "below" if high < 50 else "unclear"
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """Of a model, as measured.json has it."""
+
+    versions: dict[str, int]
+    steps: int
+    accuracy: dict[str, Annotated[float, Field(ge=0, le=100)]]  # percent, by probe
+
+
+def stored_results(path: Path) -> dict[str, Measurement]:
+    """PetvrError for a file that is none of `petvr probes`: it would be written over."""
+    stored: dict[str, Measurement] = typed(dict[str, Measurement], read_json(path, dict), path) if path.exists() else {}
+    return stored
+
+
 def fresh_results(path: Path, probes: Iterable[str] = PROBES, steps: int = STEPS) -> dict[str, dict[str, float]]:
     """Model -> probe -> percent, of what `path` holds of today's versions, trained so long on exactly these probes."""
-    stored: dict[str, Any] = read_json(path, dict) if path.exists() else {}
     every = models()
     return {
-        name: entry["accuracy"]
-        for name, entry in stored.items()
+        name: entry.accuracy
+        for name, entry in stored_results(path).items()
         if name in every
-        and entry["versions"] == every[name].versions()
-        and (entry["steps"], entry["accuracy"].keys()) == (steps, set(probes))
+        and entry.versions == every[name].versions()
+        and (entry.steps, entry.accuracy.keys()) == (steps, set(probes))
     }
