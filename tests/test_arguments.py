@@ -78,6 +78,7 @@ RUN = "vop/msrvtt-9k/vit-b-32/vop/seed-0"
         (["bench", "--json", "/"], "/: a folder, allowed: a file"),
         (["jobs", "--folder", "/nowhere/b"], "--folder /nowhere/b: no such folder"),
         (["rehearse", "room", "--values", "/dev/zero"], "/dev/zero: not a file"),
+        (["export", RUN, "--to", "a", "--license", "mit\ntags: x"], "allowed: a name of the hub's"),
         (["--nonsense"], "unknown argument '--nonsense'"),
     ],
 )

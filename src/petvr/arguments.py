@@ -59,6 +59,12 @@ def host_name(text: str) -> str:
     return text
 
 
+def licence(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", text):
+        raise argparse.ArgumentTypeError(f"{text:.40} given, allowed: a name of the hub's, as mit or apache-2.0")
+    return text
+
+
 def beside(args: argparse.Namespace, other: str, **usual: object) -> None:
     """Options that mean something only beside the option `other`: their usual values where they are not given.
 

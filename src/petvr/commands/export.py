@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from petvr.arguments import beside, named_path
+from petvr.arguments import beside, licence, named_path
 from petvr.commands.search import run_folder
 from petvr.config import Config
 from petvr.data import catalogue
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     form.add_argument("--peft", action="store_true", help="LoRA in PEFT's adapter format")
     parser.add_argument(
-        "--license", default="mit", metavar="ID", help="of the folder, by the hub's names (default: mit)"
+        "--license", type=licence, default="mit", metavar="ID", help="of the folder, by the hub's names (default: mit)"
     )
     parser.add_argument("--push", metavar="OWNER/NAME", help="then upload the folder to the hub, with your own login")
     parser.add_argument(

@@ -41,6 +41,5 @@ def run(args: argparse.Namespace, config: Config) -> None:
         (args.folder / name).parent.mkdir(parents=True, exist_ok=True)
         atomic.write_text(args.folder / name, text)
     print(f"{args.folder}: {', '.join(files)}")
-    print(
-        f"next: cd {shlex.quote(str(args.folder))}; edit config.yaml (paths, tables); petvr plan; snakemake --cores 8 -n all_tables"
-    )
+    folder = shlex.quote(str(args.folder))
+    print(f"next: cd {folder}; edit config.yaml (paths, tables); petvr plan; snakemake --cores 8 -n all_tables")
