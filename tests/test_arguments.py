@@ -79,6 +79,7 @@ RUN = "vop/msrvtt-9k/vit-b-32/vop/seed-0"
         (["jobs", "--folder", "/nowhere/b"], "--folder /nowhere/b: no such folder"),
         (["rehearse", "room", "--values", "/dev/zero"], "/dev/zero: not a file"),
         (["export", RUN, "--to", "a", "--license", "mit\ntags: x"], "allowed: a name of the hub's"),
+        (["export", RUN, "--to", "a", "--push", "x"], "--push x: no hub id; one is owner/name"),
         (["--nonsense"], "unknown argument '--nonsense'"),
     ],
 )

@@ -8,6 +8,7 @@ from petvr.arguments import beside, licence, named_path
 from petvr.commands.search import run_folder
 from petvr.config import Config
 from petvr.data import catalogue
+from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import Result
 
@@ -35,6 +36,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
     from petvr.library.export import export_run
     from petvr.library.hub import push_folder
 
+    if args.push and not HUB_ID.fullmatch(args.push):
+        raise PetvrError(f"--push {args.push}: no hub id; one is owner/name")
     folder = run_folder(args.run, Layout(config.results), config)
     spec = Result.read(folder / "result.json").spec
     source = config.weights.get(spec.backbone, "")
