@@ -80,6 +80,8 @@ RUN = "vop/msrvtt-9k/vit-b-32/vop/seed-0"
         (["rehearse", "room", "--values", "/dev/zero"], "/dev/zero: not a file"),
         (["export", RUN, "--to", "a", "--license", "mit\ntags: x"], "allowed: a name of the hub's"),
         (["export", RUN, "--to", "a", "--push", "x"], "--push x: no hub id; one is owner/name"),
+        (["mlflow", "--host", "é"], "--host: é given, allowed: a host name or address"),
+        (["docs", "methods", "--out", "/dev/null"], "/dev/null/methods.md: cannot be written"),
         (["--nonsense"], "unknown argument '--nonsense'"),
     ],
 )

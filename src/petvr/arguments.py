@@ -56,6 +56,8 @@ def named_path(text: str) -> Path:
 def host_name(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("empty, which would be every address; 0.0.0.0 says so in words")
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", text):
+        raise argparse.ArgumentTypeError(f"{text:.40} given, allowed: a host name or address")
     return text
 
 

@@ -38,7 +38,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    for name in [args.page] if args.page else PAGES:
+    names = [args.page] if args.page else list(PAGES)
+    for name in names:
+        atomic.require_writable(args.out / f"{name}.md")
+    for name in names:
         path = args.out / f"{name}.md"
         atomic.write_text(path, PAGES[name]())
         print(path)
