@@ -28,9 +28,13 @@ def test_a_status_of_another_version_is_missing_in_a_download_and_an_error_in_a_
     (tmp_path / "missing.json").write_text('{"videos": {"a": {"status": "eaten"}, "b": {"status": "gated"}, "c": {}}}')
     states = {video: state for video, (state, _) in available.read_missing(tmp_path).items()}
     assert states == {"a": VideoState.MISSING, "b": VideoState.NEEDS_LOGIN, "c": VideoState.MISSING}
-    text = '{"format": 1, "dataset": "d", "hash": "h", "annotations": {}, "splits": {"test": {"digest": "x", "videos": '
-    (tmp_path / "lock.json").write_text(text + '{"a": ["eaten", 1, "", ""]}}}}')
-    with pytest.raises(PetvrError, match=r"not a data lock .*eaten"):
+    videos = '{"a": ["eaten", 1, "", ""]}'
+    text = (
+        '{"format": 1, "dataset": "d", "hash": "01234567", "annotations": {},'
+        '"splits": {"test": {"digest": "x", "videos": '
+    )
+    (tmp_path / "lock.json").write_text(f"{text}{videos}}}}}}}")
+    with pytest.raises(PetvrError, match=r"lock.json: .*not 'eaten'"):
         lock.read_lock(tmp_path / "lock.json")
 
 

@@ -119,7 +119,7 @@ def test_the_loss_is_drawn_by_step_where_training_recorded_it(small):
     assert len(course) == 169 and (first[0], first[1].mean) == (0.3, pytest.approx(every_step[:3].mean()))
     assert last[1].mean == pytest.approx(every_step[498:].mean())
     (Layout(small.results).run(run) / "loss.npy").write_bytes(b"no array")
-    with pytest.raises(PetvrError, match=r"loss.npy: cannot be read"):
+    with pytest.raises(PetvrError, match=r"loss.npy: not a .npy file"):
         collected(small, kind="training").rows[0].losses()
 
 

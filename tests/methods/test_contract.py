@@ -54,6 +54,7 @@ CASES = [
     Case("full", {"freeze": 11}, 10_898_177, {"freeze": 2}),
     Case("full", {"freeze": 12}, 657_921, {"freeze": 3}),
     Case("full", {"rule": "everything"}, 151_277_313),
+    Case("x_pool+full", count=123_540_993),
     Case("x_pool+full", {"rule": "everything"}, 151_277_313),
     Case("bias", count=171_008),
     Case("proj", count=655_360),

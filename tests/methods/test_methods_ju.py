@@ -68,20 +68,16 @@ def test_scores_are_divided_by_the_temperature_and_the_scale_stays_frozen():
         made({})
 
 
-def test_every_method_that_needs_a_similarity_finds_it_in_every_recipe_that_knows_it():
-    from petvr import papers, similarity
+def test_every_method_that_needs_a_similarity_finds_it_in_every_run_of_the_plan():
+    from petvr import papers, planning, similarity
+    from petvr.config import load_config
 
     needing = {name: methods.similarity_of(name) for name in methods.available() if methods.similarity_of(name)}
     assert {"seq_transf", "x_pool", "x_clip", "ju"} <= set(needing)
     assert set(needing.values()) <= set(similarity.available())
-    for name in papers.NAMES:
-        paper = papers.load_paper(name)
-        for table in paper.tables.values():
-            for row in table.rows:
-                for cell in row.cells.values():
-                    for part in (cell.method or "").split("+"):
-                        if part in needing:
-                            recipe, _ = papers.load_paper(cell.paper).recipe(
-                                cell.dataset, cell.method, cell.setting, variant=cell.variant
-                            )
-                            assert recipe.similarity == needing[part], (table.id, row.key)
+    config = load_config(["config.yaml"]).model_copy(update={"papers": list(papers.NAMES), "seeds": [0]})
+    planned = planning.plan(config)
+    asked = {(run.id, part) for run in planned.runs.values() for part in run.method.split("+") if part in needing}
+    assert len(asked) > 20
+    for name, part in asked:
+        assert planned.runs[name].recipe.similarity == needing[part], name

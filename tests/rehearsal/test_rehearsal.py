@@ -421,7 +421,7 @@ machine = shapes.Machine(torch.device("cpu"), True, None, {{}})
 small = run.model_copy(update={{"recipe": run.recipe.model_copy(update={{"batch": 8}})}})
 shapes.step_figures(small, clip, machine)  # all that is imported once
 (used,) = [int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize")]
-resource.setrlimit(resource.RLIMIT_AS, (used + (420 << 20),) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20),) * 2)
 line = shapes.measured_line(run, clip, machine)
 print(line["micro_batch"], line["error"])
 """
@@ -522,10 +522,14 @@ def test_a_jobs_memory_and_time_follow_from_what_was_measured(tmp_path):
 
 
 def test_the_hosts_peak_is_of_what_came_since():
-    from petvr.training import bench
-
-    held = np.ones(64 << 20, np.uint8)
-    peak = bench.host_peak()
-    del held
-    bench.forget_host_peak()
-    assert bench.host_peak() < peak - (32 << 20)
+    code = """
+import numpy as np
+from petvr.training import bench
+held = np.ones(64 << 20, np.uint8)
+peak = bench.host_peak()
+del held
+bench.forget_host_peak()
+print(peak - bench.host_peak())
+"""  # in a process of its own, whose memory no other test holds
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 32 << 20

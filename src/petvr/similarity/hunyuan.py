@@ -86,13 +86,13 @@ class Hunyuan(Similarity):
     def text_side(self, features: Features) -> Features:
         words, mask = features["words"], features["word_mask"]
         phrases, sentence = self.levels_of(words, mask, self.to_phrases, self.to_sentence, self.settings.phrases)
-        return {"text": sentence, "words": doubled(unit(words), mask), "mask": mask, "phrases": phrases}
+        return {"text": sentence, "words": unit(words), "mask": mask, "phrases": phrases}
 
     def video_side(self, features: Features) -> Features:
         mask = features["mask"]
         frames = self.sequence(features["frames"], mask)
         clips, video = self.levels_of(frames, mask, self.to_clips, self.to_video, self.settings.clips)
-        return {"video": video, "frames": doubled(unit(frames), mask), "mask": mask, "clips": clips}
+        return {"video": video, "frames": unit(frames), "mask": mask, "clips": clips}
 
     def levels_of(self, x: Tensor, mask: Tensor, first: nn.Module, second: nn.Module, groups: int):
         """Normalised groups [B, K, E] and the whole [B, E] of tokens [B, S, E]."""
@@ -106,7 +106,9 @@ class Hunyuan(Similarity):
     def pairs(self, texts: Features, videos: Features) -> Tensor:
         phrases, clips = texts["phrases"], videos["clips"]
         all_phrases, all_clips = (torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) for x in (phrases, clips))
-        fine = between(texts["words"], texts["mask"], videos["frames"], videos["mask"])
+        # here and not in the sides: texts that are joined from parts of several lengths are padded with zeros
+        words, frames = doubled(texts["words"], texts["mask"]), doubled(videos["frames"], videos["mask"])
+        fine = between(words, texts["mask"], frames, videos["mask"])
         middle = between(phrases, all_phrases, clips, all_clips)
         return torch.stack([fine, middle, texts["text"] @ videos["video"].T])
 
