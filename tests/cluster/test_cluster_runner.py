@@ -110,6 +110,31 @@ def test_the_signal_reaches_a_grandchild_that_listens_and_kills_nobody_else(star
     assert not (folder / "result.json").exists() and read_json(folder / "owner.json")["left"]
 
 
+def test_a_second_signal_to_a_program_that_is_leaving_is_no_failure(start, tmp_path):
+    """Python has no handlers any more while it ends, and dies of the signal that Slurm sends beside ours."""
+    (tmp_path / "slow.py").write_text("""
+import builtins, os, pathlib, signal, sys, time
+
+class Last:
+    def __del__(self):
+        pathlib.Path("leaving").write_text(str(os.getpid()))
+        time.sleep(600)
+
+signal.signal(signal.SIGUSR2, lambda *_: sys.exit(75))
+builtins.last = Last()
+pathlib.Path("ready").touch()
+while True:
+    signal.pause()
+""")
+    folder, process = start(f"{sys.executable} slow.py")
+    wait((tmp_path / "ready").exists)
+    process.send_signal(signal.SIGUSR2)
+    wait(lambda: (tmp_path / "leaving").exists() and (tmp_path / "leaving").read_text())
+    os.kill(int((tmp_path / "leaving").read_text()), signal.SIGUSR2)
+    assert process.wait() == 75
+    assert not (folder / "result.json").exists() and read_json(folder / "owner.json")["left"]
+
+
 def test_who_does_not_listen_is_not_disturbed(start, tmp_path):
     out = tmp_path / "out"
     folder, process = start(f"{sys.executable} listener.py {out} & {until(tmp_path / 'go')}; echo finished")

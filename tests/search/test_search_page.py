@@ -116,7 +116,9 @@ def test_type_see_and_play_with_the_keyboard_alone(served, page):
     assert page.value("location.search") == "?q=red%20left"
     page.wait("[...document.querySelectorAll('.hits img')].some((image) => image.complete && image.naturalWidth > 16)")
     page.value("document.querySelector('[aria-label=\"play test0\"]').focus()")
+    page.value("document.body.style.paddingTop = '3000px'")
     page.press("Enter")
+    page.value("scrollTo(0, 0)")
     page.wait("document.querySelector('video')?.readyState >= 2 && document.querySelector('video').currentTime > 0.1")
 
 

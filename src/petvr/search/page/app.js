@@ -37,6 +37,7 @@ function play(button, hit) {
   button.replaceWith(video);
   video.after(note);
   video.focus();
+  video.play().catch(() => {}); // the click asks for it: autoplay alone waits until the video is in view
 }
 
 function show(runs, list, itemOf) {
