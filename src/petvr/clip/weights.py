@@ -99,11 +99,9 @@ def save(clip: Clip, folder: str | Path) -> None:
     atomic.write_json(folder / "config.json", clip.config.to_hf())
 
 
-def random(backbone: str | ClipConfig, seed: int | torch.Generator = 0, layers: int | None = None) -> Clip:
-    """A CLIP that was never trained, with the scales of CLIP's own initialisation; `layers` cuts both towers."""
+def random(backbone: str | ClipConfig, seed: int | torch.Generator = 0) -> Clip:
+    """A CLIP that was never trained, with the scales of CLIP's own initialisation."""
     config = geometry.geometry(backbone) if isinstance(backbone, str) else backbone
-    if layers is not None:
-        config = geometry.with_layers(config, layers)
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     clip = _empty(config)
     with torch.no_grad():

@@ -38,13 +38,11 @@ class IndexBudget:
     assumptions: tuple[str, ...]
 
 
-def estimate_index(
-    videos: int, backbone: str, frames: int, assumed: Assumptions | None = None, more: IndexAssumptions | None = None
-) -> IndexBudget:
+def estimate_index(videos: int, backbone: str, frames: int, assumed: Assumptions | None = None) -> IndexBudget:
     """Of `videos` videos, `frames` each, with a CLIP of a published size."""
     if not 1 <= videos <= 10**12:
         raise PetvrError(f"--index: {videos} given, allowed: 1 to 1e12")
-    clip, speed, own = geometry(backbone), assumed or Assumptions(), more or IndexAssumptions()
+    clip, speed, own = geometry(backbone), assumed or Assumptions(), IndexAssumptions()
     rate = speed.tflops[own.precision] * 1e12 * speed.share[own.precision]
     vector = 2 * clip.embed
     return IndexBudget(

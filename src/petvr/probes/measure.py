@@ -102,7 +102,7 @@ def _pairs(probe: str, split: str, count: int) -> BatchTensors:
 
 
 def measure_model(
-    model: ProbedModel, probes: Iterable[str], *, steps: int = STEPS, pairs: int = PAIRS, stepped: Step = lambda: None
+    model: ProbedModel, probes: Iterable[str], *, steps: int = STEPS, stepped: Step = lambda: None
 ) -> dict[str, float]:
     """Probe -> accuracy in percent, after one training on all of them; the same at each call on one machine."""
     prepare_device("cpu", 1)
@@ -110,7 +110,7 @@ def measure_model(
     data = InTurn([_pairs(probe, "train", TRAIN_PAIRS) for probe in probes], 2 * PAIRS_PER_STEP // len(probes))
     spec = spec_of(model, SETTINGS.get(model.method, {}))
     built = trained(clip, spec, data, steps, stepped)
-    return {probe: accuracy(built, _pairs(probe, "test", pairs)) for probe in probes}
+    return {probe: accuracy(built, _pairs(probe, "test", PAIRS)) for probe in probes}
 
 
 @torch.inference_mode()

@@ -37,19 +37,17 @@ def clustered_error(outcomes: np.ndarray, cluster: np.ndarray) -> float:
     return float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(outcomes))
 
 
-def query_intervals(
-    counts: RankCounts, cluster: np.ndarray, *, seed: int = 0, draws: int = DRAWS, level: float = LEVEL
-) -> dict[str, tuple[float, float]]:
+def query_intervals(counts: RankCounts, cluster: np.ndarray) -> dict[str, tuple[float, float]]:
     """Percentile bootstrap over videos: metric -> (low, high). The generator is seeded: the same each time."""
     _, cluster = np.unique(cluster, return_inverse=True)
     outcomes = query_outcomes(counts)
     units = cluster.max() + 1
     sizes = np.bincount(cluster).astype(np.float64)
     totals = np.stack([np.bincount(cluster, values) for values in outcomes.values()], axis=1)  # [C, metrics]
-    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, units])))
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([0, units])))
     means = []
-    for start in range(0, draws, BLOCK):
-        times = random.multinomial(units, np.full(units, 1 / units), size=min(BLOCK, draws - start)).astype(np.float64)
+    for start in range(0, DRAWS, BLOCK):
+        times = random.multinomial(units, np.full(units, 1 / units), size=min(BLOCK, DRAWS - start)).astype(np.float64)
         means.append(times @ totals / (times @ sizes)[:, None])
-    edges = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    edges = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return {name: (float(low), float(high)) for name, low, high in zip(outcomes, *edges, strict=True)}

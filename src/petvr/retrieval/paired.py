@@ -82,9 +82,9 @@ def _difference(
     return Difference(value, value - half, value + half, p)
 
 
-def mean_with_interval(a: np.ndarray, cluster: np.ndarray, *, level: float = LEVEL) -> Difference:
+def mean_with_interval(a: np.ndarray, cluster: np.ndarray) -> Difference:
     """The mean of outcomes [S, Q] itself, by queries and seeds together (p: of being 0)."""
-    return paired_difference(a, np.zeros_like(a[:1]), cluster, level=level)
+    return paired_difference(a, np.zeros_like(a[:1]), cluster)
 
 
 def _seed_variances(outcomes: np.ndarray, cluster: np.ndarray) -> tuple[float, float, int]:
@@ -98,10 +98,10 @@ def _seed_variances(outcomes: np.ndarray, cluster: np.ndarray) -> tuple[float, f
     return float(means.var(ddof=1) / seeds), float(within), seeds - 1
 
 
-def sign_flip(a: np.ndarray, b: np.ndarray, cluster: np.ndarray, *, flips: int = FLIPS, seed: int = 0) -> float:
+def sign_flip(a: np.ndarray, b: np.ndarray, cluster: np.ndarray, *, flips: int = FLIPS) -> float:
     """p of the sign-flip test over videos: (1 + flips at least as far from 0) / (1 + flips), by a seeded generator."""
     sums = np.bincount(np.unique(cluster, return_inverse=True)[1], a.mean(0) - b.mean(0))
-    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, len(sums)])))
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([0, len(sums)])))
     seen, far = abs(sums.sum()) - 1e-9, 0
     for start in range(0, flips, 500):
         signs = random.integers(0, 2, (min(500, flips - start), len(sums)), dtype=np.int8) * 2.0 - 1.0

@@ -59,10 +59,10 @@ def clip_positions(build: HeadContext, rows: int = 0) -> nn.Parameter:
 
 
 @torch.no_grad()
-def draw_weights(module: nn.Module, std: float = STD) -> None:
-    """Weights N(0, std), biases 0; LayerNorms as torch makes them."""
+def draw_weights(module: nn.Module) -> None:
+    """Weights N(0, STD), biases 0; LayerNorms as torch makes them."""
     for part in module.modules():
         if isinstance(part, nn.Linear):
-            part.weight.normal_(std=std)
+            part.weight.normal_(std=STD)
             if part.bias is not None:
                 part.bias.zero_()

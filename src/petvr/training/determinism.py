@@ -83,8 +83,8 @@ def numpy_generator(seed: int, *names: object) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed_number(seed, *names)))
 
 
-def torch_generator(seed: int, *names: object, device: str | torch.device = "cpu") -> torch.Generator:
-    return torch.Generator(device=device).manual_seed(seed_number(seed, *names))
+def torch_generator(seed: int, *names: object) -> torch.Generator:
+    return torch.Generator().manual_seed(seed_number(seed, *names))
 
 
 def seed_torch(device: torch.device, seed: int, *names: object) -> None:

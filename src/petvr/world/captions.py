@@ -34,6 +34,7 @@ SEQUENCES = [
 ]
 OVERLAPS = ["{a} while {b}", "while {b}, {a}", "{a} as {b}", "at the same time {a} and {b}"]
 GROUNDS = ["on a {g} background", "in front of a {g} background", "on {g}"]
+GROUND_CHANCE = 0.6
 
 
 # Who describes clips has words of their own, which no sentence about a still holds: the gap between captions from the
@@ -105,7 +106,7 @@ def first_event(caption: Caption, scene: Scene) -> Event:
 
 
 def story(
-    scene: Scene, rng: np.random.Generator, ground: float = 0.6, events: tuple[Event, ...] | None = None
+    scene: Scene, rng: np.random.Generator, ground: float = GROUND_CHANCE, events: tuple[Event, ...] | None = None
 ) -> Caption:
     """All events of a scene (or these alone) in one sentence, with the background by chance `ground`."""
     events = scene.events if events is None else events
@@ -125,13 +126,13 @@ def story(
     return _grounded(text, claims, scene, rng, ground)
 
 
-def glimpse(scene: Scene, rng: np.random.Generator, ground: float = 0.6) -> Caption:
+def glimpse(scene: Scene, rng: np.random.Generator) -> Caption:
     """A part of a scene: one event, with or without its direction, what is to be seen, what stands still."""
     kind = int(rng.integers(5))
     event = scene.events[int(rng.integers(len(scene.events)))]
     if kind in (0, 1):
         text, claim = clause(scene, event, rng, exact=kind == 0)
-        return _grounded(text, [claim], scene, rng, ground)
+        return _grounded(text, [claim], scene, rng, GROUND_CHANCE)
     if kind == 2:
         idle = [a for i, a in enumerate(scene.actors) if all(event.actor != i for event in scene.events)]
         if idle:
@@ -143,7 +144,7 @@ def glimpse(scene: Scene, rng: np.random.Generator, ground: float = 0.6) -> Capt
     chosen = [looks[i] for i in rng.permutation(len(looks))[: 1 + int(rng.integers(2))]]
     listed = " and ".join(name(look, rng) for look in chosen)
     text = pick(rng, ["there is {x}", "{x}", "a video of {x}", "we see {x}"]).format(x=listed)
-    return _grounded(text, [Shows(look) for look in chosen], scene, rng, max(ground, 0.5))
+    return _grounded(text, [Shows(look) for look in chosen], scene, rng, GROUND_CHANCE)
 
 
 def captions(scene: Scene, rng: np.random.Generator, count: int) -> list[Caption]:

@@ -257,11 +257,11 @@ def listing(folder: str) -> frozenset[str]:
     return _names(folder, stamp)
 
 
-def files_below(folder: str, levels: int = 2) -> list[str]:
-    """The files in a folder and in so many levels of folders below, as paths from it, sorted; none where it is not."""
+def files_below(folder: str) -> list[str]:
+    """The files in a folder and in two levels of folders below, as paths from it, sorted; none where it is not."""
     files: list[str] = []
     inside = [""]
-    for _ in range(levels + 1):
+    for _ in range(3):
         deeper: list[str] = []
         for inner in inside:
             try:

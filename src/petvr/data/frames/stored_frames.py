@@ -13,7 +13,6 @@ import json
 import mmap
 import os
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -90,15 +89,12 @@ def _map(store: Path, name: str, count: int, size: int) -> mmap.mmap | None:
     raise PetvrError(f"{path}: truncated: {present} of {needed} bytes; delete {INDEX} beside it and build it again")
 
 
-def damaged_frames(
-    frames: StoredFrames, index: FrameIndex, on_video: Callable[[], None] = lambda: None
-) -> dict[str, str]:
+def damaged_frames(frames: StoredFrames, index: FrameIndex) -> dict[str, str]:
     """Every video is read: those whose frames do not fit their checksum, with a reason."""
 
     def fault(item: tuple[str, FrameRecord]) -> str:
         _, entry = item
         sound = checksum(frames[entry.offset : entry.end]) == entry.checksum
-        on_video()
         return "" if sound else f"pictures {entry.offset} to {entry.end - 1} of the store differ from their checksum"
 
     with ThreadPoolExecutor(THREADS) as pool:

@@ -14,8 +14,8 @@ SPLITS = ("train", "val", "test")
 KINDS = {"A": "green", "B": "green", "C": "yellow", "D": "red"}
 
 
-def show(states: Sequence[DatasetStatus], console: Any = None) -> None:
-    console = console or screen()
+def show(states: Sequence[DatasetStatus]) -> None:
+    console = screen()
     console.print(_grid(states))
     for state in states:
         for line in unusable_lines(state.left):

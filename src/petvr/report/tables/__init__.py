@@ -37,9 +37,7 @@ def render(table: MeasuredTable, suffix: str, folder: str | Path = ".", name: st
     raise unknown("format", suffix, FORMATS)
 
 
-def write_table(
-    table: MeasuredTable, folder: str | Path, formats: tuple[str, ...] = FORMATS, *, partial: bool = False
-) -> list[Path]:
+def write_table(table: MeasuredTable, folder: str | Path, *, partial: bool = False) -> list[Path]:
     """`<folder>/<paper>/<table>.<format>` for every format, atomically; the paths written.
 
     A table that waits for runs is `<table>.partial.<format>`, so that the workflow sees that the table itself is still
@@ -48,7 +46,7 @@ def write_table(
     home = Path(folder) / table.planned.paper
     whole, part = table.planned.name, f"{table.planned.name}.partial"
     name, other = (part, whole) if partial else (whole, part)
-    for suffix in formats:
+    for suffix in FORMATS:
         atomic.write_text(home / f"{name}.{suffix}", render(table, suffix, home, name))
         (home / f"{other}.{suffix}").unlink(missing_ok=True)
-    return [home / f"{name}.{suffix}" for suffix in formats]
+    return [home / f"{name}.{suffix}" for suffix in FORMATS]
