@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from petvr import atomic, planning
 from petvr.arguments import named_path, threads, whole
-from petvr.atomic import bring_to_now
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
@@ -83,7 +82,9 @@ def _trial(args: argparse.Namespace, config: Config, layout: Layout, study: Stud
     options = replace(train_options(config, spec, args.threads), out=out, state=state)
     axes = {key.removeprefix("recipe.") for key in study.axes if key.startswith("recipe.")}
     record = train_trial(spec, options, study.epochs, args.rung, axes)
-    bring_to_now([options.weights / "model.safetensors", options.store / "index.json", layout.manifest(spec.dataset)])
+    atomic.bring_to_now(
+        [options.weights / "model.safetensors", options.store / "index.json", layout.manifest(spec.dataset)]
+    )
     asked = layout.tuning(study.cell) / f"rung-{args.rung}" / f"{args.trial}.json"
     atomic.write_text(asked, (out / f"rung-{args.rung}.json").read_text(encoding="utf-8"))
     said = record.diverged or f"validation RSum {record.score:.2f}"

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from petvr import atomic
-from petvr.atomic import file_lock
 from petvr.errors import PetvrError, first_line
 from petvr.result import Evaluation
 from petvr.training.log import RunLog
@@ -170,7 +169,7 @@ def _mark(state: TrainState) -> tuple[int, int]:
 @contextlib.contextmanager
 def lock_state(state: Path) -> Iterator[None]:
     """Two processes must not write one run's state."""
-    with file_lock(state / "lock", "another process is at this run"):
+    with atomic.file_lock(state / "lock", "another process is at this run"):
         try:
             yield
         finally:

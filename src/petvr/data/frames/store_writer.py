@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from petvr import atomic
-from petvr.atomic import file_lock
 from petvr.data.frames.index import INDEX, KEPT, PIXELS, FrameIndex, FrameRecord, Problem, StoreSettings
 from petvr.data.frames.stored_frames import remember_verified
 from petvr.errors import PetvrError
@@ -37,7 +36,7 @@ class StoreWriter:
 
     def __enter__(self) -> StoreWriter:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(file_lock(store_lock(self.store), "another process is building this store"))
+            stack.enter_context(atomic.file_lock(store_lock(self.store), "another process is building this store"))
             try:
                 self._resume(stack)
             except OSError as error:
