@@ -8,7 +8,7 @@ import pytest
 from made_runs import spec_of
 
 import petvr
-from petvr.library import video_index
+from petvr.library import index_build, index_manifest
 from petvr.library.index_part import IndexPart
 from petvr.library.text_video import TextVideoModel
 from petvr.library.video_files import shard_listing
@@ -82,7 +82,7 @@ def test_an_index_is_extended_and_nothing_is_encoded_again(finished_run, folder,
         "encode_pictures",
         lambda self, videos, c: encoded.append(len(videos)) or original(self, videos, c),
     )
-    monkeypatch.setattr(video_index, "PART_VIDEOS", 2)
+    monkeypatch.setattr(index_build, "PART_VIDEOS", 2)
     first = petvr.Index.build(model, folder, to=to)
     assert sum(encoded) == 5 and len(list(to.glob("part-*"))) == 3
     before = {one.video: one.score for one in first.search(TEXT)}
@@ -105,7 +105,7 @@ def test_an_index_is_extended_and_nothing_is_encoded_again(finished_run, folder,
     # shards share no video, and joined they are the whole
     for number in (1, 2):
         petvr.Index.build(model, folder, to=to / f"shard-{number}-of-2", shard=(number, 2))
-    video_index.join_shards(to, [to / "shard-1-of-2", to / "shard-2-of-2"])
+    index_manifest.join_shards(to, [to / "shard-1-of-2", to / "shard-2-of-2"])
     joined = petvr.Index.load(to, model)
     assert {one.video: one.score for one in joined.search(TEXT)} == after and "bad.mp4" in joined.problems
     listings = [shard_listing(folder, (number, 2)) for number in (1, 2)]

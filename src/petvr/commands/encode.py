@@ -30,7 +30,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    from petvr.library.video_index import Index, join_shards
+    from petvr.library.index_manifest import join_shards
+    from petvr.library.video_index import Index
 
     if args.join is not None:
         join_shards(args.to, [shard_folder(args.to, number, args.join) for number in range(1, args.join + 1)])

@@ -7,7 +7,8 @@
     export, card   a run to such a folder, with its model card
     merge          methods that fold into CLIP: a folder that transformers reads
     peft_format    LoRA from and to PEFT's adapter format
-    video_index    features of many videos on disk, searched exactly
+    video_index    features of many videos on disk, searched exactly; index_build, index_manifest, index_part how
+                   they come there
     adapting       CLIP under a method as an nn.Module for one's own training loop
 
 `petvr.load` and the other names of `petvr.__all__` stand here. Nothing imports torch until it is asked for.

@@ -7,7 +7,6 @@ is nearest to the text are scored by the run's similarity: a video that is not a
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -18,40 +17,18 @@ import numpy as np
 import torch
 
 from petvr import atomic
-from petvr.atomic import file_lock
 from petvr.data.datasets.base import EXTENSIONS
-from petvr.data.frames.build import VideoItem
-from petvr.data.frames.progress import Step, video_progress
 from petvr.errors import PetvrError
+from petvr.library.index_build import build_parts, new_part_folder
+from petvr.library.index_manifest import read_manifest, write_manifest
 from petvr.library.index_part import IndexPart
 from petvr.library.loading import load_model
 from petvr.library.text_video import EncodedTexts, TextVideoModel
-from petvr.library.video_files import Record, VideoFile, listed_videos, record_of
-from petvr.text_files import read_json, typed
+from petvr.library.video_files import Record, VideoFile, listed_videos
 
-FORMAT = 1
-MANIFEST = "index.json"
-PART_VIDEOS = 4096  # of a part; what a killed job loses at most
 CANDIDATES = 100  # that are scored in full where a score is not one product
 ERROR = 2**-9  # a product of unit vectors in float16, summed in float32, is nearer to the true one than this
 PRODUCTS = 1 << 26  # kept at a time
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """The model an index was made by: source is a run's folder, a shared folder or a hub id."""
-
-    name: str
-    source: str
-    digest: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """index.json beside its `format`."""
-
-    model: ModelFacts
-    parts: list[str]
 
 
 @dataclass(frozen=True)
@@ -103,41 +80,19 @@ class Index:
         if not wanted and shard[1] == 1:
             raise PetvrError(f"{videos}: no video in it; allowed endings: {', '.join(EXTENSIONS)}")
         folder = None if to is None else Path(to)
-        lock = file_lock(folder / "lock", "another process is building this index") if folder else nullcontext()
+        lock = atomic.file_lock(folder / "lock", "another process is building this index") if folder else nullcontext()
         with lock:
-            return cls._built(model, wanted, folder, shard[1] > 1, sentences, workers, progress)
-
-    @classmethod
-    def _built(
-        cls,
-        model: TextVideoModel,
-        wanted: Mapping[str, VideoItem],
-        folder: Path | None,
-        may_be_empty: bool,
-        sentences: Sequence[str] | None,
-        workers: int,
-        progress: bool,
-    ) -> Index:
-        parts = _kept_parts(folder, model.digest, wanted) if folder else []
-        known = {record["video"] for part in parts for record in part.records}
-        known |= {file for part in parts for file in part.problems}
-        todo = [item for video, item in wanted.items() if video not in known]
-        with video_progress(progress, "index")(len(todo)) as step:
-            for start in range(0, len(todo), PART_VIDEOS):
-                part = _encoded(model, todo[start : start + PART_VIDEOS], sentences, workers, step)
-                if folder:
-                    part.write(_new_folder(folder), model.digest)
-                parts.append(part)
-        facts = {"name": model.name, "source": os.path.abspath(model.source) if Path(model.source).exists()
-                 else model.source, "digest": model.digest}  # fmt: skip
-        index = cls(parts, facts, model)
-        if wanted and not len(index) and not may_be_empty:
-            file, reason = next(iter(index.problems.items()))
-            raise PetvrError(f"none of the {len(wanted)} videos can be read; the first: {file}: {reason}")
-        if folder:
-            write_manifest(folder, facts, sorted(path.name for path in folder.glob("part-*")))
-            index = cls.load(folder, model)
-        return index
+            parts = build_parts(model, wanted, folder, sentences, workers, progress)
+            source = os.path.abspath(model.source) if Path(model.source).exists() else model.source
+            facts = {"name": model.name, "source": source, "digest": model.digest}
+            index = cls(parts, facts, model)
+            if wanted and not len(index) and shard[1] == 1:
+                file, reason = next(iter(index.problems.items()))
+                raise PetvrError(f"none of the {len(wanted)} videos can be read; the first: {file}: {reason}")
+            if folder:
+                write_manifest(folder, facts, sorted(path.name for path in folder.glob("part-*")))
+                index = cls.load(folder, model)
+            return index
 
     def save(self, to: str | PathLike[str]) -> None:
         """Write the index to a new folder. PetvrError where it holds anything."""
@@ -145,7 +100,7 @@ class Index:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise PetvrError(f"{folder}: is there already; an index is saved to a new folder")
         for part in self.parts:
-            part.write(_new_folder(folder), self.model_facts["digest"])
+            part.write(new_part_folder(folder), self.model_facts["digest"])
         write_manifest(folder, self.model_facts, sorted(path.name for path in folder.glob("part-*")))
 
     @classmethod
@@ -154,16 +109,8 @@ class Index:
 
         Raises PetvrError for what is no index or damaged, and for an index of another model.
         """
-        path = Path(folder) / MANIFEST
-        if not path.is_file():
-            raise PetvrError(f"{folder}: no {MANIFEST} in it, so it is no index of videos")
-        values = read_json(path, dict)
-        if values.get("format") != FORMAT:
-            raise PetvrError(f"{path}: format: {values.get('format')!r:.40} given, this petvr reads {FORMAT}")
-        manifest = typed(Manifest, atomic.unsealed(values, path), path)
+        manifest = read_manifest(Path(folder))
         facts, names = asdict(manifest.model), manifest.parts
-        if any(not name or name.startswith("/") or ".." in Path(name).parts for name in names):
-            raise PetvrError(f"{path}: parts: only folders below it are allowed")
         if model is not None and model.digest != facts["digest"]:
             raise PetvrError(f"{folder}: made by another model ({facts['name']}) than {model.name}")
         return cls([IndexPart.open(Path(folder) / name, facts["digest"]) for name in names], facts, model)
@@ -266,95 +213,6 @@ class Index:
             record = self.record(row)
             matches.append(VideoMatch(rank, score, record["video"], Path(record["file"]), row))
         return matches
-
-
-def join_shards(folder: Path, shards: Sequence[Path]) -> None:
-    """Write the index of finished shards that lie below `folder`; those of another cut go. Nothing is copied."""
-    facts, parts = [], []
-    for shard in shards:
-        path = shard / MANIFEST
-        manifest = typed(Manifest, atomic.unsealed(read_json(path, dict), path), path)
-        facts.append(manifest.model)
-        parts += [f"{shard.relative_to(folder)}/{name}" for name in manifest.parts]
-    if any(one.digest != facts[0].digest for one in facts):
-        raise PetvrError(f"{folder}: its shards are of different models; make them again")
-    write_manifest(folder, asdict(facts[0]), parts)
-    for path in folder.glob("shard-*-of-*"):
-        if path not in shards:
-            shutil.rmtree(path)
-
-
-def write_manifest(folder: Path, model_facts: Mapping[str, str], parts: Sequence[str]) -> None:
-    values = {"format": FORMAT, "model": dict(model_facts), "parts": list(parts)}
-    atomic.write_json(folder / MANIFEST, atomic.sealed(values))
-
-
-def _encoded(
-    model: TextVideoModel, items: Sequence[VideoItem], sentences: Sequence[str] | None, workers: int, step: Step
-) -> IndexPart:
-    vectors = np.empty((len(items), model.model.adapted.embed_dim), np.float16)
-    features: dict[str, np.ndarray] = {}
-    present = np.zeros(len(items), bool)
-    problems: dict[str, Record] = {}
-    for rows, given, errors in model.encode_batches(items, sentences, None, workers):
-        for number, error in errors.items():
-            reason = str(error).removeprefix(f"{items[number].path}: ")
-            problems[items[number].video] = record_of(items[number]) | {"reason": reason}
-            step(problem=f"{items[number].path}: {reason}")
-        if not rows:
-            continue
-        present[rows] = True
-        vectors[rows] = model.video_vectors(given)
-        for name, tensor in ({} if model.one_vector else given).items():
-            array = (tensor if tensor.dtype == torch.bool else tensor.half()).cpu().numpy()
-            if name not in features:
-                features[name] = np.zeros((len(items), *array.shape[1:]), array.dtype)
-            features[name][rows] = array
-        for number in rows:
-            if not all(np.isfinite(one[number]).all() for one in (vectors, *features.values())):
-                raise PetvrError(
-                    f"{items[number].path}: its features are no numbers in float16; the model has diverged"
-                )
-            step()
-    whole = IndexPart(vectors, features, [record_of(item) for item in items], problems)
-    return whole if present.all() else whole.rows(np.flatnonzero(present).tolist())
-
-
-def _kept_parts(folder: Path, digest: str, wanted: Mapping[str, VideoItem]) -> list[IndexPart]:
-    """The parts of an earlier build that still hold; rows of files that are gone or have changed are taken out."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-    for path in folder.glob(".part-*"):  # of a process that was killed
-        shutil.rmtree(path)
-    current = {video: record_of(item) for video, item in wanted.items()}
-    parts, known = [], set[str]()
-    for path in sorted(folder.glob("part-*")):
-        try:
-            part = IndexPart.open(path, digest)
-        except PetvrError:
-            shutil.rmtree(path)  # half written, damaged or of another model: encoded again
-            continue
-        rows = [
-            row
-            for row, one in enumerate(part.records)
-            if current.get(one["video"]) == one and one["video"] not in known
-        ]
-        problems = {file: one for file, one in part.problems.items()
-                    if {**current.get(file, {}), "reason": one["reason"]} == one}  # fmt: skip
-        known |= {part.records[row]["video"] for row in rows}
-        if len(rows) < len(part.records) or problems != part.problems:
-            part.problems = problems
-            part = part.rows(rows)
-            shutil.rmtree(path)
-            if rows or problems:
-                part.write(path, digest)
-        if rows or problems:
-            parts.append(part)
-    return parts
-
-
-def _new_folder(folder: Path) -> Path:
-    numbers = [int(path.name.removeprefix("part-")) for path in folder.glob("part-*")]
-    return folder / f"part-{max(numbers, default=-1) + 1:05d}"
 
 
 def _half_is_enough(part: IndexPart) -> bool:
