@@ -21,7 +21,7 @@ from snakemake_executor_plugin_submitit.local_backend import LocalBackend, Local
 from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 from snakemake_executor_plugin_submitit.slurm_backend import SlurmBackend
 
-HANG_S = 300  # nothing takes as long; a test that waits longer would wait for ever
+HANG_S = 1800  # nothing takes as long; a test that waits longer would wait for ever
 TIMEOUTS = Timeouts(result=3, requeue=120, lost=12)
 
 

@@ -20,6 +20,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from job_driver import HANG_S
+
 SBIN = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 LIBC, PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 NEEDED = ("munged", "slurmctld", "slurmd", "slurmdbd", "sbatch", "mariadbd", "mariadb-install-db")
@@ -76,7 +78,7 @@ class Cluster:
         return env | {"SLURM_CONF": str(self.conf), "PATH": f"{self.root}/bin:{SBIN}"}
 
     def run(self, *command: str, check: bool = True) -> str:
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=HANG_S)
         if check and done.returncode:
             raise RuntimeError(f"{command}: {done.stderr}")
         return done.stdout.strip()
@@ -146,7 +148,7 @@ class Cluster:
         """SIGTERM: it writes down its state and leaves."""
         process = self.daemons.pop(daemon)
         process.terminate()
-        process.wait(300)
+        process.wait(HANG_S)
 
     def kill(self, daemon: str) -> None:
         """SIGKILL, as a power cut would."""
@@ -222,7 +224,7 @@ class Cluster:
                 preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),  # it ends with this process
             )
 
-    def wait(self, ready: Callable[[], object], what: str, seconds: float = 300) -> None:
+    def wait(self, ready: Callable[[], object], what: str, seconds: float = HANG_S) -> None:
         """Until `ready` raises no more."""
         deadline = time.monotonic() + seconds
         while True:

@@ -30,15 +30,22 @@ def pretend(tmp_path, monkeypatch):
     return pretend
 
 
-def test_a_sacct_that_does_not_answer_holds_nothing_up(pretend, tmp_path, monkeypatch):
+def test_a_sacct_that_does_not_answer_holds_nothing_up(pretend, monkeypatch):
     monkeypatch.setattr(slurm_queue, "HISTORY_S", 0.5)
-    pretend(squeue="echo '7|RUNNING|None|n1|main|a'", sacct=f"echo >> {tmp_path}/asked; {NEVER}")
+    asked, ask = [], slurm_queue.run_slurm_command
+
+    async def counted(*command, **options):
+        asked.append(command[0])
+        return await ask(*command, **options)
+
+    monkeypatch.setattr(slurm_queue, "run_slurm_command", counted)
+    pretend(squeue="echo '7|RUNNING|None|n1|main|a'", sacct=NEVER)
     queue = slurm_queue.SlurmQueue()
     entries = asyncio.run(queue.poll([("7", "a"), ("8", "b")]))
     assert [one.state for one in entries.values()] == ["RUNNING"]
     queue.no_history_before += 1000
     asyncio.run(queue.poll([("8", "b")]))
-    assert (tmp_path / "asked").read_text() == "\n"  # it is left alone for a while
+    assert asked == ["squeue", "sacct", "squeue"]  # it is left alone for a while
 
 
 def test_no_sacct_and_one_without_a_database_are_the_same(pretend):

@@ -33,7 +33,7 @@ def pauses():
 
 @pytest.fixture
 def retry(pauses):
-    return RetryPolicy(tries=4, sleep=pauses.append, connect=5, read=5)
+    return RetryPolicy(tries=4, sleep=pauses.append, connect=600, read=600)
 
 
 @pytest.fixture

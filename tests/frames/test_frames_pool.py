@@ -28,7 +28,7 @@ def work(what, value=None):
 
 
 def outcomes(tasks, **options):
-    options = {"workers": 2, "seconds": 60} | options
+    options = {"workers": 2, "seconds": 1800} | options
     return {o.key: o for o in pool.run_tasks(work, iter(tasks), **options)}
 
 
@@ -78,7 +78,7 @@ def test_tasks_may_be_added_after_an_outcome():
             yield ("second", ("fine", 2)) if again and again.pop() else None
 
     found = {}
-    for outcome in pool.run_tasks(work, feed(), workers=1, seconds=60):
+    for outcome in pool.run_tasks(work, feed(), workers=1, seconds=1800):
         found[outcome.key] = outcome
         if outcome.lost:
             again.append(True)
@@ -88,18 +88,18 @@ def test_tasks_may_be_added_after_an_outcome():
 def test_a_function_that_cannot_start_is_an_error_not_a_loop(monkeypatch):
     monkeypatch.setattr(pool, "_serve", os._exit)  # called with a pipe: dies before it is ready
     with pytest.raises(PetvrError, match="could not be started"):
-        list(pool.run_tasks(work, iter([("a", ("fine",))]), workers=1, seconds=5))
+        list(pool.run_tasks(work, iter([("a", ("fine",))]), workers=1, seconds=1800))
 
 
 def test_no_process_is_left_behind():
-    stop = pool.run_tasks(work, iter([("a", ("fine", 1)), ("b", ("hang",))]), workers=2, seconds=60)
+    stop = pool.run_tasks(work, iter([("a", ("fine", 1)), ("b", ("hang",))]), workers=2, seconds=1800)
     assert next(stop).value == 1
     import multiprocessing
 
     children = multiprocessing.active_children()
     assert children
     stop.close()
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 1800
     while any(child.is_alive() for child in children) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(child.is_alive() for child in children)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE = 120  # seconds; only what hangs for good fails by time
+PATIENCE = 1800  # seconds; only what hangs for good fails by time
 
 
 def chromium() -> str:

@@ -16,7 +16,7 @@ from petvr.report.tracking import store as stores
 
 pytestmark = pytest.mark.slow  # MLflow itself, twice
 
-PATIENCE = 300  # seconds; only what hangs for good fails by time
+PATIENCE = 1800  # seconds; only what hangs for good fails by time
 
 
 def shown(results: Path, run: str) -> list:
@@ -30,6 +30,7 @@ def test_a_run_is_seen_while_it_trains_and_keeps_what_was_measured_of_the_machin
     layout, uri = Layout(results), tracking.default_uri(results)
     monkeypatch.setattr(live, "AFTER", 0)
     monkeypatch.setattr(live, "EVERY", 0)
+    monkeypatch.setattr(live, "PATIENCE", PATIENCE)
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
     options = tiny.everything(tmp_path / "world") | {"out": layout.run(spec), "state": layout.state(spec)}
     tracking.prepare(uri)

@@ -25,7 +25,7 @@ from petvr.report.tracking import store as stores
 
 pytestmark = pytest.mark.slow  # two servers
 
-PATIENCE = 300  # seconds; only what hangs for good fails by time
+PATIENCE = 1800  # seconds; only what hangs for good fails by time
 
 
 def postgresql(name: str) -> str:
