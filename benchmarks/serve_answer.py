@@ -18,10 +18,10 @@ from types import SimpleNamespace
 
 import torch
 
-from petvr import planning
 from petvr.clip import config, tokenizer, weights
 from petvr.config import load_config
 from petvr.library.text_video import TextVideoModel
+from petvr.run_ids import spec_of
 from petvr.search import rank
 from petvr.training.model import build_model
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def measure(name: str, folder: Path, arguments: argparse.Namespace) -> None:
-    spec = planning.spec(load_config(), name)
+    spec = spec_of(load_config(), name)
     model = build_model(spec, folder, torch.device("cpu"))
     reader = TextVideoModel(model, tokenizer.load_tokenizer(folder), spec, digest="", source=folder, clip_folder=folder)
     one = model.encode_videos(torch.zeros(1, 12, 3, 224, 224, dtype=torch.uint8), torch.ones(1, 12, dtype=torch.bool))

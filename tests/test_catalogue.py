@@ -7,8 +7,9 @@ import yaml
 
 from petvr import config, planning
 from petvr.commands import frames
-from petvr.data import catalogue
+from petvr.data import availability, catalogue
 from petvr.errors import PetvrError
+from petvr.run_ids import spec_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,7 +20,7 @@ def configured(**changes):
 
 
 def run(given, dataset, plan, method="bias"):
-    return planning.spec(given, f"cross_modal_adapter/{dataset}/vit-b-32/{method}/seed-0", plan)
+    return spec_of(given, f"cross_modal_adapter/{dataset}/vit-b-32/{method}/seed-0", plan)
 
 
 def test_an_option_changes_the_runs_of_its_data_set_alone():
@@ -41,7 +42,7 @@ def test_a_run_of_the_plan_and_one_by_hand_have_the_same_options():
     planned = planning.plan(given)
     some = next(spec for spec in planned.runs.values() if spec.dataset == "didemo")
     assert some.options["paragraph_order"] == "time"
-    by_hand = planning.spec(given, some.id.replace("/seed-0", "/seed-77"))
+    by_hand = spec_of(given, some.id.replace("/seed-0", "/seed-77"))
     assert by_hand.options == some.options and by_hand.sources == some.sources
 
 
@@ -80,7 +81,7 @@ def test_own_videos_get_a_table_under_the_recipe_asked_for():
     spec = plan.runs["vop/mine/vit-b-32/lora@rank=4/seed-42"]
     assert spec.setting == {"rank": 4} and spec.train and not plan.runs[view.runs[0]].train
     assert spec.recipe == planning.papers.load_paper("vop").recipe("mine", "lora", {"rank": 4})[0]
-    assert planning.spec(given, "rap/mine/vit-b-16/bias/seed-3").dataset == "mine", "any other run by its id"
+    assert spec_of(given, "rap/mine/vit-b-16/bias/seed-3").dataset == "mine", "any other run by its id"
     assert set(planning.plan(configured()).runs) == {id for id, one in plan.runs.items() if one.dataset != "mine"}
 
 
@@ -93,7 +94,9 @@ def test_own_tables_and_data_sets_are_chosen_like_the_papers():
     )
     plan = planning.plan(given)
     assert list(plan.tables) == ["own/mine"] and {spec.dataset for spec in plan.runs.values()} == {"mine"}
-    assert {spec.method for spec in plan.runs.values()} == set(config.CUSTOM_METHODS), "its methods are its own choice"
+    assert {spec.method for spec in plan.runs.values()} == set(config.sections.CUSTOM_METHODS), (
+        "its methods are its own choice"
+    )
     assert catalogue.dataset_names(given)[-2:] == ("mine", "other")
     assert catalogue.open_dataset(given, "other").annotation_files() == [Path("b.csv")]
 
@@ -135,12 +138,12 @@ X_POOL = "rap/msvd/vit-b-32/x_pool/seed-0"
 def test_a_method_brings_its_similarity_whatever_the_paper_says_of_others():
     given = configured()
     plan = planning.plan(given)
-    spec, recipe = planning.spec(given, X_POOL, plan), planning.spec(given, X_POOL, plan).recipe
+    spec, recipe = spec_of(given, X_POOL, plan), spec_of(given, X_POOL, plan).recipe
     assert (recipe.similarity, recipe.similarity_setting) == ("x_pool", {})
     assert spec.sources["recipe.similarity"].where == "method 'x_pool' needs it"
     for method, similarity in (("x_pool+vop", "x_pool"), ("full@rule=clip4clip", "mean_pool")):
-        assert planning.spec(given, X_POOL.replace("x_pool", method), plan).recipe.similarity == similarity
-    by_rule = planning.spec(given, X_POOL.replace("rap/", "cross_modal_adapter/"), plan)
+        assert spec_of(given, X_POOL.replace("x_pool", method), plan).recipe.similarity == similarity
+    by_rule = spec_of(given, X_POOL.replace("rap/", "cross_modal_adapter/"), plan)
     assert by_rule.recipe.similarity_setting == {"dropout": 0.4}, "a paper's rule for the method adds to it"
 
 
@@ -162,9 +165,9 @@ def test_another_similarity_than_the_methods_own_is_refused_before_anything_runs
 
 def test_a_run_typed_with_another_similarity_is_refused():
     with pytest.raises(PetvrError, match=r"the run's id: recipe\.similarity: 'mean_pool'.*: x_pool"):
-        planning.spec(configured(), X_POOL.replace("x_pool", "x_pool@similarity=mean_pool"))
+        spec_of(configured(), X_POOL.replace("x_pool", "x_pool@similarity=mean_pool"))
     with pytest.raises(PetvrError, match="different similarities: seq_transf, x_pool"):
-        planning.spec(configured(), X_POOL.replace("x_pool", "x_pool+seq_transf"))
+        spec_of(configured(), X_POOL.replace("x_pool", "x_pool+seq_transf"))
 
 
 def test_a_papers_rule_that_contradicts_a_method_is_refused_with_its_file_and_rule():
@@ -207,8 +210,8 @@ def test_own_data_with_a_val_split_select_by_it_unless_told_otherwise(tmp_path):
         planned = planning.plan(chosen)
         runs = [run for run in planned.runs.values() if run.dataset == "mine"]
         assert {run.recipe.selection for run in runs} == {expected}
-        assert planning.spec(chosen, runs[0].id.replace("seed-0", "seed-9")).recipe.selection == expected
-        assert ("mine" in planning.validated_folders(planned, chosen)) == (expected == "best_on_val")
+        assert spec_of(chosen, runs[0].id.replace("seed-0", "seed-9")).recipe.selection == expected
+        assert ("mine" in availability.validated_folders(planned, chosen)) == (expected == "best_on_val")
         decoded = {item.video for item in frames._items("mine", chosen)}
         assert decoded == {"a.mp4", "b.mp4"} | ({"c.mp4"} if rows and expected == "best_on_val" else set())
         (tmp_path / "own.csv").unlink()  # the same time of change would be the same file
@@ -265,14 +268,14 @@ def test_a_name_or_choice_that_means_nothing_is_told_when_the_workflow_is_parsed
 def test_a_batch_that_the_data_cannot_fill_is_said_with_the_remedy(capsys):
     planned = planning.plan(configured(custom_datasets={"mine": "a.csv"}, tables=["own/mine"], datasets=["mine"]))
     (batch,) = {run.recipe.batch for run in planned.training_runs}
-    planning.require_batches(planned, "mine", batch, batch)
+    availability.require_batches(planned, "mine", batch, batch)
     with pytest.raises(
         PetvrError, match=r"batch 128 is larger than the 40 .* write recipe: \{datasets: \{mine: \{batch: 40"
     ):
-        planning.require_batches(planned, "mine", 12, 40)
+        availability.require_batches(planned, "mine", 12, 40)
     with pytest.raises(PetvrError, match="zero_shot needs none"):
-        planning.require_batches(planned, "mine", 0, 0)
+        availability.require_batches(planned, "mine", 0, 0)
     small = {run.id: run.model_copy(update={"recipe": run.recipe.model_copy(update={"batch": 4})})
              for run in planned.training_runs[:1]}  # fmt: skip
-    planning.require_batches(planned.__class__(planned.cells, planned.runs | small, {}, {}), "mine", 12, 40)
+    availability.require_batches(planned.__class__(planned.cells, planned.runs | small, {}, {}), "mine", 12, 40)
     assert "petvr: warning: recipe.batch 128 is larger than the 40 training samples of mine" in capsys.readouterr().err

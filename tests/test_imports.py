@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,12 +42,13 @@ ARROWS = {
     "report.site": {"papers", "layout"},
     "report.tracking": {"papers", "layout", "environment"},
     "report.docs": {"papers", "methods", "similarity", "clip", "costs", "probes"},
+    "config": set(),
     "world": {"data.datasets", "clip"},
     "tuning": {"methods", "config", "layout"},
     "probes": {"methods", "similarity", "clip", "training", "world"},
     "rehearsal": {  # asks of the whole house but what is reported
         "clip", "training", "retrieval", "costs", "papers", "world", "data.datasets", "data.frames", "data.catalogue",
-        "config", "layout", "planning",
+        "config", "layout", "run_ids",
     },
 }  # fmt: skip
 WINGS = ("data", "report")  # packages of packages: what goes in, what comes out
@@ -83,6 +85,21 @@ def test_arrows(package):
     for target, files in imported(package).items():
         if target != "__version__":
             assert target in FLOOR | ARROWS[package] | {package}, f"petvr.{package} ({files}) imports petvr.{target}"
+
+
+def test_the_architecture_page_names_every_file_and_no_arrow_that_is_not_there():
+    """docs/architecture.md: the list of the house, and `a, b --> c, d` of who may import whom."""
+    page = (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    house = page.partition("    src/petvr/\n")[2].partition("    src/snakemake")[0]
+    named = set(re.findall(r"(?<![\w/>])(\w+(?:\.py|/))", house)) - {"results/"}
+    below = [path for folder in (SOURCE, *(SOURCE / wing for wing in WINGS)) for path in folder.iterdir()]
+    there = {f"{path.name}/" for path in below if (path / "__init__.py").exists()} | {"pipeline/"}
+    there |= {path.name for path in SOURCE.glob("[!_]*.py")}
+    assert there <= named, f"not in docs/architecture.md: {there - named}"
+    assert all(list(SOURCE.rglob(name.strip("/"))) for name in named), "docs/architecture.md names what is not there"
+    for left, right in re.findall(r"((?:[\w.]+, )*[\w.]+) --> ((?:[\w.]+, )*[\w.]+)", page):
+        for package in set(left.split(", ")) - {"planning", "rehearsal", "commands"}:
+            assert set(right.split(", ")) <= ARROWS[package], f"docs/architecture.md: {package} --> {right}"
 
 
 def test_no_import_circle():

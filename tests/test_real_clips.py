@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from petvr import planning
 from petvr.clip import tokenizer, weights
 from petvr.config import Config
 from petvr.data import datasets
 from petvr.data.frames import store
+from petvr.run_ids import spec_of
 from petvr.training.options import TrainOptions
 from petvr.training.run import train
 
@@ -61,7 +61,7 @@ def test_from_clips_to_ranks(root, real_files, tmp_path):
     config = Config(
         seeds=[0], weights={"vit-b-32": "-"}, tables=["rap/table_1"], recipe={"default": {"frames": FRAMES}}
     )
-    spec = planning.spec(config, "rap/msrvtt-9k/vit-b-32/zero_shot/seed-0")
+    spec = spec_of(config, "rap/msrvtt-9k/vit-b-32/zero_shot/seed-0")
     options = TrainOptions(
         weights=tmp_path / "weights",
         store=tmp_path / "frames",

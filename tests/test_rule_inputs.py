@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from petvr import config, planning, workflow
+from petvr.data import availability
 from petvr.layout import Layout
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +60,7 @@ def test_what_is_left_out_is_said_in_one_line_but_an_empty_machine_plans_everyth
     assert list(left_out) == ["lsmdc"]
     (line,) = workflow.left_out_lines(plan, left_out)
     assert line.startswith("petvr: lsmdc cannot be had: needs a login. Left out: 9 runs; their rows in 1 table(s)")
-    reasons = planning.not_run(given, plan, left_out)
+    reasons = availability.not_run(given, plan, left_out)
     notes = workflow.table_data(given, plan, TABLE, reasons)
     assert [note for note in notes if "needs a login" in note] == [note for note in notes if note.startswith("lsmdc ")]
 

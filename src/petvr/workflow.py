@@ -5,25 +5,32 @@ The rules only declare; what they ask is answered here, where it can be tested. 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from petvr import planning
 from petvr.config import Config
 from petvr.costs import steps
-from petvr.data import catalogue
+from petvr.data import availability, catalogue
 from petvr.data.frames import shards
 from petvr.data.manifest import lock
 from petvr.data.manifest.available import Verdict
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers.plan import Plan
+from petvr.papers.shown import figure_runs, figures
+from petvr.papers.table import Table
+from petvr.run_ids import spec_of
 from petvr.spec import RunSpec
 from petvr.tuning import choices, decisions
 from petvr.tuning.study import Study, study_of
+
+FIGURES_VERSION = 2  # raised when a figure would look different: the workflow then draws all anew
 
 
 def check_targets(config: Config, plan: Plan, words: Iterable[str]) -> None:
@@ -31,7 +38,7 @@ def check_targets(config: Config, plan: Plan, words: Iterable[str]) -> None:
     for target in words:
         path = Path(os.path.normpath(target))
         if path.name == "result.json" and path.is_relative_to(runs := Layout(config.results).runs):
-            planning.spec(config, path.parent.relative_to(runs).as_posix(), plan)
+            spec_of(config, path.parent.relative_to(runs).as_posix(), plan)
 
 
 def shard_indexes(
@@ -54,7 +61,7 @@ def index_model(config: Config, plan: Plan, name: str) -> list[Path]:
     model = config.indexes[name].model
     if Path(model).exists() or model.count("/") != 4:
         return []
-    return [Layout(config.results).result(planning.spec(config, model, plan))]
+    return [Layout(config.results).result(spec_of(config, model, plan))]
 
 
 def dataset_files(config: Config, plan: Plan, name: str) -> list[Path]:
@@ -73,7 +80,7 @@ def left_out(config: Config, plan: Plan, dry_run: bool) -> dict[str, Verdict]:
     """The data sets that no table waits for. On a machine without any data a dry-run shows the whole plan."""
     if dry_run and not any(catalogue.availability(config, name).there for name in catalogue.chosen_datasets(config)):
         return {}
-    return planning.unavailable(config, plan)
+    return availability.unavailable(config, plan)
 
 
 def left_out_lines(plan: Plan, left_out: Mapping[str, Verdict]) -> list[str]:
@@ -93,7 +100,7 @@ def table_inputs(config: Config, plan: Plan, table: str, not_run: Collection[str
     a finished table alone although an input of it was deleted, but not when a folder it reads is newer.
     """
     layout = Layout(config.results)
-    results = [layout.result(run) for run in planning.table(plan, table).runs if run not in not_run]
+    results = [layout.result(run) for run in plan.table(table).runs if run not in not_run]
     folders = {_nearest_folder(path, layout.results) for path in results if not path.exists()}
     return results + sorted(folder for folder in folders if folder.exists())
 
@@ -105,7 +112,7 @@ def _nearest_folder(path: Path, top: Path) -> Path:
 
 def table_data(config: Config, plan: Plan, table: str, not_run: Mapping[str, str]) -> list[str]:
     """What a table says of its data beside the results: why rows are not run, and what is frozen."""
-    names = sorted({plan.runs[run].dataset for run in planning.table(plan, table).runs})
+    names = sorted({plan.runs[run].dataset for run in plan.table(table).runs})
     reasons = {plan.runs[run].dataset: reason for run, reason in not_run.items()}
     locks = {name: lock.hash_of(catalogue.lock_file(config, name)) for name in names}
     return [f"{name} {reasons.get(name, '')} {locks[name]}" for name in names]
@@ -124,7 +131,7 @@ def train_megabytes(config: Config, run: RunSpec) -> int:
 
 def study_named(config: Config, plan: Plan, known: Mapping[str, Study], cell: str) -> Study:
     """Also of a cell that a run's path names and no table shows. PetvrError for one that is not tuned."""
-    if cell not in known and not (run := planning.spec(config, f"{cell}/seed-{config.seeds[0]}", plan)).tuned:
+    if cell not in known and not (run := spec_of(config, f"{cell}/seed-{config.seeds[0]}", plan)).tuned:
         raise PetvrError(f"{cell}: nothing of it is tuned")
     return known[cell] if cell in known else study_of(config, run)
 
@@ -144,6 +151,23 @@ def unfinished_tables(config: Config, plan: Plan, asked: Collection[str], not_ru
     layout = Layout(config.results)
     waited_for = {run for run in plan.runs if run not in not_run and not layout.result(run).exists()}
     return [name for name, table in plan.tables.items() if name in asked and waited_for & set(table.runs)]
+
+
+def figure_digest(planned: Plan, id: str, rule: str) -> str:
+    """Changes when what a figure shows, or its code, does."""
+    runs = figure_runs(planned, id)
+    return digest([repr(figures(planned)[id]), runs, rule, FIGURES_VERSION])
+
+
+def table_digest(table: Table, rule: str, intervals: bool) -> str:
+    """Changes when a table's rows, cells, printed values, selection rule or form change: then it is built anew."""
+    from petvr.report.tables import VERSION  # raised when a table would look different
+
+    return digest([repr(table), rule, intervals, VERSION])
+
+
+def digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def failure_lines(workflow_logs: Iterable[Path]) -> list[str]:

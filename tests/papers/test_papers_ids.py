@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from petvr import config, methods, planning
 from petvr.clip.config import GEOMETRIES, settings_limits
 from petvr.errors import PetvrError
+from petvr.run_ids import spec_of
 from petvr.spec import Recipe
 from petvr.workflow import check_targets
 
@@ -18,7 +19,7 @@ LORA = "rap/msrvtt-9k/vit-b-32/lora@rank=8/seed-0"
 
 
 def spec(run_id):
-    return planning.spec(CONFIG, run_id, PLAN)
+    return spec_of(CONFIG, run_id, PLAN)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from petvr.config import load_config
 from petvr.data import catalogue
 from petvr.errors import PetvrError
 from petvr.papers.cells import cells_csv, parse_id
-from petvr.papers.plan import Implemented, expand
+from petvr.papers.implemented import Implemented
+from petvr.papers.plan import expand
 from petvr.spec import RunSpec, SettingOverride
 
 # distinct cells that run, counted by hand from the printed tables (RAP* shows a run of RAP a second way)

@@ -10,6 +10,7 @@ from petvr import config, methods, papers, planning, similarity
 from petvr.errors import PetvrError
 from petvr.papers.contents import cited
 from petvr.papers.paper import Paper
+from petvr.run_ids import spec_of
 from petvr.spec import Recipe
 
 TITLES = {papers.load_paper(name).short_title: name for name in papers.NAMES}
@@ -61,7 +62,7 @@ def test_a_row_s_own_value_is_cited_where_the_paper_prints_it(runs):
 
 
 def test_what_a_person_names_in_an_id_is_that_person_s():
-    spec = planning.spec(config.load_config([]), "rap/msvd/vit-b-32/lora@lr_new=0.01,rank=2/seed-0")
+    spec = spec_of(config.load_config([]), "rap/msvd/vit-b-32/lora@lr_new=0.01,rank=2/seed-0")
     for key in ("setting.rank", "recipe.lr_new"):
         assert (spec.sources[key].origin, spec.sources[key].where) == ("config", "the run's id")
     assert spec.sources["setting.targets"].origin == "guess" and spec.values()["setting.targets"] == "joint"

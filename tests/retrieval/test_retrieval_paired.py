@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from petvr import cli, config, planning
+from petvr import cli, config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.retrieval import metrics
@@ -20,6 +20,7 @@ from petvr.retrieval.paired import (
     run_letters,
     sign_flip,
 )
+from petvr.run_ids import spec_of
 
 ALONE = np.arange(1000)
 
@@ -114,7 +115,7 @@ def finished(tmp_path, finished_result):
 
     def leave(cell, ranks, videos=40):
         for seed, each in enumerate(ranks):
-            spec = planning.spec(config.load_config(["demo"]), f"{cell}/seed-{seed}")
+            spec = spec_of(config.load_config(["demo"]), f"{cell}/seed-{seed}")
             plain = {way: metrics.summary(each) for way in ("t2v", "v2t")}
             names = [f"v{n}" for n in range(videos)]
             result = finished_result(spec, plain, videos=videos)

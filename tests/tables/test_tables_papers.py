@@ -9,12 +9,13 @@ import re
 import pytest
 from table_factory import result
 
-from petvr import papers, planning
+from petvr import papers, planning, workflow
 from petvr.commands.table import measured_tables
 from petvr.config import load_config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
-from petvr.papers.plan import Implemented, expand
+from petvr.papers.implemented import Implemented
+from petvr.papers.plan import expand
 from petvr.report.tables import FORMATS, completeness, html, latex, markdown, measure_table, render, result_reader
 
 
@@ -31,7 +32,7 @@ def test_the_row_to_compare_with_is_the_configurations_then_the_tables(tmp_path)
     assert planned("{}")["rap/table_9"].against == "R=3"
     chosen = planned("{rap/table_9: R=1, rap/table_1: RAP, vop/table_3: Bias}")  # the last one is not among the chosen
     assert (chosen["rap/table_9"].against, chosen["rap/table_1"].against) == ("R=1", "RAP")
-    assert planning.table_digest(chosen["rap/table_1"], "paper", False) != planning.table_digest(
+    assert workflow.table_digest(chosen["rap/table_1"], "paper", False) != workflow.table_digest(
         planned("{}")["rap/table_1"], "paper", False
     )
     for text, told in (("{rap/table_1: RAPP}", "against.rap/table_1: .*'RAP'"), ("{rap/table_l: RAP}", "rap/table_1")):

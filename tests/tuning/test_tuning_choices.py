@@ -16,6 +16,7 @@ from petvr.costs import budget
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import TrialRecord
+from petvr.run_ids import spec_of
 from petvr.spec import RunSpec, Source
 from petvr.training.model import build_model
 from petvr.tuning import choices, decisions, trials_report
@@ -190,7 +191,7 @@ def test_guesses_are_tuned_as_a_second_row_and_never_in_place_of_the_first():
     for id, run in new.items():
         first = plain.runs[re.sub("@tune=guesses(?=/)|,tune=guesses|(?<=@)tune=guesses,", "", id)]
         assert run.recipe == first.recipe and all(first.sources[key].origin == "guess" for key in run.tuned)
-        assert planning.spec(config.model_copy(update={"tune": "guesses"}), id, more) == run
+        assert spec_of(config.model_copy(update={"tune": "guesses"}), id, more) == run
 
 
 def test_what_was_edited_copied_or_renamed_below_tuning_is_refused(tmp_path):

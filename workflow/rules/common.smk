@@ -28,7 +28,7 @@ try:
     # data set -> verdict, of those that no table waits for; and run -> why nobody waits for it
     LEFT_OUT = rules_ask.left_out(CONFIG, PLAN, workflow.output_settings.dryrun)
     STUDIES = studies(CONFIG, list(PLAN.runs.values()))  # cell -> what is tuned of it
-    NOT_RUN = planning.not_run(CONFIG, PLAN, LEFT_OUT)
+    NOT_RUN = availability.not_run(CONFIG, PLAN, LEFT_OUT)
     if workflow.is_main_process and not workflow.output_settings.dryrun:
         workflow_start.require_dates(rules_ask.own_files(CONFIG, LEFT_OUT))
 except PetvrError as error:
@@ -79,7 +79,7 @@ wildcard_constraints:
 def run_of(wildcards):
     """The spec of the run that the wildcards of rule `train` name."""
     w = wildcards
-    return planning.spec(
+    return spec_of(
         CONFIG, f"{w.paper}/{w.dataset}/{w.backbone}/{w.method}/seed-{w.seed}", PLAN
     )
 
@@ -121,16 +121,16 @@ def table_files(name):
     return [LAYOUT.table(name, suffix) for suffix in ("md", "tex", "csv", "html")]
 
 
-EXAMPLES = planning.example_runs(PLAN)
-VALIDATED = planning.validated_folders(PLAN, CONFIG)
+EXAMPLES = shown.example_runs(PLAN)
+VALIDATED = availability.validated_folders(PLAN, CONFIG)
 
 
 def figure_files(wildcards):
     """Those that have at least one run which somebody waits for."""
     return [
         LAYOUT.figures / f"{name}.svg"
-        for name in planning.figures(PLAN)
-        if awaited(planning.figure_runs(PLAN, name))
+        for name in shown.figures(PLAN)
+        if awaited(shown.figure_runs(PLAN, name))
     ]
 
 

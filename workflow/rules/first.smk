@@ -16,13 +16,15 @@ if CHECKOUT.is_dir():  # else petvr is installed, and this file comes with it
 try:
     from petvr import environment, papers, planning, workflow_start
     from petvr import workflow as rules_ask
-    from petvr.data import catalogue
+    from petvr.data import availability, catalogue
     from petvr.config import merged_values, read_layers, validate_config
     from petvr.errors import PetvrError, without_secrets
     from petvr.data.frames import shards
     from petvr.library.video_files import shard_listing
     from petvr.layout import Layout
+    from petvr.papers import shown
     from petvr.rehearsal import asked as rehearsed
+    from petvr.run_ids import spec_of
     from petvr.tuning import decisions
     from petvr.tuning.study import studies
     from petvr.yaml_files import read_yaml_file

@@ -96,7 +96,7 @@ rule rehearse_shapes:
         mem_mb=2000 if CONFIG.world is not None else 64000,
         runtime=lambda w, attempt: attempt * 60,
     params:
-        runs=planning.digest(sorted(run.digest() for run in PLAN.runs.values())),
+        runs=rules_ask.digest(sorted(run.digest() for run in PLAN.runs.values())),
         micro_batch=CONFIG.micro_batch,
     shell:
         "python -m petvr rehearse shapes --threads {threads} > {log:q} 2>&1"

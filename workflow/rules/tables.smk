@@ -35,8 +35,8 @@ rule table:
     conda:
         ENVIRONMENT
     params:
-        content=lambda w: planning.table_digest(
-            planning.table(PLAN, f"{w.paper}/{w.table}"), CONFIG.rule, CONFIG.intervals
+        content=lambda w: rules_ask.table_digest(
+            PLAN.table(f"{w.paper}/{w.table}"), CONFIG.rule, CONFIG.intervals
         ),
         standing=table_data,
     shell:
@@ -71,7 +71,7 @@ rule tables_now:
 rule figure:
     """One figure of a paper or of a table, and its values."""
     input:
-        lambda w: awaited(planning.figure_runs(PLAN, f"{w.paper}/{w.figure}")),
+        lambda w: awaited(shown.figure_runs(PLAN, f"{w.paper}/{w.figure}")),
     output:
         svg=report(
             LAYOUT.figures / "{paper}" / "{figure}.svg",
@@ -87,7 +87,7 @@ rule figure:
     conda:
         ENVIRONMENT
     params:
-        content=lambda w: planning.figure_digest(
+        content=lambda w: rules_ask.figure_digest(
             PLAN, f"{w.paper}/{w.figure}", CONFIG.rule
         ),
     shell:

@@ -11,6 +11,7 @@ from petvr.arguments import named_path, threads, whole
 from petvr.config import Config
 from petvr.costs.measure import in_own_process
 from petvr.errors import PetvrError, unknown
+from petvr.run_ids import spec_of
 from petvr.screen import screen
 from petvr.spec import Recipe
 
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     specs = {}  # a name that is none is said before anything is measured
     for backbone in args.backbone or ["vit-b-32"]:
         for method in args.method or METHODS:
-            spec = planning.spec(config, f"{args.paper}/msrvtt-9k/{backbone}/{method}/seed-0", planned)
+            spec = spec_of(config, f"{args.paper}/msrvtt-9k/{backbone}/{method}/seed-0", planned)
             specs[backbone, method] = spec.model_copy(update={"recipe": spec.recipe.model_copy(update=recipe)})
     if args.json:
         atomic.require_writable(args.json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from petvr import planning
 from petvr.config import Config
-from petvr.data import catalogue, datasets
+from petvr.data import availability, catalogue, datasets
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
 from petvr.papers.plan import Plan
@@ -85,7 +85,7 @@ def _check(name: str, config: Config, *, freeze: bool, accept: bool, checksum: b
             f"the files back, or accept them: petvr data freeze {name} --accept"
         )
     train = [row for row in checked.rows if row.ok and row.split == "train"]
-    planning.require_batches(
+    availability.require_batches(
         planning.plan(config, may_be_empty=True), name, len(train), sum(row.captions for row in train)
     )
     left = [row for row in checked.rows if not row.ok]

@@ -10,6 +10,7 @@ from petvr.commands.table import measured_tables, size_counter
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
+from petvr.papers import shown
 from petvr.papers.figures import PICTURES
 from petvr.papers.plan import Plan
 
@@ -35,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> None:
     plan = planning.plan(config)
     layout = Layout(config.results)
-    known = planning.figures(plan)
+    known = shown.figures(plan)
     if args.list:
         for id, spec in known.items():
             print(f"{id:42} {spec.kind:12} {spec.title}{_lacks(plan, layout, id)}")
@@ -73,7 +74,7 @@ def _chosen(known: dict[str, FigureSpec], names: list[str], kinds: list[str] | N
 
 
 def _lacks(plan: Plan, layout: Layout, id: str) -> str:
-    runs = planning.figure_runs(plan, id)
+    runs = shown.figure_runs(plan, id)
     done = sum(layout.result(run).exists() for run in runs)
     return (
         "  (its tables are not chosen)" if not runs else "" if done == len(runs) else f"  ({done} of {len(runs)} runs)"

@@ -7,7 +7,7 @@ import argparse
 from petvr import atomic, planning
 from petvr.arguments import threads, whole
 from petvr.config import Config
-from petvr.data import catalogue
+from petvr.data import availability, catalogue
 from petvr.data.frames.samplers import SAMPLERS
 from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
@@ -90,7 +90,7 @@ def _items(folder: str, config: Config) -> list:
     if not names:
         raise unknown("folder", folder, {catalogue.folder_of(config, name) for name in catalogue.dataset_names(config)})
     items: dict[str, VideoItem] = {}
-    validated = planning.validated_folders(planning.plan(config), config)
+    validated = availability.validated_folders(planning.plan(config), config)
     splits = ("train", "val", "test") if folder in validated else ("train", "test")
     for name in names:
         dataset = catalogue.open_dataset(config, name)

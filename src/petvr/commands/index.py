@@ -9,6 +9,7 @@ from petvr.commands.table import measured_tables
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.papers import shown
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +22,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
         from petvr.report.site import write_front_page
 
         titles = {table.paper: table.paper_title for table in plan.tables.values()}
-        print(write_front_page(titles, plan.tables, planning.figures(plan), Layout(config.results)))
+        print(write_front_page(titles, plan.tables, shown.figures(plan), Layout(config.results)))
         return
     from petvr.report import tables
 

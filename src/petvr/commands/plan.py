@@ -11,6 +11,7 @@ from petvr import planning
 from petvr.arguments import beside, named_path, whole
 from petvr.config import Config
 from petvr.costs import budget, index_budget, steps
+from petvr.data import availability
 from petvr.layout import Layout
 from petvr.status import status_of
 from petvr.tuning.choices import frozen
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     waiting = [study for study in studies(config, list(plan.runs.values())).values() if not frozen(config, study.run)]
     tuning = [(study.run, study.epochs_of_all, sum(study.sizes)) for study in waiting]
     estimate = budget.estimate(plan, assumed, steps.read_steps(layout.measured_steps), tuning)
-    lacking = {} if args.everything else planning.unavailable(config, plan)
+    lacking = {} if args.everything else availability.unavailable(config, plan)
     states = Counter(status_of(layout, run).state for run in plan.runs.values())
     if args.json:
         more = {"status": dict(states), "unavailable": {name: one.reason for name, one in lacking.items()}}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from petvr import atomic, planning
 from petvr.arguments import named_path, number, threads
 from petvr.config import Config
-from petvr.data import catalogue
+from petvr.data import availability, catalogue
 from petvr.errors import unknown
 from petvr.layout import Layout
 from petvr.rehearsal import asked, parts
@@ -84,7 +84,7 @@ class Rehearsal:
         self.args, self.config, self.layout = args, config, Layout(config.results)
         self.plan = planning.plan(config)
         self.folder = self.layout.rehearsal / "parts"
-        self.lacking = planning.unavailable(config, self.plan)
+        self.lacking = availability.unavailable(config, self.plan)
         self.asks: dict[str, Callable[[Part], None]] = {}
         self.canaries = asked.canaries(config, self.plan)
         for name in asked.part_names(config, self.plan):

@@ -17,6 +17,7 @@ from petvr.data import catalogue
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import Result
+from petvr.run_ids import spec_of
 from petvr.screen import screen
 from petvr.status import RunState, status_of
 
@@ -146,7 +147,7 @@ def run_folder(name: str, layout: Layout, config: Config) -> Path:
         return folder
     done = [str(path.parent.relative_to(layout.runs)) for path in sorted(layout.runs.rglob("result.json"))]
     try:
-        status = status_of(layout, planning.spec(config, run_id))
+        status = status_of(layout, spec_of(config, run_id))
     except PetvrError:
         status = None
     if status and status.state in (RunState.RUNNING, RunState.STARTED, RunState.FAILED):

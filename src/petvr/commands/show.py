@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from petvr import planning
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import Result
+from petvr.run_ids import spec_of
 from petvr.status import RunState, status_of
 
 
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
         result = Result.read(args.run)
     else:
         run_id = args.run
-        status = status_of(layout, planning.spec(config, run_id))
+        status = status_of(layout, spec_of(config, run_id))
         if status.result is None:
             reason = status.reason if status.state in (RunState.FAILED, RunState.RUNNING) else status.state.meaning
             raise PetvrError(f"{run_id}: {status.state}: {reason}; log: {layout.log(run_id)}")

@@ -8,6 +8,7 @@ import sys
 from petvr import planning
 from petvr.commands.table import measured_tables
 from petvr.config import Config
+from petvr.data import availability
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.screen import screen
@@ -22,9 +23,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
     plan, layout, console = planning.plan(config), Layout(config.results), screen()
     if args.table:
-        planning.table(plan, args.table)
+        plan.table(args.table)
     read, rule = tables.result_reader(config.results), None if config.rule == "paper" else config.rule
-    not_run = planning.not_run(config, plan)
+    not_run = availability.not_run(config, plan)
     done = {name: tables.completeness(plan, name, read, rule, not_run) for name in plan.tables}
     fullest = max(done, key=lambda name: done[name][0])
     for shown in measured_tables(config, plan, [args.table or fullest], counted=True):

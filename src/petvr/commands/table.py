@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from petvr import methods, planning, similarity, workflow
 from petvr.config import Config
-from petvr.data import catalogue
+from petvr.data import availability, catalogue
 from petvr.data.manifest import lock
 from petvr.data.manifest.available import Verdict
 from petvr.errors import PetvrError
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     plan = planning.plan(config)
     if not args.table and not args.all:
         raise PetvrError(f"name a table or say --all; tables: {', '.join(plan.tables)}")
-    not_run, refused = planning.not_run(config, plan), 0
+    not_run, refused = availability.not_run(config, plan), 0
     names = list(plan.tables) if args.all else args.table
     for built in measured_tables(config, plan, names, args.rule, counted=True, against=args.against):
         if isinstance(built, PetvrError):  # the other tables are built all the same
@@ -73,8 +73,8 @@ def measured_tables(
     rule = rule or config.rule
     read = tables.result_reader(config.results)
     profile = "--profile demo" if config.world else "--cores all"
-    lacking = planning.undelivered(config, plan)
-    not_run = planning.not_run(config, plan, lacking)
+    lacking = availability.undelivered(config, plan)
+    not_run = availability.not_run(config, plan, lacking)
     locks = {name: lock.hash_of(catalogue.lock_file(config, name)) for name in catalogue.chosen_datasets(config)}
     for name in names:
         chosen = None if rule == "paper" else rule

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
         from petvr import planning  # reading all papers takes longer than seeing that nothing is new
 
         plan = planning.plan(config)
-        views = [planning.table(plan, name) for name in args.table]
+        views = [plan.table(name) for name in args.table]
         status = sync(config, plan, [run for view in views for run in view.runs] if views else None, args.again)
     for broken in status.broken:
         print(f"petvr: warning: {broken}", file=sys.stderr)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from petvr import atomic, planning
 from petvr.arguments import threads
-from petvr.atomic import HeldElsewhere, bring_to_now
+from petvr.atomic import HeldElsewhere
 from petvr.config import Config
 from petvr.data import catalogue
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.rehearsal import parts
+from petvr.run_ids import spec_of
 from petvr.spec import RunSpec
 from petvr.status import RunState, status_of
 
@@ -41,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> int:
     layout = Layout(config.results)
     plan = planning.plan(config)
-    spec = planning.spec(config, args.run, plan)
+    spec = spec_of(config, args.run, plan)
     if args.spec and args.spec != spec.protocol_digest():
         raise PetvrError(f"{args.run}: its recipe or code changed since the workflow was started; start it again")
     if spec.undecided:
@@ -84,7 +85,9 @@ def run(args: argparse.Namespace, config: Config) -> int:
     layout.failure(spec).unlink(missing_ok=True)
     if spec.tuned:
         atomic.write_text(layout.kept_result(spec), layout.result(spec).read_text(encoding="utf-8"))
-    bring_to_now([options.weights / "model.safetensors", options.store / "index.json", layout.manifest(spec.dataset)])
+    atomic.bring_to_now(
+        [options.weights / "model.safetensors", options.store / "index.json", layout.manifest(spec.dataset)]
+    )
     best = result.at(spec.recipe.selection).plain
     print(f"{args.run}: t2v R@1 {best['t2v']['R@1']:.1f}, v2t R@1 {best['v2t']['R@1']:.1f} ({spec.recipe.selection})")
     return 0

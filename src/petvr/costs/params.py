@@ -21,7 +21,7 @@ from petvr.spec import Recipe, method_id
 if TYPE_CHECKING:
     from petvr.clip.config import ClipConfig
     from petvr.clip.towers import Clip
-    from petvr.papers.plan import Implemented
+    from petvr.papers.implemented import Implemented
 
 COLUMNS = ("paper", "table", "row", "method", "backbone", "dataset", "trainable", "printed", "printed_unit", "verdict")
 UNITS = {"params_M": "M", "params_percent": "%"}
@@ -175,7 +175,7 @@ def counting_of(table: Table) -> Counting:
 def table_lines(own_tables: Iterable[Table] = ()) -> list[dict[str, str]]:
     """One line (COLUMNS) for every parameter figure of every table of every paper, and of a user's own tables."""
     from petvr import methods, papers, similarity
-    from petvr.papers.plan import Implemented
+    from petvr.papers.implemented import Implemented
 
     implemented = Implemented(methods=methods.available(), similarities=similarity.available())
     lines = []

@@ -2,72 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from petvr import errors
 from petvr.errors import PetvrError
-from petvr.papers import NAMES, faults, load_paper, published, readable
+from petvr.papers import faults, load_paper
+from petvr.papers.choice import (
+    all_datasets,
+    all_methods,
+    check_override_names,
+    chosen_names,
+    chosen_tables,
+    readable_papers,
+)
+from petvr.papers.implemented import Implemented, unnamed_settings
 from petvr.papers.recipe import check_overrides
 from petvr.papers.table import OWN, Cell, Table
-from petvr.registry import Setting
 from petvr.spec import Recipe, RunSpec, SettingOverride, Source, Value
 
 TUNED_ROW = "guesses tuned"  # stands behind the name of a row whose guesses are replaced
 REPORTED = "reported only"  # how a cell says that its printed values are copied and nothing is run for them
-
-
-@dataclass(frozen=True)
-class Implemented:
-    """What exists, as the caller sees it; None means that everything counts as implemented."""
-
-    methods: Collection[str] | None = None
-    similarities: Collection[str] | None = None
-    datasets: Collection[str] | None = None
-    method_version: Callable[[str], int] = lambda name: 1
-    similarity_version: Callable[[str], int] = lambda name: 1
-    similarity_of: Callable[[str], str | None] = lambda method: None  # what a method or composition cannot do without
-    method_settings: Callable[[str], Mapping[str, Setting]] = lambda name: {}
-    similarity_settings: Callable[[str], Mapping[str, Setting]] = lambda name: {}
-    # raises PetvrError where method, setting, recipe, backbone and data set cannot go together
-    check: Callable[[str, Mapping[str, Any], Recipe, str, str], None] = lambda *run: None
-    tuned: Callable[[RunSpec], RunSpec] = lambda run: run  # with the values that tuning chose
-    # the variant of a run whose guessed rates are tuned; None: it has none, or nobody asked for it
-    guesses_tuned: Callable[[RunSpec], RunSpec | None] = lambda run: None
-    parts: Mapping[str, int] = field(default_factory=dict)  # e.g. {"training": 2}: versions every run depends on
-    # data set -> option -> (chosen value, who chose it)
-    options: Mapping[str, Mapping[str, tuple[str, Source]]] = field(default_factory=dict)
-
-    def unavailable(self, dataset: str, method: str, similarity: str) -> str:
-        """Why a cell cannot run: "not implemented: vop_f", "no data set: lsmdc", or "" if it can."""
-        absent = [name for name in method.split("+") if self.methods is not None and name not in self.methods]
-        if self.similarities is not None and similarity not in self.similarities and similarity not in absent:
-            absent.append(similarity)
-        if absent:
-            return f"not implemented: {', '.join(absent)}"
-        if self.datasets is not None and dataset not in self.datasets:
-            return f"no data set: {dataset}"
-        return ""
-
-    def needed_similarity(self, method: str) -> str | None:
-        exists = self.methods is None or all(name in self.methods for name in method.split("+"))
-        return self.similarity_of(method) if exists else None
-
-    def unnamed(self, method: str, setting: Mapping[str, Any], recipe: Recipe) -> Iterator[tuple[str, str, Setting]]:
-        """(key as in RunSpec.defaults, the method's key or "", declaration) of every setting left at its default."""
-        parts = method.split("+")
-        for part in parts:
-            for key, declared in self.method_settings(part).items():
-                if not {key, f"{part}.{key}"} & setting.keys():
-                    yield f"setting.{part}.{key}" if len(parts) > 1 else f"setting.{key}", f"{part}.{key}", declared
-        for key, declared in self.similarity_settings(recipe.similarity).items():
-            if key not in recipe.similarity_setting:
-                yield f"similarity.{key}", "", declared
-
-    def versions(self, method: str, similarity: str) -> dict[str, int]:
-        versions = {f"methods/{name}": self.method_version(name) for name in method.split("+")}
-        return versions | {f"similarity/{similarity}": self.similarity_version(similarity)} | dict(self.parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +36,11 @@ class Plan:
     @property
     def training_runs(self) -> list[RunSpec]:
         return [run for run in self.runs.values() if run.train]
+
+    def table(self, name: str) -> Table:
+        if name not in self.tables:
+            raise errors.unknown("table", name, self.tables)
+        return self.tables[name]
 
 
 def expand(
@@ -111,16 +72,16 @@ def expand(
     run. A paper that cannot be read is left out, unless no other is asked for. Raises PetvrError for unknown names,
     empty or repeated seeds, bad overrides, and cells of one id with different recipes.
     """
-    names = _readable_papers(papers, tables)
-    chosen = _chosen_tables(names, tables, own_tables)
+    names = readable_papers(papers, tables)
+    chosen = chosen_tables(names, tables, own_tables)
     if not seeds or len(set(seeds)) != len(seeds):
         raise PetvrError(f"seeds: needs at least one seed and each only once, given {list(seeds)}")
     implemented = implemented or Implemented()
-    existing = sorted({*_all_datasets(implemented), *(name for table in own_tables for name in table.datasets)})
-    allowed = None if datasets == "all" else set(_chosen("data set", datasets, existing))
+    existing = sorted({*all_datasets(implemented), *(name for table in own_tables for name in table.datasets)})
+    allowed = None if datasets == "all" else set(chosen_names("data set", datasets, existing))
     check_overrides(overrides or {}, implemented.similarities)
-    _check_override_names(overrides or {}, implemented, existing)
-    wanted = None if methods == "all" else set(_chosen("method", methods, _all_methods(implemented)))
+    check_override_names(overrides or {}, implemented, existing)
+    wanted = None if methods == "all" else set(chosen_names("method", methods, all_methods(implemented)))
     planner = _Planner(
         tuple(seeds), dict(backbones or {}), quoted, overrides or {}, implemented, allowed, wanted, setting_overrides
     )
@@ -270,79 +231,3 @@ def named_by(shown_in: str, paper: str) -> Source:
     if table_paper and load_paper(table_paper).kind == "protocol":
         return Source(origin="protocol", where=f"named by the rows of {shown_in}")
     return Source(origin="paper", where=f"{name.replace('_', ' ')}{of}")
-
-
-def unnamed_settings(
-    implemented: Implemented, paper: str, method: str, setting: Mapping[str, Any], recipe: Recipe
-) -> tuple[dict[str, Value], dict[str, Source]]:
-    """Values and sources of the settings left at their defaults: the paper's word on them, else the declaration's."""
-    values, sources = {}, {}
-    for key, own_key, declared in implemented.unnamed(method, setting, recipe):
-        values[key] = declared.default
-        of_paper = load_paper(paper).setting_source(method, own_key) if own_key else None
-        sources[key] = of_paper or Source(origin=declared.origin, where=declared.where)
-    return values, sources
-
-
-def _readable_papers(choice: str | Sequence[str], tables: str | Sequence[str]) -> list[str]:
-    """The chosen ones that can be read. Raises PetvrError where there are none, with the fault of the first."""
-    names = _chosen("paper", choice, NAMES)
-    if choice == "all":
-        of_tables = {table.partition("/")[0] for table in ([tables] if isinstance(tables, str) else tables)}
-        names = [name for name in names if name in {*faults(), *published(), *of_tables}]
-    usable = [name for name in names if name in readable()]
-    if names and not usable:
-        raise PetvrError(faults()[names[0]])
-    return usable
-
-
-def _chosen(what: str, choice: str | Sequence[str], allowed: Collection[str]) -> list[str]:
-    """`choice` as a list of known names; "all" means all of them."""
-    if choice == "all":
-        return list(allowed)
-    names = [choice] if isinstance(choice, str) else list(choice)
-    for name in names:
-        if name not in allowed:
-            raise errors.unknown(what, name, [*allowed, "all"])
-    return list(dict.fromkeys(names))
-
-
-def _chosen_tables(names: Sequence[str], choice: str | Sequence[str], own_tables: Sequence[Table]) -> list[Table]:
-    tables = {table.id: table for name in names for table in load_paper(name).tables.values()}
-    tables |= {table.id: table for table in own_tables}
-    for id in [choice] if isinstance(choice, str) else choice:
-        if id.partition("/")[0] in faults():
-            raise PetvrError(f"{id}: {faults()[id.partition('/')[0]]}")
-    if choice == "all":
-        return [table for table in tables.values() if not table.on_request]
-    return [tables[id] for id in _chosen("table", choice, tables)]
-
-
-def _all_datasets(implemented: Implemented) -> list[str]:
-    shown = {dataset for paper in readable().values() for t in paper.tables.values() for dataset in t.datasets}
-    return sorted(shown | set(implemented.datasets or ()))
-
-
-def _all_methods(implemented: Implemented) -> list[str]:
-    """Those that exist, and those the tables name, compositions and their parts."""
-    names = set(implemented.methods or ())
-    for cell in all_cells():
-        names.update([cell.method, *cell.method.split("+")] if cell.method else [])
-    return sorted(names)
-
-
-def all_cells() -> Iterator[Cell]:
-    """Every cell of every paper that can be read, unplanned; first those of its tables, then the optional ones."""
-    for paper in readable().values():
-        for table in paper.tables.values():
-            yield from (cell for row in table.rows for cell in row.cells.values())
-        yield from paper.optional
-
-
-def _check_override_names(overrides: Mapping[str, Any], implemented: Implemented, datasets: Sequence[str]) -> None:
-    """A misspelt paper, data set or method would silently override nothing."""
-    allowed = {"papers": NAMES, "datasets": datasets, "methods": _all_methods(implemented)}
-    for level, names in allowed.items():
-        for name in overrides.get(level) or {}:
-            if name not in names:
-                raise errors.unknown(level.removesuffix("s"), name, names, f"recipe.{level}")

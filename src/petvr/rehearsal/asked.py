@@ -12,9 +12,9 @@ from petvr.data import catalogue, datasets
 from petvr.data.datasets import Dataset
 from petvr.layout import Layout
 from petvr.papers.plan import Plan
-from petvr.planning import spec as spec_of
 from petvr.rehearsal.reference import printed_row
 from petvr.rehearsal.room import GB, Writing, bytes_below
+from petvr.run_ids import spec_of
 from petvr.spec import RunSpec
 
 KINDS = ("train", "frames")  # of resources that jobs ask for

@@ -1,0 +1,109 @@
+"""Any run by its id: of the plan, with another seed, or of a row of one's own."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from petvr import methods, papers
+from petvr.config import Config
+from petvr.data import catalogue
+from petvr.errors import PetvrError, unknown
+from petvr.papers.cells import parse_id
+from petvr.papers.implemented import unnamed_settings
+from petvr.papers.plan import Plan
+from petvr.planning import check_run, implemented, needed_similarity, one_order, plan, recipe_overrides
+from petvr.spec import MOST_SEEDS, Recipe, RunSpec, Source, Value, checked_value
+from petvr.tuning import choices
+from petvr.yaml_files import scalar
+
+LONGEST_ID = 300  # of which a near one is looked for
+
+
+def spec_of(config: Config, run_id: str, planned: Plan | None = None) -> RunSpec:
+    """The spec of any run that can be written as an id: of the plan, with another seed, or of a row of one's own.
+
+    Raises PetvrError for a malformed id, for unknown papers, data sets, backbones, methods or settings, and, naming
+    the right one, for another spelling of an id.
+    """
+    planned = planned or plan(config)
+    if run_id in planned.runs:
+        return planned.runs[run_id]
+    try:
+        resolved = _resolved_spec(config, run_id, planned)
+    except PetvrError as error:
+        meant = unquote(run_id).strip("/. ").rpartition("runs/")[2].removesuffix("/result.json").lower()
+        near = [] if len(meant) > LONGEST_ID else difflib.get_close_matches(meant, planned.runs, n=1, cutoff=0.8)
+        raise PetvrError(f"{error}; is '{near[0]}' meant?" if near else str(error)) from error
+    if resolved.tuned:
+        choices.require_other_seeds(config, choices.choice_of(config, resolved), [resolved.seed])
+    if resolved.id != run_id:
+        raise PetvrError(f"{run_id!r:.150}: the id of this run is spelled '{resolved.id}'")
+    return resolved
+
+
+def _resolved_spec(config: Config, run_id: str, planned: Plan) -> RunSpec:
+    """Whatever the spelling of its values and the order of its settings."""
+    parts = parse_id(run_id)
+    if parts.seed is None:
+        raise PetvrError(f"'{run_id}' is a cell; a run needs a seed, e.g. {run_id}/seed-{config.seeds[0]}")
+    if parts.seed > MOST_SEEDS:
+        raise PetvrError(f"'{run_id}': seed {parts.seed}, allowed: 0 to {MOST_SEEDS}")
+    cell = planned.cells.get(parts.cell)
+    if cell is not None and cell.runs:
+        return planned.runs[cell.runs[0]].model_copy(update={"seed": parts.seed})
+    if parts.dataset not in catalogue.dataset_names(config):
+        raise unknown("data set", parts.dataset, catalogue.dataset_names(config), run_id)
+    backbones = {*config.weights, *config.backbones.values()}
+    if parts.backbone not in backbones:
+        raise unknown("backbone", parts.backbone, backbones, run_id)
+    method, paper = one_order(parts.method), papers.load_paper(parts.paper)
+    words = {key: word for key, word in parts.setting.items() if key not in Recipe.model_fields}
+    setting = methods.shortest_setting(method, methods.typed_setting(method, words))
+
+    def resolve(variant: Mapping[str, Value]) -> tuple[Recipe, dict[str, Source]]:
+        return paper.recipe(
+            parts.dataset,
+            method,
+            setting,
+            recipe_overrides(config),
+            variant,
+            Source(origin="config", where="the run's id"),
+            None,
+            needed_similarity(method),
+        )
+
+    given = {
+        key: checked_value(key, scalar(word), f"{run_id!r:.150}")
+        for key, word in parts.setting.items()
+        if key in Recipe.model_fields
+    }
+    plain, _ = resolve({}) if given else (None, {})
+    variant = {key: value for key, value in given.items() if value != getattr(plain, key)}
+    recipe, sources = resolve(variant)
+    check_run(config, method, setting, recipe, parts.backbone, "" if method == "zero_shot" else parts.dataset)
+    for same in planned.cells.values():
+        if (same.paper, same.dataset, same.backbone, same.method) == (*parts[:3], method) and same.runs:
+            run = planned.runs[same.runs[0]]
+            if run.recipe == recipe and methods.shortest_setting(method, run.setting) == setting:
+                return run.model_copy(update={"seed": parts.seed})
+    existing = implemented(config)
+    defaults, declared_by = unnamed_settings(existing, parts.paper, method, setting, recipe)
+    options = catalogue.chosen_options(config, parts.dataset)
+    run = RunSpec(
+        paper=parts.paper,
+        dataset=parts.dataset,
+        backbone=parts.backbone,
+        method=method,
+        setting=setting,
+        defaults=defaults,
+        variant=variant,
+        seed=parts.seed,
+        train=method != "zero_shot",
+        options={key: value for key, (value, _) in options.items()},
+        recipe=recipe,
+        sources=sources | {f"options.{key}": source for key, (_, source) in options.items()} | declared_by,
+        versions=existing.versions(method, recipe.similarity),
+    )
+    return existing.tuned(run)
