@@ -406,7 +406,7 @@ def test_a_quota_is_asked_where_one_can_be(kind, disk, answer, left, tmp_path, m
 def test_out_of_memory_is_named_with_the_micro_batch_that_fits(copy):
     """A limit on a process's memory stands for a card's."""
     (run,) = copy.rehearsal.plan.runs.values()
-    recipe = run.recipe.model_copy(update={"batch": 256, "frames": 12})
+    recipe = run.recipe.model_copy(update={"batch": 1024, "frames": 12})
     path = copy.folder / "run.json"
     path.write_text(run.model_copy(update={"recipe": recipe}).model_dump_json())
     code = f"""
@@ -421,14 +421,14 @@ machine = shapes.Machine(torch.device("cpu"), True, None, {{}})
 small = run.model_copy(update={{"recipe": run.recipe.model_copy(update={{"batch": 8}})}})
 shapes.step_figures(small, clip, machine)  # all that is imported once
 (used,) = [int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize")]
-resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20),) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (used + (1000 << 20),) * 2)
 line = shapes.measured_line(run, clip, machine)
 print(line["micro_batch"], line["error"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     fits, _, error = done.stdout.strip().partition(" ")
     assert error.startswith("out of memory: "), done.stdout + done.stderr
-    assert fits in {"128", "64", "32", "16", "8", "4", "2", "1"}
+    assert fits in {"512", "256", "128", "64", "32"}
 
 
 def test_all_tables_begins_with_the_rehearsal_and_one_run_does_not(tmp_path):
