@@ -25,7 +25,7 @@ import released_models
 import torch
 from torch import Tensor, nn
 
-from petvr import planning
+from petvr import planning, run_ids
 from petvr.clip import config as geometry
 from petvr.clip.config import ClipConfig
 from petvr.config import Config, load_config
@@ -209,7 +209,7 @@ def require_same_work(name: str, said: Compared) -> None:
 
 
 def spec_of(name: str, batch: int, frames: int, planned: planning.Plan, config: Config) -> RunSpec:
-    spec = planning.spec(config, f"{RUNS[name]}/seed-0", planned)
+    spec = run_ids.spec_of(config, f"{RUNS[name]}/seed-0", planned)
     changes = {**RATES, "precision": "fp32", "batch": batch, "frames": frames}
     if name == "x_pool":  # what is dropped would differ
         changes["similarity_setting"] = {"dropout": 0.0}
