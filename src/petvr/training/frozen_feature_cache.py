@@ -144,11 +144,9 @@ def open_captions(
     log: RunLog,
     raise_if_stopped: Callable[[], None],
 ) -> bool:
-    """Give the captions what the model's text tower makes of them, where all of it is frozen; False: it is not, or they
-    take more than `gib` on the disk and IN_MEMORY, which is said. root: the folder of all caches; None: no files.
+    """Give the captions what the model's text tower, all of which is frozen, makes of them; False: that takes more than
+    `gib` on the disk and IN_MEMORY, which is said. root: the folder of all caches; None: no files.
     """
-    if model.adapted.frozen_blocks("text") <= model.adapted.clip.config.text.layers:
-        return False
     wide = 2 if model.mode in precision.HALF else 4
     size = len(captions) * wide * float(np.prod(captions_shape(model, captions))) / GIB
     what = f"the whole text tower, {len(captions)} captions"

@@ -156,7 +156,9 @@ class OpenedModel:
 
     def read_captions_once(self, captions: Sequence[TokenizedCaptions | None], root: Path | None) -> bool:
         """Whether a text tower that is frozen as a whole reads every caption once, for all runs: see open_captions."""
-        known = [each for each in captions if each is not None]
+        adapted, known = self.model.adapted, [each for each in captions if each is not None]
+        if adapted.frozen_blocks("text") <= adapted.clip.config.text.layers:
+            return False
         return all([open_captions(self.model, each, root=root, **self.caching) for each in known])
 
 
