@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from PIL import Image
 
 from petvr import world
 from petvr.clip import weights
-from petvr.clip.config import ClipConfig, Tower
+from petvr.clip.config import ClipConfig, Tower, read_config
 from petvr.commands import rehearse
 from petvr.config import Config
 from petvr.data import catalogue
@@ -403,32 +404,23 @@ def test_a_quota_is_asked_where_one_can_be(kind, disk, answer, left, tmp_path, m
     assert room.quota_free(tmp_path) == left
 
 
-def test_out_of_memory_is_named_with_the_micro_batch_that_fits(copy):
-    """A limit on a process's memory stands for a card's."""
+def test_out_of_memory_is_named_with_the_micro_batch_that_fits(copy, monkeypatch):
+    """What is asked of torch has no room on any machine; what was refused is let go before less is tried."""
     (run,) = copy.rehearsal.plan.runs.values()
-    recipe = run.recipe.model_copy(update={"batch": 1024, "frames": 12})
-    path = copy.folder / "run.json"
-    path.write_text(run.model_copy(update={"recipe": recipe}).model_dump_json())
-    code = f"""
-import resource, torch
-from petvr.clip.config import read_config
-from petvr.rehearsal import shapes
-from petvr.spec import RunSpec
-run = RunSpec.model_validate_json(open({str(path)!r}).read())
-clip = read_config({str(copy.layout.weights("tiny"))!r})
-torch.set_num_threads(1)
-machine = shapes.Machine(torch.device("cpu"), True, None, {{}})
-small = run.model_copy(update={{"recipe": run.recipe.model_copy(update={{"batch": 8}})}})
-shapes.step_figures(small, clip, machine)  # all that is imported once
-(used,) = [int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize")]
-resource.setrlimit(resource.RLIMIT_AS, (used + (1000 << 20),) * 2)
-line = shapes.measured_line(run, clip, machine)
-print(line["micro_batch"], line["error"])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    fits, _, error = done.stdout.strip().partition(" ")
-    assert error.startswith("out of memory: "), done.stdout + done.stderr
-    assert fits in {"512", "256", "128", "64", "32"}
+    large = run.model_copy(update={"recipe": run.recipe.model_copy(update={"batch": 48, "frames": 2})})
+    train_step, refused = shapes.run.train_step, []
+
+    def step(spec, state, data, micro_batch):
+        assert not any(model() for model in refused), "the memory of a refused attempt is still held"
+        if (micro_batch or spec.recipe.batch) > 6:
+            refused.append(weakref.ref(state.model))
+            torch.empty(1 << 60, dtype=torch.uint8)
+        train_step(spec, state, data, micro_batch)
+
+    monkeypatch.setattr(shapes.run, "train_step", step)
+    machine = shapes.Machine(torch.device("cpu"), True, None, {})
+    line = shapes.measured_line(large, read_config(copy.layout.weights("tiny")), machine)
+    assert line["error"].startswith("out of memory: ") and line["micro_batch"] == 6 and len(refused) == 3
 
 
 def test_all_tables_begins_with_the_rehearsal_and_one_run_does_not(tmp_path):
