@@ -53,7 +53,7 @@ check: $(STAMP) ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-docs: $(STAMP) ## write docs/methods.md and docs/papers.md anew from the code
+docs: $(STAMP) ## write docs/methods.md, docs/papers.md and docs/probes.md anew from the code
 	$(BIN)/petvr docs
 
 mlflow: $(STAMP) ## open MLflow on loopback (CONFIG=demo shows the demo's runs)

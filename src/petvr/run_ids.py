@@ -11,8 +11,8 @@ from petvr.config import Config
 from petvr.data import catalogue
 from petvr.errors import PetvrError, unknown
 from petvr.papers.cells import parse_id
-from petvr.papers.implemented import unnamed_settings
 from petvr.papers.plan import Plan
+from petvr.papers.table import Cell
 from petvr.planning import check_run, implemented, needed_similarity, one_order, plan, recipe_overrides
 from petvr.spec import MOST_SEEDS, Recipe, RunSpec, Source, Value, checked_value
 from petvr.tuning import choices
@@ -89,21 +89,13 @@ def _resolved_spec(config: Config, run_id: str, planned: Plan) -> RunSpec:
             if run.recipe == recipe and methods.shortest_setting(method, run.setting) == setting:
                 return run.model_copy(update={"seed": parts.seed})
     existing = implemented(config)
-    defaults, declared_by = unnamed_settings(existing, parts.paper, method, setting, recipe)
-    options = catalogue.chosen_options(config, parts.dataset)
-    run = RunSpec(
+    cell = Cell(
         paper=parts.paper,
         dataset=parts.dataset,
         backbone=parts.backbone,
         method=method,
         setting=setting,
-        defaults=defaults,
         variant=variant,
-        seed=parts.seed,
         train=method != "zero_shot",
-        options={key: value for key, (value, _) in options.items()},
-        recipe=recipe,
-        sources=sources | {f"options.{key}": source for key, (_, source) in options.items()} | declared_by,
-        versions=existing.versions(method, recipe.similarity),
     )
-    return existing.tuned(run)
+    return existing.tuned(existing.run_of(cell, parts.seed, recipe, sources))

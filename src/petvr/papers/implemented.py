@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from petvr.papers import load_paper
+from petvr.papers.table import Cell
 from petvr.registry import Setting
 from petvr.spec import Recipe, RunSpec, Source, Value
 
@@ -62,14 +63,30 @@ class Implemented:
         versions = {f"methods/{name}": self.method_version(name) for name in method.split("+")}
         return versions | {f"similarity/{similarity}": self.similarity_version(similarity)} | dict(self.parts)
 
-
-def unnamed_settings(
-    implemented: Implemented, paper: str, method: str, setting: Mapping[str, Any], recipe: Recipe
-) -> tuple[dict[str, Value], dict[str, Source]]:
-    """Values and sources of the settings left at their defaults: the paper's word on them, else the declaration's."""
-    values, sources = {}, {}
-    for key, own_key, declared in implemented.unnamed(method, setting, recipe):
-        values[key] = declared.default
-        of_paper = load_paper(paper).setting_source(method, own_key) if own_key else None
-        sources[key] = of_paper or Source(origin=declared.origin, where=declared.where)
-    return values, sources
+    def run_of(
+        self, cell: Cell, seed: int, recipe: Recipe, sources: Mapping[str, Source], *, exists: bool = True
+    ) -> RunSpec:
+        """The run of a cell that names a method; of what does not exist without defaults and versions."""
+        assert cell.method is not None
+        options = self.options.get(cell.dataset, {})
+        chosen_by = {f"options.{key}": source for key, (_, source) in options.items()}
+        defaults: dict[str, Value] = {}
+        for key, own_key, declared in self.unnamed(cell.method, cell.setting, recipe) if exists else iter(()):
+            defaults[key] = declared.default
+            of_paper = load_paper(cell.paper).setting_source(cell.method, own_key) if own_key else None
+            chosen_by[key] = of_paper or Source(origin=declared.origin, where=declared.where)
+        return RunSpec(
+            paper=cell.paper,
+            dataset=cell.dataset,
+            backbone=cell.backbone,
+            method=cell.method,
+            setting=cell.setting,
+            defaults=defaults,
+            variant=cell.variant,
+            seed=seed,
+            train=cell.train,
+            recipe=recipe,
+            options={key: value for key, (value, _) in options.items()},
+            sources={**sources, **chosen_by},
+            versions=self.versions(cell.method, recipe.similarity) if exists else {},
+        )

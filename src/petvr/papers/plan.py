@@ -17,10 +17,10 @@ from petvr.papers.choice import (
     chosen_tables,
     readable_papers,
 )
-from petvr.papers.implemented import Implemented, unnamed_settings
+from petvr.papers.implemented import Implemented
 from petvr.papers.recipe import check_overrides
 from petvr.papers.table import OWN, Cell, Table
-from petvr.spec import Recipe, RunSpec, SettingOverride, Source, Value
+from petvr.spec import Recipe, RunSpec, SettingOverride, Source
 
 TUNED_ROW = "guesses tuned"  # stands behind the name of a row whose guesses are replaced
 REPORTED = "reported only"  # how a cell says that its printed values are copied and nothing is run for them
@@ -164,7 +164,7 @@ class _Planner:
             except PetvrError as error:
                 chosen = [one.where for key, one in sources.items() if one.origin == "config" and key in str(error)]
                 raise PetvrError(f"{chosen[0] if chosen else table or cell.used_in}: {error}") from error
-        first = self._run(cell, self.seeds[0], recipe, sources, with_versions=not unavailable)
+        first = self.implemented.run_of(cell, self.seeds[0], recipe, sources, exists=not unavailable)
         if not unavailable:
             first = self.implemented.tuned(first)
         if table and table not in self.tables_of.setdefault(first.cell, []):
@@ -194,32 +194,6 @@ class _Planner:
         if table not in self.tables_of.setdefault(first.cell, []):
             self.tables_of[first.cell].append(table)
         return self.cells.setdefault(first.cell, variant)
-
-    def _run(
-        self, cell: Cell, seed: int, recipe: Recipe, sources: dict[str, Source], *, with_versions: bool
-    ) -> RunSpec:
-        assert cell.method is not None
-        options = self.implemented.options.get(cell.dataset, {})
-        chosen_by = {f"options.{key}": source for key, (_, source) in options.items()}
-        defaults: dict[str, Value] = {}
-        if with_versions:  # it exists
-            defaults, declared_by = unnamed_settings(self.implemented, cell.paper, cell.method, cell.setting, recipe)
-            chosen_by |= declared_by
-        return RunSpec(
-            paper=cell.paper,
-            dataset=cell.dataset,
-            backbone=cell.backbone,
-            method=cell.method,
-            setting=cell.setting,
-            defaults=defaults,
-            variant=cell.variant,
-            seed=seed,
-            train=cell.train,
-            recipe=recipe,
-            options={key: value for key, (value, _) in options.items()},
-            sources=sources | chosen_by,
-            versions=self.implemented.versions(cell.method, recipe.similarity) if with_versions else {},
-        )
 
 
 def named_by(shown_in: str, paper: str) -> Source:
