@@ -183,7 +183,7 @@ def test_printed_values_do_not_stand_beside_a_synthetic_world(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["points", "profile", "training"])
-@pytest.mark.parametrize("count", [2, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [2, pytest.param(24, marks=pytest.mark.slow)])
 def test_no_text_covers_another_or_leaves_the_figure(tmp_path, kind, count):
     names = [f"CLIP4Clip* / freeze {n} layers" for n in range(count)]
     rows = []
