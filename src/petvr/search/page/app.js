@@ -4,6 +4,7 @@ const id = (name) => document.getElementById(name);
 const element = (tag, text = "", more = {}) => Object.assign(document.createElement(tag), { textContent: text, ...more });
 let about = { runs: [] };
 let asked = 0; // number of the last question: an answer that comes later than the next question is dropped
+let listed = 0; // the same of the list of test queries
 let start = 0; // of the test queries shown
 
 async function ask(path, options) {
@@ -84,7 +85,9 @@ function describe(file) {
 }
 
 async function browse() {
+  const number = ++listed;
   const found = await ask(`api/queries?start=${start}&contains=${encodeURIComponent(id("contains").value)}`);
+  if (number !== listed) return;
   id("count").textContent = `${found.of} queries`;
   id("queries").start = start + 1;
   id("queries").replaceChildren(...found.queries.map((query) => {
