@@ -1,10 +1,12 @@
 """How far a run is, from its files alone."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from petvr import status
+from petvr.atomic import file_lock
 from petvr.layout import Layout
 from petvr.result import Cost, Data, Evaluation, Provenance, Result
 from petvr.spec import RunSpec
@@ -51,6 +53,27 @@ def test_every_state_of_a_run(run, tmp_path):
     stale = status.status_of(layout, changed)
     assert stale.state == RunState.STALE and stale.result.id == run.id
     assert status.run_status(layout, run.id, None).state == RunState.DONE, "nobody said what it must belong to"
+
+
+def test_what_cannot_be_used_is_one_line_with_its_remedy(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    layout = Layout(Path("results"))
+
+    def said(expected=run):
+        return status.what_to_do(layout, run.id, status.status_of(layout, expected), "snakemake --cores all")
+
+    target = f"`snakemake --cores all results/runs/{run.id}/result.json`"
+    assert said() == f"{run.id}: missing: nothing yet; {target} makes it"
+    layout.state(run).mkdir(parents=True)
+    assert said().endswith(f"started: {RunState.STARTED.meaning}; {target} continues it")
+    with file_lock(layout.lock(run), "here"):
+        assert ": running: " in said() and said().endswith(f"; log: results/logs/{run.id}.log")
+    layout.failure(run).write_text(json.dumps({"error": "no space\nleft"}))
+    assert said().endswith(f"failed: no space left; log: results/logs/{run.id}.log; {target} tries it again")
+    written(layout, run)
+    changed = run.model_copy(update={"versions": {"training": 2}})
+    forced = target.replace("all results", "all --force results")
+    assert said(changed) == f"{run.id}: stale: made by an earlier recipe or version; {forced} makes it anew"
 
 
 @pytest.mark.parametrize(("text", "reason"), [("{", "not JSON"), ("[]", "expected a dict"), ("\xff", "read as UTF-8")])

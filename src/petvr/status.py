@@ -5,6 +5,7 @@ The one place that decides it, for the lists of runs and for the tables.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -71,12 +72,37 @@ def _finished_status(layout: Layout, run_id: str, digest: str | None) -> RunStat
     if result.id != run_id:
         return RunStatus(RunState.FAILED, f"holds the result of {result.id}")
     if digest is not None and result.provenance.spec_digest != digest:
-        return RunStatus(RunState.STALE, "made by an earlier recipe or version; run it again", result)
+        return RunStatus(RunState.STALE, "made by an earlier recipe or version", result)
     return RunStatus(RunState.DONE, result=result)
 
 
 def status_of(layout: Layout, run: RunSpec) -> RunStatus:
     return run_status(layout, run.id, run.digest())
+
+
+REMEDY = {
+    RunState.STALE: "makes it anew",
+    RunState.FAILED: "tries it again",
+    RunState.STARTED: "continues it",
+    RunState.MISSING: "makes it",
+}
+
+
+def what_to_do(layout: Layout, run_id: str, status: RunStatus, snakemake: str) -> str:
+    """One line on a run that cannot be used: its state, why, and what makes it (`snakemake`: how that is called)."""
+    explained = (RunState.FAILED, RunState.RUNNING, RunState.STALE)
+    line = f"{run_id}: {status.state}: {status.reason if status.state in explained else status.state.meaning}"
+    if status.state in (RunState.FAILED, RunState.RUNNING):
+        line += f"; log: {layout.log(run_id)}"
+    if status.state in REMEDY:
+        line += f"; {training_command(layout, run_id, snakemake)} {REMEDY[status.state]}"
+    return line
+
+
+def training_command(layout: Layout, run_id: str, snakemake: str) -> str:
+    """The command; of a result that somebody brought here Snakemake does not know of what recipe it is."""
+    path = layout.result(run_id)
+    return f"`{snakemake} {'--force ' if path.exists() else ''}{shlex.quote(path.as_posix())}`"
 
 
 def failure_reason(layout: Layout, run_id: str) -> str:

@@ -26,13 +26,15 @@ from petvr.report.tables import result_reader
 R1 = parse_quantity("t2v R@1")
 
 
-def collected(measured, count=None, **changes):
-    """The rows of a figure of one measured table."""
+def collected(measured, count=None, runs=None, **changes):
+    """The rows of a figure of one measured table; `runs`: those of the plan."""
     name = measured.planned.name
     values = {"title": "A figure", "kind": "points", "rows": [{"table": name}], **changes}
     read = result_reader(measured.results)
     shown = FigureSpec.model_validate(values)
-    return figures.collect_rows(Plan({}, {}, {}, {}), "vop", "figure_9", shown, {name: measured}, read, count=count)
+    return figures.collect_rows(
+        Plan({}, runs or {}, {}, {}), "vop", "figure_9", shown, {name: measured}, read, count=count
+    )
 
 
 @pytest.fixture
@@ -237,6 +239,15 @@ def test_without_results_and_printed_values_the_figure_says_so(tmp_path):
     for kind in ("points", "profile", "training"):
         drawn = figures.compose(collected(empty, kind=kind))
         assert any("nothing measured yet" in text for text, _ in texts_of(drawn)), kind
+
+
+def test_runs_that_are_not_in_a_figure_are_counted_by_state(tmp_path):
+    put(tmp_path, "bias", [40.0], versions={"methods/bias": 0})
+    runs = [*put(tmp_path, "full", [44.0]), *planned("bias", 1), *planned("vop", 2)]
+    rows = [row("Full", runs[:1]), row("Bias", runs[1:2]), row("VoP", runs[2:])]
+    figure = collected(measure(table(rows), tmp_path), runs={run.id: run for run in runs})
+    assert figure.lacks == "3 of 4 runs (1 stale, 2 missing)"
+    assert any(f"not in it: {figure.lacks}" in text for text, _ in texts_of(figures.compose(figure)))
 
 
 def test_every_paper_has_readable_figures_and_every_table_its_own():

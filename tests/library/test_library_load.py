@@ -146,7 +146,7 @@ def test_what_is_no_model_is_named(finished_run, results, tmp_path, monkeypatch)
     folder = finished_run(spec_of("bias"))
     for source, options, said in (
         (tmp_path, {}, r"holds neither result\.json .* nor petvr\.json"),
-        ("no such thing", {}, r"no folder of a run, no shared folder, and no hub id"),
+        ("no such thing", {}, r"no folder of a run \(`petvr show RUN` .*\), no shared folder, and no hub id"),
         (folder, {"device": "cuda:7"}, "device 'cuda:7' cannot be used"),
         (folder, {"dtype": "int8"}, "unknown dtype 'int8'"),
         (folder, {"backbone": "/no/such"}, "backbone /no/such: no such folder, and no hub id"),

@@ -155,7 +155,7 @@ def test_compare_refuses_other_test_queries_and_unknown_runs(finished, capsys):
     words = finished(BIAS, np.ones((1, 30)), videos=30)
     for others, message in (
         ([BIAS], "only runs on the same test queries"),
-        ([RAP], "no finished run"),
+        ([RAP], f"{RAP}/seed-0: missing: nothing yet; `snakemake --profile demo "),
         ([], "at least two"),
     ):
         assert cli.main([*words, "compare", FULL, *others]) == 2

@@ -134,7 +134,11 @@ def test_a_run_without_asynchronous_attention_is_told(bench, tmp_path):
         (["serve", "--run", "a", "--run", "b", "--run", "c"], "petvr serve: 3 runs given, allowed: one or two"),
         (["figure", "rap/figure_9"], "unknown figure 'rap/figure_9' (did you mean 'rap/figure_"),
         (["figure"], "name a figure or a table, or say --list"),
-        (["figure", "rap/figure_1_top"], "rap/figure_1_top: no finished run of RAP"),
+        (
+            ["figure", "rap/figure_1_top"],
+            "rap/figure_1_top: rap/msrvtt-9k/vit-b-32/rap/seed-0: missing: nothing yet; "
+            "`snakemake --cores all results/runs/rap/msrvtt-9k/vit-b-32/rap/seed-0/result.json` makes it",
+        ),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(words, told, capsys):

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.run_ids import spec_of
 from petvr.screen import screen
+from petvr.status import status_of, what_to_do
 
 if TYPE_CHECKING:
     from petvr.retrieval.outcomes import RunOutcomes
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     from petvr.retrieval.outcomes import require_same_queries
 
     rule = args.rule or config.rule
-    first, *others = [_outcomes(Layout(config.results), name) for name in args.runs]
+    first, *others = [_outcomes(config, name) for name in args.runs]
     once: set[str] = set()
     for result in (result for each in (first, *others) for result in each.results):
         if result.id in once:
@@ -52,12 +54,14 @@ def run(args: argparse.Namespace, config: Config) -> None:
     _show(first, others, rows, rule)
 
 
-def _outcomes(layout: Layout, name: str) -> RunOutcomes:
-    name = name.strip("/").removesuffix("/result.json")
+def _outcomes(config: Config, name: str) -> RunOutcomes:
+    layout, name = Layout(config.results), name.strip("/").removesuffix("/result.json")
     folder = layout.runs / name
     files = sorted(folder.glob("result.json" if folder.name.startswith("seed-") else "seed-*/result.json"))
     if not files:
-        raise PetvrError(f"{folder}: no finished run; `petvr cells` lists runs and their state")
+        run = name if folder.name.startswith("seed-") else f"{name}/seed-{config.seeds[0]}"
+        status = status_of(layout, spec_of(config, run))
+        raise PetvrError(what_to_do(layout, run, status, config.snakemake))
     from petvr.retrieval.outcomes import load_outcomes
 
     return load_outcomes(name, files)

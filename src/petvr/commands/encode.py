@@ -61,7 +61,8 @@ def named_model(name: str, config: Config, backbone: str | None = None, threads:
     from petvr.training.determinism import prepare_device
 
     layout = Layout(config.results)
-    source = name if Path(name).exists() or not (layout.runs / name).is_dir() else run_folder(name, layout, config)
+    is_id = "/seed-" in name and not Path(name).exists()
+    source = run_folder(name, layout, config) if is_id else name
     device = None if config.device == "auto" else config.device
     prepare_device(device, threads)
     return load_model(source, device=device, backbone=backbone)

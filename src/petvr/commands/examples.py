@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from petvr import atomic
+from petvr import atomic, planning
 from petvr.arguments import named_path, threads, whole
 from petvr.commands.search import open_named_run
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.spec import MOST_SEEDS
+from petvr.status import status_of, what_to_do
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +78,14 @@ def answered(run: OpenedRun, keep: Path) -> RunExamples:
     return RunExamples(run.result.id, split_answers(run, run.split("test"), keep), text)
 
 
+def _why_none(figure: FigureRows, config: Config) -> str:
+    """Of each row without a usable result its first run, how far it is, and what makes it."""
+    layout, plan = Layout(config.results), planning.plan(config)
+    runs = [row.cell.runs[0] for row in figure.rows if not row.results and row.cell.runs]
+    lines = [what_to_do(layout, run, status_of(layout, plan.runs[run]), config.snakemake) for run in runs]
+    return "; ".join(lines) or "none of its rows is run here (`petvr figure --list`)"
+
+
 def draw_picture(figure: FigureRows, config: Config) -> Drawn:
     """A qualitative figure of a paper, from the first seed of each of its rows.
 
@@ -87,8 +96,7 @@ def draw_picture(figure: FigureRows, config: Config) -> Drawn:
 
     done = [row.results[0].id for row in figure.rows if row.results]
     if not done or (figure.spec.kind == "results" and len(done) != 2):
-        names = ", ".join(row.name for row in figure.rows if not row.results) or "none of its rows"
-        raise PetvrError(f"{figure.id}: no finished run of {names}; petvr figure --list says what each figure lacks")
+        raise PetvrError(f"{figure.id}: {_why_none(figure, config)}")
     run, keep = open_named_run(done[0], config)
     split = run.split("test")
     if figure.spec.kind == "results":

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from petvr import planning
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from petvr.papers.figures import FigureSpec
     from petvr.report.figures import FigureRows
     from petvr.report.figures.spent import Costs
+    from petvr.report.tables.read_results import Reader
 
 TABLE_KINDS = ("scatter", "curves", "costs")  # the figures of a table: vop/table_3.scatter
 
@@ -38,8 +42,11 @@ def run(args: argparse.Namespace, config: Config) -> None:
     layout = Layout(config.results)
     known = shown.figures(plan)
     if args.list:
+        from petvr.report import tables
+
+        read = tables.result_reader(config.results)
         for id, spec in known.items():
-            print(f"{id:42} {spec.kind:12} {spec.title}{_lacks(plan, layout, id)}")
+            print(f"{id:42} {spec.kind:12} {spec.title}{_lacks(plan, read, id)}")
         return
     if args.index:
         from petvr.report.site import write_figure_index
@@ -53,6 +60,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
     costs = figures.read_costs(args.costs) if args.costs else None
     for name in _chosen(known, args.figure, args.kind or (["costs"] if args.costs else None)):
         drawn = collect_figure(config, plan, name, known[name], costs)
+        if drawn.lacks:
+            target = shlex.quote((layout.figures / f"{name}.svg").as_posix())
+            print(f"{name}: not in it: {drawn.lacks}; `{config.snakemake} {target}` makes them", file=sys.stderr)
         picture = None
         if known[name].kind in PICTURES:
             from petvr.commands.examples import draw_picture
@@ -73,12 +83,13 @@ def _chosen(known: dict[str, FigureSpec], names: list[str], kinds: list[str] | N
     return chosen
 
 
-def _lacks(plan: Plan, layout: Layout, id: str) -> str:
-    runs = shown.figure_runs(plan, id)
-    done = sum(layout.result(run).exists() for run in runs)
-    return (
-        "  (its tables are not chosen)" if not runs else "" if done == len(runs) else f"  ({done} of {len(runs)} runs)"
-    )
+def _lacks(plan: Plan, read: Reader, id: str) -> str:
+    from petvr.report.figures import absent_runs
+
+    states = Counter(read(plan.runs[run]).state for run in shown.figure_runs(plan, id))
+    if not states:
+        return "  (its tables are not chosen)"
+    return f"  (lacks {absent})" if (absent := absent_runs(states)) else ""
 
 
 def collect_figure(config: Config, plan: Plan, id: str, spec: FigureSpec, costs: Costs | None = None) -> FigureRows:

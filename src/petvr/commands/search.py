@@ -19,7 +19,7 @@ from petvr.layout import Layout
 from petvr.result import Result
 from petvr.run_ids import spec_of
 from petvr.screen import screen
-from petvr.status import RunState, status_of
+from petvr.status import RunState, status_of, training_command, what_to_do
 
 if TYPE_CHECKING:
     from petvr.search.opened import OpenedRun
@@ -132,7 +132,9 @@ def open_named_run(name: str, config: Config, threads: int | None = None) -> tup
     )
     if code != spec.versions:
         changed = sorted(name for name, _ in set(code.items()) ^ set(spec.versions.items()))
-        run.notes.append(f"the run is stale: its code has changed since ({', '.join(dict.fromkeys(changed))})")
+        why = f"its code has changed since ({', '.join(dict.fromkeys(changed))})"
+        command = training_command(layout, run.result.id, config.snakemake)
+        run.notes.append(f"the run is stale: {why}; {command} makes it anew")
     return run, layout.search(spec)
 
 
@@ -145,20 +147,18 @@ def run_folder(name: str, layout: Layout, config: Config) -> Path:
     folder = layout.runs / run_id
     if (folder / "result.json").is_file():
         return folder
-    done = [str(path.parent.relative_to(layout.runs)) for path in sorted(layout.runs.rglob("result.json"))]
     try:
         status = status_of(layout, spec_of(config, run_id))
     except PetvrError:
         status = None
-    if status and status.state in (RunState.RUNNING, RunState.STARTED, RunState.FAILED):
-        reason = status.reason if status.state in (RunState.FAILED, RunState.RUNNING) else status.state.meaning
-        raise PetvrError(f"{run_id}: {status.state}: {reason}; log: {layout.log(run_id)}")
+    if status and status.state is not RunState.MISSING:
+        raise PetvrError(what_to_do(layout, run_id, status, config.snakemake))
+    done = [str(path.parent.relative_to(layout.runs)) for path in sorted(layout.runs.rglob("result.json"))]
+    why = what_to_do(layout, run_id, status, config.snakemake) if status else f"run '{run_id}': no result"
     if not done:
-        raise PetvrError(f"run '{run_id}': no result; there is no finished run below {layout.runs} yet")
+        raise PetvrError(f"{why}; there is no finished run below {layout.runs} yet")
     near = difflib.get_close_matches(run_id, done, n=3, cutoff=0.3) or done[:3]
-    raise PetvrError(
-        f"run '{run_id}': no result; the nearest of {len(done)} finished: {', '.join(near)} (`petvr cells` lists all)"
-    )
+    raise PetvrError(f"{why}; the nearest of {len(done)} finished: {', '.join(near)} (`petvr cells` lists all)")
 
 
 def _video(hit: Any, video: str, dataset: Any, split: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import Result
 from petvr.run_ids import spec_of
-from petvr.status import RunState, status_of
+from petvr.status import RunState, status_of, what_to_do
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +25,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
         run_id = args.run
         status = status_of(layout, spec_of(config, run_id))
         if status.result is None:
-            reason = status.reason if status.state in (RunState.FAILED, RunState.RUNNING) else status.state.meaning
-            raise PetvrError(f"{run_id}: {status.state}: {reason}; log: {layout.log(run_id)}")
-        if status.state == RunState.STALE:
-            print(f"stale: {status.state.meaning}")
+            raise PetvrError(what_to_do(layout, run_id, status, config.snakemake))
+        if status.state is RunState.STALE:
+            print(what_to_do(layout, run_id, status, config.snakemake))
         result = status.result
     from petvr.report import tables
 

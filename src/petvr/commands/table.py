@@ -72,7 +72,6 @@ def measured_tables(
 
     rule = rule or config.rule
     read = tables.result_reader(config.results)
-    profile = "--profile demo" if config.world else "--cores all"
     lacking = availability.undelivered(config, plan)
     not_run = availability.not_run(config, plan, lacking)
     locks = {name: lock.hash_of(catalogue.lock_file(config, name)) for name in catalogue.chosen_datasets(config)}
@@ -85,7 +84,7 @@ def measured_tables(
                 config.results,
                 rule=chosen,
                 read=read,
-                rerun=f"snakemake {profile}",
+                rerun=config.snakemake,
                 locks={dataset: frozen for dataset, frozen in locks.items() if frozen},
                 not_run=not_run,
                 count=size_counter(config) if counted else None,

@@ -89,6 +89,11 @@ class Config(BaseModel, extra="forbid", frozen=True):
         return self.paths.get(dataset_folder, DatasetPaths())
 
     @property
+    def snakemake(self) -> str:
+        """How the workflow is called with a configuration like this one."""
+        return f"snakemake {'--profile demo' if self.world else '--cores all'}"
+
+    @property
     def tracking_uri(self) -> str:
         if self.tracking.uri != "default":
             return self.tracking.uri

@@ -29,6 +29,7 @@ from petvr.training.options import StartTensors
 
 DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "clip4clip_fp16"}
 RESULT = "result.json"
+STATES = "`petvr show RUN` says how far one is"
 
 
 def load_model(
@@ -57,11 +58,13 @@ def load_model(
     elif (folder / DESCRIPTION).is_file():
         model = _shared(folder, str(source), device, dtype, backbone)
     elif folder.exists():
-        raise PetvrError(f"{folder}: holds neither {RESULT} of a finished run nor {DESCRIPTION} of a shared model")
+        raise PetvrError(
+            f"{folder}: holds neither {RESULT} of a finished run ({STATES}) nor {DESCRIPTION} of a shared model"
+        )
     elif HUB_ID.fullmatch(str(source)):
         model = _shared(brought_shared_folder(str(source), revision, token), str(source), device, dtype, backbone)
     else:
-        raise PetvrError(f"{source}: no folder of a run, no shared folder, and no hub id (owner/name)")
+        raise PetvrError(f"{source}: no folder of a run ({STATES}), no shared folder, and no hub id (owner/name)")
     if changed := changed_code(model.spec):
         model.note(f"its code has changed since the training ({', '.join(changed)}): features may differ")
     return model

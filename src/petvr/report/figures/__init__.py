@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from petvr.report.figures.draw import FORMATS, compose, write_figure
-from petvr.report.figures.rows import FigureRows, collect_rows
+from petvr.report.figures.rows import FigureRows, absent_runs, collect_rows
 from petvr.report.figures.spent import read_costs
 
-__all__ = ["FORMATS", "FigureRows", "collect_rows", "compose", "read_costs", "write_figure"]
+__all__ = ["FORMATS", "FigureRows", "absent_runs", "collect_rows", "compose", "read_costs", "write_figure"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -58,6 +59,13 @@ class FigureRow:
         return _estimates(values)
 
 
+def absent_runs(states: Mapping[str, int]) -> str:
+    """`3 of 22 runs (2 stale, 1 missing)`; empty where all are `ok`."""
+    absent = {state: count for state, count in states.items() if state != "ok"}
+    each = ", ".join(f"{count} {state}" for state, count in absent.items())
+    return f"{sum(absent.values())} of {sum(states.values())} runs ({each})" if absent else ""
+
+
 def _estimates(values: Iterable[tuple[Epoch, float | None]]) -> list[tuple[Epoch, Estimate]]:
     by_epoch: dict[Epoch, list[float]] = {}
     for epoch, value in values:
@@ -79,6 +87,7 @@ class FigureRows:
     costs: Costs | None = None
     candidates: tuple[FigureRow, ...] = ()  # of several under one name those that were not the best
     series: tuple[str, ...] = field(default=())  # the names, each once
+    states: Mapping[str, int] = field(default_factory=dict)  # `ok`, `stale` ... -> how many of its runs
 
     @property
     def id(self) -> str:
@@ -94,6 +103,10 @@ class FigureRows:
         if not results:
             return "nothing"
         return "synthetic" if any(result.data.world == "synthetic" for result in results) else "real"
+
+    @property
+    def lacks(self) -> str:
+        return absent_runs(self.states)
 
     @property
     def datasets(self) -> list[str]:
@@ -188,7 +201,9 @@ def collect_rows(
     best = [row for row in rows if row.name not in called or row is _best(everything, row)]
     rest = [row for row in rows if not any(row is kept for kept in best)]
     series = tuple(dict.fromkeys(row.name for row in best))
-    return FigureRows(paper, name, spec, tuple(best), rule, costs, tuple(rest), series)
+    runs = {run: plan.runs[run] for row in rows for run in row.cell.runs if run in plan.runs}
+    states = Counts(read(run).state for run in runs.values())
+    return FigureRows(paper, name, spec, tuple(best), rule, costs, tuple(rest), series, states)
 
 
 def _optional_rows(

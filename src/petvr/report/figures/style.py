@@ -89,7 +89,8 @@ def foot(drawn: Any, notes: list[str], figure: FigureRows, y: float | None = Non
     """How the drawing is read; the figure's own note below it."""
     place = {} if y is None else {"y": y}
     wide = int(drawn.get_figwidth() * 15)
-    lines = [line for text in ("; ".join(notes), figure.spec.note) for line in textwrap.wrap(text, wide)]
+    lacks = f"not in it: {figure.lacks}" if figure.lacks else ""
+    lines = [line for text in ("; ".join(notes), figure.spec.note, lacks) for line in textwrap.wrap(text, wide)]
     drawn.supxlabel(mathtext("\n".join(lines)), fontsize=7.5, color=SOFT, x=0.01, ha="left", **place)
 
 
