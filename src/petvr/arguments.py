@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from petvr.errors import PetvrError
-from petvr.spec import NUMBER
+from petvr.spec import NUMBER, checked_value
 
 MOST = 10**9
 THREADS = 1_024  # more end the process in native code
@@ -41,6 +41,18 @@ def number(low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
+def recipe_number(key: str) -> Callable[[str], int]:
+    """The `type` of an argument that stands for the whole number `key` of a recipe, within its bounds."""
+
+    def parse(text: str) -> int:
+        try:
+            return int(checked_value(key, int(text) if WHOLE.fullmatch(text) else text, "a recipe"))
+        except PetvrError as error:
+            raise argparse.ArgumentTypeError(str(error).partition(f"{key}: ")[2]) from error
+
+    return parse
+
+
 def named_path(text: str) -> Path:
     """The `type` of a file or folder; an empty word, as of an unset variable, would be the working folder."""
     if not text.strip():
@@ -51,6 +63,14 @@ def named_path(text: str) -> Path:
     except (RuntimeError, ValueError, OSError) as error:  # a link to itself, or no name at all
         raise argparse.ArgumentTypeError(f"{text:.80}: {error}") from error
     return path
+
+
+def name_list(text: str) -> list[str]:
+    """The `type` of names joined by commas, each once."""
+    names = text.split(",")
+    if not all(name.strip() for name in names) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text:.80} given, allowed: names joined by commas, each once")
+    return names
 
 
 def host_name(text: str) -> str:
@@ -77,6 +97,13 @@ def beside(args: argparse.Namespace, other: str, **usual: object) -> None:
             setattr(args, name, value)
         elif getattr(args, other) in (None, False):
             raise PetvrError(f"--{name.replace('_', '-')} needs --{other}, without which it says nothing")
+
+
+def alone(args: argparse.Namespace, name: str, *others: str) -> None:
+    """Raises PetvrError where beside the option `name` one of `others` is given, which would change nothing then."""
+    for other in others if getattr(args, name) else ():
+        if getattr(args, other) not in (None, False, []):
+            raise PetvrError(f"--{name} stands alone; given as well: {other.replace('_', '-')}")
 
 
 threads, port, positive = whole(high=THREADS), whole(0, 65_535), number(1e-9, MOST)

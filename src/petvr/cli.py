@@ -164,7 +164,18 @@ class _Once(argparse._StoreAction):
             parser.error(f"argument {option}: given twice")
         if option and self.nargs is None and (values == [] or (self.type is None and not values.strip())):
             parser.error(f"argument {option}: empty")  # [] is what argparse makes of `--x=--`
+        if self.nargs in ("*", "+") and (twice := [one for one in values or () if values.count(one) > 1]):
+            parser.error(f"argument {option or self.metavar or self.dest}: {twice[0]} is given twice")
         self.given = True
+        super().__call__(parser, namespace, values, option)
+
+
+class _EachOnce(argparse._AppendAction):
+    """An option with several values, of which the second of two alike would be dropped, or done twice."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        if values in (getattr(namespace, self.dest) or ()):
+            parser.error(f"argument {option}: {values} is given twice")
         super().__call__(parser, namespace, values, option)
 
 
@@ -175,6 +186,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(*args, **given)
         self.register("action", None, _Once)
         self.register("action", "store", _Once)
+        self.register("action", "append", _EachOnce)
 
     def error(self, message: str) -> NoReturn:
         raise PetvrError(f"{self.prog}: {message}; {self.prog} --help says more")

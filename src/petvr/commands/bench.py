@@ -7,7 +7,7 @@ import platform
 from typing import Any, get_args
 
 from petvr import atomic, planning
-from petvr.arguments import named_path, threads, whole
+from petvr.arguments import named_path, recipe_number, threads, whole
 from petvr.config import Config
 from petvr.costs.measure import in_own_process
 from petvr.errors import PetvrError, unknown
@@ -25,8 +25,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--paper", default="rap", help="whose recipe trains (default rap)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU where there is one")
     parser.add_argument("--precision", help="default: bf16 on a GPU, fp32 on a CPU")
-    parser.add_argument("--batch", type=whole(), help="pairs a step (default 128 on a GPU, 8 on a CPU)")
-    parser.add_argument("--frames", type=whole(), default=12)
+    parser.add_argument("--batch", type=recipe_number("batch"), help="pairs a step (default 128 on a GPU, 8 on a CPU)")
+    parser.add_argument("--frames", type=recipe_number("frames"), default=12)
     parser.add_argument("--layers", type=whole(), help="cut both towers (default: all of them on a GPU, 4 on a CPU)")
     parser.add_argument("--repeats", type=whole(), help="turns of each (default 20 on a GPU, 3 on a CPU)")
     parser.add_argument("--threads", type=threads, default=1, help="of a CPU (default 1)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from petvr import atomic
 from petvr.arguments import THREADS, named_path, threads, whole
 from petvr.commands.search import run_folder
 from petvr.config import Config
@@ -40,13 +41,19 @@ def run(args: argparse.Namespace, config: Config) -> None:
     if args.model is None:
         raise PetvrError("petvr encode: --model is needed: a finished run, a folder of `petvr export`, or a hub id")
     shard = parse_shard(args.shard) if args.shard else (1, 1)
+    if not args.videos.is_dir():
+        raise PetvrError(f"{args.videos}: no such folder of videos")
+    sentences = read_lines(args.sentences) if args.sentences else None
+    if sentences == []:
+        raise PetvrError(f"{args.sentences}: holds no sentence")
+    atomic.require_writable(args.to / "index.json")
     model = named_model(args.model, config, args.backbone, args.threads)
     index = Index.build(
         model,
         args.videos,
         to=shard_folder(args.to, *shard) if args.shard else args.to,
         shard=shard,
-        sentences=read_lines(args.sentences) if args.sentences else None,
+        sentences=sentences,
         workers=args.workers,
         progress=True,
     )

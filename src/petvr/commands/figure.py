@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from petvr import planning
+from petvr.arguments import alone, named_path
 from petvr.commands.table import measured_tables, size_counter
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
@@ -33,11 +34,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="every figure, and what it still lacks")
     parser.add_argument("--index", action="store_true", help="the page that shows all figures that are drawn")
     parser.add_argument("--kind", action="append", choices=TABLE_KINDS, help="of a table's figures only these")
-    parser.add_argument("--costs", metavar="FILE", help="what petvr costs --format csv wrote: its time and memory")
+    parser.add_argument(
+        "--costs", type=named_path, metavar="FILE", help="what petvr costs --format csv wrote: its time and memory"
+    )
     parser.add_argument("--format", action="append", choices=("svg", "png", "pdf"), help="default: svg and png")
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    alone(args, "list", "figure", "index", "kind", "costs", "format")
+    alone(args, "index", "figure", "kind", "costs", "format")
+    if not (args.figure or args.list or args.index):
+        raise PetvrError("name a figure or a table, or say --list")
     plan = planning.plan(config)
     layout = Layout(config.results)
     known = shown.figures(plan)
@@ -53,12 +60,11 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
         print(write_figure_index(known, layout))
         return
-    if not args.figure:
-        raise PetvrError("name a figure or a table, or say --list")
     from petvr.report import figures
 
+    chosen = _chosen(known, args.figure, args.kind or (["costs"] if args.costs else None))
     costs = figures.read_costs(args.costs) if args.costs else None
-    for name in _chosen(known, args.figure, args.kind or (["costs"] if args.costs else None)):
+    for name in chosen:
         drawn = collect_figure(config, plan, name, known[name], costs)
         if drawn.lacks:
             target = shlex.quote((layout.figures / f"{name}.svg").as_posix())
@@ -79,8 +85,12 @@ def _chosen(known: dict[str, FigureSpec], names: list[str], kinds: list[str] | N
         of_table = [id for id in known if id.startswith(f"{name}.")]
         if name not in known and not of_table:
             raise unknown("figure", name, known)
-        chosen += [name] if name in known else [id for id in of_table if not kinds or id.rpartition(".")[2] in kinds]
-    return chosen
+        of_kinds = [id for id in of_table if not kinds or id.rpartition(".")[2] in kinds]
+        if name not in known and not of_kinds:
+            has = ", ".join(id.rpartition(".")[2] for id in of_table)
+            raise PetvrError(f"{name}: has no figure of kind {', '.join(kinds or ())}, allowed: {has}")
+        chosen += [name] if name in known else of_kinds
+    return list(dict.fromkeys(chosen))
 
 
 def _lacks(plan: Plan, read: Reader, id: str) -> str:

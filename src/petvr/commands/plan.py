@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import asdict
 
 from petvr import planning
-from petvr.arguments import beside, named_path, whole
+from petvr.arguments import alone, beside, named_path, whole
 from petvr.config import Config
 from petvr.costs import budget, index_budget, steps
 from petvr.data import availability
@@ -30,6 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    alone(args, "index", "everything")
     beside(args, "index", backbone="vit-b-32", frames=12)
     if args.index is not None:
         rates = budget.Assumptions.measured(args.bench) if args.bench else None

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from petvr import atomic, probes
-from petvr.arguments import named_path, whole
+from petvr.arguments import name_list, named_path, whole
 from petvr.config import Config
 from petvr.errors import PetvrError, unknown
 from petvr.screen import screen
@@ -16,16 +16,20 @@ from petvr.screen import screen
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     names = "names joined by commas"
-    parser.add_argument("--methods", metavar="NAMES", help=f"{names}; also a similarity no method comes with (all)")
-    parser.add_argument("--probes", metavar="NAMES", help=f"train and test on these alone; needs --json ({names}; all)")
+    parser.add_argument(
+        "--methods", type=name_list, metavar="NAMES", help=f"{names}; also a similarity no method comes with (all)"
+    )
+    parser.add_argument(
+        "--probes", type=name_list, metavar="NAMES", help=f"train and test on these alone; needs --json ({names}; all)"
+    )
     parser.add_argument("--steps", type=whole(), help="training steps; needs --json (default: what the table has)")
     parser.add_argument("--json", type=named_path, metavar="FILE", help="where the numbers go (default: petvr's own)")
     parser.add_argument("--again", action="store_true", help="measure also what is there and fresh")
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    models = probes.chosen_models(_names(args.methods))
-    names = _names(args.probes) or list(probes.PROBES)
+    names = args.probes or list(probes.PROBES)
+    models = probes.chosen_models(args.methods)
     for name in names:
         if name not in probes.PROBES:
             raise unknown("probe", name, probes.PROBES, "--probes")
@@ -48,10 +52,6 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if path == probes.MEASURED:
         print("docs/probes.md: petvr docs probes")
     return 0
-
-
-def _names(words: str | None) -> list[str] | None:
-    return words.split(",") if words else None
 
 
 def _measure(models: list[probes.ProbedModel], names: list[str], steps: int, path: Path) -> None:

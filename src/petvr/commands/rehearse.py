@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petvr import atomic, planning
-from petvr.arguments import named_path, number, threads
+from petvr.arguments import alone, named_path, number, threads
 from petvr.config import Config
 from petvr.data import availability, catalogue
 from petvr.errors import unknown
@@ -46,6 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
+    alone(args, "list", "parts", "anyway", "fresh", "values", "record", "threads")
     rehearsal = Rehearsal(args, config)
     if args.answer is not None:
         return rehearsal.answer(args.answer)

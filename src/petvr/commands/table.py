@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from petvr import methods, planning, similarity, workflow
+from petvr.arguments import alone
 from petvr.config import Config
 from petvr.data import availability, catalogue
 from petvr.data.manifest import lock
@@ -41,6 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> int:
     from petvr.report import tables
 
+    alone(args, "all", "table")
     plan = planning.plan(config)
     if not args.table and not args.all:
         raise PetvrError(f"name a table or say --all; tables: {', '.join(plan.tables)}")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from petvr import atomic, planning
-from petvr.arguments import threads
+from petvr.arguments import alone, beside, threads
 from petvr.atomic import HeldElsewhere
 from petvr.config import Config
 from petvr.data import catalogue
@@ -40,6 +40,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
+    beside(args, "start", evaluate_only=False)
+    alone(args, "wait", "start", "fresh")  # it takes a result that is there
     layout = Layout(config.results)
     plan = planning.plan(config)
     spec = spec_of(config, args.run, plan)
@@ -58,17 +60,15 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if args.wait and _finished_elsewhere(layout, spec):
         print(f"{spec.id}: done by a process of an earlier start")
         return 0
-    if args.evaluate_only and not args.start:
-        raise PetvrError("petvr train: --evaluate-only needs --start FOLDER")
+    start = None
+    if args.start:
+        from petvr.library.loading import start_tensors
+
+        start = start_tensors(args.start, spec, layout.weights(spec.backbone), not args.evaluate_only)
     feed, finished = None, False
     if live.shows_live(config.tracking_uri):
         feed = live.LiveFeed(spec, layout.results, config.tracking_uri, config.tracking.experiment, plan.tables_of)
     try:
-        start = None
-        if args.start:
-            from petvr.library.loading import start_tensors
-
-            start = start_tensors(args.start, spec, layout.weights(spec.backbone), not args.evaluate_only)
         options = replace(train_options(config, spec, args.threads), start=start, resume=not args.fresh, watch=feed)
         result = train(spec, options)
         finished = True

@@ -16,6 +16,7 @@ from petvr import atomic
 from petvr.clip import weights
 from petvr.clip.towers import Clip
 from petvr.errors import PetvrError, first_line
+from petvr.library.given import given_path
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 PUBLISHED = {
@@ -44,7 +45,7 @@ def find_backbone(backbone: Backbone, given: str | os.PathLike[str] | None, besi
     Raises PetvrError where none of them is the CLIP that the model was trained on.
     """
     if given is not None:
-        folder = Path(given)
+        folder = given_path("backbone", given)
         if not folder.is_dir():
             if not HUB_ID.fullmatch(str(given)):
                 raise PetvrError(f"backbone {given}: no such folder, and no hub id")

@@ -18,6 +18,7 @@ from petvr.data.frames.build import store_settings
 from petvr.errors import PetvrError, unknown
 from petvr.library import peft_format, shared_folder
 from petvr.library.backbone import HUB_ID, PUBLISHED, Backbone, find_backbone, tensors_digest
+from petvr.library.given import given_path
 from petvr.library.hub import brought_shared_folder
 from petvr.library.shared_folder import ADAPTER, DESCRIPTION, SharedModel, read_tensors, require_fitting
 from petvr.library.text_video import TextVideoModel, digest_of
@@ -48,9 +49,9 @@ def load_model(
     neither beside the run nor below results/weights, nor can be had from the hub. revision, token: for the hub.
     Nothing that is read is ever executed. Raises PetvrError with what is wrong, and with what.
     """
-    if dtype is not None and dtype not in DTYPES:
+    if dtype is not None and (not isinstance(dtype, str) or dtype not in DTYPES):
         raise unknown("dtype", str(dtype), DTYPES)
-    folder = Path(source)
+    folder = given_path("source", source)
     if folder.name in (RESULT, DESCRIPTION) and folder.is_file():
         folder = folder.parent
     if folder.is_dir() and (folder / RESULT).is_file():
@@ -168,6 +169,8 @@ def start_tensors(source: str | PathLike[str], spec: RunSpec, weights_folder: Pa
     folder = Path(source)
     if not folder.exists() and HUB_ID.fullmatch(str(source)):
         folder = brought_shared_folder(str(source), None, None)
+    if not any((folder / name).is_file() for name in (DESCRIPTION, peft_format.CONFIG)):  # before weights are read
+        raise PetvrError(f"{folder}: holds neither {DESCRIPTION} of a shared model nor {peft_format.CONFIG} of PEFT's")
     clip = weights.load_clip(weights_folder)
     path, setting, method = folder / ADAPTER, {}, "lora"
     if (folder / DESCRIPTION).is_file():
@@ -180,8 +183,6 @@ def start_tensors(source: str | PathLike[str], spec: RunSpec, weights_folder: Pa
         method, setting = shared.spec.method, dict(shared.spec.setting)
         path = folder / (peft_format.TENSORS if shared.peft else ADAPTER)
         state = shared_folder.read_adapter(path, shared.adapter)
-    elif not (folder / peft_format.CONFIG).is_file():
-        raise PetvrError(f"{folder}: holds neither {DESCRIPTION} of a shared model nor {peft_format.CONFIG} of PEFT's")
     if path.name == peft_format.TENSORS or not (folder / DESCRIPTION).is_file():
         path = folder / peft_format.TENSORS
         setting, state = peft_format.read_peft(folder, clip.config)
