@@ -8,11 +8,37 @@ import pytest
 from petvr.clip.config import GEOMETRIES
 from petvr.costs import budget, formula
 from petvr.costs.budget import Assumptions, estimate
+from petvr.errors import PetvrError
 from petvr.papers.plan import expand
 
 
 def of(table, datasets="all", **more):
     return estimate(expand(tables=[table], datasets=datasets, seeds=[0]), **more)
+
+
+RATE = {"precision": "bf16", "matrix_tflops": 700.0, "share": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        ({"machine": "m", "lines": []}, "lines: List should have at least 1 item"),
+        ({"machine": "m"}, "lines: Field required"),
+        ({"machine": "m", "lines": [RATE | {"share": 0}]}, r"lines\.0\.share: .*greater than 0, not 0"),
+        ({"machine": "m", "lines": [RATE | {"matrix_tflops": -3.0}]}, r"lines\.0\.matrix_tflops: .*not -3"),
+        ({"machine": "m", "lines": [RATE, RATE | {"share": "0.5"}]}, r"lines\.1\.share: .*valid number, not '0\.5'"),
+        (
+            {"machine": "m", "lines": [RATE | {"precision": "int8"}]},
+            r"lines\.0: precision: 'int8' given, allowed: fp32",
+        ),
+        ({"machine": "m", "lines": "none"}, "lines: .*valid list"),
+    ],
+)
+def test_rates_that_no_machine_has_are_not_planned_with(report, said, tmp_path):
+    path = tmp_path / "bench.json"
+    path.write_text(json.dumps(report))
+    with pytest.raises(PetvrError, match=rf"bench\.json: {said}.*it is written by petvr bench --json"):
+        Assumptions.measured(path)
 
 
 def test_hours_of_one_run_by_hand():

@@ -58,6 +58,13 @@ def test_a_file_of_petvr_costs_is_counted_or_where_it_has_them_measured(small, t
     assert ratios(small, costs)[0]["VoP"] == (pytest.approx(60 / 90), 0.6) and "measured" in costs.label("time")
     file.write_text("\n".join([*counted[:2], "vop@tokens=4,vop,vit-b-32,mean_pool,240,1500"]) + "\n")
     assert ratios(small, figures.read_costs(file))[0] == {"CLIP4Clip": (1.0, 1.0), "VoP": (None, None)}
+    for time in ("fast", "nan", "-1", "1e400"):
+        file.write_text("\n".join([HEAD, counted[1], f"vop,vop,vit-b-32,mean_pool,{time},1500"]) + "\n")
+        with pytest.raises(PetvrError, match=rf"row 3: step_gflops: '{time}' given, allowed: .*written by petvr costs"):
+            figures.read_costs(file)
+    file.write_text(f"{HEAD}\nvop@tokens,vop,vit-b-32,mean_pool,1,1500\n")
+    with pytest.raises(PetvrError, match="row 2: method: 'vop@tokens' is not"):
+        figures.read_costs(file)
     file.write_text("method,backbone\nfull,tiny\n")
     with pytest.raises(PetvrError, match=r"no column 'similarity'.*written by petvr costs"):
         figures.read_costs(file)

@@ -9,6 +9,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from petvr.clip.config import GEOMETRIES
 from petvr.costs import formula
@@ -16,10 +19,28 @@ from petvr.costs.steps import MeasuredStep, shape_of
 from petvr.data import datasets
 from petvr.errors import PetvrError
 from petvr.papers.plan import Plan
-from petvr.spec import RunSpec, picture_suffix
-from petvr.text_files import read_json
+from petvr.spec import RunSpec, checked_value, picture_suffix
+from petvr.text_files import read_json, typed
 
 GB = 1e9
+Speed = Annotated[float, Field(strict=True, gt=0, le=1e6)]
+
+
+@dataclass(frozen=True)
+class MeasuredRate:
+    """What a plan takes of a method's line."""
+
+    precision: str
+    matrix_tflops: Speed
+    share: Speed
+
+
+@dataclass(frozen=True)
+class BenchFile:
+    """What `petvr bench --json` wrote."""
+
+    machine: str
+    lines: Annotated[list[MeasuredRate], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -39,16 +60,17 @@ class Assumptions:
     def measured(cls, path: Path) -> Assumptions:
         """The rates in a file of `petvr bench --json`, for the precisions that it measured."""
         try:
-            report = read_json(path, dict)
-            lines, device = list(report["lines"]), f"{report['machine']} (measured: {path.name})"
-            tflops, share = dict(cls().tflops), dict(cls().share)
-            for mode in sorted({line["precision"] for line in lines}):
-                same, kind = [line for line in lines if line["precision"] == mode], _kind(mode)
-                tflops[kind] = statistics.median(float(line["matrix_tflops"]) for line in same)
-                share[kind] = statistics.median(float(line["share"]) for line in same)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise PetvrError(f"{path}: cannot be read as figures of `petvr bench --json`: {error}") from error
-        return cls(device, tflops, share)
+            report: BenchFile = typed(BenchFile, read_json(path, dict), path)
+            for number, line in enumerate(report.lines):
+                checked_value("precision", line.precision, f"{path}: lines.{number}")
+        except PetvrError as error:
+            raise PetvrError(f"{error}; it is written by petvr bench --json") from error
+        tflops, share = dict(cls().tflops), dict(cls().share)
+        for kind in {_kind(line.precision) for line in report.lines}:
+            same = [line for line in report.lines if _kind(line.precision) == kind]
+            tflops[kind] = statistics.median(line.matrix_tflops for line in same)
+            share[kind] = statistics.median(line.share for line in same)
+        return cls(f"{report.machine} (measured: {path.name})", tflops, share)
 
     def sentences(self) -> list[str]:
         speeds = ", ".join(

@@ -5,12 +5,14 @@ A file holds measured steps where it was written with --measure, else counted op
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from petvr.errors import PetvrError
 from petvr.papers.cells import parse_id, split_method
 from petvr.result import Result
+from petvr.spec import NUMBER
 from petvr.text_files import read_table
 
 # what is read from the file, best first, and what stands at the axis then
@@ -34,15 +36,25 @@ def read_costs(path: str | Path) -> Costs:
     """Lines of `petvr costs --format csv`. PetvrError for a file that is none."""
     needed = ("method", "backbone", "similarity", "step_gflops", "activations_mb")
     try:
-        lines = list(read_table(Path(path), needed).values())
+        rows = read_table(Path(path), needed)
+        if not rows:
+            raise PetvrError(f"{path}: has no line")
+        columns = {
+            name: next(k for k in kinds if all(row.get(k) for row in rows.values()))
+            for name, kinds in FILE_COLUMNS.items()
+        }
+        for number, row in rows.items():
+            split_method(
+                row["method"], f"{path}: row {number}: method: '{row['method']}' is not of the form NAME[@...]"
+            )
+            for column in columns.values():
+                if not (NUMBER.fullmatch(row[column]) and 0 <= float(row[column]) < math.inf):
+                    raise PetvrError(
+                        f"{path}: row {number}: {column}: '{row[column]:.40}' given, allowed: a number, 0 or more"
+                    )
     except PetvrError as error:
         raise PetvrError(f"{error}; it is written by petvr costs --format csv") from error
-    if not lines:
-        raise PetvrError(f"{path}: has no line; it is written by petvr costs --format csv")
-    columns = {
-        name: next(k for k in kinds if all(line.get(k) for line in lines)) for name, kinds in FILE_COLUMNS.items()
-    }
-    return Costs(lines, columns)
+    return Costs(list(rows.values()), columns)
 
 
 def spent_by(result: Result, name: str, costs: Costs | None) -> float | None:
