@@ -27,6 +27,7 @@ FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ER
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems without locks are let pass
 PAUSE = 0.1  # seconds between two tries
 COUNTS_VERSION = 1  # raised when the same model would be counted otherwise
+REMEMBERED = ".digests.json"
 AHEAD = 2.0  # seconds; a file server's clock is never quite this machine's
 
 
@@ -169,6 +170,31 @@ def file_sha256(path: Path) -> str:
 def _sha256(path: Path, *_: int) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def remembered_sha256(folder: Path, names: Iterable[str], *, again: bool = False) -> dict[str, str]:
+    """Of files of one folder, each read once: `.digests.json` beside them keeps it with their size, dates and inode.
+
+    again: read them whatever is kept.
+    """
+    kept, digests = folder / REMEMBERED, dict[str, Any]()
+    known: dict[str, Any] = {}
+    if not again:
+        with contextlib.suppress(PetvrError):
+            known = read_json(kept, dict)
+    for name in names:
+        with open(folder / name, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+            entry = known.get(name)
+            sound = isinstance(entry, dict) and re.fullmatch("[0-9a-f]{64}", str(entry.get("sha256")))
+            if not sound or entry.get("stamp") != stamp:
+                entry = {"stamp": stamp, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+        digests[name] = entry
+    if digests != known:
+        with contextlib.suppress(PetvrError):  # where nothing can be written they are read again the next time
+            write_json(kept, digests)
+    return {name: entry["sha256"] for name, entry in digests.items()}
 
 
 def _seal(value: dict[str, Any]) -> str:

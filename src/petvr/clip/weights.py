@@ -7,7 +7,6 @@ import hashlib
 import logging
 import operator
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -246,27 +245,11 @@ def digest(folder: str | Path, whole: bool = False) -> str:
 
 
 def _digest(folder: Path, whole: bool) -> str:
-    """A file is read once: `.digests.json` keeps the outcome with its size, times and inode, unless `whole`."""
-    total, kept = hashlib.sha256(), folder / ".digests.json"
-    known = {}
-    if not whole:
-        with contextlib.suppress(PetvrError):
-            known = read_json(kept, dict)
-    digests = {}
-    for path in (folder / "config.json", _file(folder), folder / "tokenizer.json"):
-        if path.exists():
-            with open(path, "rb") as stream:
-                status = os.fstat(stream.fileno())
-                stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-                entry = known.get(path.name)
-                sound = isinstance(entry, dict) and re.fullmatch("[0-9a-f]{64}", str(entry.get("sha256")))
-                if not sound or entry.get("stamp") != stamp:
-                    entry = {"stamp": stamp, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
-            digests[path.name] = entry
-            total.update(path.name.encode() + bytes.fromhex(entry["sha256"]))
-    if digests != known:
-        with contextlib.suppress(PetvrError):  # where nothing can be written it is read again the next time
-            atomic.write_json(kept, digests)
+    """whole: whatever is remembered of files that are as they were."""
+    paths = [folder / "config.json", _file(folder), folder / "tokenizer.json"]
+    names, total = [path.name for path in paths if path.exists()], hashlib.sha256()
+    for name, sha256 in atomic.remembered_sha256(folder, names, again=whole).items():
+        total.update(name.encode() + bytes.fromhex(sha256))
     return total.hexdigest()[:16]
 
 

@@ -12,11 +12,12 @@ from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 
+KINDS = ("weights", "manifests", "frames", "runs", "tuning", "state", "indexes")
 Check = tuple[str, Path, Callable[[], None]]  # what it is, where it lies, what raises PetvrError for a fault
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", choices=("weights", "manifests", "frames", "runs", "state"), help="one kind alone")
+    parser.add_argument("--only", choices=KINDS, help="one kind alone")
     parser.epilog = "exit code: 0 all is as it was written, 1 something is not (one line each), 2 bad input"
 
 
@@ -65,6 +66,12 @@ def _checks(layout: Layout) -> Iterator[Check]:
             yield "runs", path, partial(_check_run, layout, path)
     for path in sorted((results / "state").rglob("step-*.safetensors")):
         yield "state", path, partial(_check_state, path)
+    for path in sorted((results / "tuning").rglob("*.json")):
+        yield "tuning", path, partial(_check_tuning, path)
+    for path in sorted((results / "indexes").rglob("index.json")):
+        if (path.parent.parent / path.name).exists():  # a shard of it
+            continue
+        yield "indexes", path.parent, partial(_check_index, path.parent)
 
 
 def _check_weights(folder: Path) -> None:
@@ -116,3 +123,23 @@ def _check_state(path: Path) -> None:
     from petvr.training.checkpoint import read_checkpoint
 
     read_checkpoint(path, {})
+
+
+def _check_tuning(path: Path) -> None:
+    from petvr.atomic import unsealed
+    from petvr.result import TrialRecord
+    from petvr.text_files import read_json
+
+    if path.name.startswith("decision-"):
+        unsealed(read_json(path, dict), path, required=True)
+    else:
+        TrialRecord.read(path)
+
+
+def _check_index(folder: Path) -> None:
+    from petvr.library.video_index import Index
+
+    index = Index.load(folder, again=True)
+    list(index.videos)
+    if not all(part.has_checksums for part in index.parts):
+        raise _Earlier

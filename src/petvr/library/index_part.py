@@ -3,7 +3,9 @@
 <index>/part-00000/vectors.npy   float16 [n, E], one row a video, memory-mapped
                    frames.npy, mask.npy, patches.npy   what the towers give, where the score is not one product
                    videos.jsonl, lines.npy   a record a video, and where each begins: nothing of it is read at the start
-                   part.json     which model, and the files that could not be read; written last
+                   part.json     which model, the files that could not be read, and checksums; written last
+
+Every file is compared with its checksum when it is first opened as it lies there; then its dates are remembered.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +27,7 @@ from petvr import atomic
 from petvr.array_files import read_array
 from petvr.errors import PetvrError, first_line
 from petvr.library.video_files import Record
+from petvr.result import StoredFile
 from petvr.text_files import read_json, typed
 
 PART, VECTORS, RECORDS, LINES = "part.json", "vectors.npy", "videos.jsonl", "lines.npy"
@@ -77,6 +80,7 @@ class PartFacts:
     videos: int
     features: list[str]
     problems: dict[str, Annotated[Record, AfterValidator(_with_reason)]]
+    files: dict[str, StoredFile] = field(default_factory=dict)  # none in an index of an earlier petvr
 
 
 @dataclass
@@ -87,6 +91,7 @@ class IndexPart:
     features: dict[str, np.ndarray]
     records: Sequence[Record]
     problems: dict[str, Record] = field(default_factory=dict)
+    has_checksums: bool = True
 
     def rows(self, which: Sequence[int]) -> IndexPart:
         """The same with some of its videos."""
@@ -104,15 +109,20 @@ class IndexPart:
             lines = [json.dumps(record).encode() + b"\n" for record in self.records]
             (part / RECORDS).write_bytes(b"".join(lines))
             np.save(part / LINES, np.cumsum([0, *map(len, lines)], dtype=np.int64), allow_pickle=False)
+            names = sorted(path.name for path in part.iterdir())
+            files = {
+                name: {"bytes": (part / name).stat().st_size, "sha256": sha256}
+                for name, sha256 in atomic.remembered_sha256(part, names).items()
+            }
             facts = {"model": model_digest, "videos": len(self.records), "features": sorted(self.features)}
-            atomic.write_json(part / PART, atomic.sealed({**facts, "problems": self.problems}))
+            atomic.write_json(part / PART, atomic.sealed({**facts, "problems": self.problems, "files": files}))
             if folder.exists():
                 shutil.rmtree(folder)
             os.rename(part, folder)
 
     @classmethod
-    def open(cls, folder: Path, model_digest: str) -> IndexPart:
-        """Memory-mapped. Raises PetvrError for one that is damaged or of another model."""
+    def open(cls, folder: Path, model_digest: str, *, again: bool = False) -> IndexPart:
+        """Memory-mapped. Raises PetvrError for one that is damaged or of another model. again: every byte is read."""
         facts = typed(PartFacts, atomic.unsealed(read_json(folder / PART, dict), folder / PART), folder / PART)
         if facts.model != model_digest:
             raise PetvrError(f"{folder}: made by another model than the index; make this index again")
@@ -128,4 +138,15 @@ class IndexPart:
         rows = {len(vectors), len(records), facts.videos, *map(len, arrays.values())}
         if len(rows) != 1:
             raise PetvrError(f"{folder}: damaged (its files have different numbers of videos); make this index again")
-        return cls(vectors, arrays, records, facts.problems)
+        _require_unaltered(folder, facts.files, again)
+        return cls(vectors, arrays, records, facts.problems, bool(facts.files))
+
+
+def _require_unaltered(folder: Path, files: Mapping[str, StoredFile], again: bool) -> None:
+    try:
+        digests = atomic.remembered_sha256(folder, files, again=again) if files else {}
+    except OSError as error:
+        raise PetvrError(f"{folder}: cannot be read: {error}") from error
+    for name, stored in files.items():
+        if digests[name] != stored.sha256:
+            raise PetvrError(f"{folder / name}: altered or damaged since it was written; make this index again")

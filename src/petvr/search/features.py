@@ -16,6 +16,7 @@ import torch
 from petvr import atomic
 from petvr.data.datasets import Split
 from petvr.errors import PetvrError, first_line
+from petvr.library.backbone import tensors_digest
 from petvr.library.text_video import digest_of
 from petvr.search.opened import OpenedRun
 from petvr.training import evaluate
@@ -85,11 +86,15 @@ def _kept(
 
 
 def _load(path: Path, run: OpenedRun) -> Features | None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return load_file(path, device=str(run.device))
+        with safe_open(path, "pt") as stored:
+            features = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 it is no dict
+            known = (stored.metadata() or {}).get("digest")
+        if tensors_digest(features) != known:
+            raise OSError("its checksum differs")
+        return {name: tensor.to(run.device) for name, tensor in features.items()}
     except FileNotFoundError:
         return None
     except (OSError, SafetensorError) as error:
@@ -106,7 +111,8 @@ def _save(path: Path, features: Features, run: OpenedRun) -> None:
         return
     try:
         with atomic.replacing(path) as temporary:
-            save_file({name: tensor.contiguous().cpu() for name, tensor in features.items()}, temporary)
+            kept = {name: tensor.contiguous().cpu() for name, tensor in features.items()}
+            save_file(kept, temporary, {"digest": tensors_digest(kept)})
     except PetvrError as error:  # the answer does not depend on it
         run.notes.append(f"features are not kept for the next query: {error}")
 
