@@ -27,6 +27,11 @@ def folder(clips, tmp_path):
     return tmp_path / "videos"
 
 
+def flip_last_bit(path):
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
 @pytest.mark.parametrize("method", ["full", "query_aware", "x_pool", "x_clip", "ts2_net", "rap"])
 def test_a_search_gives_the_models_own_scores(method, finished_run, folder, tmp_path, clips):
     spec = spec_of("cross_modal_adapter" if method == "query_aware" else method)
@@ -122,17 +127,33 @@ def test_what_does_not_belong_is_refused(finished_run, folder, tmp_path):
         petvr.Index.load(tmp_path / "index", other)
     with pytest.raises(petvr.PetvrError, match="is there already"):
         index.save(tmp_path / "index")
-    for k in (0, -1, "3"):
+    for k in (0, -1, "3", True, 2.5, None):
         with pytest.raises(petvr.PetvrError, match=r"k: .* allowed: 1 or more"):
             index.search(TEXT, k)
+    assert len(index.search(TEXT, np.int64(1))) == 1
     with pytest.raises(petvr.PetvrError, match="text 0 is empty"):
         index.search(" ")
+    for options, said in (
+        ({"shard": (0, 2)}, "shard: 0 given"),
+        ({"shard": (3, 2)}, r"shard: \(3, 2\) given"),
+        ({"shard": "1/2"}, "shard: 0 given"),
+        ({"workers": "2"}, "workers: '2' given"),
+        ({"to": ""}, "to: '' given"),  # it would be the working folder
+        ({"model": 3}, r"model: 3 given, allowed: what petvr\.load gives"),
+        ({"sentences": ["red"]}, "looks at no sentences"),
+    ):
+        with pytest.raises(petvr.PetvrError, match=said):
+            petvr.Index.build(**{"model": model, "videos": folder} | options)
+    for given in ("", None, 3):
+        with pytest.raises(petvr.PetvrError, match=r"an index: .* given, allowed: "):
+            petvr.Index.load(given)
     (tmp_path / "empty").mkdir()
     for videos, said in (
         (tmp_path / "empty", "no video in it; allowed endings"),
         (tmp_path / "gone", "no such folder of videos"),
         ([folder / "bad.mp4"], "none of the 1 videos can be read"),
-        ([3], "3 is no path"),
+        ([3], "video file: 3 given, allowed: "),
+        ("", "a folder of videos: '' given, allowed: "),
     ):
         with pytest.raises(petvr.PetvrError, match=said):
             petvr.Index.build(model, videos)
@@ -145,6 +166,8 @@ def test_what_does_not_belong_is_refused(finished_run, folder, tmp_path):
         ("vectors.npy", lambda path: np.save(path, np.array([{}], object)), "vectors.npy: not a .npy file"),
         ("vectors.npy", lambda path: np.save(path, np.zeros(3, np.float16)), "part-00000: damaged"),
         ("part.json", lambda path: path.write_text('{"model": "x", "videos": []}'), "part.json: videos: "),
+        ("vectors.npy", flip_last_bit, r"vectors\.npy: altered or damaged"),
+        ("videos.jsonl", flip_last_bit, r"videos\.jsonl: altered or damaged"),
         ("videos.jsonl", lambda path: path.write_text("{}"), r"videos\.jsonl: 2 bytes"),
         ("../index.json", lambda path: path.write_text(json.dumps(elsewhere)),
          "only folders below it"),
@@ -162,7 +185,7 @@ def test_what_does_not_belong_is_refused(finished_run, folder, tmp_path):
 def test_the_commands_encode_and_search(finished_run, results, folder, tmp_path, capsys):
     import argparse
 
-    from petvr.commands import encode, search
+    from petvr.commands import encode, search, verify
     from petvr.config import Config
 
     spec = spec_of("full")
@@ -181,5 +204,12 @@ def test_the_commands_encode_and_search(finished_run, results, folder, tmp_path,
     assert call(encode, folder, "--model", spec.id, "--to", to, "--join", "2") == f"{to}: 5 videos\n"
     said = json.loads(call(search, "--index", to, TEXT, "--top", "2", "--json"))
     assert said["of"] == 5 and said["run"] == spec.id and [row["rank"] for row in said["results"]] == [1, 2]
+    kept = tmp_path / "results"
+    shutil.copytree(to, kept / "indexes" / "mine")
+    assert verify.run(argparse.Namespace(only=None), config.model_copy(update={"results": kept})) == 0
+    assert "1 indexes: all as it was written" in capsys.readouterr().out
+    flip_last_bit(next((kept / "indexes").rglob("vectors.npy")))
+    assert verify.run(argparse.Namespace(only="indexes"), config.model_copy(update={"results": kept})) == 1
+    assert "vectors.npy: altered or damaged" in capsys.readouterr().out
     text = call(search, "--index", to, TEXT, "--top", "2")
     assert "among 5 videos" in text and all(row["file"] in text for row in said["results"])

@@ -116,12 +116,21 @@ def test_bad_input_is_named(finished_run, clips, tmp_path):
         ("red", "a list of texts"),
         ([3], "text 0: 3 is no text but int"),
         (["a", " "], "text 1 is empty"),
+        (["\ud800"], "text 0: .* is no text in UTF-8"),
+        (None, "a list of texts is expected, not None"),
     ):
         with pytest.raises(petvr.PetvrError, match=said):
             model.encode_text(texts)
     for videos, options, said in (
         ("a.mp4", {}, "a list of video files"),
-        ([None], {}, "None is no path"),
+        ([None], {}, "video file: None given, allowed: "),
+        (None, {}, "a list of video files is expected, not None"),
+        (clips[:1], {"workers": 1.5}, "workers: 1.5"),
+        (clips[:1], {"batch_size": True}, "batch_size: True"),
+        (clips[:1], {"windows": [3]}, "window 3: .start, end. is expected"),
+        (clips[:1], {"windows": [(0, float("inf"))]}, "window .0, inf."),
+        (clips[:1], {"windows": [("0", "1")]}, "window .'0', '1'."),
+        (clips[:1], {"sentences": ["red"]}, "looks at no sentences"),
         ([clips[0], tmp_path / "page.mp4"], {}, r"page\.mp4: .*page"),
         ([tmp_path / "gone.mp4"], {}, r"gone\.mp4: no such file"),
         ([tmp_path], {}, "a folder, not a video"),
@@ -133,6 +142,7 @@ def test_bad_input_is_named(finished_run, clips, tmp_path):
         with pytest.raises(petvr.PetvrError, match=said) as raised:
             model.encode_video(videos, **options)
         assert "\n" not in str(raised.value)
+    assert len(model.encode_text(text for text in ["red", "blue"])) == 2, "a generator is no empty list"
     with pytest.raises(petvr.PetvrError, match="EncodedVideos given, EncodedTexts expected"):
         model.score(model.encode_video(clips[:1]), model.encode_text(["red"]))
     model.encode_text(["red " * 40])
@@ -148,7 +158,14 @@ def test_what_is_no_model_is_named(finished_run, results, tmp_path, monkeypatch)
         (tmp_path, {}, r"holds neither result\.json .* nor petvr\.json"),
         ("no such thing", {}, r"no folder of a run \(`petvr show RUN` .*\), no shared folder, and no hub id"),
         (folder, {"device": "cuda:7"}, "device 'cuda:7' cannot be used"),
+        (folder, {"device": ""}, "device '' cannot be used"),
+        (folder, {"device": "meta"}, "device 'meta' cannot be used"),
+        (folder, {"device": []}, r"device '\[\]' cannot be used"),
         (folder, {"dtype": "int8"}, "unknown dtype 'int8'"),
+        (folder, {"dtype": []}, "unknown dtype"),
+        (folder, {"backbone": ""}, "backbone: '' given"),
+        (None, {}, "source: None given, allowed: "),
+        (" ", {}, "source: ' ' given, allowed: "),
         (folder, {"backbone": "/no/such"}, "backbone /no/such: no such folder, and no hub id"),
     ):
         with pytest.raises(petvr.PetvrError, match=said):

@@ -92,7 +92,9 @@ def test_scores_are_those_behind_the_runs_own_ranks(name, bench, tmp_path, monke
         beside = sum(abs(score - own) <= 1e-4 for score in mine.values())
         assert above + 1 <= ranks["t2v"][caption] <= above + beside
     video = split.videos[5]
-    distinct, hits = rank.best_captions(run, video, split, top=99, keep=tmp_path / "k", progress=False)
+    distinct, hits = rank.best_captions(
+        run, rank.pictures_of(run.frames, video), split, top=99, keep=tmp_path / "k", progress=False
+    )
     column = {split.captions[row]: theirs[place, 5].item() for place, row in enumerate(rows.tolist())}
     assert {distinct[hit.index]: hit.score for hit in hits} == pytest.approx(column, abs=2e-5)
 
@@ -146,9 +148,11 @@ def test_the_second_query_encodes_no_video_again(bench, tmp_path, monkeypatch):
         _, few = asked(bench, tmp_path / "k", "blue up", top=3)
         assert len(few) == 3
     path = next((tmp_path / "k").glob("videos-test-*"))
-    path.write_bytes(path.read_bytes()[:100])
-    run, again = asked(bench, tmp_path / "k", "red left")
-    assert again == first and "damaged" in run.notes[0]
+    whole = path.read_bytes()
+    for content in (whole[:100], whole[:-1] + bytes([whole[-1] ^ 1])):
+        path.write_bytes(content)
+        run, again = asked(bench, tmp_path / "k", "red left")
+        assert again == first and "damaged" in run.notes[0]
     # another split has files of its own, and a run trained anew makes the old ones useless
     _, train = asked(bench, tmp_path / "k", "red left", split="train")
     assert len(train) == 24
@@ -179,7 +183,9 @@ def test_a_file_of_ones_own_is_ranked_by_its_pictures(bench, tmp_path):
     path = zoo.write(tmp_path / "own.mp4", codec="libx264", frames=30, fps=10, size=(64, 48))
     run = opening(bench)
     split = run.split("test")
-    distinct, hits = rank.best_captions(run, str(path), split, top=5, keep=tmp_path / "k", progress=False)
+    distinct, hits = rank.best_captions(
+        run, rank.pictures_of(run.frames, str(path)), split, top=5, keep=tmp_path / "k", progress=False
+    )
     pixels = single.read_video(path, sampler="uniform_mid", frames=tiny.FRAMES, size=tiny.SIZE)
     pictures = torch.from_numpy(pixels)[None]
     again = model.build_model(spec("x_clip"), bench["weights"], torch.device("cpu"))
@@ -194,9 +200,27 @@ def test_a_file_of_ones_own_is_ranked_by_its_pictures(bench, tmp_path):
     for name, content in (("page.mp4", b"<html>quota</html>"), ("empty.avi", b"")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(PetvrError, match=name):
-            rank.best_captions(run, str(tmp_path / name), split, top=5, keep=tmp_path / "k", progress=False)
+            rank.pictures_of(run.frames, str(tmp_path / name))
     with pytest.raises(PetvrError, match=r"gone\.mp4: no such file"):
-        rank.best_captions(run, "gone.mp4", split, top=5, keep=tmp_path / "k", progress=False)
+        rank.pictures_of(run.frames, "gone.mp4")
+
+
+def test_a_file_that_is_no_video_is_said_before_the_model_is_loaded(bench, tmp_path, monkeypatch):
+    import argparse
+
+    from petvr.commands import search
+
+    def never(*arguments):
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(search, "named_store", lambda *given: FrameStore(bench["store"]))
+    monkeypatch.setattr(search, "open_named_run", never)
+    parser = argparse.ArgumentParser()
+    search.arguments(parser)
+    (tmp_path / "page.mp4").write_text("<html>quota</html>")
+    for name in ("page.mp4", "gone.mp4"):
+        with pytest.raises(PetvrError, match=name):
+            search.run(parser.parse_args(["--run", "any", "--video", str(tmp_path / name)]), None)
 
 
 def test_what_does_not_belong_to_the_run_is_refused(bench, tmp_path):

@@ -22,6 +22,7 @@ from petvr.screen import screen
 from petvr.status import RunState, status_of, training_command, what_to_do
 
 if TYPE_CHECKING:
+    from petvr.data.frames.store import FrameStore
     from petvr.search.opened import OpenedRun
 
 SHOWN = 3  # captions a video is described with
@@ -63,7 +64,12 @@ def run(args: argparse.Namespace, config: Config) -> None:
         return
     from petvr.search import rank
 
-    opened_run, keep = open_named_run(args.run, config, args.threads)
+    if args.video is None:
+        rank.require_sentence(args.sentence)
+    else:  # before a model is loaded
+        window = tuple(args.seconds) if args.seconds else None
+        shown = rank.pictures_of(named_store(args.run, config), args.video, window)
+    opened_run, keep = open_named_run(args.run, config, args.threads, args.split)
     result, spec = opened_run.result, opened_run.result.spec
     split = opened_run.split(args.split)
     answer: dict[str, Any] = {"run": result.id, "dataset": spec.dataset, "split": args.split}
@@ -72,8 +78,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
         answer |= {"sentence": args.sentence, "of": len(split.videos)}
         rows = [_video(hit, split.videos[hit.index], opened_run.dataset, split) for hit in hits]
     else:
-        window = tuple(args.seconds) if args.seconds else None
-        captions, hits = rank.best_captions(opened_run, args.video, split, top=args.top, keep=keep, window=window)
+        captions, hits = rank.best_captions(opened_run, shown, split, top=args.top, keep=keep)
         answer |= {"video": args.video, "of": len(captions)}
         rows = [_caption(hit, captions[hit.index], opened_run.dataset, split) for hit in hits]
     answer |= {"selection": spec.recipe.selection, "notes": opened_run.notes, "results": rows}
@@ -90,11 +95,13 @@ def index_folder(name: str, config: Config) -> Path:
 
 
 def search_index(args: argparse.Namespace, config: Config) -> None:
-    from petvr.library.video_index import Index
-    from petvr.training.determinism import prepare_device
-
     if args.video is not None:
         raise PetvrError("search: --video needs --run: an index holds no captions")
+    from petvr.library.video_index import Index
+    from petvr.search.rank import require_sentence
+    from petvr.training.determinism import prepare_device
+
+    require_sentence(args.sentence)
     prepare_device("cpu", args.threads)
     index = Index.load(index_folder(args.index, config))
     matches = index.search(args.sentence, args.top)
@@ -111,11 +118,26 @@ def search_index(args: argparse.Namespace, config: Config) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
-def open_named_run(name: str, config: Config, threads: int | None = None) -> tuple[OpenedRun, Path]:
-    """A finished run by its id, its folder or its result.json, and where features of its splits are kept."""
+def named_store(name: str, config: Config) -> FrameStore:
+    """The frames of the data set of a finished run."""
+    from petvr.data.frames.store import FrameStore
+
+    spec = Result.read(run_folder(name, Layout(config.results), config) / "result.json").spec
+    return FrameStore(catalogue.frame_store(config, spec))
+
+
+def open_named_run(
+    name: str, config: Config, threads: int | None = None, split: str = "test"
+) -> tuple[OpenedRun, Path]:
+    """A finished run by its id, its folder or its result.json, and where features of its splits are kept.
+
+    Raises PetvrError, before anything is loaded, where its data set has no such split.
+    """
     layout = Layout(config.results)
     folder = run_folder(name, layout, config)
     spec = Result.read(folder / "result.json").spec
+    dataset = catalogue.open_dataset(config, spec.dataset)
+    dataset.require_split(split)
     if threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     from petvr.search import opened
@@ -125,7 +147,7 @@ def open_named_run(name: str, config: Config, threads: int | None = None) -> tup
         folder,
         weights=layout.weights(spec.backbone),
         store=catalogue.frame_store(config, spec),
-        dataset=catalogue.open_dataset(config, spec.dataset),
+        dataset=dataset,
         device=None if config.device == "auto" else config.device,
         threads=threads,
         code=code,

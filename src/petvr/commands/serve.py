@@ -39,8 +39,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
     from petvr.search.server import create_app
 
-    galleries = [_opened_index(args, config)] if args.index else _opened_runs(args, config)
     listener = listen(args.host, args.port)
+    galleries = [_opened_index(args, config)] if args.index else _opened_runs(args, config)
     host, port = listener.getsockname()[:2]
     hosts = [*LOOPBACK, "[::1]", args.host] if args.host in LOOPBACK else ["*"]
     app = create_app(galleries, Layout(config.results).results / "search" / "playable", hosts)
@@ -55,7 +55,7 @@ def _opened_runs(args: argparse.Namespace, config: Config) -> list[Gallery]:
 
     galleries = []
     for name in args.run:
-        opened, keep = open_named_run(name, config, args.threads)
+        opened, keep = open_named_run(name, config, args.threads, args.split)
         galleries.append(Gallery(opened, opened.split(args.split), keep))
         galleries[-1].prepare()
     if any(gallery.split != galleries[0].split for gallery in galleries):

@@ -15,6 +15,7 @@ from petvr.clip.tokenizer import Tokenizer, load_tokenizer
 from petvr.clip.towers import Clip
 from petvr.errors import PetvrError
 from petvr.library.backbone import HUB_ID, brought_folder
+from petvr.library.given import given_path, given_whole
 from petvr.methods._adapted import Adapted
 from petvr.training.determinism import torch_generator
 
@@ -40,9 +41,9 @@ def adapt_clip(
     `normalise(pixels)`, `trainable()`, `save`, `load`, and, where the CLIP has a tokenizer beside it, `tokenize`.
     Raises PetvrError for an unknown method or setting, and for what is no CLIP.
     """
-    for name, value in (("frames", frames), ("words", words)):
-        if not isinstance(value, int) or value < 1:
-            raise PetvrError(f"{name}: {value!r} given, allowed: 1 or more")
+    frames, words, seed = given_whole("frames", frames), given_whole("words", words), given_whole("seed", seed, 0)
+    if not isinstance(method, str):
+        raise PetvrError(f"method: {method!r:.60} given, allowed: a name, or several joined by +")
     methods.settings(method, setting)  # a misspelt one is said before weights are read
     own, tokenize = _clip_of(clip)
     generator = torch_generator(seed, "method")
@@ -55,7 +56,7 @@ def adapt_clip(
 
 def _clip_of(clip: str | PathLike[str] | CLIPModel | Clip) -> tuple[Clip, Tokenizer | None]:
     if isinstance(clip, str | PathLike):
-        folder = Path(clip)
+        folder = given_path("clip", clip)
         if not folder.is_dir():
             if not HUB_ID.fullmatch(str(clip)):
                 raise PetvrError(f"{clip}: no folder of a CLIPModel, and no hub id")

@@ -13,6 +13,7 @@ from petvr.clip import weights
 from petvr.errors import PetvrError
 from petvr.library import card, merge, peft_format
 from petvr.library.backbone import PUBLISHED, Backbone, tensors_digest
+from petvr.library.given import given_path
 from petvr.library.loading import RESULT, load_model
 from petvr.library.shared_folder import ADAPTER, CARD, SharedModel, read_tensors
 from petvr.library.text_video import TextVideoModel
@@ -45,7 +46,7 @@ def export_run(
     """
     if merge and peft:
         raise PetvrError("export: either merge or peft, not both")
-    folder, out = Path(run), Path(to)
+    folder, out = given_path("run", run), given_path("to", to)
     folder = folder.parent if folder.name == RESULT else folder
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PetvrError(f"{out}: is there already; export writes a new folder")

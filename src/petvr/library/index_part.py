@@ -28,8 +28,9 @@ from petvr.array_files import read_array
 from petvr.errors import PetvrError, first_line
 from petvr.library.video_files import Record
 from petvr.result import StoredFile
-from petvr.text_files import read_json, typed
+from petvr.text_files import read_json, say_once, typed
 
+SAID_FROM = 2**30  # bytes from which reading them is said
 PART, VECTORS, RECORDS, LINES = "part.json", "vectors.npy", "videos.jsonl", "lines.npy"
 
 
@@ -140,6 +141,15 @@ class IndexPart:
             raise PetvrError(f"{folder}: damaged (its files have different numbers of videos); make this index again")
         _require_unaltered(folder, facts.files, again)
         return cls(vectors, arrays, records, facts.problems, bool(facts.files))
+
+
+def open_parts(folder: Path, names: Sequence[str], model_digest: str, again: bool) -> list[IndexPart]:
+    """What has to be read for its checksums is said where it takes some time."""
+    unread = [folder / name for name in names if again or not (folder / name / atomic.REMEMBERED).exists()]
+    size = sum(path.stat().st_size for part in unread for path in part.glob("*.npy"))
+    if size >= SAID_FROM:
+        say_once(f"{folder}: checking {size / 1e9:.0f} GB{'' if again else ' once, as they are new here'}")
+    return [IndexPart.open(folder / name, model_digest, again=again) for name in names]
 
 
 def _require_unaltered(folder: Path, files: Mapping[str, StoredFile], again: bool) -> None:

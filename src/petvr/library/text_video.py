@@ -19,6 +19,7 @@ from petvr.data.frames.build import VideoItem, store_settings
 from petvr.data.frames.progress import video_progress
 from petvr.data.frames.single import read_videos
 from petvr.errors import PetvrError
+from petvr.library.given import given_list, given_whole
 from petvr.library.video_files import VideoFile, Window, video_items
 from petvr.similarity._head import mean_of, unit
 from petvr.spec import RunSpec
@@ -156,7 +157,7 @@ class TextVideoModel:
         workers: int = 0,
     ) -> Iterator[tuple[list[int], Features, Mapping[int, PetvrError]]]:
         """(numbers of some items, what the towers give of them, number -> why another one cannot be read)."""
-        recipe = self.spec.recipe
+        recipe, workers = self.spec.recipe, given_whole("workers", workers, 0)
         candidates = self._candidates(sentences) if items else None
         size = _batch(batch_size, max(1, FRAMES_PER_BATCH[self.device.type] // recipe.frames))
         rows: list[int] = []
@@ -223,6 +224,8 @@ class TextVideoModel:
     def _candidates(self, sentences: Sequence[str] | None) -> Tensor | None:
         needed = self.model.adapted.needs_texts
         if not needed:
+            if sentences is not None:
+                raise PetvrError(f"{self.name}: its method looks at no sentences; leave sentences out")
             return None
         chosen = self.sentences if sentences is None else _strings(sentences)
         if not chosen:
@@ -241,17 +244,18 @@ def digest_of(*parts: object) -> str:
 
 
 def _strings(texts: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(texts, str | bytes):
-        raise PetvrError(f"a list of texts is expected, one text given: {texts!r:.60}")
-    for number, text in enumerate(texts):
+    listed = given_list(texts, "text")
+    for number, text in enumerate(listed):
         if not isinstance(text, str):
             raise PetvrError(f"text {number}: {text!r:.60} is no text but {type(text).__name__}")
         if not text.strip():
             raise PetvrError(f"text {number} is empty")
-    return tuple(texts)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # half a surrogate pair
+            raise PetvrError(f"text {number}: {text!r:.60} is no text in UTF-8") from error
+    return tuple(listed)
 
 
 def _batch(given: int | None, usual: int) -> int:
-    if given is not None and (not isinstance(given, int) or given < 1):
-        raise PetvrError(f"batch_size: {given!r} given, allowed: 1 or more")
-    return given or usual
+    return usual if given is None else given_whole("batch_size", given)

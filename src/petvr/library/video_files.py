@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
-from os import PathLike, fspath
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 from petvr.data.datasets.base import EXTENSIONS
 from petvr.data.frames.build import VideoItem
 from petvr.data.frames.shards import shard_of
 from petvr.errors import PetvrError
+from petvr.library.given import given_list, given_path
 
 Window = tuple[float, float]
 VideoFile = str | PathLike[str]
@@ -21,24 +22,24 @@ Record = dict[str, Any]  # video, file, bytes, mtime_ns
 
 def video_items(videos: Sequence[VideoFile], windows: Sequence[Window | None] | None = None) -> list[VideoItem]:
     """One item a file; PetvrError for what is no path, and for windows that are not one per file and in order."""
-    if isinstance(videos, str | bytes | PathLike):
-        raise PetvrError(f"a list of video files is expected, one path given: {fspath(videos)!r:.80}")
-    for video in videos:
-        if not isinstance(video, str | PathLike):
-            raise PetvrError(f"{video!r:.60} is no path of a video file")
-    parts = [None] * len(videos) if windows is None else list(windows)
-    if len(parts) != len(videos):
-        raise PetvrError(f"{len(parts)} windows for {len(videos)} videos; one each is expected, None for all of it")
+    files = [given_path("video file", video) for video in given_list(videos, "video file")]
+    parts = [None] * len(files) if windows is None else given_list(windows, "window")
+    if len(parts) != len(files):
+        raise PetvrError(f"{len(parts)} windows for {len(files)} videos; one each is expected, None for all of it")
     for part in parts:
-        if part is not None and not 0 <= part[0] < part[1]:
-            raise PetvrError(f"window {part}: 0 <= start < end is expected, in seconds")
-    return [VideoItem(Path(video).name, Path(video), part) for video, part in zip(videos, parts, strict=True)]
+        try:
+            sound = part is None or (len(part) == 2 and 0 <= part[0] < part[1] < math.inf)
+        except TypeError:
+            sound = False
+        if not sound:
+            raise PetvrError(f"window {part!r:.60}: (start, end) is expected, 0 <= start < end, in seconds")
+    return [VideoItem(path.name, path, part) for path, part in zip(files, parts, strict=True)]
 
 
 def listed_videos(videos: VideoFile | Sequence[VideoFile], shard: tuple[int, int] = (1, 1)) -> list[VideoItem]:
     """A folder's videos, by their path below it, or files, by their path as given; each once, those of a shard."""
     if isinstance(videos, str | PathLike):
-        root = Path(videos)
+        root = given_path("a folder of videos", videos)
         if not root.is_dir():
             raise PetvrError(f"{root}: no such folder of videos")
         files = sorted(path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())

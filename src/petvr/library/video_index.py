@@ -19,9 +19,10 @@ import torch
 from petvr import atomic
 from petvr.data.datasets.base import EXTENSIONS
 from petvr.errors import PetvrError
+from petvr.library.given import given_path, given_shard, given_whole
 from petvr.library.index_build import build_parts, new_part_folder
 from petvr.library.index_manifest import read_manifest, write_manifest
-from petvr.library.index_part import IndexPart
+from petvr.library.index_part import IndexPart, open_parts
 from petvr.library.loading import load_model
 from petvr.library.text_video import EncodedTexts, TextVideoModel
 from petvr.library.video_files import Record, VideoFile, listed_videos
@@ -76,10 +77,13 @@ class Index:
         shard: (3, 10) takes the third of ten parts of the videos, chosen by their ids. sentences, workers: as in
         `TextVideoModel.encode_video`. Raises PetvrError where there is no video, and where none can be read.
         """
+        shard, workers = given_shard(shard), given_whole("workers", workers, 0)
+        if not isinstance(model, TextVideoModel):
+            raise PetvrError(f"model: {model!r:.60} given, allowed: what petvr.load gives")
         wanted = {item.video: item for item in listed_videos(videos, shard)}
         if not wanted and shard[1] == 1:
             raise PetvrError(f"{videos}: no video in it; allowed endings: {', '.join(EXTENSIONS)}")
-        folder = None if to is None else Path(to)
+        folder = None if to is None else given_path("to", to)
         lock = atomic.file_lock(folder / "lock", "another process is building this index") if folder else nullcontext()
         with lock:
             parts = build_parts(model, wanted, folder, sentences, workers, progress)
@@ -96,7 +100,7 @@ class Index:
 
     def save(self, to: str | PathLike[str]) -> None:
         """Write the index to a new folder. PetvrError where it holds anything."""
-        folder = Path(to)
+        folder = given_path("to", to)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise PetvrError(f"{folder}: is there already; an index is saved to a new folder")
         for part in self.parts:
@@ -104,16 +108,17 @@ class Index:
         write_manifest(folder, self.model_facts, sorted(path.name for path in folder.glob("part-*")))
 
     @classmethod
-    def load(cls, folder: str | PathLike[str], model: TextVideoModel | None = None) -> Index:
-        """Open an index without reading it. model: None loads, when it is first needed, the one it was made by.
+    def load(cls, folder: str | PathLike[str], model: TextVideoModel | None = None, *, again: bool = False) -> Index:
+        """Open an index, whose files are read for their checksums the first time they are met. model: None loads, when
+        it is first needed, the one it was made by. again: read them all whatever is remembered.
 
         Raises PetvrError for what is no index or damaged, and for an index of another model.
         """
-        manifest = read_manifest(Path(folder))
+        manifest = read_manifest(given_path("an index", folder))
         facts, names = asdict(manifest.model), manifest.parts
         if model is not None and model.digest != facts["digest"]:
             raise PetvrError(f"{folder}: made by another model ({facts['name']}) than {model.name}")
-        return cls([IndexPart.open(Path(folder) / name, facts["digest"]) for name in names], facts, model)
+        return cls(open_parts(Path(folder), names, facts["digest"], again), facts, model)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -146,9 +151,7 @@ class Index:
 
     def search_many(self, texts: Sequence[str], k: int = 10, *, candidates: int = CANDIDATES) -> list[list[VideoMatch]]:
         """`search` for many texts at once, which is faster than one after the other."""
-        for name, value in (("k", k), ("candidates", candidates)):
-            if not isinstance(value, int) or value < 1:
-                raise PetvrError(f"{name}: {value!r} given, allowed: 1 or more")
+        k, candidates = given_whole("k", k), given_whole("candidates", candidates)
         queries = self.model.encode_text(texts)
         full = not self.model.one_vector
         nearest = self.nearest(queries.vectors, max(k, candidates) if full else k)

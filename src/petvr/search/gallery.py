@@ -109,7 +109,8 @@ class Gallery:
     def best_captions(self, file: Path, top: int) -> tuple[list[str], list[Hit]]:
         """Raises PetvrError for a file that cannot be read."""
         with self.lock:
-            return rank.best_captions(self.run, str(file), self.split, top=top, keep=self.keep, progress=False)
+            shown = rank.pictures_of(self.run.frames, str(file))
+            return rank.best_captions(self.run, shown, self.split, top=top, keep=self.keep, progress=False)
 
     def pictures(self, number: int) -> np.ndarray:
         """uint8 [F, H, W, 3]: the frames the model saw."""

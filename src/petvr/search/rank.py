@@ -10,6 +10,7 @@ from torch import Tensor
 
 from petvr.data.datasets import Split
 from petvr.data.frames import single
+from petvr.data.frames.store import FrameStore
 from petvr.errors import PetvrError
 from petvr.search import features
 from petvr.search.opened import OpenedRun
@@ -53,27 +54,24 @@ def rank_videos(run: OpenedRun, query: str, gallery: Features, top: int) -> list
 @torch.inference_mode()
 def best_captions(
     run: OpenedRun,
-    video: str,
+    shown: tuple[Tensor, Tensor],
     split: Split,
     *,
     top: int,
     keep: Path,
-    window: tuple[float, float] | None = None,
     progress: bool = True,
 ) -> tuple[list[str], list[Hit]]:
-    """The split's distinct captions, and the best of them for a video file (or a video of the data set, by its id).
-
-    window: the part of the file to look at, in seconds (start, end). Raises PetvrError for a file that cannot be read.
-    """
-    pixels, mask = _pixels(run, video, window)
+    """The split's distinct captions, and the best of them for a video: `shown` is what `pictures_of` gave."""
+    pixels, mask = shown
     distinct, texts = features.captions(run, split, keep, progress)
     side = run.model.encode_videos(pixels.to(run.device), mask, features.sentences(run, keep, progress))
     return distinct, _best(run.model.scores(texts, side)[:, 0], top)
 
 
-def _pixels(run: OpenedRun, video: str, window: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
-    """uint8 [1, F, 3, S, S] and its mask [1, F]"""
-    store = run.frames
+def pictures_of(store: FrameStore, video: str, window: tuple[float, float] | None = None) -> tuple[Tensor, Tensor]:
+    """uint8 [1, F, 3, S, S] and its mask [1, F] of a video file, as the store holds its own, or of one of these by its
+    id. window: the part of the file to look at, in seconds (start, end). PetvrError for a file that cannot be read.
+    """
     if not Path(video).exists() and video in store:
         stored, present = store.get([video])
         return torch.from_numpy(stored), torch.from_numpy(present)

@@ -42,9 +42,10 @@ def prepare_device(device: str | None, threads: int | None, deterministic: bool 
 def usable_device(device: str | None) -> torch.device:
     """The device of that name; None: a GPU where there is one. PetvrError for one that is not there."""
     try:
-        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+        usual = "cuda" if torch.cuda.is_available() else "cpu"
+        chosen = torch.device(usual if device is None else device)
+        torch.zeros(1, device=chosen).item()  # `meta` has no numbers
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise PetvrError(f"device '{device}' cannot be used: {first_line(error)}") from error
     return chosen
 

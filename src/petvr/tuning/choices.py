@@ -6,14 +6,16 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
+
+from pydantic import Field
 
 from petvr import atomic
 from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
-from petvr.spec import Origin, RunSpec, Source, Value
-from petvr.text_files import read_json, say_once
+from petvr.spec import Origin, RunSpec, Seed, Source, Value, Whole
+from petvr.text_files import read_json, say_once, typed
 from petvr.tuning.decisions import all_records, last_decision_file, read_decision
 from petvr.tuning.study import Study, axes_of, study_of, with_values
 
@@ -35,6 +37,17 @@ class Choice:
         notes = ", at the grid's edge" if self.edge else ""
         notes += "" if self.current else ", under another grid or protocol"
         return Source(origin="tuned", where=f"best of {self.trials} trials on validation{notes}; {self.source}")
+
+
+@dataclass(frozen=True)
+class FrozenChoice:
+    """What is read of a cell in a lock."""
+
+    values: dict[str, Value]
+    edge: list[str]
+    study: str
+    seed: Seed
+    trials: Annotated[Whole, Field(gt=0)]
 
 
 def choice_of(config: Config, run: RunSpec) -> Choice | None:
@@ -110,8 +123,9 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
     cells = atomic.unsealed(read_json(path, dict), path, required=True).get("cells")
     if not isinstance(cells, dict):
         raise PetvrError(f"{path}: no lock of `petvr tune freeze`: it has no cells")
-    for cell in cells:
-        _, dataset, _, method = cell.split("/", 3)
+    for cell, entry in cells.items():
+        typed(FrozenChoice, entry, f"{path}: {cell}")
+        _, dataset, _, method = cell.split("/") if cell.count("/") == 3 else ("",) * 4
         if path.stem != f"{method.partition('@')[0]}-{dataset}":
             raise PetvrError(f"{path}: holds {cell}, which belongs into another file; was it renamed?")
     return cells

@@ -131,9 +131,12 @@ class Dataset(abc.ABC):
 
     def split(self, which: str) -> Split:
         """Read one split. Raises PetvrError naming the annotation file and key that is missing or malformed."""
+        self.require_split(which)
+        return self._read_split(which)
+
+    def require_split(self, which: str) -> None:
         if which not in self.splits:
             raise unknown(f"split of {self.name}", which, self.splits)
-        return self._read_split(which)
 
     def validation(self) -> Validation:
         """The split `val`; without one, training videos that a fixed rule takes out: see `held_out`.
