@@ -34,8 +34,17 @@ FIGURES_VERSION = 2  # raised when a figure would look different: the workflow t
 
 
 def check_targets(config: Config, plan: Plan, words: Iterable[str]) -> None:
-    """Of a command line. PetvrError for the result of a run that does not exist, or whose id is spelled another way."""
+    """Of a command line. PetvrError for the result of a run that does not exist, or whose id is spelled another way,
+    and for the tuning of what is not tuned, for which Snakemake would do nothing and call it done.
+    """
+    tuned = {f"tune_{run.dataset}" for run in plan.runs.values() if run.tuned}
+    of_tuning = {"tune_all", *(f"tune_{name}" for name in catalogue.dataset_names(config))}
     for target in words:
+        if target in of_tuning and target not in tuned | ({"tune_all"} if tuned else set()):
+            raise PetvrError(
+                f"{target}: nothing of this configuration is tuned there; `tune: guesses`, `tune: true` of your own "
+                "videos and papers: [fair] have something (docs/tuning.md)"
+            )
         path = Path(os.path.normpath(target))
         if path.name == "result.json" and path.is_relative_to(runs := Layout(config.results).runs):
             spec_of(config, path.parent.relative_to(runs).as_posix(), plan)

@@ -1,5 +1,6 @@
 """One run, one id: every other spelling is an error that names the right one, before anything starts."""
 
+import dataclasses
 import string
 
 import pytest
@@ -83,6 +84,11 @@ def test_a_target_of_the_workflow_is_checked_before_anything_starts():
     check_targets(CONFIG, PLAN, ["all_tables", f"results/runs/{LORA}/result.json", "elsewhere/result.json"])
     with pytest.raises(PetvrError, match="is spelled"):
         check_targets(CONFIG, PLAN, [f"./results//runs/{LORA.replace('-0', '-007')}/result.json"])
+    for target in ("tune_all", "tune_msvd"):
+        with pytest.raises(PetvrError, match=f"{target}: nothing of this configuration is tuned"):
+            check_targets(CONFIG, PLAN, [target])
+    run = next(iter(PLAN.runs.values())).model_copy(update={"dataset": "msvd", "tuned": {"recipe.lr_new": None}})
+    check_targets(CONFIG, dataclasses.replace(PLAN, runs={run.id: run}), ["tune_all", "tune_msvd"])
 
 
 def test_methods_of_ones_own_data_have_one_spelling():

@@ -10,7 +10,7 @@ import torch
 import training_bench as tiny
 import tuning_bench as bench
 
-from petvr import methods, planning
+from petvr import atomic, methods, planning
 from petvr.config import Config, CustomDataset, load_config
 from petvr.costs import budget
 from petvr.errors import PetvrError
@@ -53,6 +53,8 @@ def test_the_grid_is_even_in_the_logarithm_with_both_ends_and_two_axes_share_its
         ({"keep": [1, 1]}, "a third or more, and not all"),
         ({"keep": [2]}, "2 numbers, one for each rung but the first"),
         ({"rates": {"lr_new": [1e-2, 1e-3]}}, "the lower first"),
+        ({"rates": {"lr_new": [0, 1e-3]}}, "1e-12 to 1, the lower first"),
+        ({"rates": {"lr_new": [1e-300, 1e-3]}}, "1e-12 to 1, the lower first"),
     ],
 )
 def test_a_tuning_that_would_not_be_fair_is_refused(tmp_path, tuning, says):
@@ -216,7 +218,17 @@ def test_what_was_edited_copied_or_renamed_below_tuning_is_refused(tmp_path):
     other.write_bytes(path.read_bytes())
     with pytest.raises(PetvrError, match=r"full-colours\.json: holds .*, which belongs into another file"):
         choices.read_lock(other)
-    path.write_text(json.dumps({"cells": json.loads(path.read_text())["cells"]}))
+    cells = json.loads(path.read_text())["cells"]
+    for spoilt, said in (
+        ({"lora": cells[study.cell]}, "belongs into another file"),
+        ({study.cell: 3}, r"lora-colours\.json: .*should be a dictionary"),
+        ({study.cell: cells[study.cell] | {"seed": -1}}, "seed: .*not -1"),
+        ({study.cell: {"values": {}}}, "edge: Field required"),
+    ):
+        path.write_text(json.dumps(atomic.sealed({"cells": spoilt})))  # as another petvr would have written it
+        with pytest.raises(PetvrError, match=said):
+            choices.read_lock(path)
+    path.write_text(json.dumps({"cells": cells}))
     with pytest.raises(PetvrError, match="no checksum"):
         choices.choice_of(config, run)
     first, second = list(study.trials)[:2]

@@ -124,6 +124,9 @@ KEPT_SHARE = 3  # a rung keeps a third of its trials at least
 Range = Annotated[list[Rate], Field(min_length=2, max_length=2)]
 
 
+LOWEST_RATE = 1e-12  # what is far below moves no number in float32
+
+
 class RateRanges(_Section):
     """Lowest and highest rate tried; trials lie between in equal steps of the logarithm, both ends included."""
 
@@ -134,8 +137,8 @@ class RateRanges(_Section):
     @model_validator(mode="after")
     def _rising(self) -> RateRanges:
         for name, (low, high) in self:
-            if not 0 < low < high:
-                raise ValueError(f"{name} must be two rates above 0, the lower first")
+            if not LOWEST_RATE <= low < high:
+                raise ValueError(f"{name} must be two rates, {LOWEST_RATE:g} to 1, the lower first")
         return self
 
 
