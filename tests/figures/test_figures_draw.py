@@ -73,7 +73,7 @@ def texts_of(drawn):
     beyond = {label for tick, (low, high) in ticks if not low <= tick.get_loc() <= high
               for label in (tick.label1, tick.label2)}  # fmt: skip
     texts = [text for text in texts if text not in beyond]  # those matplotlib keeps and does not draw
-    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
+    boxes = [(text.get_text(), Text.get_window_extent(text, renderer)) for text in texts]
     return [(text, box) for text, box in boxes if box.width and box.height]
 
 
@@ -162,6 +162,23 @@ def test_of_rows_under_one_name_the_best_is_shown_and_the_others_stay_in_the_val
     assert {line[3] for line in values_of(other)[1:]} == {"params_M", "t2v R@1", "v2t R@5"}
 
 
+def test_beside_the_best_of_one_name_stands_what_the_paper_prints_of_it_in_the_figures_order(tmp_path):
+    rows = [row("VoP", put(tmp_path, "vop", [42.0])), row("Full", put(tmp_path, "full", [44.0]))]
+    runs = put(tmp_path, "vop", [50.0], setting={"tokens": 4})
+    plan = Plan({"o": cell(runs, setting={"tokens": 4}, used_in="vop/tokens")}, {run.id: run for run in runs}, {}, {})
+    chosen = [{"table": "table_3", "rows": [name], "as": name} for name in ("VoP", "Full")]
+    values = {"title": "A figure", "kind": "profile", "rows": chosen, "optional": ["tokens"]}
+    # the cells of a table made by hand are all of the method vop
+    rows[1] = rows[1].model_copy(
+        update={"cells": {"msrvtt-7k": rows[1].cells["msrvtt-7k"].model_copy(update={"method": "full"})}}
+    )
+    measured = measure(table(rows, {(0, "t2v:R@1"): "41.5"}), tmp_path)
+    read = result_reader(tmp_path)
+    figure = figures.collect_rows(plan, "vop", "f", FigureSpec.model_validate(values), {"table_3": measured}, read)
+    assert [(one.name, figure.value(one, R1).mean) for one in figure.rows] == [("VoP", 50.0), ("Full", 44.0)]
+    assert [figure.printed(one, R1) for one in figure.rows] == [41.5, None]
+
+
 @pytest.mark.parametrize(("kind", "names"), [("profile", ["RAP"]), ("modulation", ["RAP", "RAP, factorised=false"])])
 def test_an_optional_run_is_a_candidate_of_a_chart_and_has_a_place_in_a_picture(tmp_path, kind, names):
     """RAP's figure 1 shows its method with and without low rank: neither is the better one of two."""
@@ -213,12 +230,16 @@ def test_a_name_without_a_line_stands_at_its_own_mark(seed):
     axis.set(xlim=(-0.4, 0.4), ylim=(-0.4, 0.4))
     left_out = place_labels(drawn, [(axis, [Spot(x, y, f"name {i}", 6) for i, (x, y) in enumerate(points)])])
     marks, texts = axis.transData.transform(points), axis.texts
-    assert len(texts) == 12 - left_out and texts
+    assert len(texts) == 12 - left_out and any(text.arrow_patch for text in texts)
     for text in texts:
         box = Text.get_window_extent(text)
         nearest = [np.linalg.norm(mark - np.clip(mark, box.min, box.max)) for mark in marks]
         own = int(text.get_text().split()[1])
         assert text.arrow_patch or nearest[own] <= min(nearest) + 0.01, text
+        if text.arrow_patch:  # its line runs over no other mark
+            line = np.linspace(marks[own], np.clip(marks[own], box.min, box.max), 50)
+            apart = [np.linalg.norm(line - mark, axis=1).min() for i, mark in enumerate(marks) if i != own]
+            assert min(apart) > 3 or min(np.linalg.norm(marks - marks[own], axis=1)[np.arange(12) != own]) < 9, text
 
 
 @pytest.mark.slow

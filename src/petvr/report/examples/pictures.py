@@ -38,14 +38,16 @@ def compose_results(figure: FigureRows, answers: Sequence[SplitAnswers], frames:
     with style.figure(max(len(items), 1), 2, 9.6, 1.75 * max(len(items), 1) + 0.9) as (drawn, axes):
         style.head(drawn, figure)
         for (left, right), (direction, index) in zip(axes, items, strict=False):
-            asked = _asked(answers[0], direction, index)
+            asked = textwrap.wrap(_asked(answers[0], direction, index), 150)
+            said = []
             for axis, name, one in zip((left, right), names, answers, strict=True):
                 query, answer, is_right = _first(one, direction, index)
+                said.append(textwrap.wrap(f"{name}, {'right' if is_right else 'wrong'}: {answer}", 72)[:3])
                 lines.append([direction, query, name, answer, is_right])
                 _show(axis, frame_strip(frames, answer if direction == "t2v" else query), RIGHT if is_right else WRONG)
-                said = f"{name}, {'right' if is_right else 'wrong'}: {answer}"
-                # the query stands over both
-                title = [*(textwrap.wrap(asked, 150) if axis is left else []), *textwrap.wrap(said, 72)[:3]]
+            high = max(map(len, said))
+            for axis, above, each in ((left, asked, said[0]), (right, [], said[1])):  # the query stands over both
+                title = [*above, *each, *[""] * (high - len(each))]
                 axis.set_title(mathtext("\n".join(title)), fontsize=7.5)
         rule = "queries by rule and seed, as petvr examples chooses"
         notes = ["green: right; orange: wrong", rule, *_runs(figure)]

@@ -102,6 +102,8 @@ def _place_at_end(axis: Any, spot: Spot, taken: list[Any], marks: list[Any], ren
 def _place(axis: Any, spot: Spot, taken: list[Any], marks: list[Any], renderer: Any) -> Any:
     """The box of the placed name; None where none of the places is free. Without a line that leads to it a name
     stands nowhere nearer to another mark than to its own."""
+    from matplotlib.text import Text
+
     own = axis.transData.transform((spot.x, spot.y))
     inside = axis.get_window_extent(renderer)
     away = max(spot.size / 2 - 3, 0)
@@ -113,13 +115,22 @@ def _place(axis: Any, spot: Spot, taken: list[Any], marks: list[Any], renderer: 
             textcoords="offset points", ha=ha, va=va, fontsize=7.5,
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "#5b6570"} if led else None,
         )  # fmt: skip
-        box = text.get_window_extent(renderer)
+        text.update_positions(renderer)
+        box = Text.get_window_extent(text, renderer)  # an annotation's own has the line, which begins at the mark
         fits = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
         clear = led or min(_distance(box, mark) for mark in marks) >= _distance(box, own) - 0.01
-        if fits and clear and not any(box.overlaps(other) for other in taken):
+        clear = clear and not any(box.overlaps(other) for other in taken)
+        if fits and clear and not (led and _crosses(own, box, taken)):
             return box
         text.remove()
     return None
+
+
+def _crosses(own: Any, box: Any, taken: list[Any]) -> bool:
+    """Whether the line from a mark to its name runs over another mark or name."""
+    end = min(max(own[0], box.x0), box.x1), min(max(own[1], box.y0), box.y1)
+    line = [(own[0] + (end[0] - own[0]) * part / 20, own[1] + (end[1] - own[1]) * part / 20) for part in range(20)]
+    return any(other.contains(*at) for other in taken if not other.contains(*own) for at in line)
 
 
 def _distance(box: Any, mark: Any) -> float:

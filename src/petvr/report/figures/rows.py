@@ -136,9 +136,8 @@ class FigureRows:
             return None
         plain = quantity._replace(ratio=False, text=quantity.text.removesuffix(" ratio"))
         number = self.spec.printed.get(plain.text, {}).get(row.name, {}).get(row.dataset)
-        if number is None and row.table is not None and row.planned is not None:
-            printed = row.table.planned.printed_in(row.planned, Column(plain.name, plain.direction, row.dataset))
-            number = printed.value if printed else None
+        if number is None:
+            number = next(filter(None, (self._in_table(one, plain) for one in self._of_one_name(row))), None)
         if number is None or not quantity.ratio:
             return number
         base = self._reference(row)
@@ -149,6 +148,18 @@ class FigureRows:
         """`printed`, where it is of the same data: not beside a synthetic world's numbers, nor a subset's."""
         subset = any(result.data.data_class == "D" for result in row.results)
         return None if self.world == "synthetic" or subset else self.printed(row, quantity)
+
+    def _of_one_name(self, row: FigureRow) -> list[FigureRow]:
+        """The row itself; beside the best of several under one name also the row that the paper prints."""
+        if row.planned is not None or all(choice.called != row.name for choice in self.spec.rows):
+            return [row]
+        return [one for one in self.candidates if (one.name, one.dataset) == (row.name, row.dataset)]
+
+    def _in_table(self, row: FigureRow, quantity: Quantity) -> float | None:
+        if row.table is None or row.planned is None:
+            return None
+        printed = row.table.planned.printed_in(row.planned, Column(quantity.name, quantity.direction, row.dataset))
+        return printed.value if printed else None
 
     def _number(self, row: FigureRow, result: Result, quantity: Quantity) -> float | None:
         if quantity.name in ("time", "memory"):
@@ -199,6 +210,9 @@ def collect_rows(
     called = {choice.called for choice in spec.rows}
     everything = FigureRows(paper, name, spec, tuple(rows), rule, costs)
     best = [row for row in rows if row.name not in called or row is _best(everything, row)]
+    if any(called):  # as the figure lists them, wherever the best one stood
+        names, datasets = ([getattr(row, key) for row in rows] for key in ("name", "dataset"))
+        best.sort(key=lambda row: (names.index(row.name), datasets.index(row.dataset)))
     rest = [row for row in rows if not any(row is kept for kept in best)]
     series = tuple(dict.fromkeys(row.name for row in best))
     runs = {run: plan.runs[run] for row in rows for run in row.cell.runs if run in plan.runs}
