@@ -2,10 +2,21 @@
 
 # ruff: noqa: UP045
 # no `from __future__ import annotations`: Snakemake reads the field types as they stand here
+import re
+import signal
 from dataclasses import dataclass, field
 from typing import Optional
 
+from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
+
+LEAST = {  # of the numbers; None is left to what the setting's help says
+    "runtime": 1, "memory_overhead": 0, "throttle": 1, "max_array_size": 1, "batch_seconds": 0, "poll_seconds": 0.01,
+    "signal_seconds": 1, "max_requeues": 0, "return_minutes": 0, "blocked_minutes": 0, "lost_seconds": 0,
+    "local_cores": 1, "local_gpus": 0,
+}  # fmt: skip
+MOST = 10**7
+NAMES = ("partition", "account", "qos", "reservation")
 
 
 def _setting(default, text, **metadata):
@@ -62,6 +73,26 @@ class ExecutorSettings(ExecutorSettingsBase):
     keep_jobs: bool = _setting(False, "Leave queued and running jobs alone when Snakemake is interrupted.")
     local_cores: Optional[int] = _setting(None, "Cores that cluster=local shares out (default: all of this process).")
     local_gpus: Optional[int] = _setting(None, "GPUs that cluster=local shares out (default: those that are visible).")
+
+    def __post_init__(self) -> None:
+        """Raises WorkflowError for what Slurm would refuse only when a job is submitted, or nobody would notice."""
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= MOST:
+                self._refuse(name, f"{least:g} to {MOST:,}")
+        for name in NAMES:  # of an empty one in a profile Snakemake makes the profile's folder
+            if getattr(self, name) is not None and not re.fullmatch(r"[^\s/]+", getattr(self, name)):
+                self._refuse(name, "a name without blanks or slashes; leave the line out for the cluster's default")
+        if "SIG" + self.signal.removeprefix("SIG") not in signal.Signals.__members__:
+            self._refuse("signal", "a signal's name, as USR2")
+        codes = str(self.requeue_exit_codes or "").split(",")
+        if not all(
+            re.fullmatch(r"\s*[0-9]{0,3}\s*", code) and int(code.strip() or 1) in range(1, 256) for code in codes
+        ):
+            self._refuse("requeue_exit_codes", "exit codes from 1 to 255, with commas")
+
+    def _refuse(self, name: str, allowed: str) -> None:
+        raise WorkflowError(f"submitit-{name.replace('_', '-')}: {getattr(self, name)!r} given, allowed: {allowed}.")
 
     @property
     def requeue_codes(self) -> list[int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from snakemake_interface_common.exceptions import WorkflowError
 
 from snakemake_executor_plugin_submitit import resource_names
 from snakemake_executor_plugin_submitit.environment import job_environment
@@ -24,6 +25,22 @@ class Job:
     def __init__(self, name, **request):
         self.name = name
         self.request = ResourceRequest(**request).asdict()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("partition", value) for value in ("", "a b", "profile/slurm")],
+        *[("throttle", value) for value in (0, -1)],
+        *[("poll_seconds", value) for value in (0, float("nan"), float("inf"))],
+        *[("signal", value) for value in ("ZZZ", "")],
+        *[("requeue_exit_codes", value) for value in ("x", "75,300", "0", "-1")],
+        ("account", " "), ("runtime", 0), ("memory_overhead", -1), ("local_cores", 0), ("lost_seconds", -1),
+    ],
+)  # fmt: skip
+def test_a_setting_that_no_cluster_takes_is_one_line(name, value):
+    with pytest.raises(WorkflowError, match=rf"^submitit-{name.replace('_', '-')}: .* given, allowed: [^\n]*$"):
+        ExecutorSettings(**{name: value})
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.integers(1, 7))
