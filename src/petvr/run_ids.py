@@ -58,21 +58,12 @@ def _resolved_spec(config: Config, run_id: str, planned: Plan) -> RunSpec:
     backbones = {*config.weights, *config.backbones.values()}
     if parts.backbone not in backbones:
         raise unknown("backbone", parts.backbone, backbones, run_id)
-    method, paper = one_order(parts.method), papers.load_paper(parts.paper)
+    method, by = one_order(parts.method), Source(origin="config", where="the run's id")
     words = {key: word for key, word in parts.setting.items() if key not in Recipe.model_fields}
     setting = methods.shortest_setting(method, methods.typed_setting(method, words))
 
     def resolve(variant: Mapping[str, Value]) -> tuple[Recipe, dict[str, Source]]:
-        return paper.recipe(
-            parts.dataset,
-            method,
-            setting,
-            recipe_overrides(config),
-            variant,
-            Source(origin="config", where="the run's id"),
-            None,
-            needed_similarity(method),
-        )
+        return _stated_recipe(config, parts.paper, parts.dataset, method, setting, variant, by)
 
     given = {
         key: checked_value(key, scalar(word), f"{run_id!r:.150}")
@@ -99,3 +90,27 @@ def _resolved_spec(config: Config, run_id: str, planned: Plan) -> RunSpec:
         train=method != "zero_shot",
     )
     return existing.tuned(existing.run_of(cell, parts.seed, recipe, sources))
+
+
+def untuned(config: Config, run: RunSpec) -> RunSpec:
+    """The run as its recipe states it, without what tuning chose for it."""
+    setting = {key: value for key, value in run.setting.items() if f"setting.{key}" not in run.tuned}
+    variant = {key: value for key, value in run.variant.items() if key in Recipe.model_fields}
+    recipe, sources = _stated_recipe(config, run.paper, run.dataset, run.method, setting, variant)
+    facts = {key: getattr(run, key) for key in ("paper", "dataset", "backbone", "method", "train")}
+    return implemented(config).run_of(Cell(**facts, setting=setting, variant=variant), run.seed, recipe, sources)
+
+
+def _stated_recipe(
+    config: Config,
+    paper: str,
+    dataset: str,
+    method: str,
+    setting: Mapping[str, Value],
+    variant: Mapping[str, Value],
+    named_by: Source | None = None,
+) -> tuple[Recipe, dict[str, Source]]:
+    overrides, similarity = recipe_overrides(config), needed_similarity(method)
+    return papers.load_paper(paper).recipe(
+        dataset, method, setting, overrides, variant, named_by, needed_similarity=similarity
+    )

@@ -31,6 +31,7 @@ from petvr.tuning import choices, decisions
 from petvr.tuning.study import Study, study_of
 
 FIGURES_VERSION = 2  # raised when a figure would look different: the workflow then draws all anew
+FEW_JUDGES = 50  # videos: one answer is two points
 
 
 def check_targets(config: Config, plan: Plan, words: Iterable[str]) -> None:
@@ -101,6 +102,22 @@ def left_out_lines(plan: Plan, left_out: Mapping[str, Verdict]) -> list[str]:
             f"petvr: {name} cannot be had: {verdict.reason}. Left out: {len(runs)} runs; their rows in {len(tables)}"
             f" table(s) say `not run`. What to do: petvr data status {name}"
         )
+    return lines
+
+
+def few_judges_lines(config: Config) -> list[str]:
+    """Of own videos that are to be tuned: where the validation videos are too few to tell rates apart."""
+    lines = []
+    for name in (name for name, own in config.custom_datasets.items() if own.tune):
+        try:
+            judges = len(catalogue.open_dataset(config, name).validation().split.videos)
+        except PetvrError:  # told where it is read for use
+            continue
+        if 0 < judges < FEW_JUDGES:
+            lines.append(
+                f"petvr: warning: {name}: rates are judged on {judges} validation video(s), where one answer is "
+                f"{100 / judges:.0f} points of R@1; give more rows of its captions the split val"
+            )
     return lines
 
 

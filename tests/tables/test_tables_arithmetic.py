@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from html import unescape
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers import Printed
 from petvr.papers.plan import Plan
-from petvr.report.tables import FORMATS, measure_table, render
+from petvr.report.tables import FORMATS, frame, measure_table, render
 from petvr.report.tables.estimate import Estimate, compare_to_paper, estimate, pooled_deviation, ranks
 from petvr.result import StoredFile
 from petvr.spec import Source
@@ -245,6 +246,30 @@ def test_gains_are_those_of_our_own_rows(tmp_path):
     assert entry(built, 1, "t2v:R@1").gain == pytest.approx(0.1) and entry(built, 0, "t2v:R@1").gain is None
     assert "| 44.6 ↑0.1 |" in render(built, "md") and "45.4 ↑0.5" in render(built, "md")
     assert r"44.6 $\uparrow$0.1" in render(built, "tex")
+
+
+def test_tuned_guesses_are_compared_with_the_row_as_guessed_and_all_three_stand_together(tmp_path):
+    source = Source(origin="tuned", where="best of 9 trials on validation, at the grid's edge; a file")
+    choice = {"variant": {"tune": "guesses"}, "tuned": {"recipe.lr_new": 1e-3}, "sources": {"recipe.lr_new": source}}
+    rows = [
+        row("Full", put(tmp_path, "full", [50.0, 50.5])),
+        row("VoP", put(tmp_path, "vop", [44.0, 45.0])),
+        row("VoP (guesses tuned)", put(tmp_path, "vop", [54.0, 55.0], recipe={"lr_new": 1e-3}, **choice),
+            as_guessed="VoP"),
+    ]  # fmt: skip
+    built = measure(table(rows, {(1, "t2v:R@1"): "44.9"}), tmp_path, intervals=True)
+    tuned = entry(built, 2, "t2v:R@1")
+    assert tuned.gain == tuned.uncertainty.versus.value == pytest.approx(10) and tuned.uncertainty.differs
+    assert entry(built, 1, "t2v:R@1").uncertainty.versus.value == pytest.approx(-5.75), "the others with full tuning"
+    lines = [line.split(" | ")[0].strip("| ") for line in render(built, "md").splitlines() if line.startswith("| ")]
+    assert lines[4:] == ["VoP", "↳ paper", "↳ 95 %", "↳ minus Full", "VoP (guesses tuned)<sup>1</sup>", "↳ 95 %",
+                         "↳ minus as guessed"]  # fmt: skip
+    assert "| 54.5±0.7 ↑10.0 |" in render(built, "md").replace("**", "")
+    note = "as guessed lr_new 0.0001, tuned 0.001, at the grid's edge."
+    assert all(note in unescape(render(built, form)).replace(r"\_", "_") for form in ("md", "html", "csv"))
+    assert "VoP (guesses tuned), minus as guessed</th>" in render(built, "html")
+    versus = frame(built).query("kind == 'aggregate' and metric == 'R@1' and direction == 't2v'").versus_row
+    assert list(versus.fillna("")) == ["", "Full", "VoP"]
 
 
 def test_floor_and_ceiling_are_the_untrained_and_the_fully_tuned_run_of_the_plan(tmp_path):

@@ -1,22 +1,26 @@
 """What is tried, who goes on, what is chosen, and how a choice reaches the final runs."""
 
+import argparse
 import itertools
 import json
 import random
 import re
+import shlex
 
 import pytest
 import torch
 import training_bench as tiny
 import tuning_bench as bench
 
-from petvr import atomic, methods, planning
+from petvr import atomic, methods, planning, workflow
+from petvr.commands import search as search_command
 from petvr.config import Config, CustomDataset, load_config
 from petvr.costs import budget
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.report.figures import sensitivity
 from petvr.result import TrialRecord
-from petvr.run_ids import spec_of
+from petvr.run_ids import spec_of, untuned
 from petvr.spec import RunSpec, Source
 from petvr.training.model import build_model
 from petvr.tuning import choices, decisions, trials_report
@@ -194,6 +198,28 @@ def test_guesses_are_tuned_as_a_second_row_and_never_in_place_of_the_first():
         first = plain.runs[re.sub("@tune=guesses(?=/)|,tune=guesses|(?<=@)tune=guesses,", "", id)]
         assert run.recipe == first.recipe and all(first.sources[key].origin == "guess" for key in run.tuned)
         assert spec_of(config.model_copy(update={"tune": "guesses"}), id, more) == run
+        choice = {key: 0.5 for key in run.tuned}
+        for one in (run, study_module.with_values(run, choice, bench.TUNED)):
+            before = untuned(config, one)
+            assert all((before.values()[key], before.sources[key]) == (first.values()[key], first.sources[key])
+                       for key in run.tuned)  # fmt: skip
+
+
+def test_the_sensitivity_shows_what_the_recipe_has_and_what_was_chosen(tmp_path, monkeypatch):
+    config, run = bench.config(tmp_path), bench.run()
+    study, drawn = chosen(config, run), []
+    monkeypatch.setattr(sensitivity.style, "save", lambda figure, path: drawn.append(figure))
+    rows = trials_report.trial_rows(Layout(config.results), study)
+    for stated in ((2e-2, "guess"), None):
+        sensitivity.draw_sensitivity(tmp_path / "drawn.svg", rows, {"lr_new": stated}, study.cell)
+    marked, plain = ([text.get_text() for text in one.axes[0].get_legend().get_texts()] for one in drawn)
+    assert marked == ["epoch 1", "epoch 2", "epoch 3", "chosen: 0.0046", "the recipe's guess: 0.02"]
+    assert plain == marked[:-1]
+    panel = drawn[0].axes[0]
+    at = {line.get_label(): list(map(float, line.get_xdata())) for line in panel.lines}
+    assert at["chosen: 0.0046"] == [0.0046] and at["the recipe's guess: 0.02"] == [0.02, 0.02]
+    assert panel.get_xscale() == "log" and panel.get_xlabel() == "lr_new: learning rate of new parameters"
+    assert panel.get_ylabel() == "RSum on validation, mean of both directions"
 
 
 def test_what_was_edited_copied_or_renamed_below_tuning_is_refused(tmp_path):
@@ -258,13 +284,19 @@ def test_own_videos_are_tuned_along_every_rate_and_validation_names_the_best_met
     tuned = {run.method: run.tuned for run in runs.values()}
     assert tuned == {"zero_shot": {}, "full": {"recipe.lr_clip": None}, "rap": {"recipe.lr_new": None}}
     assert {run.recipe.selection for run in runs.values()} == {"last"}, "the test split chooses no epoch"
+    (warned,) = workflow.few_judges_lines(config)
+    assert "mine: rates are judged on 10 validation video(s), where one answer is 10 points" in warned
     known = study_module.studies(config, list(runs.values()))
     layout = Layout(config.results)
-    assert trials_report.best_of_own(layout, config, list(known.values())) == []
+    assert trials_report.best_lines(layout, config, list(known.values())) == []
     for cell, score in zip(known, (210.0, 220.0), strict=True):
         study = known[cell]
         last = record(study, next(iter(study.trials)), 2, score)
         decisions.write_decision(decisions.last_decision_file(layout, study), decisions.decide(study, 2, [last]))
-    best = trials_report.best_of_own(layout, config, list(known.values()))
-    assert best[0] == "mine: best of 2 methods on validation: rap/mine/vit-b-32/rap (RSum 220.0)"
-    assert best[2] == '  petvr search rap/mine/vit-b-32/rap/seed-0 "a sentence"'
+    said, missing, search = trials_report.best_lines(layout, config, list(known.values()))
+    assert said == "mine: best on validation of what was tuned: rap/mine/vit-b-32/rap; search with it:"
+    assert missing == f"  snakemake {layout.result('rap/mine/vit-b-32/rap/seed-0')}"
+    parser = argparse.ArgumentParser()
+    search_command.arguments(parser)
+    asked = parser.parse_args(shlex.split(search)[2:])
+    assert (asked.run, asked.sentence) == ("rap/mine/vit-b-32/rap/seed-0", "a sentence")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -29,13 +30,18 @@ def project(tmp_path_factory):
     rows.append(("gone.mp4", "a clip that was lost", "test"))
     with open(mine / "captions.csv", "w", newline="") as stream:
         csv.writer(stream).writerows([("video", "caption", "split"), *rows])
-    own = {"captions": str(mine / "captions.csv"), "paper": "vop", "methods": ["zero_shot", "vop@tokens=2"]}
+    own = {"captions": str(mine / "captions.csv"), "paper": "vop", "tune": True}
+    own["methods"] = ["zero_shot", "vop@tokens=2"]
     with Project(folder) as project:
+        demo = yaml.safe_load((folder / "workflow/demo.yaml").read_text())
+        demo["recipe"] = {"default": {"captions": "one_per_video", "precision": "fp32"}}  # no rates: they are tuned
+        (folder / "workflow/demo.yaml").write_text(yaml.safe_dump(demo))
         settings = yaml.safe_load((project.folder / "micro.yaml").read_text())
         settings |= {"custom_datasets": {"mine": own}, "datasets": ["mine"], "tables": [TABLE], "seeds": [0]}
+        settings["tuning"] = {"trials": 2, "rungs": [1], "keep": []}
         (project.folder / "micro.yaml").write_text(yaml.safe_dump(settings))
         ran = project.snakemake(f"{RESULTS}/tables/{TABLE}.md")
-        assert ran == {"data": 1, "frames": 1, "weights": 1, "train": 2, "table": 1}
+        assert ran == {"data": 1, "frames": 1, "weights": 1, "tune_trial": 2, "tune_decide": 1, "train": 2, "table": 1}
         yield project
 
 
@@ -45,6 +51,17 @@ def test_the_table_shows_the_methods_and_says_what_the_data_are(project):
     assert "zero\\_shot" in text and "vop@tokens=2" in text
     assert "3 of 4" in text, "the lost clip is counted"
     assert "paper prints" not in text and "Δ" not in text
+
+
+def test_the_table_and_petvr_tune_name_the_best_method_and_how_it_is_searched(project):
+    text = (project.folder / RESULTS / "tables" / f"{TABLE}.md").read_text()
+    command = f'petvr search --run {RUN} "a sentence"'
+    assert f"Search with the tuned method that is best on validation: `{command}`" in text
+    said = project.petvr("tune").stdout.splitlines()
+    assert said[-2:] == [f"mine: best on validation of what was tuned: {RUN.removesuffix('/seed-0')}; search with it:",
+                         f"  {command}"]  # fmt: skip
+    found = project.petvr(*shlex.split(command)[1:], "--json")
+    assert found.returncode == 0 and len(json.loads(found.stdout)["results"]) == 3, found.stderr
 
 
 def test_the_result_stands_on_the_users_videos(project):

@@ -48,6 +48,7 @@ def say(lines):
 
 if workflow.is_main_process:
     say(rules_ask.left_out_lines(PLAN, LEFT_OUT))
+    say(rules_ask.few_judges_lines(CONFIG))
     if not workflow.output_settings.dryrun:
         say(workflow_start.start_lines(LAYOUT, PLAN))
 

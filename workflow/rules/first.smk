@@ -27,6 +27,7 @@ try:
     from petvr.run_ids import spec_of
     from petvr.tuning import decisions
     from petvr.tuning.study import studies
+    from petvr.tuning.trials_report import best_lines
     from petvr.yaml_files import read_yaml_file
 except ModuleNotFoundError as error:
     print(

@@ -18,7 +18,10 @@ from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers import Cell, Table
 from petvr.papers.plan import Plan
+from petvr.papers.table import OWN
 from petvr.spec import Recipe
+from petvr.tuning import trials_report
+from petvr.tuning.study import studies
 
 if TYPE_CHECKING:
     from petvr.report.tables import MeasuredTable
@@ -77,6 +80,8 @@ def measured_tables(
     lacking = availability.undelivered(config, plan)
     not_run = availability.not_run(config, plan, lacking)
     locks = {name: lock.hash_of(catalogue.lock_file(config, name)) for name in catalogue.chosen_datasets(config)}
+    layout, known = Layout(config.results), list(studies(config, list(plan.runs.values())).values())
+    best = {f"{OWN}/{name}": run for name, run in trials_report.best_of_own(layout, config, known).items()}
     for name in names:
         chosen = None if rule == "paper" else rule
         try:
@@ -93,6 +98,7 @@ def measured_tables(
                 unavailable={dataset: _why(one) for dataset, one in lacking.items()},
                 against=against,
                 intervals=config.intervals,
+                search=trials_report.search_command(best[name]) if name in best else "",
             )
         except PetvrError as error:
             yield error

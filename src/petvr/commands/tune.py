@@ -12,6 +12,7 @@ from petvr.config import Config
 from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import TrialRecord
+from petvr.run_ids import untuned
 from petvr.tuning import choices, decisions, trials_report
 from petvr.tuning.study import Study, studies
 from petvr.workflow import study_named
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if args.action == "trial":
         return _trial(args, config, layout, known[args.cell])
     if args.action == "decide":
-        return _decide(args.rung, layout, known[args.cell])
+        return _decide(config, args.rung, layout, known[args.cell])
     chosen = [known[cell] for cell in cells] or list(known.values())
     if not chosen:
         raise PetvrError("petvr tune: no cell of this configuration is tuned (docs/tuning.md says what is)")
@@ -92,7 +93,7 @@ def _trial(args: argparse.Namespace, config: Config, layout: Layout, study: Stud
     return 0
 
 
-def _decide(rung: int, layout: Layout, study: Study) -> int:
+def _decide(config: Config, rung: int, layout: Layout, study: Study) -> int:
     records = [TrialRecord.read(path) for path in decisions.awaited_records(layout, study, rung)]
     decision = decisions.decide(study, rung, records)
     decisions.write_decision(decisions.decision_file(layout, study.cell, rung), decision)
@@ -100,9 +101,12 @@ def _decide(rung: int, layout: Layout, study: Study) -> int:
         from petvr.report.figures.sensitivity import draw_sensitivity
 
         trials_report.write_trials(layout, study)
-        axes = [key.partition(".")[2] for key in study.axes]
+        before, stated = untuned(config, study.run), {}
+        for key in study.axes:
+            origin = before.sources[key].origin
+            stated[key.partition(".")[2]] = None if origin == "tuned" else (before.values()[key], origin)
         path = layout.tuning(study.cell) / "sensitivity.svg"
-        draw_sensitivity(path, trials_report.trial_rows(layout, study), axes, study.cell)
+        draw_sensitivity(path, trials_report.trial_rows(layout, study), stated, study.cell)
     return 0
 
 
@@ -127,7 +131,7 @@ def _status(config: Config, layout: Layout, chosen: list[Study]) -> None:
         else:
             values = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in choice.values.items())
             print(f"  chosen: {values} ({choice.said().where})")
-    for line in trials_report.best_of_own(layout, config, chosen):
+    for line in trials_report.best_lines(layout, config, chosen):
         print(line)
 
 

@@ -124,7 +124,7 @@ class _Planner:
             if chosen or not table.other_methods:  # a table of all methods shows those of `methods` alone
                 rows.append(row.model_copy(update={"cells": cells}))
             if tuned := {name: one for name, cell in cells.items() if (one := self.plan_variant(cell, table.id))}:
-                facts = {"name": f"{row.name} ({TUNED_ROW})", "cells": tuned, "gain_over": ""}
+                facts = {"name": f"{row.name} ({TUNED_ROW})", "cells": tuned, "gain_over": "", "as_guessed": row.key}
                 rows.append(row.model_copy(update=facts))
         return table.model_copy(update={"rows": tuple(rows)})
 

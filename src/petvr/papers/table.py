@@ -66,6 +66,7 @@ class Cell(CellSpec):
 
 class Row(RowSpec):
     cells: dict[str, Cell]  # by data set
+    as_guessed: str = ""  # key of the row whose guesses this one replaces by tuned values (petvr.papers.plan)
 
     @property
     def dataset(self) -> str:

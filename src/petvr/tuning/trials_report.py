@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -100,23 +101,33 @@ def report_lines(layout: Layout, study: Study) -> list[str]:
     return lines
 
 
-def best_of_own(layout: Layout, config: Config, known: Sequence[Study]) -> list[str]:
-    """Of each data set of a user's own the method that is best on validation, once all are decided: chosen so, its
-    numbers on the test split stay honest. Final runs have the first seed of the configuration.
+def best_of_own(layout: Layout, config: Config, known: Sequence[Study]) -> dict[str, str]:
+    """Data set of a user's own -> run of the tuned method that is best on validation, once all are decided: chosen so,
+    its numbers on the test split stay honest. The run has the first seed of the configuration.
     """
-    lines = []
+    runs = {}
     for name in config.custom_datasets:
         there = [study for study in known if study.run.dataset == name]
         decided = [read_decision(last_decision_file(layout, study), study) for study in there]
         if there and all(decided):
             scores = {study.cell: one["trials"][0]["score"] for study, one in zip(there, decided, strict=True) if one}
-            best = max(scores, key=lambda cell: scores[cell])
-            lines += [
-                f"{name}: best of {len(scores)} methods on validation: {best} (RSum {scores[best]:.1f})",
-                f"  snakemake {layout.result(f'{best}/seed-{config.seeds[0]}')}",
-                f'  petvr search {best}/seed-{config.seeds[0]} "a sentence"',
-            ]
+            runs[name] = f"{max(scores, key=lambda cell: scores[cell])}/seed-{config.seeds[0]}"
+    return runs
+
+
+def best_lines(layout: Layout, config: Config, known: Sequence[Study]) -> list[str]:
+    """What to do with it."""
+    lines = []
+    for name, run in best_of_own(layout, config, known).items():
+        lines.append(f"{name}: best on validation of what was tuned: {run.rpartition('/')[0]}; search with it:")
+        if not layout.result(run).exists():
+            lines.append(f"  snakemake {shlex.quote(str(layout.result(run)))}")
+        lines.append(f"  {search_command(run)}")
     return lines
+
+
+def search_command(run: str) -> str:
+    return f'petvr search --run {shlex.quote(run)} "a sentence"'
 
 
 def value_words(study: Study, record: TrialRecord) -> str:

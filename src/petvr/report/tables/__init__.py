@@ -19,7 +19,7 @@ __all__ = [
     "result_reader", "show_run", "show_table", "write_index", "write_table",
 ]  # fmt: skip
 
-VERSION = 8  # raised when a table would look different: the workflow then builds all tables anew
+VERSION = 9  # raised when a table would look different: the workflow then builds all tables anew
 FORMATS = ("md", "tex", "csv", "html")
 
 

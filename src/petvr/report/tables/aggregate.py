@@ -48,6 +48,7 @@ def measure_table(
     count: Counter | None = None,
     against: str | None = None,
     intervals: bool = False,
+    search: str = "",
 ) -> MeasuredTable:
     """Read every result under `results/runs` that the table `name` of a plan asks for, and compute all numbers.
 
@@ -57,6 +58,7 @@ def measure_table(
     had. `count`: (number, verdict on the printed one) of a cell for one of COUNTED, counted as the paper of the table
     counts; without it these columns stay empty. `against`: the row that others are compared with
     (petvr.report.tables.uncertainty). `intervals`: show them in every format.
+    `search`: stands below own videos that were tuned.
     Raises PetvrError for an unknown table, and where cells of one data set stand on different test data, unless
     `mixed_data`; a result that is broken, missing or stale only empties its own cell.
     """
@@ -71,7 +73,8 @@ def measure_table(
     from petvr.report.tables.uncertainty import add_uncertainty  # scipy; the workflow's parsing imports this file
 
     measured = MeasuredTable(table, tuple(rows), rule, results, rerun, mixed, locks or {}, unavailable or {})
-    measured = replace(measured, intervals=intervals or table.intervals, ends=brackets(plan, table, read, rule))
+    more = {"intervals": intervals or table.intervals, "ends": brackets(plan, table, read, rule), "search": search}
+    measured = replace(measured, **more)
     return add_uncertainty(replace(measured, rows=tuple(_with_gains(_ranked(_compared(measured))))), against)
 
 
@@ -257,10 +260,10 @@ def _ranked(rows: Iterable[MeasuredRow]) -> list[MeasuredRow]:
 
 
 def _with_gains(rows: list[MeasuredRow]) -> Iterator[MeasuredRow]:
-    """Ours over the row over which the paper prints gains."""
+    """Ours over the row over which the paper prints gains; of tuned guesses over the row as guessed."""
     by_key = {row.planned.key: row for row in rows}
     for row in rows:
-        base = by_key.get(row.planned.gain_over)
+        base = by_key.get(row.planned.as_guessed or row.planned.gain_over)
         if base is None:
             yield row
             continue

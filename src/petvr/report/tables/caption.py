@@ -10,6 +10,7 @@ from petvr.report.tables import data_notes, provenance, text
 from petvr.report.tables.aggregate import NOT_RUN, SIZES, MeasuredRow, MeasuredTable
 from petvr.report.tables.read_results import rule_of
 
+BEST = "Search with the tuned method that is best on validation"
 MANY = 10  # rows up to which letters are exact in any case
 
 
@@ -115,6 +116,11 @@ def _reading(table: MeasuredTable) -> list[str]:
         said.append("Bold: best measured value; underlined: second best.")
     if any(entry.uncertainty for row in table.rows for entry in row.entries):
         said += _uncertainty(table)
+    if any(row.planned.as_guessed for row in table.rows):
+        said.append(
+            "Rows (guesses tuned): the row above with its guessed rates replaced by the best of the trials on "
+            "validation; arrows: the gain over it, with an interval where differences stand."
+        )
     if not any(text.has_printed(row) for row in table.rows):
         return said
     if table.world == "synthetic":
@@ -136,7 +142,9 @@ def _reading(table: MeasuredTable) -> list[str]:
     if any(printed.emphasised for printed in shown):
         said.append("Bold and underlined printed values are so in the paper.")
     if any(
-        entry.gain is not None or (entry.printed and entry.printed.gain) for row in table.rows for entry in row.entries
+        (entry.gain is not None and not row.planned.as_guessed) or (entry.printed and entry.printed.gain)
+        for row in table.rows
+        for entry in row.entries
     ):
         said.append("Arrows: the gain over the row that the paper compares with.")
     return said
@@ -200,8 +208,13 @@ class Notes(NamedTuple):
 def notes(table: MeasuredTable) -> Notes:
     """What a reader must know: of the table, and of its rows by numbers."""
     numbers: dict[str, int] = {}
+    by_key = {row.planned.key: row for row in table.rows}
     marks = [
-        tuple(numbers.setdefault(note, len(numbers) + 1) for note in dict.fromkeys(_of_row(row))) for row in table.rows
+        tuple(
+            numbers.setdefault(note, len(numbers) + 1)
+            for note in dict.fromkeys([*_of_row(row), *_replaced(row, by_key.get(row.planned.as_guessed))])
+        )
+        for row in table.rows
     ]
     general = [table.planned.note] if table.planned.note else []
     if table.unread:
@@ -235,6 +248,18 @@ def _of_row(row: MeasuredRow) -> Iterator[str]:
         if missing and len(missing) < len(seeds):
             yield f"missing {', '.join(f'seed {s.seed} ({s.reason})' for s in missing)}."
     yield from _of_printed(row)
+
+
+def _replaced(row: MeasuredRow, guessed: MeasuredRow | None) -> Iterator[str]:
+    """`as guessed lr_new 0.001, tuned 0.0046`: what tuning put in place of what."""
+    for dataset, spec in row.specs.items():
+        before = guessed.specs.get(dataset) if guessed else None
+        if before and not spec.undecided:
+            values = before.values()
+            each = [f"{key.partition('.')[2]} {values[key]}, tuned {value}" for key, value in spec.tuned.items()]
+            where = f" on {text.dataset_title(dataset)}" if len(row.planned.cells) > 1 else ""
+            edge = any(text.AT_EDGE in spec.sources[key].where for key in spec.tuned)
+            yield f"{text.AS_GUESSED}{where} {'; '.join(each)}{f', {text.AT_EDGE}' if edge else ''}."
 
 
 def _of_printed(row: MeasuredRow) -> Iterator[str]:

@@ -17,7 +17,7 @@ FIELDS = (
     "paper", "table", "row_order", "row", "note", "notes", "table_note", "settings", "group", "block", "dataset",
     "backbone", "direction", "metric", "kind", "seed", "value", "std", "n", "seeds_wanted", "state", "reason",
     "printed", "printed_std", "printed_text", "printed_emphasis", "printed_reconstructed", "size_check", "gain",
-    "printed_gain", "difference", "verdict", "low", "high", "queries_low", "queries_high", "letters",
+    "printed_gain", "difference", "verdict", "low", "high", "queries_low", "queries_high", "letters", "versus_row",
     "versus_difference", "versus_low", "versus_high", "versus_p", "place", "mark", "rule", "epoch", "scores", "run",
     "world", "data_digest", "data_manifest", "data_class", "git_revision", "spec_digest", "finished",
 )  # fmt: skip
@@ -135,6 +135,7 @@ def _uncertainty(entry: Entry) -> dict[str, Value]:
     if known.both:
         fields |= {"low": known.both[0], "high": known.both[1]}
     if known.versus:
+        fields |= {"versus_row": known.versus_row}
         versus = {"difference": known.versus.value, "low": known.versus.low, "high": known.versus.high}
         fields |= {f"versus_{key}": value for key, value in versus.items()}
     return fields if known.versus_p is None else fields | {"versus_p": known.versus_p}

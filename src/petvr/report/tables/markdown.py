@@ -33,6 +33,8 @@ def render(table: MeasuredTable) -> str:
         lines += ["", "Notes:", "", *(f"- {escape(note)}" for note in notes.general)]
         lines += [f"- <sup>{number}</sup> {escape(note)}" for number, note in enumerate(notes.numbered, start=1)]
     lines += ["", *_paragraph(provenance.footer(table))]
+    if table.search:
+        lines += ["", f"{caption.BEST}: `{table.search}`"]
     command = provenance.command(table)
     if command:
         lines += ["", f"Run one again: `{command}`, then ask for this table."]

@@ -26,6 +26,7 @@ class Uncertainty:
     queries: tuple[float, float]  # other queries, the same gallery and the same trained models
     both: tuple[float, float] | None = None  # and training again; None with a single seed of what trains
     versus: Difference | None = None  # minus the row it is compared with, on the same queries
+    versus_row: str = ""  # the name of that row
     versus_p: float | None = None  # Holm over the rows of the column
     letters: str = ""  # rows of a column that share one do not differ; "" with a single seed
 
@@ -92,6 +93,7 @@ class MeasuredTable:
     versus: tuple[str, ...] = ()  # the rows that others are compared with
     noise: float | None = None  # what an R@1 must differ by to be told apart, in the middle of all pairs of rows
     unread: tuple[str, ...] = ()  # why some rows have no intervals
+    search: str = ""  # of own videos: the command that searches with the method that is best on validation
     ends: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)  # petvr.report.tables.brackets
 
     @property

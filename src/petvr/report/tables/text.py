@@ -27,6 +27,7 @@ DIRECTION_NAMES = {"t2v": "text → video", "v2t": "video → text"}
 DIRECTION_SHORT = {"t2v": "T→V", "v2t": "V→T"}
 VERDICTS = {"inside": "inside", "better": "outside", "worse": "outside", "open": "open"}  # beside a printed number
 REPORTED_MARK, CLASS_C_MARK, LOST_MARK, EDGE_MARK = "°", "†", "‡", "§"
+AS_GUESSED = "as guessed"  # how a row of tuned guesses names the one above it
 AT_EDGE = "at the grid's edge"  # how the source of a tuned value says so
 
 
@@ -138,11 +139,16 @@ def versus(entry: Entry) -> str:
     return shown.replace("-", "−")
 
 
+def other(table: MeasuredTable, row: MeasuredRow) -> str:
+    """What a row is compared with."""
+    return AS_GUESSED if row.planned.as_guessed else " or ".join(table.versus)
+
+
 def more_lines(table: MeasuredTable, row: MeasuredRow) -> list[tuple[str, list[str]]]:
     """(what it is, a text per column) of what stands below a row where `intervals` are asked for."""
     lines = [("95 %", [interval(entry) for entry in row.entries])]
     if table.versus:
-        lines.append((f"minus {' or '.join(table.versus)}", [versus(entry) for entry in row.entries]))
+        lines.append((f"minus {other(table, row)}", [versus(entry) for entry in row.entries]))
     return [line for line in lines if table.intervals and any(line[1])]
 
 

@@ -39,7 +39,7 @@ def add_uncertainty(table: MeasuredTable, against: str | None = None) -> Measure
     for column, members in _columns(table, outcomes):
         reference = _reference(table, members, column, against)
         versus |= {names[reference]: None} if reference is not None else {}
-        by_place |= _column(table, outcomes, column, members, reference, widths)
+        by_place |= _column(table, outcomes, column, members, _compared_with(table, members, reference), widths)
     rows = []
     for index, row in enumerate(table.rows):
         entries = (replace(entry, uncertainty=by_place.get((index, n))) for n, entry in enumerate(row.entries))
@@ -91,12 +91,20 @@ def _reference(table: MeasuredTable, rows: list[int], column: int, against: str 
     return chosen[0] if chosen else None
 
 
+def _compared_with(table: MeasuredTable, rows: list[int], reference: int | None) -> dict[int, int]:
+    """Row -> the one it is compared with: a row whose guesses are tuned with itself as guessed, all others with one."""
+    by_key = {table.rows[index].planned.key: index for index in rows}
+    guessed = {index: table.rows[index].planned.as_guessed for index in rows}
+    others = {index: by_key.get(key) if key else reference for index, key in guessed.items()}
+    return {index: other for index, other in others.items() if other is not None and other != index}
+
+
 def _column(
     table: MeasuredTable,
     outcomes: dict[tuple[int, str], RunOutcomes],
     column: int,
     rows: list[int],
-    reference: int | None,
+    compared_with: dict[int, int],
     widths: list[float],
 ) -> dict[tuple[int, int], Uncertainty]:
     entry = table.rows[rows[0]].entries[column]
@@ -113,16 +121,15 @@ def _column(
     if metric == "R@1":
         widths += [(difference.high - difference.low) / 2 for difference in among.values()]
     named = _letters(table, column, repeated, among)
-    differences = {}
-    if reference is not None:
-        differences = {index: _from(pairs, index, reference) for index in rows if index != reference}
-    tested = [index for index in differences if index in repeated and reference in repeated]
+    differences = {index: _from(pairs, index, other) for index, other in compared_with.items()}
+    tested = [index for index in differences if index in repeated and compared_with[index] in repeated]
     adjusted = dict(zip(tested, holm([differences[index].p for index in tested]), strict=True))
     return {
         (index, column): Uncertainty(
             queries=_ends(metric, mean_with_interval(values[index].mean(0, keepdims=True), video)),
             both=_ends(metric, mean_with_interval(values[index], video)) if index in repeated else None,
             versus=differences.get(index),
+            versus_row=table.rows[compared_with[index]].planned.name if index in differences else "",
             versus_p=adjusted.get(index),
             letters=named.get(index, ""),
         )
