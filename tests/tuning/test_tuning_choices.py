@@ -219,7 +219,7 @@ def test_the_sensitivity_shows_what_the_recipe_has_and_what_was_chosen(tmp_path,
     at = {line.get_label(): list(map(float, line.get_xdata())) for line in panel.lines}
     assert at["chosen: 0.0046"] == [0.0046] and at["the recipe's guess: 0.02"] == [0.02, 0.02]
     assert panel.get_xscale() == "log" and panel.get_xlabel() == "lr_new: learning rate of new parameters"
-    assert panel.get_ylabel() == "RSum on validation, mean of both directions"
+    assert panel.get_ylabel() == "RSum on validation,\nmean of both directions"
 
 
 def test_what_was_edited_copied_or_renamed_below_tuning_is_refused(tmp_path):

@@ -43,6 +43,6 @@ def draw_sensitivity(
             if name in PARAMETERS:
                 style.logarithmic(panel)
             panel.set_xlabel(f"{name}: learning rate of {PARAMETERS[name]}" if name in PARAMETERS else name)
-            panel.set_ylabel("RSum on validation, mean of both directions")
+            panel.set_ylabel("RSum on validation,\nmean of both directions")
             panel.legend()
         style.save(drawn, path)
