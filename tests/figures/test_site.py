@@ -20,6 +20,7 @@ def test_the_front_page_links_what_is_there(tmp_path):
     layout = Layout(tmp_path)
     there = [
         layout.table("rap/table_4", "html"),
+        layout.table("vop/table_3.partial", "html"),
         layout.claims / "rap.html",
         layout.figures / "rap" / "figure_2.svg",
         layout.examples / "rap" / "index.html",
@@ -35,7 +36,13 @@ def test_the_front_page_links_what_is_there(tmp_path):
     layout.manifest("lsmdc").write_text(json.dumps({"splits": {"test": split}}))
     page = write_front_page({"rap": "RAP", "vop": "VoP"}, ["rap/table_4", "vop/table_3"], ["rap/figure_2"], layout)
     assert links(page) == {
-        *("tables/rap/table_4.html", "claims/rap.html", "figures/rap/figure_2.svg", "tables/index.html"),
+        *(
+            "tables/rap/table_4.html",
+            "tables/vop/table_3.partial.html",
+            "claims/rap.html",
+            "figures/rap/figure_2.svg",
+            "tables/index.html",
+        ),
         *("examples/rap/index.html", "examples/a%40b%3D1%2Cc/index.html"),
         *("manifests/lsmdc.json", "manifests/msvd.json", "runs/"),
     }

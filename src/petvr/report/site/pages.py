@@ -32,7 +32,15 @@ def write_front_page(
     rows = [
         {
             "title": title,
-            "tables": _present(layout, (layout.table(id, "html") for id in tables if id.startswith(f"{name}/"))),
+            "tables": _present(
+                layout,
+                (
+                    layout.table(file, "html")
+                    for id in tables
+                    if id.startswith(f"{name}/")
+                    for file in (id, f"{id}.partial")
+                ),
+            ),
             "claims": _present(layout, [layout.claims / f"{name}.html"]),
             "figures": _present(layout, (layout.figures / f"{id}.svg" for id in figures if id.startswith(f"{name}/"))),
         }
