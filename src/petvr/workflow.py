@@ -6,11 +6,12 @@ The rules only declare; what they ask is answered here, where it can be tested. 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from petvr.data import availability, catalogue
 from petvr.data.frames import shards
 from petvr.data.manifest import lock
 from petvr.data.manifest.available import Verdict
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, unknown
 from petvr.layout import Layout
 from petvr.papers.plan import Plan
 from petvr.papers.shown import figure_runs, figures
@@ -49,6 +50,21 @@ def check_targets(config: Config, plan: Plan, words: Iterable[str]) -> None:
         path = Path(os.path.normpath(target))
         if path.name == "result.json" and path.is_relative_to(runs := Layout(config.results).runs):
             spec_of(config, path.parent.relative_to(runs).as_posix(), plan)
+
+
+def unknown_rules(named: Iterable[str], rules: Iterable[str]) -> list[str]:
+    """A line for each rule that --set-resources or --set-threads names, also in a profile, and that is not there:
+    Snakemake passes over it, and the job has the usual time or memory.
+    """
+    known = set(rules)
+    return [f"petvr: set-resources, set-threads: {unknown('rule', name, known)}" for name in named if name not in known]
+
+
+def profile_files(words: Sequence[str]) -> list[Path]:
+    """The config.yaml of each profile of a command line that is a folder here."""
+    names = [word.partition("=")[2] for word in words if re.match("--(workflow-)?profile=", word)]
+    names += [name for word, name in itertools.pairwise(words) if word in ("--profile", "--workflow-profile")]
+    return [path for name in names if (path := Path(name) / "config.yaml").is_file()]
 
 
 def shard_indexes(

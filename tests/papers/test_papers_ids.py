@@ -12,7 +12,7 @@ from petvr.clip.config import GEOMETRIES, settings_limits
 from petvr.errors import PetvrError
 from petvr.run_ids import spec_of
 from petvr.spec import Recipe
-from petvr.workflow import check_targets
+from petvr.workflow import check_targets, profile_files, unknown_rules
 
 CONFIG = config.load_config()
 PLAN = planning.plan(CONFIG)
@@ -89,6 +89,16 @@ def test_a_target_of_the_workflow_is_checked_before_anything_starts():
             check_targets(CONFIG, PLAN, [target])
     run = next(iter(PLAN.runs.values())).model_copy(update={"dataset": "msvd", "tuned": {"recipe.lr_new": None}})
     check_targets(CONFIG, dataclasses.replace(PLAN, runs={run.id: run}), ["tune_all", "tune_msvd"])
+
+
+def test_what_a_profile_says_of_a_rule_that_is_not_there_is_named(tmp_path):
+    assert unknown_rules(["train"], ["train", "table"]) == []
+    (line,) = unknown_rules(["trian"], ["train", "table"])
+    assert "unknown rule 'trian' (did you mean 'train'?)" in line
+    (tmp_path / "config.yaml").write_text("jobs: 1\n")
+    for words in (["--profile", str(tmp_path)], [f"--workflow-profile={tmp_path}", "-n"]):
+        assert profile_files(words) == [tmp_path / "config.yaml"]
+    assert profile_files(["--profile", "demo_that_is_elsewhere"]) == []
 
 
 def test_methods_of_ones_own_data_have_one_spelling():

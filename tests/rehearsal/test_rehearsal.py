@@ -365,6 +365,10 @@ def test_the_verdict_stops_or_goes_on_anyway_and_is_asked_again(copy, capsys):
     assert "gone on anyway" in (copy.layout.rehearsal / "index.md").read_text()
     verdict = parts.read_verdict(copy.layout.rehearsed)
     assert verdict and not verdict.go and verdict.digest == json.loads(copy.layout.rehearsed.read_text())["digest"]
+    for spoilt in ("{", "{}", json.dumps({"digest": 3, "go": "perhaps", "refusals": None})):
+        (copy.layout.results / "spoilt.json").write_text(spoilt)
+        with pytest.raises(PetvrError, match=r"spoilt\.json: .*rehearse again"):
+            parts.read_verdict(copy.layout.results / "spoilt.json")
 
 
 def test_printed_rows_are_what_canaries_of_real_data_are_compared_with():

@@ -40,6 +40,8 @@ try:
     # it may be left out where --configfile holds everything
     if Path("config.yaml").exists() and not workflow.modifier.skip_configfile:
         read_yaml_file(Path("config.yaml"))
+    for profile in rules_ask.profile_files(sys.argv[1:]):
+        read_yaml_file(profile)  # of a key that stands twice Snakemake takes the last
 except PetvrError as error:
     print(f"petvr: error: {error}", file=sys.stderr)
     sys.exit(2)

@@ -20,7 +20,7 @@ from petvr.text_files import read_json, typed
 
 MARGIN = 1.5  # of hours and memory that are asked for, over what was measured
 BESIDE_GIB = 4.0  # of the host, for what two steps do not hold: captions, ranks, features of a test set, a checkpoint
-Measured = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Measured = Annotated[float, Field(strict=True, ge=0, le=1e6, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)

@@ -100,9 +100,14 @@ def verdict(parts: Iterable[Part]) -> dict[str, Any]:
 
 
 def read_verdict(path: Path) -> Rehearsed | None:
-    """Of results/rehearsal/rehearsal.json; None where nothing was rehearsed."""
+    """Of results/rehearsal/rehearsal.json; None where nothing was rehearsed. PetvrError for a file that is damaged: its
+    results would say that nothing was.
+    """
+    if not path.exists():
+        return None
     try:
         content = read_json(path, dict)
-        return Rehearsed(**{key: content[key] for key in Rehearsed.model_fields})
-    except (PetvrError, KeyError, ValueError):
-        return None
+        verdict: Rehearsed = typed(Rehearsed, {key: content.get(key) for key in Rehearsed.model_fields}, path)
+    except PetvrError as error:
+        raise PetvrError(f"{error}; rehearse again: petvr rehearse page") from error
+    return verdict
