@@ -136,7 +136,7 @@ def _run_command(arguments: list[str]) -> int:
         command.arguments(parser)
         if args.command != "warm":  # whose words are another program's
             _refuse_empty(parser, args.rest + rest)
-        parsed = parser.parse_args(args.rest + rest)
+        parsed = parser.parse_args(args.rest + rest, argparse.Namespace(configfile=args.configfile))
         settings = config.load_config(args.configfile, needed=args.command not in WITHOUT_CONFIG)
         return command.run(parsed, settings) or 0
     except ModuleNotFoundError as error:

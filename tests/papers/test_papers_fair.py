@@ -61,3 +61,11 @@ def test_it_is_no_paper():
 def test_its_tables_have_the_methods_that_are_chosen_alone():
     chosen = planned(papers=["fair"], methods=["lora", "vop_f+vop_p"])
     assert {tuple(row.name for row in table.rows) for table in chosen.tables.values()} == {("VoP^F+P", "LoRA")}
+
+
+def test_data_sets_that_are_not_chosen_have_no_columns_where_nothing_is_printed(fair):
+    assert len(fair.tables["fair/overview"].columns) == 3 * 4
+    some = planned(papers=["fair"], datasets=["msvd"]).tables
+    assert {column.dataset for column in some["fair/overview"].columns} == {"msvd"}
+    assert all(list(row.cells) == ["msvd"] for row in some["fair/overview"].rows)
+    assert some["fair/didemo"].rows[0].cells["didemo"].unavailable == "not selected", "it has no other"

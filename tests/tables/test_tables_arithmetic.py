@@ -11,7 +11,7 @@ from table_factory import RUNS, cell, measure, planned, put, result, row, spec, 
 
 from petvr.errors import PetvrError
 from petvr.layout import Layout
-from petvr.papers import Printed
+from petvr.papers import Printed, Row
 from petvr.papers.plan import Plan
 from petvr.report.tables import FORMATS, frame, measure_table, render
 from petvr.report.tables.estimate import Estimate, compare_to_paper, estimate, pooled_deviation, ranks
@@ -139,6 +139,10 @@ def test_a_single_seed_is_never_best_beside_rows_of_several(tmp_path):
     values = {"a": [40.0, 41.0], "b": [50.0], "c": [43.0, 44.0]}
     built = measure(table([row(name, put(tmp_path, name, r1s)) for name, r1s in values.items()]), tmp_path)
     assert [entry(built, line, "t2v:R@1").rank for line in range(3)] == [2, 0, 1]
+    runs = put(tmp_path, "zero_shot", [43.1], train=False)
+    untrained = Row(name="d", cells={"msrvtt-7k": cell(runs, train=False)})
+    built = measure(table([*built.planned.rows, untrained]), tmp_path)
+    assert [entry(built, line, "t2v:R@1").rank for line in range(4)] == [0, 0, 1, 2], "its other seeds are the same"
 
 
 def test_another_rule_than_the_papers_gives_no_verdict(tmp_path):

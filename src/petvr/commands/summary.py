@@ -36,6 +36,6 @@ def run(args: argparse.Namespace, config: Config) -> None:
     console.print()
     for name, (rows, total) in done.items():
         console.print(f"  {layout.table(name, 'html')}  {rows} of {total} rows done", highlight=False)
-    flag = "CONFIG=demo" if config.world else ""
+    flag = f"CONFIG={args.configfile[0]}" if args.configfile else ""
     console.print(f"\nAll tables:  {layout.tables / 'index.html'}  (also .md, .tex, .csv)", highlight=False)
     console.print(f"MLflow:      make mlflow {flag}", highlight=False)

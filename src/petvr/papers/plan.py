@@ -118,6 +118,8 @@ class _Planner:
 
     def plan_table(self, table: Table) -> Table:
         rows, table = [], table.with_methods(sorted(self.implemented.methods or ()))
+        if table.other_methods and self.allowed is not None:  # nothing is printed that would stand there
+            table = table.only_of(self.allowed)
         for row in table.rows:
             cells = {dataset: self.plan_cell(cell, table.id) for dataset, cell in row.cells.items()}
             chosen = self.wanted is None or any(cell.method in self.wanted for cell in cells.values())

@@ -6,7 +6,7 @@ A Table, a Row and a Cell are what tables.yaml says of them and more: whatever s
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -112,6 +112,17 @@ class Table(TableSpec):
             if method not in named:
                 rows.append(Row(name=method, method=method, group=self.other_methods, cells=cells))
         return self.model_copy(update={"rows": (*self.rows, *rows)})
+
+    def only_of(self, datasets: Collection[str]) -> Table:
+        """With the columns of these data sets alone; as it is where it has none of them."""
+        kept = tuple(name for name in self.datasets if name in datasets)
+        rows = (
+            row.model_copy(update={"cells": {name: row.cells[name] for name in kept if name in row.cells}})
+            for row in self.rows
+        )
+        table = self.model_copy(update={"datasets": kept, "rows": tuple(rows)}) if kept else self
+        table.__dict__.pop("columns", None)  # kept from before
+        return table
 
     def check_against(self, name: str, where: str) -> None:
         """Raises PetvrError where a row is named that the table has not."""

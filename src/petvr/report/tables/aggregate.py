@@ -253,7 +253,10 @@ def _ranked(rows: Iterable[MeasuredRow]) -> list[MeasuredRow]:
         several = any(ours and ours.n > 1 for ours in estimates)  # beside such rows one seed alone is never the best
         fewest = 2 if several and column.direction else 1
         fewest = 0 if column.metric in COUNTED else fewest
-        means = [ours.mean if ours and ours.n >= fewest else None for ours in estimates]
+        dataset = entries[members[0]][position].dataset
+        trains = [rows[index].planned.cells[dataset].train for index in members]  # else another seed gives the same
+        pairs = zip(estimates, trains, strict=True)
+        means = [ours.mean if ours and (ours.n >= fewest or not train) else None for ours, train in pairs]
         for index, rank in zip(members, ranks(means, column.best, 4 if decimals is None else decimals), strict=True):
             entries[index][position] = replace(entries[index][position], rank=rank)
     return [replace(row, entries=tuple(new)) for row, new in zip(rows, entries, strict=True)]
