@@ -5,6 +5,8 @@ import torch
 from clip_by_hand import numbers
 from places_by_hand import TINY, check, trained
 
+from petvr.methods._modulation import modulate
+
 torch.set_num_threads(1)
 
 
@@ -40,3 +42,18 @@ def test_scales_and_shifts_merge_into_the_weights(sites):
         n[position] = n[position].copy()
         n[position][1:] += shift
     check(model, lambda n, tower: {}, n)
+
+
+@pytest.mark.parametrize("shape", [(8,), (3, 1, 8), (3, 5, 8), (1, 8)])
+def test_the_gradient_of_scale_and_shift_is_torchs_own_for_what_they_were_broadcast_from(shape):
+    def gradients(act):
+        draw = torch.Generator().manual_seed(3)
+        sizes = ((2, 3, 5, 8), shape, shape)
+        x, scale, shift = (torch.randn(size, generator=draw, dtype=torch.float64).requires_grad_() for size in sizes)
+        out = act(x, scale, shift)
+        out.backward(torch.randn(out.shape, generator=draw, dtype=torch.float64))
+        return [out.detach(), x.grad, scale.grad, shift.grad]
+
+    own = gradients(modulate)
+    for mine, expected in zip(own, gradients(lambda x, scale, shift: x * scale + shift), strict=True):
+        torch.testing.assert_close(mine, expected)

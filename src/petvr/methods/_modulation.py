@@ -9,6 +9,7 @@ space.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,31 @@ def sites_of(config: ClipConfig, tower: str, last: int = 0) -> list[Site]:
     return [*sites, Site("pooled", None, width, "one")]
 
 
+class Modulated(torch.autograd.Function):
+    """scale * x + shift, where all are of one type. torch's own gradient passes over x, and memory, twice as often."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        ctx.save_for_backward(x, scale)
+        ctx.shape = shift.shape
+        return torch.addcmul(shift, x, scale)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        x, scale = ctx.saved_tensors
+        product = grad * x
+        of_scale, of_shift = summed(product, scale.shape), summed(grad, ctx.shape)
+        return torch.mul(grad, scale, out=product) if ctx.needs_input_grad[0] else None, of_scale, of_shift
+
+
+def summed(x: Tensor, shape: torch.Size) -> Tensor:
+    """x summed to a shape it was broadcast from. [B, F, S, D] to [F, 1, D]: dimensions that lie apart one after the
+    other, which on a CPU takes an eighth of the time of both at once."""
+    if x.dim() == 4 and len(shape) == 3 and shape[1] == 1:
+        return x.sum(dim=2, keepdim=True).sum(dim=0)
+    return x.sum_to_size(shape)
+
+
 def modulate(x: Tensor | tuple, scale: Tensor, shift: Tensor) -> Tensor | tuple:
     """scale * x + shift in the type of x; for q, k, v (three tensors) scale and shift are three times as wide.
 
@@ -63,7 +89,7 @@ def modulate(x: Tensor | tuple, scale: Tensor, shift: Tensor) -> Tensor | tuple:
     if isinstance(x, tuple):
         return tuple(map(modulate, x, scale.chunk(3, dim=-1), shift.chunk(3, dim=-1)))
     if x.dtype == scale.dtype:
-        return torch.addcmul(shift, x, scale)
+        return Modulated.apply(x, scale, shift)
     return (x * scale + shift).to(x.dtype)
 
 

@@ -31,7 +31,7 @@ from petvr.errors import PetvrError
 from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, Hook, HookContext, Insert, setting
 from petvr.methods._modulation import STD, Site, Vectors, modulate, sites_of
 
-VERSION = 1
+VERSION = 2
 IDENTITY = "none"
 SEES_ORDER = "a frame's scales and shifts are those of its place; frames do not read one another"
 OPEN = (
