@@ -212,6 +212,7 @@ def test_the_parent_holds_mean_and_sample_deviation(ready):
     assert parent.data.metrics["score/best_on_test/t2v_R1"] == pytest.approx(46.0)
     assert parent.data.metrics["score/best_on_test/t2v_R1_std"] == pytest.approx(7.0**0.5)  # (4 + 1 + 9) / 2
     assert parent.data.metrics["score/seeds"] == 3
+    assert next(iter(parent.data.metrics)) == "score/best_on_test/t2v_R1", "what MLflow's comparison shows at first"
     assert parent.data.tags["seed"] == "0,1,2"
 
 

@@ -28,7 +28,10 @@ rule table:
             caption="../report/table.rst",
             category="Tables",
             subcategory="{paper}",
-            labels={"table": "{table}"},
+            # one label: Snakemake's page fails where two of them have two values each
+            labels=lambda w: {
+                "table": f"{w.table}: {PLAN.table(f'{w.paper}/{w.table}').title}"
+            },
         ),
     log:
         LAYOUT.results / "logs" / "tables" / "table-{paper}-{table}.log",
@@ -78,7 +81,9 @@ rule figure:
             caption="../report/figure.rst",
             category="Figures",
             subcategory="{paper}",
-            labels={"figure": "{figure}"},
+            labels=lambda w: {
+                "figure": f"{w.figure}: {shown.figures(PLAN)[f'{w.paper}/{w.figure}'].title}"
+            },
         ),
         png=LAYOUT.figures / "{paper}" / "{figure}.png",
         csv=LAYOUT.figures / "{paper}" / "{figure}.csv",

@@ -110,16 +110,17 @@ def summary(result: Result) -> dict[str, float]:
 
 
 def over_seeds(results: Sequence[Result]) -> dict[str, float]:
+    """R@1 first, which MLflow's comparison of runs then shows."""
     columns = [summary(result) for result in results]
-    numbers = {"score/seeds": float(len(results))}
-    for name in sorted(set.intersection(*map(set, columns))):
+    numbers: dict[str, float] = {}
+    for name in (name for name in columns[0] if all(name in column for column in columns)):
         values = [column[name] for column in columns]
         if not all(map(math.isfinite, values)):
             continue
         mean = numbers[name] = math.fsum(values) / len(values)
         if len(values) > 1 and name.startswith("score/"):
             numbers[f"{name}_std"] = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
-    return numbers
+    return numbers | {"score/seeds": float(len(results))}
 
 
 def moment(iso: str) -> int:
