@@ -102,6 +102,7 @@ RUN = "vop/msrvtt-9k/vit-b-32/vop/seed-0"
         (["train", RUN, "--evaluate-only"], "--evaluate-only needs --start"),
         (["train", RUN, "--start", "nowhere"], "nowhere: holds neither petvr.json"),  # before weights are looked for
         (["encode", "nowhere", "--model", "m", "--to", "x"], "nowhere: no such folder of videos"),
+        (["serve", "--run", RUN, "--host", "203.0.113.1"], "--host 203.0.113.1 --port 8765: "),  # before any encoding
         (["--nonsense"], "unknown argument '--nonsense'"),
     ],
 )

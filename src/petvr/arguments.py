@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from petvr.errors import PetvrError
+from petvr.library.given import LICENCE
 from petvr.spec import NUMBER, checked_value
 
 MOST = 10**9
@@ -82,7 +83,7 @@ def host_name(text: str) -> str:
 
 
 def licence(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", text):
+    if not LICENCE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text:.40} given, allowed: a name of the hub's, as mit or apache-2.0")
     return text
 

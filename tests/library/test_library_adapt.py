@@ -55,6 +55,7 @@ def test_what_cannot_be_adapted_is_one_line(results):
         (folder, "lora", {"seed": -1}, "seed: -1 given"),
         (folder, ["lora"], {}, r"method: \['lora'\] given"),
         ("", "lora", {}, "clip: '' given"),
+        (folder, "lora", {"train_logit_scale": "yes"}, "train_logit_scale: 'yes' given"),
         ("no such folder", "lora", {}, "no folder of a CLIPModel, and no hub id"),
         (torch.nn.Linear(2, 2), "lora", {}, "Linear is no CLIP"),
         (3, "lora", {}, "int is no CLIP"),

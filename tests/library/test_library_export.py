@@ -220,6 +220,16 @@ def test_a_bad_folder_is_one_line(shared, results, tmp_path):
         assert "\n" not in str(raised.value)
     with pytest.raises(petvr.PetvrError, match="is there already"):
         petvr.export(results / "runs" / spec_of("bias").id, good)
+    for options in (
+        {"licence": "mit\ntags: x"},
+        {"licence": 3},
+        {"hub_id": 3},
+        {"to": " "},
+    ):  # the first is a card's head
+        with pytest.raises(petvr.PetvrError, match=f"{next(iter(options))}: .* given, allowed: "):
+            petvr.export(**{"run": results / "runs" / spec_of("bias").id, "to": tmp_path / "new"} | options)
+    with pytest.raises(petvr.PetvrError, match="folder: None given"):
+        petvr.push(None, "owner/name")
     # the same numbers under another digest of the folder, as another version of transformers would write it
     altered(good, backbone=values["backbone"] | {"digest": "0"})
     assert petvr.load(good, device="cpu").name == spec_of("bias").id

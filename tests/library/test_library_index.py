@@ -127,7 +127,11 @@ def test_what_does_not_belong_is_refused(finished_run, folder, tmp_path):
         petvr.Index.load(tmp_path / "index", other)
     with pytest.raises(petvr.PetvrError, match="is there already"):
         index.save(tmp_path / "index")
-    for k in (0, -1, "3", True, 2.5, None):
+    with pytest.raises(petvr.PetvrError, match="x: cannot be written: Not a directory"):
+        index.save(folder / "notes.txt" / "x")
+    with pytest.raises(petvr.PetvrError, match="model: 'other' given"):
+        petvr.Index.load(tmp_path / "index", "other")
+    for k in (0, -1, "3", True, 2.5, None, 10**30):
         with pytest.raises(petvr.PetvrError, match=r"k: .* allowed: 1 or more"):
             index.search(TEXT, k)
     assert len(index.search(TEXT, np.int64(1))) == 1

@@ -44,6 +44,8 @@ def adapt_clip(
     frames, words, seed = given_whole("frames", frames), given_whole("words", words), given_whole("seed", seed, 0)
     if not isinstance(method, str):
         raise PetvrError(f"method: {method!r:.60} given, allowed: a name, or several joined by +")
+    if train_logit_scale not in (None, True, False):
+        raise PetvrError(f"train_logit_scale: {train_logit_scale!r:.60} given, allowed: True, False or None")
     methods.settings(method, setting)  # a misspelt one is said before weights are read
     own, tokenize = _clip_of(clip)
     generator = torch_generator(seed, "method")

@@ -12,8 +12,8 @@ from petvr import atomic
 from petvr.clip import weights
 from petvr.errors import PetvrError
 from petvr.library import card, merge, peft_format
-from petvr.library.backbone import PUBLISHED, Backbone, tensors_digest
-from petvr.library.given import given_path
+from petvr.library.backbone import HUB_ID, PUBLISHED, Backbone, tensors_digest
+from petvr.library.given import LICENCE, given_path
 from petvr.library.loading import RESULT, load_model
 from petvr.library.shared_folder import ADAPTER, CARD, SharedModel, read_tensors
 from petvr.library.text_video import TextVideoModel
@@ -47,6 +47,10 @@ def export_run(
     if merge and peft:
         raise PetvrError("export: either merge or peft, not both")
     folder, out = given_path("run", run), given_path("to", to)
+    if not isinstance(licence, str) or not LICENCE.fullmatch(licence):
+        raise PetvrError(f"licence: {licence!r:.60} given, allowed: a name of the hub's, as mit or apache-2.0")
+    if hub_id != "" and not (isinstance(hub_id, str) and HUB_ID.fullmatch(hub_id)):
+        raise PetvrError(f"hub_id: {hub_id!r:.60} given, allowed: owner/name")
     folder = folder.parent if folder.name == RESULT else folder
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PetvrError(f"{out}: is there already; export writes a new folder")

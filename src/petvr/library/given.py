@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from petvr.errors import PetvrError
+
+MOST = 10**9
+LICENCE = re.compile("[a-z0-9][a-z0-9.-]{0,63}")  # as the hub names them; it stands in the head of a card
 
 
 def given_whole(name: str, value: Any, least: int = 1) -> int:
@@ -17,8 +21,8 @@ def given_whole(name: str, value: Any, least: int = 1) -> int:
         number = operator.index(value) if not isinstance(value, bool) else least - 1
     except TypeError:
         number = least - 1
-    if number < least:
-        raise PetvrError(f"{name}: {value!r:.60} given, allowed: {least} or more")
+    if not least <= number <= MOST:
+        raise PetvrError(f"{name}: {value!r:.60} given, allowed: {least} or more, up to {MOST:,}")
     return number
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from petvr.errors import PetvrError, first_line
 from petvr.library.backbone import HUB_ID
+from petvr.library.given import given_path
 from petvr.library.peft_format import CONFIG, TENSORS
 from petvr.library.shared_folder import ADAPTER, CARD, DESCRIPTION, SharedModel
 
@@ -23,9 +24,9 @@ def push_folder(folder: str | PathLike[str], hub_id: str, *, private: bool = Tru
     """
     from huggingface_hub import HfApi
 
-    path = Path(folder)
+    path = given_path("folder", folder)
     SharedModel.read(path)
-    if not HUB_ID.fullmatch(hub_id):
+    if not isinstance(hub_id, str) or not HUB_ID.fullmatch(hub_id):
         raise PetvrError(f"{hub_id}: no hub id; one is owner/name")
     others = sorted(one.name for one in path.iterdir() if one.name not in FILES)
     if others:

@@ -103,8 +103,11 @@ class Index:
         folder = given_path("to", to)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise PetvrError(f"{folder}: is there already; an index is saved to a new folder")
-        for part in self.parts:
-            part.write(new_part_folder(folder), self.model_facts["digest"])
+        try:
+            for part in self.parts:
+                part.write(new_part_folder(folder), self.model_facts["digest"])
+        except OSError as error:
+            raise PetvrError(f"{folder}: cannot be written: {error.strerror or error}") from error
         write_manifest(folder, self.model_facts, sorted(path.name for path in folder.glob("part-*")))
 
     @classmethod
@@ -116,6 +119,8 @@ class Index:
         """
         manifest = read_manifest(given_path("an index", folder))
         facts, names = asdict(manifest.model), manifest.parts
+        if model is not None and not isinstance(model, TextVideoModel):
+            raise PetvrError(f"model: {model!r:.60} given, allowed: what petvr.load gives")
         if model is not None and model.digest != facts["digest"]:
             raise PetvrError(f"{folder}: made by another model ({facts['name']}) than {model.name}")
         return cls(open_parts(Path(folder), names, facts["digest"], again), facts, model)
