@@ -10,8 +10,8 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 STAMP := $(VENV)/.petvr-installed
 SCHED := $(if $(filter-out 0 1,$(CORES)),-n $(CORES) --dist loadgroup,)
 PACKAGES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))))
-# one more than there are cores: tests on Slurm mostly wait
-SCHED_MORE := $(if $(filter-out 0 1,$(CORES)),-n $(shell expr $(CORES) + 1) --dist loadgroup,)
+# two more than there are cores: tests on the two private Slurms mostly wait
+SCHED_MORE := $(if $(filter-out 0 1,$(CORES)),-n $(shell expr $(CORES) + 2) --dist loadgroup,)
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -18,6 +18,9 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # several workers, each with as many threads as there are cores, only wait
 
 
+WORKFLOWS_ON_SLURM = ("test_slurm_snakemake.py", "test_slurm_foreign.py")  # half of the time of all that run on Slurm
+
+
 @pytest.fixture(scope="session")
 def real_files() -> Path:
     """The folder of real annotation files and clips: PETVR_REAL, or ../shared/real beside the repository."""
@@ -28,16 +31,17 @@ def real_files() -> Path:
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """`--dist loadgroup`: files with a costly fixture stay in one worker, those on a private Slurm all in the same one:
-    they take daemons down and count what is in the queue. (The marks xdist_group come to nothing where pytest is 9.2.)
+    """`--dist loadgroup`: files with a costly fixture stay in one worker, those on a private Slurm in two, each with a
+    Slurm of its own: they take daemons down and count what is in the queue. (The marks xdist_group come to nothing
+    where pytest is 9.2.)
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Groups(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
-            if Path(path).name.startswith("test_slurm_"):
-                return "slurm"
+            if (name := Path(path).name).startswith("test_slurm_"):
+                return f"slurm, whole workflows: {name in WORKFLOWS_ON_SLURM}"
             return path if _has_module_fixture(config.rootpath / path) else nodeid
 
     config.option.loadscopereorder = False  # the order is ours, see below
@@ -50,7 +54,7 @@ def _has_module_fixture(path: Path) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest starts first; of the two private Slurms one only after the other has ended."""
+    """What takes longest starts first; of a worker's two kinds of Slurm one only after the other has ended."""
     first = {"cluster": 1, "workflow": 2}
 
     def order(item: pytest.Item) -> tuple[int, bool]:

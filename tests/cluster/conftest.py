@@ -1,4 +1,4 @@
-"""A private Slurm for these tests: at most one at a time, in one worker (tests/conftest.py puts them into one group).
+"""A private Slurm for these tests: at most one at a time in a worker, in two workers (groups: tests/conftest.py).
 Everything that asks for it is skipped where Slurm is not installed.
 """
 

@@ -145,6 +145,7 @@ def test_a_changed_video_is_decoded_in_its_shard_alone(cut, items, tmp_path):
     assert [zoo.read(video[0].transpose(1, 2, 0)) for video in pixels] == [2000, 600] and store.verify() == {}
 
 
+@pytest.mark.slow
 def test_cut_anew_and_put_together_nothing_is_decoded(items, whole, tmp_path):
     """One piece -> 3 shards -> 2 shards -> one piece: pictures are taken over, and nothing old stays behind."""
     out = shutil.copytree(whole.path, tmp_path / "s")
@@ -159,6 +160,7 @@ def test_cut_anew_and_put_together_nothing_is_decoded(items, whole, tmp_path):
     assert FrameStore(out).ids == whole.ids[:-1] and FrameStore(out).verify() == {}
 
 
+@pytest.mark.slow
 def test_all_bad_in_one_shard_is_no_error_but_in_all_it_is(items, tmp_path):
     bad = [VideoItem(f"gone{n}", tmp_path / f"gone{n}.mp4") for n in range(4)]
     for number in (1, 2):

@@ -261,7 +261,7 @@ def script(tmp_path, *arguments):
     return [sys.executable, str(tmp_path / "build.py"), *map(str, arguments)]
 
 
-@pytest.mark.parametrize("after", [1, 9])
+@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.slow), 9])
 def test_killed_and_started_again(many, undisturbed, tmp_path, after):
     folder, items = many
     out = tmp_path / "s"

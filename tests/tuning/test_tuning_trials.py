@@ -46,6 +46,7 @@ def locked(config, study):
     return choices.freeze(config, study).read_bytes()
 
 
+@pytest.mark.slow
 def test_every_method_gets_the_same_steps_none_twice_and_the_last_rung_is_an_undisturbed_run(tmp_path, counted):
     """One rate, and two that share the trials; counted, from the records, and in the lock."""
     options, spent = bench.world(tmp_path), {}
@@ -72,6 +73,7 @@ def test_every_method_gets_the_same_steps_none_twice_and_the_last_rung_is_an_und
     assert spent["lora"] == spent["mv_adapter"] == [per_epoch * (6 + 2 + 1)] * 3
 
 
+@pytest.mark.slow
 def test_stopped_after_every_step_of_every_rung_it_ends_alike(tmp_path, monkeypatch):
     options = bench.world(tmp_path)
     calm, killed = bench.config(tmp_path / "calm"), bench.config(tmp_path / "killed")
