@@ -144,7 +144,7 @@ def test_dead_nodes_and_time_limits(bare, driver, tmp_path_factory):
     bare.kill_node(bare.run("squeue", "-h", "-j", dies.id, "-o", "%N"))
     bare.cut_off(bare.run("squeue", "-h", "-j", cut.id, "-o", "%N"))
     with bare.hurry():
-        driver.step_until(manager, lambda: all(driver.starts(name) == 2 for name in ("dies", "cut", "limited")))
+        driver.step_until(manager, lambda: all(driver.starts(name) >= 2 for name in ("dies", "cut", "limited")))
         # the first process ends when it learns of the second
         driver.step_until(manager, lambda: not is_alive(process_identity(first)))
         driver.allow()
@@ -158,5 +158,5 @@ def test_dead_nodes_and_time_limits(bare, driver, tmp_path_factory):
     assert driver.starts("dies") == 2 and driver.ends("dies") == 1
     assert (driver.folder / "metric-dies").read_text() == expected(24)
     assert driver.starts("cut") == 2 and driver.ends("cut") == 1
-    assert driver.starts("limited") == 2 and driver.ends("limited") == 1
+    assert driver.starts("limited") >= 2 and driver.ends("limited") == 1  # one a minute until the others are there
     assert (driver.folder / "metric-limited").read_text() == expected(24)
