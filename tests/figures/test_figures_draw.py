@@ -194,6 +194,12 @@ def test_an_optional_run_is_a_candidate_of_a_chart_and_has_a_place_in_a_picture(
     assert [one.name for one in figure.rows] == names
 
 
+def test_a_line_says_which_printed_point_is_whose(small):
+    (panel,) = figures.compose(collected(small)).axes
+    ends = [line.get_xydata().tolist() for line in panel.lines if line.get_linewidth() == 0.7]
+    assert ends == [[[0.12288, 46.0], [0.12288, 45.3]]], "of Full, which alone is measured and printed"
+
+
 def test_printed_values_do_not_stand_beside_a_synthetic_world(tmp_path):
     rows = [row("Full", put(tmp_path, "full", [44.0], data={"world": "synthetic"}))]
     figure = collected(measure(table(rows, {(0, "t2v:R@1"): "43.1"}), tmp_path))
@@ -246,7 +252,7 @@ def test_the_line_to_a_name_runs_over_no_other_mark():
     FigureCanvasAgg(drawn)
     axis = drawn.add_axes((0, 0, 1, 1))
     axis.set(xlim=(-144, 144), ylim=(-144, 144))  # in points
-    around = [(7, 9), (15, -8), (-15, 8), (-15, -8), (0, -12)]  # on every near place; (7, 9) on the first line too
+    around = [(11, 9), (15, -8), (-15, 8), (-15, -8), (0, -12)]  # on every near place; (11, 9) on the first line too
     spots = [Spot(0, 0, "name", 4), *(Spot(x, y, "", 3) for x, y in around)]
     assert place_labels(drawn, [(axis, spots)]) == 0
     (text,) = axis.texts

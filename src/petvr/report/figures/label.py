@@ -128,7 +128,7 @@ def _place(axis: Any, spot: Spot, taken: list[Any], marks: list[Any], renderer: 
 
 def _crosses(own: Any, box: Any, taken: list[Any]) -> bool:
     """Whether the line from a mark to its name runs over another mark or name."""
-    end = min(max(own[0], box.x0), box.x1), min(max(own[1], box.y0), box.y1)
+    end = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2  # where matplotlib aims
     line = [(own[0] + (end[0] - own[0]) * part / 20, own[1] + (end[1] - own[1]) * part / 20) for part in range(20)]
     return any(other.contains(*at) for other in taken if not other.contains(*own) for at in line)
 

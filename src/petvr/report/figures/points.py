@@ -149,6 +149,9 @@ def _panel(figure: FigureRows, axis: Any, panel: Panel, kinds: dict[str, int], k
     for row in panel.rows:
         kind, points = kinds[row.name], _points(figure, panel, row)
         name = str(figure.series.index(row.name) + 1) if keyed else mathtext(row.name)
+        if len(points) == 2 and not figure.spec.join and not any(_is_level(panel, point) for point in points):
+            ends = zip(*((point.x.mean, point.y.mean) for point in points), strict=True)  # which printed one is whose
+            axis.plot(*ends, color=style.colour(kind), linewidth=0.7, alpha=0.4, zorder=1)
         for point in points:
             hollow |= point.printed
             named = not point.printed or len(points) == 1
