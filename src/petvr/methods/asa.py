@@ -37,7 +37,7 @@ from petvr.clip.towers import Clip
 from petvr.errors import PetvrError
 from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, Insert, setting
 
-VERSION = 1
+VERSION = 2
 IDENTITY = "exact"
 SEES_ORDER = "patches are read from other frames, an offset away that starts at zero"
 OPEN = (
@@ -169,10 +169,10 @@ def warp(x: Tensor, state: ForwardState, chosen: Tensor, offsets: dict[str, Tens
         frames = state.frames if state.mask is None else state.mask.sum(dim=1).repeat_interleave(state.frames)[:, None]
         *time, across = between(frame + offsets["time"], (offsets["time"].new_zeros(()) + frames - 1).clamp(min=0))
     start = torch.arange(rows, device=x.device)[:, None] - frame  # the row of the video's first frame
-    read = [[flat[(start + t) * tokens + leading + n] for n in space] for t in time]
-    if "space" in offsets:
-        read = [[torch.lerp(*pair, along[..., None].to(x.dtype))] for pair in read]
-    new = torch.lerp(read[0][0], read[1][0], across[..., None].to(x.dtype)) if "time" in offsets else read[0][0]
+    places = torch.stack([(start + t) * tokens + leading + n for t in time for n in space])
+    read = flat[places].unflatten(0, (len(time), len(space)))  # at once: each reading's gradient is as large as x
+    read = torch.lerp(*read.unbind(1), along[..., None].to(x.dtype)) if "space" in offsets else read[:, 0]
+    new = torch.lerp(*read, across[..., None].to(x.dtype)) if "time" in offsets else read[0]
     token = torch.arange(rows, device=x.device)[:, None] * tokens + leading + chosen
     return flat.index_copy(0, token.flatten(), new.flatten(0, 1)).view_as(x)
 

@@ -43,11 +43,6 @@ REASONS: dict[tuple[str, str], str] = {
     "and 2 make 55 and 54 %. Trained on this probe alone it is 65 %; `asa+bias`, on this and swapped, 59 %, where "
     "`bias` is at chance",
     ("asa", "swapped"): "as above: with seeds 1 and 2 it is 55 and 48 %; `asa+bias`, on this and reversed, 56 %",
-    (
-        "asa",
-        "counting",
-    ): "as above: with seeds 1 and 2 it is 55 %; three patches of a frame look one offset away, which "
-    "says little of how often",
     ("ju", "counting"): f"{_DILUTED} 79 %",
     ("seq_transf", "counting"): f"{_DILUTED} 83 %",
     (
