@@ -1,4 +1,4 @@
-"""What a step gives back is not asked of the kernel again (petvr.training.host_memory)."""
+"""What a step gives back is not asked of the kernel again (petvr.training.determinism)."""
 
 import platform
 import subprocess
@@ -7,10 +7,10 @@ import sys
 import pytest
 
 CHILD = """
-import resource, sys
-from petvr.training.host_memory import keep_freed_memory
+import resource, sys, torch
+from petvr.training.determinism import keep_freed_memory
 if sys.argv[1] == "kept":
-    assert keep_freed_memory()
+    assert keep_freed_memory(torch.device("cpu"))
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     bytearray(2**26).find(1)  # made, read and given back

@@ -25,9 +25,8 @@ from petvr.spec import RunSpec
 from petvr.training import precision, run
 from petvr.training.batches import Batches, BatchReader, FrameReader, TokenizedCaptions, TrainingData
 from petvr.training.checkpoint import TrainState
-from petvr.training.determinism import prepare_device
+from petvr.training.determinism import keep_freed_memory, prepare_device
 from petvr.training.evaluate import timed
-from petvr.training.host_memory import keep_freed_memory
 from petvr.training.memory import measured_peak, peak_bytes
 from petvr.training.model import BatchTensors, Model, model_on
 from petvr.training.optimizer import build_optimizer, parameter_groups
@@ -99,8 +98,7 @@ class Resident:
 def measure(spec: RunSpec, layers: int | None, device: str | None, threads: int | None, repeats: int) -> dict:
     """`spec` as it would run on a CLIP of random weights, cut to `layers`; a dictionary of BenchLine."""
     on, recipe = prepare_device(device, threads), spec.recipe
-    if on.type == "cpu":
-        keep_freed_memory()
+    keep_freed_memory(on)
     clip = geometry.geometry(spec.backbone)
     clip = geometry.with_layers(clip, layers) if layers else clip
     source = Noise(2 * recipe.batch, recipe.frames, clip.image)

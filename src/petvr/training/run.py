@@ -22,10 +22,9 @@ from petvr.training import evaluate, gradient_cache, result_writer
 from petvr.training.batches import TokenizedCaptions, TrainingData, open_training_data
 from petvr.training.checkpoint import Checkpointer, TrainState, lock_state
 from petvr.training.data import Splits, open_splits
-from petvr.training.determinism import name_refused_kernels, prepare_device, seed_torch
+from petvr.training.determinism import keep_freed_memory, name_refused_kernels, prepare_device, seed_torch
 from petvr.training.evaluate import EvaluationData, encoding_ms, evaluation_steps, open_evaluation_data
 from petvr.training.frozen_feature_cache import FrozenFeatureCache, open_cache, open_captions
-from petvr.training.host_memory import keep_freed_memory
 from petvr.training.log import RunLog
 from petvr.training.model import BatchSource, Model, build_model, clamp_logit_scale
 from petvr.training.optimizer import build_optimizer, clip_all, parameter_groups
@@ -43,8 +42,7 @@ def train(spec: RunSpec, options: TrainOptions) -> Result:
     recipe = spec.recipe
     check_options(options)
     device = prepare_device(options.device, options.threads, options.deterministic)
-    if device.type == "cpu":
-        keep_freed_memory()
+    keep_freed_memory(device)
 
     store = FrameStore(options.store)
     splits = open_splits(spec, options.dataset, store, options.missing, options.checked)

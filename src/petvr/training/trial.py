@@ -15,8 +15,7 @@ from petvr.spec import RunSpec
 from petvr.training import evaluate, result_writer
 from petvr.training.checkpoint import Checkpointer, TrainState, lock_state
 from petvr.training.data import Splits, open_splits
-from petvr.training.determinism import name_refused_kernels, prepare_device
-from petvr.training.host_memory import keep_freed_memory
+from petvr.training.determinism import keep_freed_memory, name_refused_kernels, prepare_device
 from petvr.training.log import RunLog
 from petvr.training.model import Model
 from petvr.training.options import TrainOptions
@@ -33,8 +32,7 @@ def train_trial(spec: RunSpec, options: TrainOptions, rungs: tuple[int, ...], ru
     """
     check_options(options)
     device = prepare_device(options.device, options.threads, options.deterministic)
-    if device.type == "cpu":
-        keep_freed_memory()
+    keep_freed_memory(device)
     store = FrameStore(options.store)
     splits = open_splits(spec, options.dataset, store, options.missing, options.checked, tuning=True)
     assert splits.val is not None  # a trial's recipe selects by it
