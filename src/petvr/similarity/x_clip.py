@@ -25,7 +25,7 @@ from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._head import Features, HeadContext, Similarity, mean_of, unit
 from petvr.similarity.seq_transf import FrameSequence
 
-VERSION = 2
+VERSION = 3
 SEES_ORDER = "seqTransf's blocks over the frames with learned positions"
 OPEN = (
     "Positions, words and frames: the printed size fits 64 words, 64 frames and 600 rows of positions.",
@@ -56,7 +56,7 @@ class XClip(Similarity):
         if words.shape[1] > limit:
             raise PetvrError(f"similarity 'x_clip': texts of {words.shape[1]} words, built for {limit}")
         text = unit(features["text"])
-        return {"text": text, "coarse": text @ self.coarse, "words": words, "mask": features["word_mask"]}
+        return {"text": text, "coarse": text @ self.coarse, "words": words / self.tau, "mask": features["word_mask"]}
 
     def video_side(self, features: Features) -> Features:
         frames, mask = features["frames"], features["mask"]
@@ -71,39 +71,48 @@ class XClip(Similarity):
         return 6 * texts["words"].shape[1] * videos["frames"].shape[1]
 
     def pairs(self, texts: Features, videos: Features) -> Tensor:
-        words, word_bias, frame_bias = texts["words"], bias(texts["mask"])[..., None], bias(videos["mask"])  # [m, F]
+        """The fine comparisons over tau, of which AOSM is AOSM over tau."""
+        words, frames, hide_words, hide_frames = texts["words"], videos["frames"], hiding(texts), hiding(videos)
         videos_here = videos["mask"].shape
         together = texts["coarse"] @ videos["video"].T
         by_word = words @ videos["video"].T  # [n, W, m]
-        by_frame = (texts["text"] @ videos["frames"].flatten(0, 1).T).unflatten(1, videos_here)  # [n, m, F]
+        by_frame = (texts["text"] / self.tau @ frames.flatten(0, 1).T).unflatten(1, videos_here)  # [n, m, F]
         fine = words @ videos["fine"].flatten(0, 1).T  # [n, W, m F]
-        over_words = self.over_words(fine, self.words_first, word_bias).unflatten(1, videos_here)
-        over_frames = self.over_frames(fine.unflatten(2, videos_here), self.frames_first, frame_bias)  # [n, W, m]
-        pair = self.over_frames(over_words, self.frames_last, frame_bias)
-        pair = pair + self.over_words(over_frames, self.words_last, word_bias)
-        coarse_fine = self.over_words(by_word, self.words_of_video, word_bias)
-        coarse_fine = coarse_fine + self.over_frames(by_frame, self.frames_of_text, frame_bias)
-        return (together + coarse_fine + pair / 2) / 4
+        over_words = over_words_of(fine, self.words_first, hide_words).unflatten(1, videos_here)
+        over_frames = over_frames_of(fine.unflatten(2, videos_here), self.frames_first, hide_frames)  # [n, W, m]
+        pair = over_frames_of(over_words, self.frames_last, hide_frames)
+        pair = pair + over_words_of(over_frames, self.words_last, hide_words)
+        coarse_fine = over_words_of(by_word, self.words_of_video, hide_words)
+        coarse_fine = coarse_fine + over_frames_of(by_frame, self.frames_of_text, hide_frames)
+        return (together + self.tau * (coarse_fine + pair / 2)) / 4
 
-    def over_words(self, x: Tensor, matrix: Tensor, hide: Tensor) -> Tensor:
-        """AOSM over the words of x [n, W, ..] -> [n, ..]; hidden places are 0 in x already."""
-        size = x.shape[1]
-        shares = torch.add(hide, x, alpha=1 / self.tau).softmax(dim=1)
-        return (x * (matrix[:size, :size].T @ shares)).sum(dim=1)
 
-    def over_frames(self, x: Tensor, matrix: Tensor, hide: Tensor) -> Tensor:
-        """AOSM over the frames of x [.., F] -> [..]; one product, whatever stands before the frames."""
-        size = x.shape[-1]
-        shares = torch.add(hide, x, alpha=1 / self.tau).softmax(dim=-1)
-        return (x * (shares @ matrix[:size, :size])).sum(dim=-1)
+def over_words_of(x: Tensor, matrix: Tensor, hide: Tensor | None) -> Tensor:
+    """AOSM over the words of x [n, W, ..] -> [n, ..]; hidden places are 0 in x already."""
+    size = x.shape[1]
+    shares = (x if hide is None else x + hide[..., None]).softmax(dim=1)
+    return (x * (matrix[:size, :size].T @ shares)).sum(dim=1)
+
+
+def over_frames_of(x: Tensor, matrix: Tensor, hide: Tensor | None) -> Tensor:
+    """AOSM over the frames of x [.., m, F] -> [.., m]. They come first for it: over a few numbers that lie side by side
+    a softmax costs torch 20 times as much on a CPU."""
+    size, shape = x.shape[-1], x.shape[:-1]
+    x = x.flatten(0, -2).T.contiguous()  # [F, .. m]
+    logits = x if hide is None else (x.unflatten(1, (-1, len(hide))) + hide.T[:, None]).flatten(1)
+    return (x * (matrix[:size, :size].T @ logits.softmax(dim=0))).sum(dim=0).view(shape)
 
 
 def identity(size: int) -> nn.Parameter:
     return nn.Parameter(nn.init.eye_(torch.empty(size, size)))
 
 
-def bias(mask: Tensor) -> Tensor:
-    """What added to a softmax's logits hides: 0 where the mask is True, the lowest number elsewhere."""
+def hiding(side: Features) -> Tensor | None:
+    """What added to a softmax's logits hides: 0 where the mask is True, the lowest number elsewhere. None where all is
+    shown, as in most blocks of one length; a GPU is not waited for to know it."""
+    mask = side["mask"]
+    if mask.device.type == "cpu" and mask.all():
+        return None
     return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, torch.finfo(torch.float32).min)
 
 
