@@ -24,9 +24,9 @@ VARIABLE = "PETVR_WARM"  # "<socket>:<folder of the package>", set by `petvr war
 PRELOAD = {  # command -> what its forks should find imported; frames, world and weights have pools of their own
     "train": ("petvr.training.run", "torch._dynamo", "torch.utils.flop_counter"),
     "tune": ("petvr.training.trial",),
-    "table": ("petvr.report.tables", "pandas"),
-    "index": ("petvr.report.tables", "pandas"),
-    "figure": ("petvr.report.figures", "pandas", "matplotlib.figure", "matplotlib.backends.backend_svg"),
+    "table": ("petvr.report.tables.uncertainty",),
+    "index": ("petvr.report.tables",),
+    "figure": ("petvr.report.figures", "matplotlib.figure", "matplotlib.backends.backend_svg"),
     "track": ("mlflow", "petvr.report.tracking"),
     "claims": ("petvr.report.claims.page",),
     "examples": ("petvr.search.opened", "petvr.report.examples.page"),

@@ -14,7 +14,7 @@ from petvr.layout import Layout
 from petvr.papers import Printed, Row
 from petvr.papers.plan import Plan
 from petvr.report.tables import FORMATS, frame, measure_table, render
-from petvr.report.tables.estimate import Estimate, compare_to_paper, estimate, pooled_deviation, ranks
+from petvr.report.tables.estimate import Estimate, compare_to_paper, estimate, levene_p, pooled_deviation, ranks
 from petvr.result import StoredFile
 from petvr.spec import Source
 
@@ -133,6 +133,16 @@ def test_the_deviation_is_pooled_over_rows_that_agree_in_it():
     rng = np.random.default_rng(0)
     assert pooled_deviation([rng.normal(40, sd, 30).tolist() for sd in (0.1, 5.0)]) is None
     assert pooled_deviation([[44.0, 45.0]]) is None and pooled_deviation([[44.0] * 3] * 2) is None
+
+
+def test_levene_is_that_of_scipy():
+    from scipy.stats import levene
+
+    rng = np.random.default_rng(0)
+    for spread in (1.0, 4.0):
+        groups = [rng.normal(40, sd, size).tolist() for sd, size in ((1.0, 3), (spread, 5), (1.0, 4))]
+        assert levene_p(groups) == pytest.approx(levene(*groups).pvalue, rel=1e-9)
+    assert math.isnan(levene_p([[1.0, 3.0], [2.0, 4.0]])) and levene_p([[1.0, 3.0], [2.0, 5.0]]) == 0
 
 
 def test_a_single_seed_is_never_best_beside_rows_of_several(tmp_path):

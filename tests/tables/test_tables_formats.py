@@ -17,7 +17,7 @@ from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.papers import Row
 from petvr.papers.schema import Copied
-from petvr.report.tables import FORMATS, render, show_run, show_table, write_index, write_table
+from petvr.report.tables import FORMATS, frame, render, show_run, show_table, write_index, write_table
 
 
 @pytest.fixture
@@ -87,6 +87,7 @@ def test_markdown(small):
 
 
 def test_csv_has_every_seed_in_full_and_the_run_it_comes_from(small):
+    assert render(small, "csv") == frame(small).to_csv(index=False, lineterminator="\n")
     lines = list(csv.DictReader(io.StringIO(render(small, "csv"))))
     full = [line for line in lines if (line["row"], line["direction"], line["metric"]) == ("Full", "t2v", "R@1")]
     seeds = {line["seed"]: line for line in full if line["kind"] == "seed"}

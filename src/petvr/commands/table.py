@@ -51,6 +51,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         raise PetvrError(f"name a table or say --all; tables: {', '.join(plan.tables)}")
     not_run, refused = availability.not_run(config, plan), 0
     names = list(plan.tables) if args.all else args.table
+    unfinished = set(workflow.unfinished_tables(config, plan, names, not_run))
     for built in measured_tables(config, plan, names, args.rule, counted=True, against=args.against):
         if isinstance(built, PetvrError):  # the other tables are built all the same
             print(f"petvr: error: {built}", file=sys.stderr)
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         elif args.show:
             tables.show_table(built)
         else:
-            partial = bool(workflow.unfinished_tables(config, plan, {built.planned.id}, not_run))
+            partial = built.planned.id in unfinished
             print(tables.write_table(built, Layout(config.results).tables, partial=partial)[0])
     return 2 if refused else 0
 

@@ -51,12 +51,14 @@ def compute(
     setting: Mapping[str, Any] | None = None,
     *,
     memory: bool = True,
+    backward: bool = True,
     batch: int = BATCH,
     **choices: Any,
 ) -> Compute:
     """What a step of these choices costs; `choices` as `build_model` takes them. PetvrError for unknown names.
 
-    memory: False leaves `saved` at 0, in half the time. batch: B, where scores among B x B pairs are to count.
+    memory: False leaves `saved` at 0, in half the time. backward: False takes the forward pass for the step. batch: B,
+    where scores among B x B pairs are to count.
     """
     frames, words = choices.get("frames", 12), choices.get("words", 32)
     with SkipMetaInit():
@@ -64,7 +66,7 @@ def compute(
     pixels, ids = inputs(config, frames, words, batch, device="meta")
     mapping = {torch.ops.aten.convolution_backward: convolution_backward}
     with uncast(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
-        with Products():
+        with Products(), torch.set_grad_enabled(backward):
             score = scores(adapted, head, pixels, ids).sum()
         forward = counter.get_total_flops()
         if score.requires_grad:

@@ -156,7 +156,7 @@ def size_in_table(
 
     method, choices = cell.method or "", recipe.model_choices(cell.train)
     if metric == "forward_gmacs":
-        cost = compute.compute(sizes, method, cell.setting, memory=False, train=cell.train, **choices)
+        cost = compute.compute(sizes, method, cell.setting, memory=False, backward=False, train=cell.train, **choices)
         return cost.forward / 2e9, "counted"
     trained = counts(sizes, method, cell.setting, **choices)
     if metric == "trains_M":

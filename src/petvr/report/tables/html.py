@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -39,6 +40,7 @@ def render(table: MeasuredTable, folder: Path, name: str) -> str:
     )
 
 
+@cache
 def template(name: str) -> Any:
     import jinja2
 

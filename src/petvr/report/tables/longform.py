@@ -3,6 +3,8 @@ aggregate; nothing is rounded."""
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import TYPE_CHECKING
 
 from petvr.papers.schema import Value
@@ -24,13 +26,29 @@ FIELDS = (
 
 
 def frame(table: MeasuredTable) -> pandas.DataFrame:
-    """Columns FIELDS, behind `row` those with which the paper labels its rows; what does not apply to a line is None.
-
-    `kind` is "seed" or "aggregate" (ddof=1).
-    """
+    """Columns as in `fields_of`; what does not apply to a line is None. `kind` is "seed" or "aggregate" (ddof=1)."""
     import pandas
 
-    lines, notes = [], caption.notes(table)
+    return pandas.DataFrame(lines_of(table), columns=fields_of(table), dtype=object)
+
+
+def render(table: MeasuredTable) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fields_of(table), lineterminator="\n")  # without the import of pandas
+    writer.writeheader()
+    writer.writerows({key: "" if value != value else value for key, value in line.items()} for line in lines_of(table))
+    return out.getvalue()
+
+
+def fields_of(table: MeasuredTable) -> list[str]:
+    """FIELDS, behind `row` those with which the paper labels its rows."""
+    behind = FIELDS.index("row") + 1
+    return [*FIELDS[:behind], *table.planned.label_columns, *FIELDS[behind:]]
+
+
+def lines_of(table: MeasuredTable) -> list[dict[str, Value]]:
+    lines: list[dict[str, Value]] = []
+    notes = caption.notes(table)
     for order, row in enumerate(table.rows, start=1):
         of_row = {"notes": " ".join(notes.numbered[number - 1] for number in notes.marks[order - 1])}
         of_row |= dict(zip(table.planned.label_columns, row.planned.labels, strict=True))
@@ -38,13 +56,7 @@ def frame(table: MeasuredTable) -> pandas.DataFrame:
             common = _common(table, order, row, entry) | of_row
             lines += [common | _seed(table, entry, seed) for seed in row.seeds.get(entry.dataset, ())]
             lines.append(common | _aggregate(row, entry))
-    behind = FIELDS.index("row") + 1
-    fields = [*FIELDS[:behind], *table.planned.label_columns, *FIELDS[behind:]]
-    return pandas.DataFrame(lines, columns=fields, dtype=object)
-
-
-def render(table: MeasuredTable) -> str:
-    return frame(table).to_csv(index=False, lineterminator="\n")
+    return lines
 
 
 def _common(table: MeasuredTable, order: int, row: MeasuredRow, entry: Entry) -> dict[str, Value]:
