@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -153,6 +154,20 @@ def test_tables_hold_mean_and_deviation_of_the_results(project):
 
 def test_a_second_call_does_nothing(project):
     assert project.snakemake() == {}
+
+
+def test_the_report_of_snakemake_holds_tables_with_their_titles_and_the_claims(project):
+    given = ("--configfile", "workflow/demo.yaml", "micro.yaml", "--report", "report.html")
+    done = project.call("snakemake", *given, "--", "all_tables")
+    assert done.returncode == 0, done.stderr
+    held = (project.folder / "report.html").read_text().partition('var results = {"')[2]
+    values, _ = json.JSONDecoder().raw_decode('{"' + held)
+    shown = {Path(path).relative_to(RESULTS).as_posix(): each for path, each in values.items()}
+    title = re.search(r": ([^<]+?)(?: \[synthetic world\])?</title>", project.table("html"))[1]
+    name = TABLE.partition("/")[2]
+    assert shown[f"tables/{TABLE}.html"]["labels"] == {"table": f"{name}: {title}"}
+    assert name in shown[f"tables/{TABLE}.html"]["caption"]
+    assert any(path.startswith("claims/") for path in shown)
 
 
 def test_a_deleted_result_runs_again_alone(project):
