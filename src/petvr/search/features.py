@@ -92,6 +92,8 @@ def _load(path: Path, run: OpenedRun) -> Features | None:
         with safe_open(path, "pt") as stored:
             features = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 it is no dict
             known = (stored.metadata() or {}).get("digest")
+        if known is None:  # kept by a version that wrote no checksum
+            return None
         if tensors_digest(features) != known:
             raise OSError("its checksum differs")
         return {name: tensor.to(run.device) for name, tensor in features.items()}
