@@ -13,6 +13,7 @@ from petvr.errors import PetvrError
 from petvr.layout import Layout
 from petvr.result import TrialRecord
 from petvr.run_ids import untuned
+from petvr.spec import Value
 from petvr.tuning import choices, decisions, trials_report
 from petvr.tuning.study import Study, studies
 from petvr.workflow import study_named
@@ -101,7 +102,8 @@ def _decide(config: Config, rung: int, layout: Layout, study: Study) -> int:
         from petvr.report.figures.sensitivity import draw_sensitivity
 
         trials_report.write_trials(layout, study)
-        before, stated = untuned(config, study.run), {}
+        before = untuned(config, study.run)
+        stated: dict[str, tuple[Value, str] | None] = {}
         for key in study.axes:
             origin = before.sources[key].origin
             stated[key.partition(".")[2]] = None if origin == "tuned" else (before.values()[key], origin)

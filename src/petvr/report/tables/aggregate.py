@@ -72,9 +72,10 @@ def measure_table(
         raise PetvrError(f"table {name}: cells stand on different data: {'; '.join(mixed)}")
     from petvr.report.tables.uncertainty import add_uncertainty  # scipy; the workflow's parsing imports this file
 
-    measured = MeasuredTable(table, tuple(rows), rule, results, rerun, mixed, locks or {}, unavailable or {})
-    more = {"intervals": intervals or table.intervals, "ends": brackets(plan, table, read, rule), "search": search}
-    measured = replace(measured, **more)
+    measured = MeasuredTable(
+        table, tuple(rows), rule, results, rerun, mixed, locks or {}, unavailable or {}, search=search
+    )
+    measured = replace(measured, intervals=intervals or table.intervals, ends=brackets(plan, table, read, rule))
     return add_uncertainty(replace(measured, rows=tuple(_with_gains(_ranked(_compared(measured))))), against)
 
 
