@@ -293,7 +293,7 @@ def test_floor_and_ceiling_are_the_untrained_and_the_fully_tuned_run_of_the_plan
     plan = Plan(cells, RUNS, {planned_table.id: planned_table}, {})
     built = measure_table(plan, planned_table.id, tmp_path)
     assert built.ends == {("msrvtt-7k", "vit-b-32"): {"untrained": 30.0, "full tuning": 51.0}}
-    said = "Floor and ceiling, T→V R@1: MSR-VTT-7k vit-b-32 untrained 30.0, full tuning 51.0."
+    said = "For comparison, T→V R@1: MSR-VTT-7k vit-b-32 untrained 30.0, full tuning 51.0."
     assert said in render(built, "md")
     assert measure(planned_table, tmp_path).ends == {}  # a plan without them
     cells["full"] = cells["full"].model_copy(update={"paper": "rap"})

@@ -10,7 +10,8 @@ from petvr.arguments import named_path
 from petvr.config import PIPELINE, Config
 from petvr.errors import PetvrError
 
-COPIED = ("config.yaml", "demo/config.yaml", "slurm/config.yaml", "workflow/demo.yaml", "workflow/demo_all.yaml")
+WORLDS = ("workflow/demo.yaml", "workflow/demo_all.yaml", "workflow/demo_fair.yaml")
+COPIED = ("config.yaml", "demo/config.yaml", "slurm/config.yaml", *WORLDS)
 WRITTEN = {
     "Snakefile": """\
 # petvr's workflow as it is installed; rules of your own may follow.

@@ -1,4 +1,4 @@
-"""Floor and ceiling of a table: what CLIP scores untrained, and what full tuning scores, on the same data."""
+"""The two ends of a table: what CLIP scores untrained, and what full tuning scores, on the same data."""
 
 from __future__ import annotations
 

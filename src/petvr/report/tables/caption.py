@@ -195,7 +195,7 @@ def _uncertainty(table: MeasuredTable) -> list[str]:
         for (dataset, backbone), both in sorted(table.ends.items())
     ]
     if ends:
-        said.append(f"Floor and ceiling, T→V R@1: {'; '.join(ends)}.")
+        said.append(f"For comparison, T→V R@1: {'; '.join(ends)}.")
     return said
 
 
