@@ -187,8 +187,8 @@ def remembered_sha256(folder: Path, names: Iterable[str], *, again: bool = False
             status = os.fstat(stream.fileno())
             stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
             entry = known.get(name)
-            sound = isinstance(entry, dict) and re.fullmatch("[0-9a-f]{64}", str(entry.get("sha256")))
-            if not sound or entry.get("stamp") != stamp:
+            known_sha256 = entry.get("sha256") if isinstance(entry, dict) and entry.get("stamp") == stamp else None
+            if not re.fullmatch("[0-9a-f]{64}", str(known_sha256)):
                 entry = {"stamp": stamp, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
         digests[name] = entry
     if digests != known:

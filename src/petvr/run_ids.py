@@ -86,7 +86,7 @@ def _resolved_spec(config: Config, run_id: str, planned: Plan) -> RunSpec:
         backbone=parts.backbone,
         method=method,
         setting=setting,
-        variant=variant,
+        recipe=variant,
         train=method != "zero_shot",
     )
     return existing.tuned(existing.run_of(cell, parts.seed, recipe, sources))
@@ -98,7 +98,7 @@ def untuned(config: Config, run: RunSpec) -> RunSpec:
     variant = {key: value for key, value in run.variant.items() if key in Recipe.model_fields}
     recipe, sources = _stated_recipe(config, run.paper, run.dataset, run.method, setting, variant)
     facts = {key: getattr(run, key) for key in ("paper", "dataset", "backbone", "method", "train")}
-    return implemented(config).run_of(Cell(**facts, setting=setting, variant=variant), run.seed, recipe, sources)
+    return implemented(config).run_of(Cell(**facts, setting=setting, recipe=variant), run.seed, recipe, sources)
 
 
 def _stated_recipe(

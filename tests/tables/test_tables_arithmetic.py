@@ -132,6 +132,7 @@ def test_the_deviation_is_pooled_over_rows_that_agree_in_it():
     assert (deviation, freedom) == (pytest.approx(math.sqrt((2 * 1 + 2 * 3) / 4)), 4)
     rng = np.random.default_rng(0)
     assert pooled_deviation([rng.normal(40, sd, 30).tolist() for sd in (0.1, 5.0)]) is None
+    assert pooled_deviation([[1.0, 3.0], [2.0, 5.0], [4.0, 4.5]]) == (pytest.approx((6.625 / 3) ** 0.5), 3)
     assert pooled_deviation([[44.0, 45.0]]) is None and pooled_deviation([[44.0] * 3] * 2) is None
 
 

@@ -96,7 +96,7 @@ def _chosen(known: dict[str, FigureSpec], names: list[str], kinds: list[str] | N
 def _lacks(plan: Plan, read: Reader, id: str) -> str:
     from petvr.report.figures import absent_runs
 
-    states = Counter(read(plan.runs[run]).state for run in shown.figure_runs(plan, id))
+    states = Counter[str](read(plan.runs[run]).state for run in shown.figure_runs(plan, id))
     if not states:
         return "  (its tables are not chosen)"
     return f"  (lacks {absent})" if (absent := absent_runs(states)) else ""

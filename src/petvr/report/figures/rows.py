@@ -216,7 +216,7 @@ def collect_rows(
     rest = [row for row in rows if not any(row is kept for kept in best)]
     series = tuple(dict.fromkeys(row.name for row in best))
     runs = {run: plan.runs[run] for row in rows for run in row.cell.runs if run in plan.runs}
-    states = Counts(read(run).state for run in runs.values())
+    states = Counts[str](read(run).state for run in runs.values())
     return FigureRows(paper, name, spec, tuple(best), rule, costs, tuple(rest), series, states)
 
 

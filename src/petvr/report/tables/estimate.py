@@ -37,14 +37,17 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:
     """Standard deviation over seeds from all rows of a column together, and its degrees of freedom.
 
-    None where fewer than two rows have several seeds, and where Levene's test (at 5 %) says that rows differ in it.
+    None where fewer than two rows have several seeds, and where Levene's test (at 5 %) says that rows differ in it; of
+    rows with two seeds it can say nothing, as both lie equally far from their median.
     """
     groups = [group for group in groups if len(group) > 1]
     freedom = sum(len(group) - 1 for group in groups)
     squares = sum(statistics.variance(group) * (len(group) - 1) for group in groups)
     if len(groups) < 2 or squares == 0:
         return None
-    return None if levene_p(groups) <= 0.05 else ((squares / freedom) ** 0.5, freedom)
+    tested = [group for group in groups if len(group) > 2]
+    differ = len(tested) > 1 and levene_p(tested) <= 0.05
+    return None if differ else ((squares / freedom) ** 0.5, freedom)
 
 
 def levene_p(groups: Sequence[Sequence[float]]) -> float:
