@@ -66,9 +66,6 @@ def run(args: argparse.Namespace, config: Config) -> None:
     costs = figures.read_costs(args.costs) if args.costs else None
     for name in chosen:
         drawn = collect_figure(config, plan, name, known[name], costs)
-        if drawn.lacks:
-            target = shlex.quote((layout.figures / f"{name}.svg").as_posix())
-            print(f"{name}: not in it: {drawn.lacks}; `{config.snakemake} {target}` makes them", file=sys.stderr)
         picture = None
         if known[name].kind in PICTURES:
             from petvr.commands.examples import draw_picture
@@ -76,6 +73,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
             picture = draw_picture(drawn, config)
         for path in figures.write_figure(drawn, layout.figures, args.format or ("svg", "png"), picture):
             print(path)
+        if drawn.lacks:
+            target = shlex.quote((layout.figures / f"{name}.svg").as_posix())
+            print(f"{name}: not in it: {drawn.lacks}; `{config.snakemake} {target}` makes them", file=sys.stderr)
 
 
 def _chosen(known: dict[str, FigureSpec], names: list[str], kinds: list[str] | None) -> list[str]:
