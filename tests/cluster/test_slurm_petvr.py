@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from job_driver import HANG_S, wait
 from small_petvr import RUN, TABLE, Copy
 
 from petvr.commands import jobs as jobs_command
 from petvr.rehearsal import parts
 from petvr.rehearsal.parts import Answer
+from snakemake_executor_plugin_submitit.json_files import read_json
 from snakemake_executor_plugin_submitit.ledger import Ledger
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -168,3 +170,25 @@ def test_one_run_through_the_official_plugin(slurm, tmp_path):
         head.kill()
     assert copy.result(run)["evaluations"] and not (copy.folder / ".snakemake" / "submitit").exists()
     assert "has been submitted with SLURM jobid" in copy.log.read_text()
+
+
+def test_trials_of_a_rung_go_out_together_and_the_chosen_rate_trains_the_final_run(slurm, copies):
+    """The fair comparison's own tuning: the jobs of a rung are one array, the decision is made from what they left."""
+    _, cluster = copies
+    cell = "fair/msvd/tiny/bias"
+    tuning = {"seed": 9, "trials": 3, "rungs": [0.5, 1], "keep": [1], "rates": {"lr_clip": [1e-5, 1e-3]}}
+    more = {"papers": ["fair"], "tables": ["fair/msvd"], "methods": ["bias"], "tuning": tuning}
+    more["recipe"] = {"default": {"epochs": 2}}
+    small = yaml.safe_load((cluster.folder / "small.yaml").read_text())
+    demo = yaml.safe_load((cluster.folder / "workflow" / "demo.yaml").read_text())
+    demo["recipe"] = {"default": {"captions": "one_per_video", "precision": "fp32"}}  # rates are left to tuning
+    small["recipe"]["default"] |= more.pop("recipe")["default"]
+    small["world"]["sizes"]["msvd"] |= {"train": 16, "val": 4}
+    (cluster.folder / "small.yaml").write_text(yaml.safe_dump(small | more))
+    (cluster.folder / "workflow" / "demo.yaml").write_text(yaml.safe_dump(demo))
+    end(cluster.slurm(f"results/runs/{cell}/seed-0/result.json"), cluster)
+    trials = [one for one in _ledger(cluster).submissions.values() if one.name == "tune_trial"]
+    arrays = [one.id.partition("_")[0] for one in trials]
+    assert sorted(arrays.count(array) for array in set(arrays)) == [1, 3]
+    decision = read_json(cluster.folder / "results" / "tuning" / cell / "decision-1.json")
+    assert cluster.result(f"{cell}/seed-0")["spec"]["tuned"] == decision["chosen"] != {}
