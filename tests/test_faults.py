@@ -256,6 +256,7 @@ def test_what_no_ranking_gives_is_refused(finished, metric, value):
 NO_SHM = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o ro none /dev/shm && exec "$@"', "sh"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [NO_SHM, ["prlimit", "--nofile=16"], ["prlimit", "--nofile=9"]])
 def test_without_shared_memory_or_with_few_open_files_a_command_works_or_ends_in_one_line(tmp_path, limits):
     if limits is NO_SHM and subprocess.run([*limits, "true"], capture_output=True).returncode:

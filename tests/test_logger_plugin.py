@@ -36,6 +36,7 @@ def command(tmp_path):
     return lambda *more: [*base, "--directory", str(tmp_path), "-s", str(tmp_path / "Snakefile"), *more]
 
 
+@pytest.mark.slow
 def test_where_nobody_watches_each_line_says_more_and_a_failed_job_is_shown_with_the_end_of_its_log(command):
     done = subprocess.run(command(), capture_output=True, text=True)
     lines = done.stderr.splitlines()
@@ -53,6 +54,7 @@ def test_where_nobody_watches_each_line_says_more_and_a_failed_job_is_shown_with
     assert not [line for line in lines if "Select jobs" in line or "returned non-zero" in line or "jobid" in line]
 
 
+@pytest.mark.slow
 def test_on_a_terminal_of_80_columns_one_line_is_written_over_and_over(command):
     try:
         master, slave = pty.openpty()

@@ -74,6 +74,7 @@ def test_blocks_that_are_computed_again_are_the_same(case, traced):
         pytest.param("ssf", {"sites": "blocks"}, 7, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_one_graph_serves_all_blocks_of_a_tower(method, setting, pieces):
     """Each piece once for either tower, and once more for a first block whose input has no gradient; never by depth."""
 

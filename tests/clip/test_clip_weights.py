@@ -59,6 +59,7 @@ def test_fetch_names_a_source_that_does_not_exist(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_without_a_tokenizer_or_with_another_models_becomes_no_weights(folder, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(PetvrError, match=r"tiny: no tokenizer in it; allowed: tokenizer\.json"):

@@ -44,6 +44,7 @@ def test_a_head_whose_ledger_is_taken_away_writes_all_of_it_again(driver):
     driver.finish(manager, first + second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", ["{torn", "[]", '"text"', '{"event": "prepared", "time": 1, "folder": 7}', '{"event": "submitted"}']
 )
@@ -79,6 +80,7 @@ def test_a_file_that_another_job_is_to_make_is_waited_for(driver):
     assert done(*jobs) and (driver.folder / "out" / "shared").read_text().split() == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_what_an_earlier_head_left_is_taken_back_before_another_job_makes_its_files(driver):
     manager = driver.manager()
     driver.submit(manager, driver.job("group", f"trap '' TERM; exec 9> lock; flock 9; {until('never')}"))

@@ -80,6 +80,7 @@ def test_a_controller_that_is_away_is_no_evidence_however_long(pretend, tmp_path
     assert "gone from the queue" in why(job) and "Slurm answers again." in driver.logged
 
 
+@pytest.mark.slow
 def test_cancelling_ends_though_slurm_is_silent_and_jobs_are_told_by_a_file(pretend, tmp_path):
     pretend(squeue=NEVER, scancel=NEVER)
     driver = JobDriver(tmp_path / "jobs")

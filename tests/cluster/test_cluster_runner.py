@@ -92,6 +92,7 @@ def test_a_job_that_sees_fewer_gpus_than_it_asked_for_does_not_begin(start, tmp_
     assert process.wait() == 0 and (tmp_path / "began").exists()
 
 
+@pytest.mark.slow
 def test_the_file_that_cancels_is_enough_where_slurm_cannot_send_a_signal(start):
     folder, process = start("sleep 1000", env={"SUBMITIT_JOB_TICK": "0.2"})
     wait(lambda: (folder / "log.txt").exists())
@@ -154,6 +155,7 @@ def test_told_to_leave_too_often_is_a_failure(start):
     assert "max-requeues" in result(folder)["reason"]
 
 
+@pytest.mark.slow
 def test_cancel_ends_the_whole_process_group(start, tmp_path):
     folder, process = start(f"trap '' TERM; sleep 1000 & echo $! > {tmp_path}/child; wait")
     wait(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text())
@@ -192,6 +194,7 @@ def test_what_has_ended_or_was_replaced_is_not_run_again(start, tmp_path):
     assert (tmp_path / "count").read_text() == "once\n"
 
 
+@pytest.mark.slow
 def test_a_second_start_elsewhere_ends_the_first(start, tmp_path):
     command = f"echo start >> {tmp_path}/count; {until(tmp_path / 'go')}; echo end >> {tmp_path}/count"
     _, first = start(command, env={"SUBMITIT_JOB_TICK": "0.5"})

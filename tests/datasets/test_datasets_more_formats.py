@@ -222,6 +222,7 @@ def test_any_sentence_comes_back_from_a_tab_separated_file(tmp_path_factory, sen
         assert caption.split() == unicodedata.normalize("NFC", text).split()
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text("abc-_", min_size=11, max_size=11), st.lists(words.filter(str.strip), min_size=1)))
 def test_any_paragraph_comes_back_from_json(tmp_path_factory, told):
     folder = tmp_path_factory.mktemp("activitynet")

@@ -21,6 +21,7 @@ def test_1k_a_has_1000_rows_and_995_sentences(real_files, name):
     assert split.captions[0] == "a person is connecting something to system" and split.videos[0] == "video9770"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which, videos, sentences", [("train", 10_009, 37_421), ("test", 4_917, 17_505)])
 def test_activitynet_paragraphs(real_files, which, videos, sentences):
     folder = real_files / "activitynet"
@@ -36,6 +37,7 @@ def test_activitynet_paragraphs(real_files, which, videos, sentences):
     assert sum(len(caption.split()) for caption in split.captions) == words, "no sentence is lost"
 
 
+@pytest.mark.slow
 def test_activitynet_in_the_order_of_time_moves_one_paragraph_in_twenty(real_files):
     by_file = load_dataset("activitynet", real_files / "activitynet").split("train")
     by_time = load_dataset("activitynet", real_files / "activitynet", paragraph_order="time").split("train")
@@ -48,6 +50,7 @@ def test_activitynets_two_splits_share_no_video(real_files):
     assert not set(dataset.split("train").videos) & set(dataset.split("test").videos)
 
 
+@pytest.mark.slow
 def test_vatex_lists(real_files, tmp_path):
     """The captions of the real clips are not to be had here: ten stand-ins each, so that the lists can be counted."""
     lists = {path.name: path.read_text().split() for path in (real_files / "vatex").glob("*_list.txt")}
@@ -141,6 +144,7 @@ def test_held_out_lists_are_committed_and_of_the_hash_that_is_checked(name, coun
     assert len(set(text.split())) == len(text.split()) == count
 
 
+@pytest.mark.slow
 def test_activitynet_holds_out_a_fixed_list_of_training(real_files, monkeypatch):
     dataset = load_dataset("activitynet", real_files / "activitynet")
     validation = dataset.validation()

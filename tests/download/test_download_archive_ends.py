@@ -160,6 +160,7 @@ def outside_contents(name):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_a_damaged_byte_is_refused_or_changes_nothing(name):
     """In a plain tar only the headers hold a sum: its contents are left out, long names too."""

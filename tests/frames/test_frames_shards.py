@@ -202,6 +202,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_shard(items, whole, tmp_path):
     """SIGKILL: the other shard is untouched, this one continues, and the whole is the same."""
     out = tmp_path / "s"

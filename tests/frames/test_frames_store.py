@@ -262,6 +262,7 @@ def script(tmp_path, *arguments):
 
 
 @pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.slow), 9])
+@pytest.mark.slow
 def test_killed_and_started_again(many, undisturbed, tmp_path, after):
     folder, items = many
     out = tmp_path / "s"
@@ -300,6 +301,7 @@ def test_killed_between_the_last_two_renames(many, undisturbed, tmp_path, monkey
     assert (report.decoded, report.reused, report.digest) == (0, 24, undisturbed)
 
 
+@pytest.mark.slow
 def test_full_disk_is_one_message_and_keeps_what_is_there(many, undisturbed, tmp_path):
     folder, items = many
     out = tmp_path / "s"

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from petvr.data.frames.decode import decode_frames, read_frames
+from petvr.data.frames.matroska_checks import differing_checksum
 from petvr.data.frames.probe import Unreadable, probe
 from petvr.data.frames.samplers import SAMPLERS, pick
 from petvr.data.frames.truncation import Packet, damaged_pts, last_secure_pts, reaches_end
@@ -215,6 +216,7 @@ def test_filling_the_announced_time_by_hand():
     assert reaches_end([0.0], 25, 0.04)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_that_no_decoder_sees_is_told_by_the_checksum_of_its_cluster(make, tmp_path):
     """Of H.265 that FFmpeg's muxer wrote: with WebM, and with MP4, the same bit shows another picture."""
     content = make("h265.mkv").read_bytes()
@@ -227,6 +229,12 @@ def test_a_flipped_bit_that_no_decoder_sees_is_told_by_the_checksum_of_its_clust
             read_frames(damaged, lambda n, fps: np.array([0]))
         untold += [place] if "checksum" in _reason(damaged) else []
     assert untold, "some of them decode without a word"
+
+
+def test_a_matroska_element_longer_than_any_file_ends_the_comparison(make, tmp_path):
+    path = tmp_path / "damaged.mkv"
+    path.write_bytes(make("h264.mkv").read_bytes() + b"\xec\x01" + b"\x7f" * 7)  # empty space of 2**55 bytes
+    assert differing_checksum(probe(path)) == ""
 
 
 def _reason(path):

@@ -63,6 +63,7 @@ QUICK = ("full", "x_clip")
 METHODS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in EVERY]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_scores_of_files_are_those_of_training_whatever_the_similarity(method, finished_run, clips, expected):
     spec = spec_of(method, sampler="c4c_1fps_int", picture="stretch" if method == "full" else "crop")

@@ -96,6 +96,7 @@ def damaged(copy):
     copy.add_paper()
 
 
+@pytest.mark.slow
 def test_its_runs_are_planned(copy):
     (_, cells, _), (_, plan, _) = copy.calls(["cells"], ["plan"])
     cells = list(csv.DictReader(io.StringIO(cells)))

@@ -357,6 +357,7 @@ def test_blocks_give_the_same_scores_and_gradients(name, setting, features, monk
                 torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 @each
 def test_no_tensor_is_larger_than_a_block_or_the_result(name, setting, monkeypatch):
     """While pairs are scored: the largest tensor made is a block or [texts, videos], whatever the similarity."""

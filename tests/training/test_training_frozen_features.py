@@ -71,6 +71,7 @@ TEXTS = {  # frozen text towers; pictures are cropped or the vision tower is not
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEXTS)
 def test_captions_of_a_frozen_text_tower_are_encoded_once_and_a_file_of_them_changes_no_bit(bench, name, monkeypatch):
     encoded, original = [], Model.encode_sentences

@@ -19,6 +19,7 @@ print(faults(), faults())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what is set is glibc's")
 def test_a_block_larger_than_32_mib_is_new_to_the_kernel_once():
     def faults(how):

@@ -72,6 +72,7 @@ def test_metrics_are_those_of_the_model_that_was_saved(bench):
     assert chosen.dsl is not None and chosen.dsl["t2v"].keys() == chosen.plain["t2v"].keys()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_and_another_seed_another_run(tmp_path, bench):
     def outcome(name, **changes):
         result = tiny.train(tiny.spec("full", **changes), **(bench | {"out": tmp_path / name, "state": tmp_path / "s"}))

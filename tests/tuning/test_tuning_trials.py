@@ -104,6 +104,7 @@ def test_stopped_after_every_step_of_every_rung_it_ends_alike(tmp_path, monkeypa
         assert state_of(calm, study, id) == state_of(killed, study, id)
 
 
+@pytest.mark.slow
 def test_a_changed_grid_trains_only_what_is_new_and_says_what_was_spent(tmp_path, counted):
     options, config = bench.world(tmp_path), bench.config(tmp_path)
     first = bench.study(config)
@@ -146,6 +147,7 @@ def test_in_tuning_the_test_split_refuses_whoever_asks_for_it(tmp_path, monkeypa
     assert closed.split("val").videos and closed.validation().split.videos
 
 
+@pytest.mark.slow
 def test_shuffled_test_captions_and_poisoned_test_scores_leave_the_lock_byte_for_byte(tmp_path, monkeypatch):
     options, shades, locks = bench.world(tmp_path), random.Random(0).sample(tiny.SHADES, len(tiny.SHADES)), []
 

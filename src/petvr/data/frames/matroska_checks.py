@@ -5,6 +5,7 @@ They tell what VP8 and VP9 cannot: a flipped bit gives them another picture that
 
 from __future__ import annotations
 
+import os
 import zlib
 from typing import BinaryIO
 
@@ -20,28 +21,26 @@ def differing_checksum(facts: Probe) -> str:
     if facts.family != "matroska":
         return ""
     with open(facts.path, "rb") as stream:
+        end = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
         while (head := _element(stream)) is not None:
             name, size = head
             if name == SEGMENT:
                 continue  # its parts follow
-            if size is None:  # of a live recording: no length, no checksum
-                return ""
             start = stream.tell()
+            if size is None or start + size > end:  # a live recording without lengths; the file ends before
+                return ""
             if name in CHECKED and size > 6 and stream.read(2) == CRC32:
                 noted = int.from_bytes(stream.read(4), "little")
-                if _crc32(stream, size - 6) not in (noted, None):
+                if _crc32(stream, size - 6) != noted:
                     return f"the checksum of the {CHECKED[name]} at byte {start} differs"
             stream.seek(start + size)
     return ""
 
 
-def _crc32(stream: BinaryIO, left: int) -> int | None:
-    """None where the file ends before."""
+def _crc32(stream: BinaryIO, left: int) -> int:
     value = 0
-    while left:
-        part = stream.read(min(left, CHUNK))
-        if not part:
-            return None
+    while left and (part := stream.read(min(left, CHUNK))):
         value, left = zlib.crc32(part, value), left - len(part)
     return value
 
