@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from petvr.errors import PetvrError
-from petvr.library.given import LICENCE
+from petvr.library.given import LICENCE, MOST
 from petvr.spec import NUMBER, checked_value
 
-MOST = 10**9
 THREADS = 1_024  # more end the process in native code
 WHOLE = re.compile("-?[0-9]{1,19}")
 

@@ -258,10 +258,9 @@ class NodeRunner:
             return "superseded"
         if code == 0:
             return self._write_result("success", 0, "")
-        left = status in self.spec["requeue_codes"]  # with a checkpoint, to go on later
-        # Slurm signals the whole step and this process passes it on: the second one meets a Python that is past its
-        # handlers, on its way out with that code. A program that never listened ignores it.
-        left = left or (asked and status == 128 + self.signal)
+        # with a checkpoint, to go on later. Slurm signals the whole step and this process passes it on: the second
+        # signal may meet a Python past its handlers, on its way out with that code; who never listened ignores it
+        left = status in self.spec["requeue_codes"] or (asked and status == 128 + self.signal)
         if not asked and not left:
             self._write_result("failed", status, f"exit code {status}" if code > 0 else f"killed by signal {-code}")
             sys.exit(1)

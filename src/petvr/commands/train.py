@@ -21,6 +21,8 @@ from petvr.spec import RunSpec
 from petvr.status import RunState, status_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from petvr.training.data import DatasetCheck
     from petvr.training.options import TrainOptions
 
@@ -85,9 +87,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     layout.failure(spec).unlink(missing_ok=True)
     if spec.tuned:
         atomic.write_text(layout.kept_result(spec), layout.result(spec).read_text(encoding="utf-8"))
-    atomic.bring_to_now(
-        [options.weights / "model.safetensors", options.store / "index.json", layout.manifest(spec.dataset)]
-    )
+    date_inputs(options, layout.manifest(spec.dataset))
     best = result.at(spec.recipe.selection).plain
     print(f"{args.run}: t2v R@1 {best['t2v']['R@1']:.1f}, v2t R@1 {best['v2t']['R@1']:.1f} ({spec.recipe.selection})")
     return 0
@@ -119,6 +119,11 @@ def train_options(config: Config, spec: RunSpec, threads: int | None) -> TrainOp
         flop_counts=layout.flop_counts,
         feature_cache_gib=config.feature_cache_gib,
     )
+
+
+def date_inputs(options: TrainOptions, manifest: Path) -> None:
+    """None of a run's or a trial's inputs is newer than what was made of them: see atomic.bring_to_now."""
+    atomic.bring_to_now([options.weights / "model.safetensors", options.store / "index.json", manifest])
 
 
 def _finished_elsewhere(layout: Layout, spec: RunSpec) -> bool:

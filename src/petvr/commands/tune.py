@@ -75,7 +75,7 @@ def _trial(args: argparse.Namespace, config: Config, layout: Layout, study: Stud
         raise PetvrError(f"{study.cell}: trial {id} is not of today's grid and protocol; start the workflow again")
     if args.threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(args.threads)
-    from petvr.commands.train import train_options
+    from petvr.commands.train import date_inputs, train_options
     from petvr.training.trial import train_trial
 
     spec, state = study.trials[id], layout.trial_state(study.cell, id)
@@ -84,9 +84,7 @@ def _trial(args: argparse.Namespace, config: Config, layout: Layout, study: Stud
     options = replace(train_options(config, spec, args.threads), out=out, state=state)
     axes = {key.removeprefix("recipe.") for key in study.axes if key.startswith("recipe.")}
     record = train_trial(spec, options, study.epochs, args.rung, axes)
-    atomic.bring_to_now(
-        [options.weights / "model.safetensors", options.store / "index.json", layout.manifest(spec.dataset)]
-    )
+    date_inputs(options, layout.manifest(spec.dataset))
     asked = layout.tuning(study.cell) / f"rung-{args.rung}" / f"{args.trial}.json"
     atomic.write_text(asked, (out / f"rung-{args.rung}.json").read_text(encoding="utf-8"))
     said = record.diverged or f"validation RSum {record.score:.2f}"
