@@ -1,6 +1,9 @@
+import atexit
 import functools
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -16,6 +19,12 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # several workers, each with as many threads as there are cores, only wait
+
+
+# shared by all workers; nothing that a test counts comes from the user's cache or gets there
+if "PETVR_CACHE" not in os.environ:
+    os.environ["PETVR_CACHE"] = tempfile.mkdtemp(prefix="petvr-cache-")
+    atexit.register(shutil.rmtree, os.environ["PETVR_CACHE"], ignore_errors=True)
 
 
 WORKFLOWS_ON_SLURM = ("test_slurm_snakemake.py", "test_slurm_foreign.py")  # half of the time of all that run on Slurm

@@ -123,21 +123,34 @@ def at_least(least: float) -> Callable[[Any], Any]:
 
 
 def kept_count(
-    folder: Path | None, key: Any, names: dict[str, Callable[[Any], Any]], count: Callable[[], dict[str, Any]]
+    folder: Path | None,
+    key: Any,
+    names: dict[str, Callable[[Any], Any]],
+    count: Callable[[], dict[str, Any]],
+    code: str = "",
 ) -> list[Any]:
-    """The values of `names` in what `count` gives, once for a key, which says all that they depend on; folder None:
-    each time."""
+    """The values of `names` in what `count` gives, once for a key, which says all that they depend on but the code
+    that counts; folder None: each time. code: a digest of that; what other code counted is counted anew in its place.
+    """
     text = json.dumps([COUNTS_VERSION, *key], sort_keys=True)
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json" if folder else None
     if path is not None:
         with contextlib.suppress(PetvrError, ValueError, KeyError, TypeError):
-            record = read_json(path, dict)
-            return [kind(record[name]) for name, kind in names.items()]
+            record = unsealed(read_json(path, dict), path, required=True)
+            if record["code"] == code:
+                return [kind(record[name]) for name, kind in names.items()]
     counted = count()
     if path is not None:
         with contextlib.suppress(PetvrError):  # who asks next counts again
-            write_json(path, counted)
+            write_json(path, sealed(counted | {"code": code}))
     return [counted[name] for name in names]
+
+
+def user_cache() -> Path | None:
+    """The folder below the user's home that may be deleted at any time; None for a user without a home."""
+    given = os.environ.get("PETVR_CACHE")
+    folder = Path(given or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    return (folder if given else folder / "petvr") if folder.is_absolute() else None
 
 
 def sealed(value: dict[str, Any]) -> dict[str, Any]:

@@ -1,3 +1,7 @@
+import shutil
+import subprocess
+import sys
+
 import pytest
 
 from petvr import methods, papers, planning
@@ -7,6 +11,13 @@ from petvr.config import load_config
 from petvr.costs import params
 from petvr.errors import PetvrError
 from petvr.papers.own import own_table
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """The user's, empty, and what this process has counted already forgotten."""
+    monkeypatch.setenv("PETVR_CACHE", str(tmp_path / "cache"))
+    params._counts.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +207,43 @@ def test_a_tables_sizes_are_counted_by_the_first_who_builds_it(tmp_path, monkeyp
 
     first = sizes()
     assert len(first) >= 2 and all(number > 0 for number, _ in first)
-    monkeypatch.setattr(params, "size_in_table", None)
+    params._counts.cache_clear()  # as another process has it
+    monkeypatch.setattr(params, "_built", None)
+    monkeypatch.setattr("petvr.costs.compute.compute", None)
     assert sizes() == first
-    monkeypatch.setattr("petvr.commands.table.methods.version", lambda name: 99)
+    monkeypatch.setattr(params, "code_digest", lambda: "of other code")
+    params._counts.cache_clear()
     with pytest.raises(TypeError):
         sizes()
+
+
+def test_a_size_is_kept_until_a_file_of_the_code_changes_or_it_is_damaged(tmp_path, monkeypatch):
+    folder = shutil.copytree(methods.REGISTRY.folder, tmp_path / "methods", ignore=shutil.ignore_patterns("__*__"))
+    monkeypatch.setattr(methods.REGISTRY, "folder", folder)
+    built, really = [], params._built
+    monkeypatch.setattr(params, "_built", lambda *given: built.append(given) or really(*given))
+
+    def size():
+        params._counts.cache_clear()  # as another process has it
+        return params.counts("vit-b-32", "bias").trainable
+
+    first = size()
+    assert size() == first and len(built) == 1
+    with open(folder / "bias.py", "a") as stream:
+        stream.write("# another way\n")
+    assert size() == first and len(built) == 2
+    [kept] = (tmp_path / "cache" / "counts").iterdir()
+    kept.write_text(kept.read_text().replace(str(first), str(first + 1)))
+    assert size() == first and len(built) == 3
+    monkeypatch.delenv("PETVR_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert size() == first and len(built) == 4, "a user without a home"
+
+
+def test_a_size_that_is_kept_is_known_without_torch():
+    asked = "import sys; from petvr.costs import params; print(params.counts('vit-b-32', 'bias').trainable)"
+    size = params.counts("vit-b-32", "bias").trainable
+    code = f"{asked}; print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split() == [str(size), "False"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from petvr.report.tracking import write as writes
 
 pytestmark = pytest.mark.slow  # MLflow itself
 
+syncing = sys.modules["petvr.report.tracking.sync"]  # the package has the function by this name
 CELL = "vop/msrvtt-7k/vit-b-32/vop"
 
 
@@ -223,6 +225,34 @@ def test_a_second_sync_changes_nothing(ready):
     status = tracking.sync(ready)
     assert (status.logged, status.unchanged, status.removed) == (0, 2, 0)
     assert {name: run.info.run_id for name, run in by_name(ready).items()} == before
+
+
+def test_runs_are_listed_again_only_where_somebody_wrote_between_two_parts_of_a_sync(ready, monkeypatch):
+    monkeypatch.setattr(syncing, "AT_ONCE", 1)
+    listed = []
+    monkeypatch.setattr(syncing, "search", lambda *given: listed.append(given) or stores.search(*given))
+
+    def put_all(r1: float) -> None:
+        for name in ("bias", "proj", "vop"):
+            put(ready, name, [r1])
+
+    put_all(40.0)
+    assert tracking.sync(ready).logged == 3 and len(listed) == 1
+    put_all(41.0)
+    others = [Layout(ready).result(spec("vop", 0))]
+
+    @contextlib.contextmanager
+    def let_another_write(uri: str):
+        with stores.locked(uri):
+            yield
+        if others:
+            assert tracking.log_result(others.pop()).logged == 1
+
+    monkeypatch.setattr(syncing, "locked", let_another_write)
+    status = tracking.sync(ready)
+    assert (status.logged, status.unchanged, status.removed) == (2, 1, 4), "what the other wrote is known"
+    assert len(listed) == 4, "at first, by the other, behind it"
+    assert {run.data.metrics["score/best_on_test/t2v_R1"] for run in by_name(ready).values()} == {41.0}
 
 
 def test_a_run_made_again_replaces_the_old_one(ready):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from petvr import methods, planning, similarity, workflow
+from petvr import planning, workflow
 from petvr.arguments import alone
 from petvr.config import Config
 from petvr.data import availability, catalogue
@@ -106,11 +105,10 @@ def measured_tables(
 
 
 def size_counter(config: Config) -> Counter:
-    """Sizes as the paper of a table counts them, each counted once; torch is imported when one is new."""
+    """Sizes as the paper of a table counts them; torch is imported when one is new."""
     layout = Layout(config.results)
 
     def count(table: Table, cell: Cell, recipe: Recipe, metric: str, printed: str) -> tuple[float, str] | None:
-        from petvr.atomic import at_least, kept_count
         from petvr.clip.config import GEOMETRIES, read_config
         from petvr.costs import params
 
@@ -119,17 +117,7 @@ def size_counter(config: Config) -> Counter:
         if not published and not (weights / "config.json").exists():
             return None
         sizes = GEOMETRIES[cell.backbone] if published else read_config(weights)
-        method = cell.method or ""
-        versions = {part: methods.version(part) for part in methods.split(method)}
-        versions |= {recipe.similarity: similarity.version(recipe.similarity)}
-        key = [versions, asdict(sizes), method, dict(cell.setting), recipe.model_choices(cell.train)]
-        key += [metric, printed, repr(params.counting_of(table))]
-
-        def counted() -> dict[str, Any]:
-            number, check = params.size_in_table(table, cell, recipe, metric, printed, sizes)
-            return {"method": method, "number": number, "check": check}
-
-        number, check = kept_count(layout.flop_counts, key, {"number": at_least(0.0), "check": str}, counted)
+        number, check = params.size_in_table(table, cell, recipe, metric, printed, sizes)
         return number, check if published else ""  # beside another backbone's the printed size says nothing
 
     return count

@@ -1,5 +1,7 @@
 """Trainable parameters, counted on the meta device: no weights are needed, and no memory.
 
+What is counted is kept in the user's cache: torch is imported for what is new there (petvr.costs.counting_code).
+
 Every paper counts in its own way, which its recipe.yaml declares under `counting`; `table_lines` puts what a row trains
 next to what its table prints.
 """
@@ -9,11 +11,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from petvr.atomic import at_least, kept_count
+from petvr.costs.counting_code import code_digest, kept_folder
 from petvr.papers.schema import Counting
 from petvr.papers.table import Cell, Table
 from petvr.spec import Recipe, method_id
@@ -48,33 +52,55 @@ def counts(backbone: str | ClipConfig, method: str, setting: Mapping[str, Any] |
 
 @cache
 def _counts(backbone: str | ClipConfig, method: str, setting: str, choices: str) -> Counts:
+    def count() -> dict[str, Any]:
+        return asdict(_built(backbone, method, json.loads(setting), json.loads(choices)))
+
+    kinds = {"trainable": int, "by_part": dict, "total": int, "names": dict, "everything": bool}
+    key = ["parameters", asdict(_config(backbone)), method, setting, choices]
+    return Counts(*kept_count(kept_folder(), key, kinds, count, code_digest()))
+
+
+def _built(backbone: str | ClipConfig, method: str, setting: dict[str, Any], choices: dict[str, Any]) -> Counts:
     from petvr import methods
     from petvr.clip.weights import SkipMetaInit
     from petvr.costs import compute
 
     with SkipMetaInit():  # one CLIP for all: each method says anew what of it trains
-        model, head = compute.build_model(_shapes(backbone), method, json.loads(setting), **json.loads(choices))
+        model, head = compute.build_model(_shapes(backbone), method, setting, **choices)
     parameters = dict(model.named_parameters()) | {f"head.{name}": part for name, part in head.named_parameters()}
     names = {name: parameter.numel() for name, parameter in parameters.items() if parameter.requires_grad}
     by_part = {"clip": 0, "new": 0, "head": 0}
     for name, size in names.items():
         by_part["head" if name.startswith("head.") else model.part(name)] += size
     total = sum(parameter.numel() for parameter in parameters.values())
-    complete = methods.settings(method, json.loads(setting)).get("full")
+    complete = methods.settings(method, setting).get("full")
     return Counts(sum(names.values()), by_part, total, names, complete is not None and not complete["freeze"])
+
+
+def _config(backbone: str | ClipConfig) -> ClipConfig:
+    from petvr.clip import config
+
+    return config.geometry(backbone) if isinstance(backbone, str) else backbone
 
 
 @cache
 def _shapes(backbone: str | ClipConfig) -> Clip:
-    from petvr.clip import config, weights
+    from petvr.clip import weights
 
-    return weights.on_meta(config.geometry(backbone) if isinstance(backbone, str) else backbone)
+    return weights.on_meta(_config(backbone))
 
 
 @cache
 def clip_sizes(backbone: str | ClipConfig) -> dict[str, int]:
     """Every parameter of CLIP with its size."""
-    return {f"clip.{name}": parameter.numel() for name, parameter in _shapes(backbone).named_parameters()}
+
+    def count() -> dict[str, Any]:
+        named = _shapes(backbone).named_parameters()
+        return {"sizes": {f"clip.{name}": parameter.numel() for name, parameter in named}}
+
+    key = ["clip", asdict(_config(backbone))]
+    (sizes,) = kept_count(kept_folder(), key, {"sizes": dict}, count, code_digest())
+    return sizes
 
 
 # What OpenAI's CLIP holds outside of leaf modules: the attention's input projections and parameters of their own.
@@ -152,17 +178,28 @@ def size_in_table(
 
     metric: one of UNITS, "trains_M" for every number that trains, or "forward_gmacs": 1e9 multiply-adds of a pair.
     """
-    from petvr.costs import compute
-
     method, choices = cell.method or "", recipe.model_choices(cell.train)
     if metric == "forward_gmacs":
-        cost = compute.compute(sizes, method, cell.setting, memory=False, backward=False, train=cell.train, **choices)
-        return cost.forward / 2e9, "counted"
+        return _forward_flops(sizes, method, cell.setting, cell.train, choices) / 2e9, "counted"
     trained = counts(sizes, method, cell.setting, **choices)
     if metric == "trains_M":
         return trained.trainable / 1e6, ""
     counting = counting_of(table)
     return as_printed(counting, trained, sizes)[metric], _verdict(counting, trained, cell, metric, printed, sizes)
+
+
+def _forward_flops(
+    sizes: ClipConfig, method: str, setting: Mapping[str, Any], train: bool, choices: dict[str, Any]
+) -> float:
+    def count() -> dict[str, Any]:
+        from petvr.costs import compute
+
+        cost = compute.compute(sizes, method, setting, memory=False, backward=False, train=train, **choices)
+        return {"forward": cost.forward}
+
+    key = ["forward", asdict(sizes), method, dict(setting), train, choices]
+    (forward,) = kept_count(kept_folder(), key, {"forward": at_least(1.0)}, count, code_digest())
+    return forward
 
 
 def counting_of(table: Table) -> Counting:

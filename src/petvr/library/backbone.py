@@ -81,10 +81,10 @@ def _checked(folder: Path, backbone: Backbone) -> Clip:
 
 def brought_folder(hub_id: str) -> Path:
     """From the hub to a folder of the user's cache, once."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    if not cache.is_absolute():
-        raise PetvrError(f"{cache}: no home folder is known to keep {hub_id} in; set HOME or XDG_CACHE_HOME")
-    folder = cache / "petvr" / "weights" / hub_id.replace("/", "--")
+    cache = atomic.user_cache()
+    if cache is None:
+        raise PetvrError(f"no home folder is known to keep {hub_id} in; set HOME or XDG_CACHE_HOME")
+    folder = cache / "weights" / hub_id.replace("/", "--")
     if not (folder / "config.json").is_file():
         try:
             with atomic.file_lock(folder.with_suffix(".lock"), "is being brought", wait=lambda _: None):

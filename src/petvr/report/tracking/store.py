@@ -68,6 +68,20 @@ def database(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
+def stamp(uri: str) -> list[int] | None:
+    """Of a local store's file, another after each write; [] where none is, None for servers and other databases."""
+    file = database(uri)
+    if file is None:
+        return None
+    try:
+        with open(file, "rb") as stream:
+            stat = os.fstat(stream.fileno())
+            changes = int.from_bytes(stream.read(28)[24:], "big")  # SQLite counts its transactions there
+    except FileNotFoundError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino, changes]
+
+
 @contextlib.contextmanager
 def locked(uri: str, seconds: float | None = None) -> Iterator[None]:
     """One writer at a time on this machine; the lock goes with the process, however that ends.

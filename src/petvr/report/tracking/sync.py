@@ -21,12 +21,12 @@ from petvr.report.tracking.store import (
     RESULTS_TAG,
     RUN_TAG,
     Store,
-    database,
     default_uri,
     locked,
     open_store,
     search,
     shown,
+    stamp,
     system_metrics,
     trains,
 )
@@ -103,16 +103,15 @@ def sync(
         status.broken, status.experiment_id = notes.broken, notes.experiment_id
         return status
     try:
-        store = None
+        view = _View(uri, experiment)
         for begin in range(0, max(len(cells), 1), AT_ONCE):
-            with locked(uri):
-                store = store or open_store(uri, experiment)
-                _sync_cells(store, status, results, cells[begin : begin + AT_ONCE])
+            some = cells[begin : begin + AT_ONCE]
+            with view.opened(some[0].id if len(cells) == 1 and chosen is not None else "") as store:
+                _sync_cells(store, view.runs, status, results, some)
         if chosen is None:
-            with locked(uri):
-                store = store or open_store(uri, experiment)
-                _prune(store, status, results, {cell.id: cell for cell in cells})
-        status.experiment_id = store.experiment if store else ""
+            with view.opened() as store:
+                _prune(store, view.runs, status, results, {cell.id: cell for cell in cells})
+        status.experiment_id = view.store.experiment if view.store else ""
         notes.keep(cells, status, everything=chosen is None, source=source)
     except Exception as error:
         status.warning = warning_of(uri, error)
@@ -201,25 +200,16 @@ class _Notes:
 
     def __init__(self, results: Path, uri: str, experiment: str) -> None:
         self.file = results / "mlflow" / f"logged-{_hash(uri, experiment)}.json"
-        self.database = database(uri)
+        self.uri = uri
         noted = _Noted()
         with contextlib.suppress(PetvrError):
             noted = typed(_Noted, read_json(self.file, dict), self.file)
-        sound = noted.format == FORMAT and noted.store == self._stamp()
+        sound = noted.format == FORMAT and noted.store == stamp(uri)
         self.cells: dict[str, str] = noted.cells if sound else {}
         self.broken: list[str] = noted.broken if sound else []
         self.experiment_id: str = noted.experiment if sound else ""
         self.tables: dict[str, list[str]] = noted.tables if sound else {}
         self.source: str = noted.source if sound else ""
-
-    def _stamp(self) -> list[int] | None:
-        """Of a local store's file; None for a server."""
-        if self.database is None:
-            return None
-        if not self.database.exists():
-            return []
-        stat = self.database.stat()
-        return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
 
     def say_unchanged(self, cells: Sequence[CellFiles], everything: bool) -> bool:
         same = all(self.cells.get(cell.id) == cell.digest for cell in cells)
@@ -228,18 +218,40 @@ class _Notes:
     def keep(self, cells: Sequence[CellFiles], status: Status, everything: bool, source: str) -> None:
         """Of some cells alone nothing is known of the others' tables: then `source` is none."""
         noted = ({} if everything else self.cells) | {cell.id: cell.digest for cell in cells}
-        value: dict[str, Any] = {"format": FORMAT, "store": self._stamp(), "experiment": status.experiment_id}
+        value: dict[str, Any] = {"format": FORMAT, "store": stamp(self.uri), "experiment": status.experiment_id}
         value |= {"cells": noted, "broken": status.broken}
         if everything:
             value |= {"tables": {cell.id: cell.tables for cell in cells}, "source": source}
         atomic.write_text(self.file, json.dumps(value))
 
 
-def _sync_cells(store: Store, status: Status, results: Path, cells: Sequence[CellFiles]) -> None:
+class _View:
+    """An open store and petvr's runs in it. Listing them takes as long as writing them, so that the list of a local
+    store is kept from one lock to the next where nobody wrote between: what this sync itself writes is of other cells.
+    """
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        self.uri, self.experiment = uri, experiment
+        self.store: Store | None = None
+        self.runs: dict[str, Any] = {}  # MLflow's id -> its run
+        self.left: list[int] | None = None  # the store's stamp when the lock was given back
+
+    @contextlib.contextmanager
+    def opened(self, cell: str = "") -> Iterator[Store]:
+        """The store, locked, with `runs` as they are now; `cell`: with those of one cell alone."""
+        with locked(self.uri):
+            self.store = store = self.store or open_store(self.uri, self.experiment)
+            if self.left is None or self.left != stamp(self.uri):
+                condition = f"tags.`{CELL_TAG}` = '{cell}'" if cell else ""
+                self.runs = {run.info.run_id: run for run in search(store, condition)}
+            yield store
+            self.left = stamp(self.uri)
+
+
+def _sync_cells(store: Store, runs: dict[str, Any], status: Status, results: Path, cells: Sequence[CellFiles]) -> None:
     """All seeds of some cells, and above each cell's the run with its means; inside the lock."""
     old: dict[str, dict[str, list[Any]]] = {cell.id: {} for cell in cells}  # cell -> run ("" for the cell) -> MLflow's
-    condition = f"tags.`{CELL_TAG}` = '{cells[0].id}'" if len(cells) == 1 else ""
-    for run in search(store, condition):
+    for run in runs.values():
         if run.data.tags[CELL_TAG] in old:
             old[run.data.tags[CELL_TAG]].setdefault(run.data.tags.get(RUN_TAG, ""), []).append(run)
     common = {RESULTS_TAG: str(results.resolve()), "mlflow.source.name": "petvr", "mlflow.user": "petvr"}
@@ -282,10 +294,10 @@ def _sync_cells(store: Store, status: Status, results: Path, cells: Sequence[Cel
     for cell in cells:
         if readable[cell.id]:
             logged = {result.id for _, _, result in readable[cell.id]}
-            for run in (run for runs in old[cell.id].values() for run in runs):
+            for run in (run for same in old[cell.id].values() for run in same):
                 is_left = LIVE_TAG in run.data.tags and run.data.tags[RUN_TAG] not in logged  # `_prune` looks after it
                 if not is_left and run.info.run_id not in keep | set(parents.values()):
-                    _remove(store, status, run)
+                    _remove(store, runs, status, run)
 
 
 def _read_cell(cell: CellFiles, status: Status) -> Iterator[tuple[str, Path, Result]]:
@@ -305,9 +317,9 @@ def _with_digest(runs: Iterable[Any], digest: str) -> Any:
     return next((run for run in runs if run.data.tags.get(DIGEST_TAG) == digest), None)
 
 
-def _prune(store: Store, status: Status, results: Path, cells: Mapping[str, CellFiles]) -> None:
+def _prune(store: Store, runs: dict[str, Any], status: Status, results: Path, cells: Mapping[str, CellFiles]) -> None:
     """Cut-off runs are marked, and runs of this folder without a file are removed, but those that are not finished."""
-    for run in search(store):
+    for run in list(runs.values()):
         tags = run.data.tags
         if trains(run):
             continue
@@ -319,11 +331,12 @@ def _prune(store: Store, status: Status, results: Path, cells: Mapping[str, Cell
         seeds = {f"{cell.id}/{file.parent.name}" for file in cell.files} if cell else set()
         gone = tags[RUN_TAG] not in seeds if RUN_TAG in tags else cell is None
         if gone and tags.get(RESULTS_TAG) == str(results.resolve()):
-            _remove(store, status, run)
+            _remove(store, runs, status, run)
 
 
-def _remove(store: Store, status: Status, run: Any) -> None:
+def _remove(store: Store, runs: dict[str, Any], status: Status, run: Any) -> None:
     if run.info.status == "RUNNING":
         store.client.set_terminated(run.info.run_id, status="KILLED")
     store.client.delete_run(run.info.run_id)
+    del runs[run.info.run_id]
     status.removed += 1

@@ -1,0 +1,40 @@
+"""When a count that an earlier process made still holds: beside what was asked it depends on the code that builds a
+model, and on torch. All of that code is in the digest, so that no changed file can go with an old count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from petvr import methods, registry, similarity
+from petvr.atomic import user_cache
+
+
+def kept_folder() -> Path | None:
+    """Where counts are kept; may be deleted at any time."""
+    folder = user_cache()
+    return folder / "counts" if folder else None
+
+
+def code_files() -> list[Path]:
+    """Those that decide what a model consists of and what it costs."""
+    home = Path(registry.__file__).parent
+    folders = [home / "clip", home / "costs", methods.REGISTRY.folder, similarity.REGISTRY.folder]
+    return [Path(registry.__file__), *(path for folder in folders for path in sorted(folder.glob("*.py")))]
+
+
+def code_digest() -> str:
+    files = code_files()
+    return _digest_of(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+
+
+@cache
+def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Of their names and content, whatever their dates: those only say whether this process has to read them again."""
+    total = hashlib.sha256(metadata.version("torch").encode())
+    for path, _, _ in files:
+        total.update(f"\n{path.parent.name}/{path.name} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()[:16]
