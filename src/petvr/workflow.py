@@ -143,13 +143,22 @@ def table_inputs(config: Config, plan: Plan, table: str, not_run: Collection[str
     """
     layout = Layout(config.results)
     results = [layout.result(run) for run in plan.table(table).runs if run not in not_run]
-    folders = {_nearest_folder(path, layout.results) for path in results if not path.exists()}
-    return results + sorted(folder for folder in folders if folder.exists())
+    folders: dict[Path, Path] = {}
+    for path in results:
+        if not path.exists():
+            _nearest_folder(path.parent, layout.results, folders)
+    return results + sorted(folder for folder in set(folders.values()) if folder.exists())
 
 
-def _nearest_folder(path: Path, top: Path) -> Path:
-    """The nearest folder above a path that exists, at most `top`: all there is where a table came before any run."""
-    return next(folder for folder in path.parents if folder.exists() or folder == top)
+def _nearest_folder(folder: Path, top: Path, known: dict[Path, Path]) -> Path:
+    """The folder, or the nearest above it that exists, at most `top`: all there is where a table came before any run.
+
+    known: the answers so far; thousands of runs lie below few folders.
+    """
+    if folder not in known:
+        there = folder == top or folder.exists()
+        known[folder] = folder if there else _nearest_folder(folder.parent, top, known)
+    return known[folder]
 
 
 def table_data(config: Config, plan: Plan, table: str, not_run: Mapping[str, str]) -> list[str]:

@@ -5,9 +5,9 @@
 rule train:
     """Train and evaluate one run; checkpoints live in results/state, so that a killed job continues."""
     input:
-        weights=lambda w: LAYOUT.weights(w.backbone) / "model.safetensors",
+        weights=LAYOUT.weights("{backbone}") / "model.safetensors",
         frames=lambda w: catalogue.frame_store(CONFIG, run_of(w)) / "index.json",
-        manifest=lambda w: LAYOUT.manifest(w.dataset),
+        manifest=LAYOUT.manifest("{dataset}"),
         rehearsal=verdict_first,
         tuned=lambda w: tuning_first(run_of(w)),
     output:
@@ -22,7 +22,7 @@ rule train:
         mem_mb=lambda w, attempt: attempt * rules_ask.train_megabytes(CONFIG, run_of(w)),
         runtime=lambda w, attempt: attempt * rules_ask.train_minutes(CONFIG, run_of(w)),
     params:
-        run=lambda w: run_of(w).id,
+        run="{paper}/{dataset}/{backbone}/{method}/seed-{seed}",
         spec=lambda w: run_of(w).protocol_digest(),
     shell:
         "python -m petvr train {params.run:q} --spec {params.spec:q} --threads {threads} --wait >> {log:q} 2>&1"

@@ -13,9 +13,9 @@ TUNING = LAYOUT.tuning("{paper}/{dataset}/{backbone}/{method}")
 rule tune_trial:
     """Train a trial from where it stood to the end of a rung, and judge it on validation; a killed one continues."""
     input:
-        weights=lambda w: LAYOUT.weights(w.backbone) / "model.safetensors",
+        weights=LAYOUT.weights("{backbone}") / "model.safetensors",
         frames=lambda w: catalogue.frame_store(CONFIG, study_of(w).run) / "index.json",
-        manifest=lambda w: LAYOUT.manifest(w.dataset),
+        manifest=LAYOUT.manifest("{dataset}"),
         rehearsal=verdict_first,
         before=lambda w: decision_before(w),
     output:
