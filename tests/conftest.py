@@ -1,5 +1,6 @@
 import atexit
 import functools
+import gc
 import os
 import shutil
 import sys
@@ -17,8 +18,9 @@ hypothesis.settings.load_profile("any speed")
 # tests start hundreds of processes, and each would compile all that it imports
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"):
     os.environ.setdefault(variable, "1")  # several workers, each with as many threads as there are cores, only wait
+gc.disable()  # until all is collected: going through what is imported again and again is a fifth of it
 
 
 # shared by all workers; nothing that a test counts comes from the user's cache or gets there
@@ -55,6 +57,11 @@ def pytest_xdist_make_scheduler(config, log):
 
     config.option.loadscopereorder = False  # the order is ours, see below
     return Groups(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @functools.cache

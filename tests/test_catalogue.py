@@ -135,6 +135,7 @@ def test_a_wrong_own_data_set_is_named(own, message):
 X_POOL = "rap/msvd/vit-b-32/x_pool/seed-0"
 
 
+@pytest.mark.slow
 def test_a_method_brings_its_similarity_whatever_the_paper_says_of_others():
     given = configured()
     plan = planning.plan(given)
@@ -241,6 +242,7 @@ def test_own_data_with_a_val_split_select_by_it_unless_told_otherwise(tmp_path):
             {"setting_overrides": [{"method": "lora", "key": "rnak", "printed": 8, "used": 4}]},
             r"setting_overrides\[0\]: unknown setting 'rnak'|setting_overrides\[0\]: .*did you mean 'rank'",
         ),
+        ({"recipe": {"methods": {"vopp": {"epochs": 1}}}}, r"recipe\.methods: unknown method 'vopp' .did you mean 'vop_p'"),
         ({"recipe": {"datasets": {"lsmdcc": {"epochs": 1}}}}, "recipe.datasets: unknown dataset 'lsmdcc'"),
         ({"recipe": {"datasets": {"lsmdc": {"epoch": 1}}}, "datasets": ["msvd"]}, "unknown recipe field 'epoch'"),
         (

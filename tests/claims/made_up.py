@@ -3,7 +3,7 @@
 import hashlib
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from petvr import papers
 from petvr.data import datasets
@@ -64,7 +64,7 @@ def _ranks(spec, way, queries, truth, churn, seed_sd):
     shared = np.random.default_rng([1, len(spec.dataset), way == "t2v"]).normal(size=queries)
     own = np.random.default_rng(hash_of(spec.id + way))
     latent = np.sqrt(1 - churn) * shared + np.sqrt(churn) * own.normal(size=queries) + own.normal(0, seed_sd)
-    place = norm.cdf(latent)
+    place = ndtr(latent)
     edges = np.maximum.accumulate([truth.get((way, key), 40.0 + 20 * n) / 100 for n, key in enumerate(KEYS)])
     ranks = np.full(queries, 30.0)
     for edge, rank in zip(edges[::-1], (8.0, 3.0, 1.0), strict=True):

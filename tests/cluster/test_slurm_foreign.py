@@ -60,19 +60,16 @@ def test_foreign_workflows_give_what_a_local_run_gives(slurm, tmp_path):
     assert all(folders[name].ledger().submissions for name in INSTALLED)  # none of them ran here after all
 
 
-if importlib.util.find_spec("snakemake.common.tests"):
-    import snakemake.common.tests
+@pytest.mark.parametrize("name", ["test_simple_workflow", "test_group_workflow"])
+def test_snakemakes_own_tests_of_an_executor(slurm, tmp_path, name):
+    """Of its test base for plugins: a simple workflow and one with groups."""
+    base = pytest.importorskip("snakemake.common.tests").TestWorkflowsLocalStorageBase
 
-    class TestSnakemakesOwn(snakemake.common.tests.TestWorkflowsLocalStorageBase):
-        """The test base of Snakemake's executor plugins: a simple workflow and one with groups."""
-
-        __test__ = True
-
-        @pytest.fixture(autouse=True)
-        def _on(self, slurm): ...
-
+    class Own(base):
         def get_executor(self) -> str:
             return "submitit"
 
         def get_executor_settings(self) -> ExecutorSettings:
             return ExecutorSettings()
+
+    getattr(Own(), name)(tmp_path)

@@ -184,7 +184,19 @@ CASES = [
     Case("x_clip+lorm", {}, 763_672),
     Case("x_clip+lorm+asa", {}, 1_059_760),
 ]
+
+
+def kind(case):
+    """What decides which code runs: the method, and of its settings all but how many or how wide."""
+    which = {
+        key: str(value) if isinstance(value, str | bool) or not value else "" for key, value in case.setting.items()
+    }
+    return case.method, *sorted(which.items())
+
+
+KINDS = list({kind(case): case for case in reversed(CASES)}.values())[::-1]  # the first of each
 each = pytest.mark.parametrize("case", CASES, ids=str)
+each_kind = pytest.mark.parametrize("case", KINDS, ids=str)
 GEOMETRIES = {"tiny": TINY, "vit-b-32": with_layers(geometry("vit-b-32"), 2)}
 
 
@@ -330,7 +342,7 @@ def test_gradients_reach_exactly_the_declared_parameters(case):
             assert (parameter.grad.abs().max() > 0) == heard, name
 
 
-@each
+@each_kind
 def test_blocks_computed_again_for_their_gradients_change_not_a_bit_of_them(case):
     gradients = []
     for again in (False, True):
@@ -462,7 +474,7 @@ def test_drawing_new_parts_leaves_the_global_generator_alone(case):
     assert torch.equal(torch.rand(1), expected)
 
 
-@each
+@each_kind
 def test_real_geometry_with_two_blocks_runs_forward_and_backward(case):
     if "partial" in case.method or "everything" in case.setting.values():
         pytest.skip("covered by the tiny CLIP, and large")

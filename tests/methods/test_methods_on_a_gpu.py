@@ -1,4 +1,4 @@
-"""What a GPU would refuse or wait for, found without one: a training step and a scoring of every method and setting.
+"""What a GPU would refuse or wait for, found without one: a training step and a scoring of each kind of method.
 
 On torch's meta device a value that the host asks for, and a tensor on another device, are errors. CUDA's autocast rules
 are played on the CPU, whose own are others: there LayerNorm and softmax of bf16, and sums, stay bf16.
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_contract import CASES, FRAMES, TINY, WORDS, Case, plain
+from test_contract import FRAMES, KINDS, TINY, WORDS, Case, plain
 from torch.overrides import TorchFunctionMode
 
 import petvr.training.run as training
@@ -29,8 +29,8 @@ RECIPE = SimpleNamespace(
     logit_scale_max=100.0,
 )  # fmt: skip
 SPEC = SimpleNamespace(seed=0, recipe=RECIPE)
-ALONE = sorted(set(available()) - {methods.similarity_of(case.method) for case in CASES})  # no method asks for these
-WORK = [(case, methods.similarity_of(case.method) or "mean_pool") for case in CASES]
+ALONE = sorted(set(available()) - {methods.similarity_of(case.method) for case in KINDS})  # no method asks for these
+WORK = [(case, methods.similarity_of(case.method) or "mean_pool") for case in KINDS]
 WORK += [(Case("full"), name) for name in ALONE if name != "mean_pool"]
 each = pytest.mark.parametrize(("case", "similarity"), WORK, ids=lambda value: str(value))
 

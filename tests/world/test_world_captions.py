@@ -107,12 +107,12 @@ def onset(clause: str, before: str | None, seen: dict[str, np.ndarray]) -> tuple
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_story_tells_happens_on_the_screen_in_this_order(kind):
     told = 0
-    for number in range(6):
+    for number in range(4):
         rng = generator(11, kind, number)
         scene = scene_sampler.sample_scene(load_layout(kind).STYLE, rng)
         pictures = [draw_frame(scene, t) for t in np.arange(0, scene.seconds, 1 / FPS)]
         seen = world_pixels.tracks(pictures)
-        for _ in range(12):
+        for _ in range(18):
             caption = captions.story(scene, rng, ground=0.5)
             text = plain(caption.text)
             if match := re.search(r" (?:on|in front of)(?: a)? (black|white|gray|brown)(?: background)?$", text):

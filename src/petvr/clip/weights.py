@@ -65,7 +65,8 @@ def load_clip(folder: str | Path) -> Clip:
 def filled_clip(config: ClipConfig, state: dict[str, Tensor], path: Path) -> Clip:
     """A CLIP with the numbers of `state`, which must be all its parameters and no others."""
     state = {name: tensor for name, tensor in state.items() if not name.endswith("position_ids")}
-    expected = dict(on_meta(config).named_parameters())
+    clip = on_meta(config)
+    expected = dict(clip.named_parameters())
     missing, surplus = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing:
         raise PetvrError(f"{path}: {len(missing)} parameters of a CLIPModel are missing, the first is '{missing[0]}'")
@@ -77,7 +78,7 @@ def filled_clip(config: ClipConfig, state: dict[str, Tensor], path: Path) -> Cli
             raise PetvrError(f"{path}: '{name}' has shape {shapes}")
         if not state[name].is_floating_point():
             raise PetvrError(f"{path}: '{name}' holds {state[name].dtype}, allowed: floating-point numbers")
-    clip = _empty(config)
+    _allocate(clip)
     with torch.no_grad():
         for name, parameter in clip.named_parameters():
             parameter.copy_(state[name])
@@ -102,7 +103,8 @@ def random(backbone: str | ClipConfig, seed: int | torch.Generator = 0) -> Clip:
     """A CLIP that was never trained, with the scales of CLIP's own initialisation."""
     config = geometry.geometry(backbone) if isinstance(backbone, str) else backbone
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-    clip = _empty(config)
+    clip = on_meta(config)
+    _allocate(clip)
     with torch.no_grad():
         for tower, part in ((clip.vision_model, config.vision), (clip.text_model, config.text)):
             for name, parameter in tower.named_parameters():
@@ -264,13 +266,11 @@ def _std(name: str, part: geometry.Tower) -> float:
     return 0.02
 
 
-def _empty(config: ClipConfig) -> Clip:
-    """Memory without the cost of an initialisation that would be overwritten; the caller fills every parameter."""
-    clip = on_meta(config)
+def _allocate(clip: Clip) -> None:
+    """Memory for a CLIP on the meta device, without the cost of an initialisation: the caller fills every parameter."""
     clip.load_state_dict(  # to_empty() would do, and import the compiler
         {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in clip.state_dict().items()}, assign=True
     )
-    return clip
 
 
 def _file(folder: Path) -> Path:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from petvr.papers.claims import Claim
 from petvr.retrieval.paired import Difference, holm, paired_difference
@@ -97,7 +97,7 @@ def _agrees(gap: float, a: np.ndarray, b: np.ndarray) -> bool:
         return abs(gap) < 0.05 + 1e-9  # half a printed digit
     parts = sum(variance**2 / (len(outcomes) - 1) for variance, outcomes in zip(of_seeds, (a, b), strict=True))
     freedom = sum(of_seeds) ** 2 / parts
-    return abs(gap) <= float(stats.t.ppf(0.975, freedom)) * spread**0.5 + 0.05
+    return abs(gap) <= float(special.stdtrit(freedom, 0.975)) * spread**0.5 + 0.05
 
 
 def judge_ratio(claim: Claim, ratio: float, tolerance: float) -> Judgement:
