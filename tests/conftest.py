@@ -28,7 +28,8 @@ if "PETVR_CACHE" not in os.environ:
     os.environ["PETVR_CACHE"] = tempfile.mkdtemp(prefix="petvr-cache-")
     atexit.register(shutil.rmtree, os.environ["PETVR_CACHE"], ignore_errors=True)
 
-
+# each stays in one worker: its tests import the same that takes seconds, or want what is made once in a session
+TOGETHER = ("tests/figures/", "tests/packaging/", "tests/tracking/", "tests/clip/test_clip_compiled.py")
 WORKFLOWS_ON_SLURM = ("test_slurm_snakemake.py", "test_slurm_foreign.py")  # half of the time of all that run on Slurm
 
 
@@ -42,9 +43,9 @@ def real_files() -> Path:
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """`--dist loadgroup`: files with a costly fixture stay in one worker, those on a private Slurm in two, each with a
-    Slurm of its own: they take daemons down and count what is in the queue. (The marks xdist_group come to nothing
-    where pytest is 9.2.)
+    """`--dist loadgroup`: files with a costly fixture stay in one worker, and what is TOGETHER. Those on a private
+    Slurm stay in two, each with a Slurm of its own: they take daemons down and count what is in the queue. (The marks
+    xdist_group come to nothing where pytest is 9.2.)
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -53,6 +54,8 @@ def pytest_xdist_make_scheduler(config, log):
             path = nodeid.partition("::")[0]
             if (name := Path(path).name).startswith("test_slurm_"):
                 return f"slurm, whole workflows: {name in WORKFLOWS_ON_SLURM}"
+            if together := [name for name in TOGETHER if path.startswith(name)]:
+                return together[0]
             return path if _has_module_fixture(config.rootpath / path) else nodeid
 
     config.option.loadscopereorder = False  # the order is ours, see below
@@ -71,10 +74,10 @@ def _has_module_fixture(path: Path) -> bool:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest starts first; of a worker's two kinds of Slurm one only after the other has ended."""
-    first = {"cluster": 1, "workflow": 2}
+    first = {"cluster": 1, "workflow": 2, "packaging": 3, "tracking": 3}
 
     def order(item: pytest.Item) -> tuple[int, bool]:
-        parent = first.get(item.path.parent.name, 3)
+        parent = first.get(item.path.parent.name, 4)
         return 0 if item.get_closest_marker("slurm") else parent, "bare" in getattr(item, "fixturenames", ())
 
     items.sort(key=order)

@@ -242,7 +242,10 @@ def test_own_data_with_a_val_split_select_by_it_unless_told_otherwise(tmp_path):
             {"setting_overrides": [{"method": "lora", "key": "rnak", "printed": 8, "used": 4}]},
             r"setting_overrides\[0\]: unknown setting 'rnak'|setting_overrides\[0\]: .*did you mean 'rank'",
         ),
-        ({"recipe": {"methods": {"vopp": {"epochs": 1}}}}, r"recipe\.methods: unknown method 'vopp' .did you mean 'vop_p'"),
+        (
+            {"recipe": {"methods": {"vopp": {"epochs": 1}}}},
+            r"recipe\.methods: unknown method 'vopp' .did you mean 'vop_p'",
+        ),
         ({"recipe": {"datasets": {"lsmdcc": {"epochs": 1}}}}, "recipe.datasets: unknown dataset 'lsmdcc'"),
         ({"recipe": {"datasets": {"lsmdc": {"epoch": 1}}}, "datasets": ["msvd"]}, "unknown recipe field 'epoch'"),
         (

@@ -243,8 +243,13 @@ def test_a_result_of_an_earlier_petvr_is_read_and_one_of_a_later_is_not(finished
 @pytest.mark.parametrize(
     ("metric", "value"), [("R@1", 100.5), ("R@5", -1), ("RSum", 301), ("MdR", 0.5), ("MnR", 1e308)]
 )
-def test_what_no_ranking_gives_is_refused(finished, metric, value):
-    path = finished.result(SPEC)
+def test_what_no_ranking_gives_is_refused(finished_result, tmp_path, metric, value):
+    path, right = (
+        tmp_path / "result.json",
+        {"R@1": 10.0, "R@5": 30.0, "R@10": 40.0, "RSum": 80.0, "MdR": 9.0, "MnR": 12.0},
+    )
+    finished_result(SPEC, {"t2v": right, "v2t": right}).write(path)
+    assert Result.read(path).evaluations
     data = json.loads(path.read_text())
     del data["seal"]
     data["evaluations"][0]["plain"]["t2v"][metric] = value

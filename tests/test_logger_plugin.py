@@ -89,6 +89,7 @@ def test_on_a_terminal_of_80_columns_one_line_is_written_over_and_over(command):
     assert lines[-2].startswith("5 of 5 jobs done, in ")
 
 
+@pytest.mark.slow
 def test_a_dry_run_lists_the_jobs_as_snakemake_does(command):
     done = subprocess.run(command("-n"), capture_output=True, text=True)
     assert done.returncode == 0

@@ -3,9 +3,12 @@
 import re
 import sys
 
+import pytest
+
 from petvr import cli
 
 
+@pytest.mark.slow
 def test_a_list_that_is_piped_is_not_cut(capsys, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     assert cli.main(["params"]) == 0

@@ -32,6 +32,7 @@ def small(tmp_path_factory):
     return tokenizer.load_tokenizer(out)
 
 
+@pytest.mark.slow
 def test_the_real_vocabulary_gives_clips_ids(real):
     assert (real.sot, real.eot) == (49406, 49407)
     assert real(["a photo of a cat"], 9).tolist() == [[49406, 320, 1125, 539, 320, 2368, 49407, 0, 0]]

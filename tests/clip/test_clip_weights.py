@@ -41,6 +41,7 @@ def test_a_saved_clip_loads_with_its_geometry_and_its_numbers(folder):
     assert not same(clip, weights.random(TINY, 4))
 
 
+@pytest.mark.slow
 def test_transformers_reads_the_folder_and_fetch_brings_a_local_model_into_the_same_form(folder, tmp_path):
     from transformers import CLIPModel
 

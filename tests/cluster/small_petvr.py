@@ -64,7 +64,7 @@ class Copy:
         for name in ("Snakefile", "config.yaml"):
             shutil.copy(root / name, folder / name)
         for name in ("workflow", "src", "slurm", "envs"):
-            shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("*.pyc.*", "*.egg-info"))
         (folder / "src" / "sitecustomize.py").write_text(SITECUSTOMIZE)
         (folder / "go").touch()
         (folder / "small.yaml").write_text(yaml.safe_dump(SMALL))

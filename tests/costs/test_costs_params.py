@@ -168,6 +168,7 @@ def test_every_share_mv_adapter_prints_is_met_by_what_runs(rows):
     assert shares["table_4", "MV-Adapter"] == shares["table_5", "MV-Adapter"] == shares["table_1", "ST"] == "agrees"
 
 
+@pytest.mark.slow
 def test_a_method_and_a_row_show_at_once(monkeypatch):
     """A method that no table names is counted as it is by default; a user's row although nothing is printed of it."""
     listed = {"vop@tokens=4": ("vop", {"tokens": 4}), "later": ("later", {})}
@@ -191,6 +192,7 @@ def test_a_count_is_kept_until_what_it_depends_on_changes(tmp_path):
     assert count("a", None) == [4.0] and count("a", None) == [5.0]
 
 
+@pytest.mark.slow
 def test_a_tables_sizes_are_counted_by_the_first_who_builds_it(tmp_path, monkeypatch):
     (tmp_path / "mine.yaml").write_text(
         f"results: {tmp_path / 'results'}\ntables: [rap/table_1]\nmethods: [lora, bias]\n"

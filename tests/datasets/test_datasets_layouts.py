@@ -92,6 +92,7 @@ def test_the_official_two_files_stand_for_the_one_joined_of_them(world):
         dataset.split("train")
 
 
+@pytest.mark.slow
 def test_one_file_that_cannot_be_used_stops_nothing(world):
     (world / "videos" / "video2.mp4").unlink()
     (world / "videos" / "video2.mp4").mkdir()

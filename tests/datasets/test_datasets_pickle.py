@@ -65,6 +65,7 @@ def test_texts_of_python_2_are_utf_8_else_latin_1(msvd, caption):
     assert load_dataset("msvd", msvd).split("test").captions == (caption,)
 
 
+@pytest.mark.slow
 @given(plain, st.integers(0, 5))
 def test_everything_plain_comes_back(tmp_path_factory, value, protocol):
     path = write(tmp_path_factory.mktemp("pickle"), value, protocol)

@@ -45,6 +45,7 @@ def test_activitynet_in_the_order_of_time_moves_one_paragraph_in_twenty(real_fil
     assert moved == 545 and by_file.videos == by_time.videos
 
 
+@pytest.mark.slow
 def test_activitynets_two_splits_share_no_video(real_files):
     dataset = load_dataset("activitynet", real_files / "activitynet")
     assert not set(dataset.split("train").videos) & set(dataset.split("test").videos)

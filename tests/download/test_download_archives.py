@@ -155,6 +155,7 @@ PIECE = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(names=st.lists(st.lists(PIECE, min_size=1, max_size=4).map("/".join), min_size=1, max_size=4))
 def test_no_name_leads_anywhere_but_into_the_target(names):

@@ -90,6 +90,7 @@ def test_where_the_users_files_are_nothing_is_downloaded(petvr, msvd, server, tm
     assert code == 1 and f"{tmp_path / 'wrong'}: no train_list.txt" in out and "remove paths.msvd.annotations" in out
 
 
+@pytest.mark.slow
 def test_the_workflow_goes_on_with_what_is_there_unless_strict(petvr, msvd, server, tmp_path):
     msvd(clips=dict(list(CLIPS.items())[:2]))
     code, out = petvr("msvd", "--record")

@@ -365,6 +365,7 @@ def wait_for(path, size, process):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_nothing_half_and_the_next_one_resumes(server, child):
     data, release = tarred({name: os.urandom(200_000) for name in CLIPS}), threading.Event()
     server.put("/v.tar", data, hold(300_000, release))
@@ -382,6 +383,7 @@ def test_a_killed_process_leaves_nothing_half_and_the_next_one_resumes(server, c
     assert sorted(os.listdir(child.root / "videos")) == list(CLIPS)
 
 
+@pytest.mark.slow
 def test_two_calls_do_not_work_on_one_folder(server, child, call, annotations):
     release = threading.Event()
     server.put("/v.tar", tarred(CLIPS), hold(20_000, release))

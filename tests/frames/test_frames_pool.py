@@ -38,6 +38,7 @@ def test_results_come_back_under_their_keys():
     assert not any(outcome.error or outcome.lost for outcome in found.values())
 
 
+@pytest.mark.slow
 def test_a_hang_costs_one_task(monkeypatch):
     """The clock jumps as that task is handed out: of its ten minutes one second is left, the other has all of them."""
     jumps = []
@@ -54,6 +55,7 @@ def test_a_hang_costs_one_task(monkeypatch):
     assert found["fine"].value == 1
 
 
+@pytest.mark.slow
 def test_a_crash_costs_one_task():
     tasks = [("crash", ("crash",)), ("exit", ("exit",)), *((i, ("fine", i)) for i in range(4))]
     found = outcomes(tasks)

@@ -87,6 +87,7 @@ def test_every_video_has_its_shard_for_ever():
     assert shards.shard_of("anything", 1) == 1
 
 
+@pytest.mark.slow
 def test_joined_shards_are_the_store(cut, whole):
     store = FrameStore(cut)
     assert same(store, whole) and same(pickle.loads(pickle.dumps(store)), whole)

@@ -85,6 +85,7 @@ def test_a_buffer_is_filled_anew_each_time(items, tmp_path):
         store.get(["long"], buffer)
 
 
+@pytest.mark.slow
 def test_a_broken_video_is_listed_and_has_no_frames(items, tmp_path):
     (tmp_path / "page.mp4").write_text("<html>quota</html>")
     more = [*items, VideoItem("page", tmp_path / "page.mp4"), VideoItem("gone", tmp_path / "gone.mp4")]
@@ -112,6 +113,7 @@ def test_nothing_readable_is_an_error(tmp_path):
         FrameStore(tmp_path / "s")
 
 
+@pytest.mark.slow
 def test_a_second_build_decodes_nothing_and_a_change_only_what_changed(items, tmp_path):
     first = build_store(items, tmp_path / "s", **SETTINGS)
     inode = (tmp_path / "s" / PIXELS).stat().st_ino
@@ -146,6 +148,7 @@ def test_digest_is_of_the_content_not_of_the_order_or_the_place(items, tmp_path)
         build_store(items, tmp_path / "g", **SETTINGS, picture="strech")
 
 
+@pytest.mark.slow
 def test_repeating_samplers_are_not_masked(items, tmp_path):
     build_store(items, tmp_path / "s", **{**SETTINGS, "sampler": "linspace_all", "frames": 70})
     store = FrameStore(tmp_path / "s")
@@ -153,6 +156,7 @@ def test_repeating_samplers_are_not_masked(items, tmp_path):
     assert len(numbers) == 70 and sorted(set(numbers)) == list(range(60))
 
 
+@pytest.mark.slow
 def test_changed_bytes_are_found_when_the_store_is_opened_and_only_their_video_is_decoded_again(items, tmp_path):
     build_store(items, tmp_path / "s", **SETTINGS)
     place = FrameStore(tmp_path / "s").records["short"].offset * 3 * SIZE**2 + 17
@@ -287,6 +291,7 @@ def test_killed_and_started_again(many, undisturbed, tmp_path, after):
         assert shown(FrameStore(out), item.video) == expected(list(LENGTHS.values())[number % 3])
 
 
+@pytest.mark.slow
 def test_killed_between_the_last_two_renames(many, undisturbed, tmp_path, monkeypatch):
     def die(path, text):
         if path.name.endswith(".json"):
@@ -325,6 +330,7 @@ def test_one_builder_at_a_time(items, tmp_path):
         build_store(items, tmp_path / "s", **SETTINGS)
 
 
+@pytest.mark.slow
 def test_other_settings_do_not_mix(items, tmp_path):
     build_store(items, tmp_path / "s", **SETTINGS)
     report = build_store(items, tmp_path / "s", **{**SETTINGS, "frames": 4})
@@ -399,6 +405,7 @@ def test_nothing_here_imports_torch():
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
+@pytest.mark.slow
 def test_a_file_that_is_cut_while_it_is_in_use_is_one_line_and_no_signal(items, tmp_path):
     """What is mapped and no longer there would end the process by SIGBUS."""
     build_store(items, tmp_path / "s", **SETTINGS)

@@ -107,6 +107,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 def test_the_zoo_in_a_store(folder, tmp_path):
     """One build over everything, as the workflow makes it: right numbers, or a reason."""
     items = [VideoItem(name, made(folder, name)) for name in NAMES]

@@ -54,6 +54,7 @@ KNOW = ["h264.avi", "xvid_b.avi", "h264.mkv", "vp8.webm", "vp9.webm", "h264.flv"
 SEE = ["fragments.mp4", "h264.ts", "interlaced.mts", "mpeg2.ts", "dvd.vob", "loop.gif"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KNOW + SEE)
 def test_half_a_file_is_truncated_whichever_frames_are_wanted(make, tmp_path, name):
     """KNOW how long they should be; in the others (SEE) only the torn end shows it."""

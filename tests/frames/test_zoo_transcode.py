@@ -114,6 +114,7 @@ def test_random_access_that_differs_is_told(make, monkeypatch):
     assert "another picture than reading in order at frame 11" in check_video(make("h264.mp4")).against_decord
 
 
+@pytest.mark.slow
 def test_the_command(make, tmp_path, capsys, monkeypatch):
     (tmp_path / "config.yaml").write_text((zoo.Path(__file__).parents[2] / "config.yaml").read_text())
     monkeypatch.chdir(tmp_path)
@@ -141,6 +142,7 @@ def die_with_decord(file, target, use_decord=True):
     return "read", True
 
 
+@pytest.mark.slow
 def test_a_decoder_that_dies_costs_the_command_no_video(make, tmp_path, capsys, monkeypatch):
     (tmp_path / "config.yaml").write_text((zoo.Path(__file__).parents[2] / "config.yaml").read_text())
     monkeypatch.chdir(tmp_path)

@@ -68,6 +68,7 @@ def everything(n_frames, fps):
     return np.arange(n_frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [(0.0, 2.0), (1.0, 2.0), (0.95, 3.33), (2.0, 100.0)])
 @pytest.mark.parametrize("name", VIDEOS)
 def test_exactly_the_frames_shown_in_the_window(folder, name, window):

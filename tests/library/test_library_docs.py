@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import made_runs
+import pytest
 import torch
 import training_bench as tiny
 from made_runs import spec_of
@@ -16,6 +17,7 @@ def python_blocks(page):
     return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
 
 
+@pytest.mark.slow
 def test_the_page_runs_as_it_stands(finished_result, clips, tmp_path, monkeypatch, capsys):
     results = tmp_path / "results"
     weights = tiny.write_weights(results / "weights" / "tiny")

@@ -80,6 +80,7 @@ def test_scores_of_files_are_those_of_training_whatever_the_similarity(method, f
         assert np.asarray(texts) @ np.asarray(videos).T == pytest.approx(model.score(texts, videos), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_processes_and_parts_of_videos(finished_run, clips):
     model = petvr.load(finished_run(spec_of("full", sampler="uniform_mid")) / "result.json", device="cpu")
     inside = model.encode_video(clips[:2])

@@ -268,6 +268,7 @@ def test_unknown_words(project, data):
     assert "did you mean 'msvd'" in data("freeze", "msvdd")[2]
 
 
+@pytest.mark.slow
 def test_identity_of_real_annotations(real_files, tmp_path):
     """MSVD's real lists without any video: every row is there, and none is made up."""
     from petvr.data.manifest.rows import collect

@@ -197,7 +197,7 @@ def kind(case):
 KINDS = list({kind(case): case for case in reversed(CASES)}.values())[::-1]  # the first of each
 each = pytest.mark.parametrize("case", CASES, ids=str)
 each_kind = pytest.mark.parametrize("case", KINDS, ids=str)
-GEOMETRIES = {"tiny": TINY, "vit-b-32": with_layers(geometry("vit-b-32"), 2)}
+GEOMETRIES = {"tiny": TINY, "two blocks": with_layers(TINY, 2), "vit-b-32": with_layers(geometry("vit-b-32"), 2)}
 
 
 @cache
@@ -216,19 +216,27 @@ def plain(name="tiny"):
     """CLIP; the large one's tensors are the same in every model until something trains them."""
     clip = weights.on_meta(GEOMETRIES[name])
     state = base(name)
-    clip.load_state_dict({key: value.clone() for key, value in state.items()} if name == "tiny" else state, assign=True)
+    clip.load_state_dict(
+        {key: value.clone() for key, value in state.items()} if name != "vit-b-32" else state, assign=True
+    )
     return clip
 
 
-def made(case, seed=0, name="tiny"):
-    setting = {**case.setting, **case.tiny} if name == "tiny" else dict(case.setting)
+def fitted(case, name):
+    """The case's setting for a CLIP of GEOMETRIES: no more blocks and channels than it has."""
+    setting = dict(case.setting) if name == "vit-b-32" else {**case.setting, **case.tiny}
+    blocks = GEOMETRIES[name].vision.layers
     for key in ("freeze", "cmt_layers", "last"):
-        if name == "vit-b-32" and key in setting:
-            setting[key] = min(setting[key], 2)
-    if name == "vit-b-32" and "vop_f" in case.method.split("+"):
-        setting["shallow"] = min(setting.get("shallow", 1), 2)
+        if key in setting:
+            setting[key] = min(setting[key], blocks)
+    if name != "tiny" and "vop_f" in case.method.split("+"):
+        setting["shallow"] = min(setting.get("shallow", 1), blocks)
+    return setting
+
+
+def made(case, seed=0, name="tiny"):
     generator = torch.Generator().manual_seed(seed)
-    model = methods.adapt(plain(name), case.method, setting, frames=FRAMES, words=WORDS, generator=generator)
+    model = methods.adapt(plain(name), case.method, fitted(case, name), frames=FRAMES, words=WORDS, generator=generator)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.clone()

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_methods_on_a_gpu import WORK, built, given, plain
+from test_methods_on_a_gpu import SMALL, WORK, built, given, plain
 
 from petvr.training.bench import attention_kernels
 
@@ -12,7 +12,7 @@ EACH = {(case.method, similarity): case for case, similarity in WORK}
 @pytest.mark.slow
 @pytest.mark.parametrize(("names", "case"), EACH.items(), ids=str)
 def test_a_step_with_frames_missing_takes_fused_attention_alone(names, case):
-    model = built(case, names[1], plain())
+    model = built(case, names[1], plain(SMALL))
     model.set_training(True)
 
     def step():

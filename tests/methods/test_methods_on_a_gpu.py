@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_contract import FRAMES, KINDS, TINY, WORDS, Case, plain
+from test_contract import FRAMES, GEOMETRIES, KINDS, TINY, WORDS, Case, fitted, plain
 from torch.overrides import TorchFunctionMode
 
 import petvr.training.run as training
@@ -22,7 +22,7 @@ from petvr.training.checkpoint import TrainState
 from petvr.training.model import BatchTensors, Model
 from petvr.training.optimizer import build_optimizer, parameter_groups
 
-B = 3
+B, SMALL = 3, "two blocks"
 RECIPE = SimpleNamespace(
     optimizer="bert_adam", lr_clip=1e-3, lr_new=1e-3, lr_head=1e-3, weight_decay=0.2, no_decay="bias",
     betas=(0.9, 0.98), eps=1e-6, warmup=0.1, schedule="warmup_cosine", clip_global=1.0, clip_tensor=0.5,
@@ -36,8 +36,8 @@ each = pytest.mark.parametrize(("case", "similarity"), WORK, ids=lambda value: s
 
 
 def built(case, similarity, clip, mode="fp32"):
-    setting, generator = {**case.setting, **case.tiny}, torch.Generator().manual_seed(0)
-    adapted = methods.adapt(clip, case.method, setting, frames=FRAMES, words=WORDS, generator=generator)
+    generator = torch.Generator().manual_seed(0)
+    adapted = methods.adapt(clip, case.method, fitted(case, SMALL), frames=FRAMES, words=WORDS, generator=generator)
     clip.logit_scale.requires_grad_(True)
     with clip.logit_scale.device:
         head = build_similarity(similarity, {}, TINY.embed, generator, clip=clip, frames=FRAMES, words=WORDS)
@@ -60,7 +60,7 @@ def given(device, ragged):
 def test_nothing_waits_for_the_device_and_nothing_lies_on_another(case, similarity, monkeypatch):
     monkeypatch.setattr(training, "seed_torch", lambda *names: None)
     with SkipMetaInit():
-        model = built(case, similarity, weights.on_meta(TINY))
+        model = built(case, similarity, weights.on_meta(GEOMETRIES[SMALL]))
     optimizer = build_optimizer(parameter_groups(model.trained, RECIPE), RECIPE, 10)
     data = SimpleNamespace(at=lambda step, device: given(device, ragged=True))
     with compute.uncast():  # autocast knows no meta device
@@ -78,7 +78,7 @@ def test_nothing_waits_for_the_device_and_nothing_lies_on_another(case, similari
 @each
 @pytest.mark.parametrize("ragged", [False, True])
 def test_under_cudas_rules_loss_and_gradients_are_finite_fp32_and_repeatable(case, similarity, ragged, monkeypatch):
-    model, batch = built(case, similarity, plain(), "bf16"), given("cpu", ragged)
+    model, batch = built(case, similarity, plain(SMALL), "bf16"), given("cpu", ragged)
     model.set_training(True)
     with CudaAutocast(monkeypatch) as rules:
         loss = model.loss(batch)

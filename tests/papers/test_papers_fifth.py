@@ -1,4 +1,7 @@
-"""A fifth paper is a folder: nothing else names it; and a broken folder harms no other."""
+"""A fifth paper is a folder: nothing else names it; and a broken folder harms no other.
+
+That the workflow trains its runs and fills its tables: tests/workflow/test_workflow_run.py.
+"""
 
 import csv
 import io
@@ -13,18 +16,6 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-# the smallest run there is: one method, one epoch, a world of a few videos
-MICRO = {
-    "papers": ["fifth"],
-    "tables": ["fifth/table_3"],
-    "methods": ["bias"],
-    "seeds": [0],
-    "recipe": {"default": {"epochs": 1, "batch": 8, "frames": 3, "words": 24}},
-    "world": {"sizes": {"msrvtt": {"train": 8, "val": 2, "test": 6}}, "tiny_clip": {"steps": 4, "batch": 16}},
-    "results": "results",
-    "data": "data",
-}
-
 
 CALLS = """
 import contextlib, io, json, sys
@@ -43,12 +34,9 @@ class Copy:
 
     def __init__(self, folder):
         self.folder, self.papers = folder, folder / "src" / "petvr" / "papers"
-        for name in ("Snakefile", "config.yaml"):
-            shutil.copy(ROOT / name, folder / name)
-        for name in ("workflow", "src", "envs"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copy(ROOT / "config.yaml", folder)
+        shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("*.pyc.*", "*.egg-info"))
         self.add_paper()
-        (folder / "micro.yaml").write_text(yaml.safe_dump(MICRO))
 
     def add_paper(self):
         shutil.copytree(self.papers / "vop", self.papers / "fifth")
@@ -135,18 +123,6 @@ def test_its_methods_page_names_it(copy):
     copy.petvr("docs", "methods")
     section = (copy.folder / "docs" / "methods.md").read_text(encoding="utf-8").split("\n## vop_c\n")[1]
     assert "fifth 2, 3, 4, 5, 6" in section.split("\n## ")[0]
-
-
-@pytest.mark.slow
-def test_one_of_its_runs_is_made_and_fills_its_table(copy):
-    done = copy.call(
-        "--configfile", "workflow/demo.yaml", "micro.yaml", "--cores", "2", "--quiet", "rules", "--",
-        "results/tables/fifth/table_3.md", module="snakemake",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    text = (copy.folder / "results" / "tables" / "fifth" / "table_3.md").read_text(encoding="utf-8")
-    (row,) = [line for line in text.splitlines() if line.startswith("| Bias |")]
-    assert row.endswith("| n=1 |") and "synthetic world" in text
 
 
 DAMAGE = {  # what is done to the folder -> what is told of it, with the file

@@ -142,6 +142,7 @@ def keeps_rules(method, setting):
     return True
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_any_run_has_one_id_that_leads_back_to_it(data):
     """id -> spec -> id for settings, recipe fields and seeds of any method."""
@@ -175,6 +176,7 @@ edits = st.tuples(st.sampled_from(["drop", "double", "swap", "case", "put"]), st
 ))  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(PLAN.runs)), st.lists(edits, min_size=1, max_size=2))
 def test_a_small_slip_is_another_run_or_an_error_never_the_same_run_again(run_id, slips):
     text = run_id

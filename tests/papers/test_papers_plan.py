@@ -60,6 +60,7 @@ def test_the_switch_adds_fifty_cells_no_table_shows(everything):
     assert len(more.training_runs) == 732 + 150
 
 
+@pytest.mark.slow
 def test_rows_that_papers_only_report_run_on_request(everything):
     more = expand(seeds=[0, 1, 2], quoted=True)
     new = {cell.id for id, cell in more.cells.items() if id not in everything.cells}

@@ -518,6 +518,7 @@ def test_x_clip_refuses_more_words_or_frames_than_it_was_built_for(features):
         score(**features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", [True, False])
 def test_ts2_net_selection_by_perturbation_is_the_gradient_of_its_mean(full):
     """With all noise known: the mean indicator, and Stein's estimate of how it changes with the scores, or of that what

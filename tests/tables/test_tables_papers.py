@@ -57,6 +57,7 @@ def test_completeness_is_told_without_measuring_all_of_a_table(plan, tmp_path):
     assert completeness(plan, name, read) == measure_table(plan, name, tmp_path, read=read).completeness == (1, 3)
 
 
+@pytest.mark.slow
 def test_nothing_measured_every_printed_value_stands(plan, rendered):
     """And none twice: the numbers of the tables are exactly those of the papers' printed.csv."""
     for name in plan.tables:
@@ -175,6 +176,7 @@ def test_an_unknown_table_is_named(plan, tmp_path):
         measure_table(plan, "vop/table_33", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_row_built_from_a_description_says_so_in_every_table_and_format(plan, tmp_path):
     with_it = [f"mv_adapter/table_{number}" for number in range(1, 6)]
     for name in with_it:

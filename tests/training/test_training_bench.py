@@ -17,6 +17,7 @@ CLIP = ClipConfig(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "changes"), [("full", {}), ("vop", {"augment": "crop_flip", "optimizer": "adamw"})])
 def test_a_step_a_reader_and_an_evaluation_are_measured_and_a_plan_uses_them(method, changes, tmp_path, monkeypatch):
     monkeypatch.setattr(bench.geometry, "geometry", lambda name: CLIP)

@@ -25,6 +25,7 @@ def texts_of(made, bench, captions):
         return torch.cat([made.encode_texts(tokenize([caption], tiny.WORDS))["text"] for caption in captions])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gallery", "fixed"])
 def test_training_gives_the_batchs_sentences_and_evaluation_the_pools(bench, monkeypatch, name):
     given = []
@@ -72,6 +73,7 @@ def test_videos_depend_on_the_gallery_but_not_on_anothers_pool(bench):
     assert torch.equal(features("fixed", test), features("fixed", test[:1]))
 
 
+@pytest.mark.slow
 def test_a_result_does_not_depend_on_how_many_frames_are_encoded_at_once(bench, tmp_path):
     results = []
     for count in (3, 48):

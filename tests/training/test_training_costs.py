@@ -8,6 +8,7 @@ from petvr.costs import compute, formula
 from petvr.training.model import Model
 
 
+@pytest.mark.slow
 def test_flops_of_a_run_are_those_of_its_step_or_of_its_evaluation(bench, monkeypatch):
     clip = config.read_config(bench["weights"])
     score = 2 * 2 * clip.embed

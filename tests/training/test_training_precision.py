@@ -145,6 +145,7 @@ def test_the_stream_is_fp16_and_features_leave_it_as_fp32(bench, mode):
         assert parameter.grad is None or parameter.grad.dtype == parameter.dtype, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "setting"),
     [
@@ -181,6 +182,7 @@ def test_inserted_parameters_have_the_type_their_paper_gives_them(bench):
         assert kind == (torch.float32 if norm or loose else torch.float16), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", HALF)
 def test_a_run_in_fp16_trains_resumes_from_its_state_and_says_so(bench, mode):
     result = tiny.train(tiny.spec(epochs=2, precision=mode), **bench, checkpoint_steps=5)

@@ -36,6 +36,7 @@ def counted_once():
     """Not here, where the count of the operations is part of the run."""
 
 
+@pytest.mark.slow
 def test_a_step_and_a_run_pass_few_files(bench, monkeypatch):
     """Full tuning of the small world; the step is one call of `train_step`, a later one, when nothing is new."""
     steps, train_step = [], run.train_step

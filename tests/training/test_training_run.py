@@ -43,6 +43,7 @@ def test_training_learns_and_the_result_says_how(bench):
     assert result.losses(bench["out"]) == [(step + 1, float(loss)) for step, loss in enumerate(losses)]
 
 
+@pytest.mark.slow
 def test_metrics_are_those_of_the_model_that_was_saved(bench):
     """Ranks from the saved tensors, one pair at a time, without the evaluation's code."""
     spec = tiny.spec("cross_modal_adapter", setting={"r": 4, "ds": 4}, lr_new=1e-2, similarity="query_aware", epochs=2)
@@ -123,6 +124,7 @@ def test_the_adapter_is_that_of_the_selected_evaluation(bench, rule, monkeypatch
     assert not all(torch.equal(saved[name], tensor) for name, tensor in states[1].items())
 
 
+@pytest.mark.slow
 def test_frozen_means_untouched_and_the_logit_scale_follows_the_recipe(bench):
     result = tiny.train(tiny.spec("bias", logit_scale="frozen"), **bench)
     names = load_file(bench["out"] / "adapter.safetensors").keys()
@@ -140,6 +142,7 @@ def test_several_evaluations_an_epoch(bench):
     assert [evaluation.epoch for evaluation in result.evaluations] == [0, 1, 1, 1, 2, 2, 2]
 
 
+@pytest.mark.slow
 def test_a_run_that_selects_by_validation_trains_without_it(bench):
     """One in twenty of 24 training videos is held out, and its score chooses the epoch and the saved tensors."""
     validation = bench["dataset"].validation()
@@ -400,6 +403,7 @@ def test_padding_is_left_out_and_changes_nothing(bench):
     assert torch.allclose(one, whole["text"][:1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_from_video_files_to_a_result(tmp_path):
     av = pytest.importorskip("av")
 

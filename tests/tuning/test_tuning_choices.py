@@ -161,6 +161,7 @@ def test_nothing_of_the_papers_is_tuned_unless_it_is_asked_for():
         methods.tuned_axes("ts2_net+lora")
 
 
+@pytest.mark.slow
 def test_every_method_names_the_rates_of_what_it_trains(tmp_path):
     weights = tiny.write_weights(tmp_path / "weights")
     small = {"ju": {"prefix": 4, "postfix": 3}, "vop_f": {"shallow": 1}}

@@ -190,6 +190,7 @@ def test_a_trials_record_knows_no_test_score(tmp_path):
                 TrialRecord.model_validate(leaked)
 
 
+@pytest.mark.slow
 def test_a_diverged_trial_is_last_goes_no_further_and_stops_nothing(tmp_path, counted):
     options, config = bench.world(tmp_path), bench.config(tmp_path, trials=3, keep=[2, 1])
     study = bench.study(config)
@@ -215,6 +216,7 @@ def test_a_diverged_trial_is_last_goes_no_further_and_stops_nothing(tmp_path, co
     assert again.diverged and again.step == record.step and not counted
 
 
+@pytest.mark.slow
 def test_a_rung_whose_record_is_lost_is_made_again_though_the_checkpoint_went_on(tmp_path, counted):
     options, config = bench.world(tmp_path), bench.config(tmp_path, trials=2, rungs=[0.5, 1], keep=[1])
     study = bench.study(config)

@@ -83,7 +83,6 @@ def test_a_folder_is_indexed_in_shards_and_a_new_file_costs_one_shard(project):
     folder = project.folder / RESULTS / "indexes" / "clips"
     index = petvr.Index.load(folder, petvr.load(project.result(RUN)))
     assert len(index) == 8 and {one.video for one in index.search("a red shape", k=99)} == set(index.videos)
-    assert project.snakemake("index_clips", dry=True) in ({}, {"index_clips": 1})
     old = {path: path.stat().st_mtime_ns for path in folder.glob("shard-*/part-*/vectors.npy")}
     shutil.copy(sorted(videos.rglob("*.avi"))[0], videos / "new one.avi")
     assert project.snakemake("index_clips")["index_shard"] == 1

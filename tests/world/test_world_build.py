@@ -174,6 +174,7 @@ def test_the_encoder_leaves_out_what_reads_memory_that_nobody_has_written(folder
     assert b"mbtree=0" in video and b"mbtree=1" not in video  # x264 writes its options into the stream
 
 
+@pytest.mark.slow
 def test_an_interrupted_call_is_taken_up_where_it_ended(tmp_path, monkeypatch):
     write, written = video.write_video, []
 

@@ -30,8 +30,8 @@ RECORD = "weights.json"  # the digest at the time they were made
 SCALES = 0.1, 10_000.0  # of exp(logit_scale): no recipe trains it further than that
 SIZES = ("patch", "positions", "vocab", "embed")
 SIZES += tuple(f"{tower}.{key}" for tower in ("vision", "text") for key in ("width", "layers", "heads", "mlp"))
-FILLING = ("normal_", "uniform_", "fill_", "zero_")
-INIT = ("eye", "zeros_", "ones_", "constant_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_")
+FILLING = {"normal_", "uniform_", "fill_", "zero_"}
+FILLING |= {"eye", "zeros_", "ones_", "constant_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_"}
 
 
 class SkipMetaInit(TorchFunctionMode):
@@ -42,7 +42,7 @@ class SkipMetaInit(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(function, "__name__", "") in FILLING + INIT:
+        if getattr(function, "__name__", "") in FILLING:
             tensor = kwargs.get("out", args[0] if args else kwargs.get("tensor"))
             if isinstance(tensor, Tensor) and tensor.is_meta:
                 return tensor
