@@ -1,5 +1,5 @@
 # make demo   the synthetic world, from mp4 files to tables, says at its start how long; make demo-all: all 33 tables
-# make test   everything the tests check; make quick: the part that takes two to three minutes; make quick PKG=tables: one package
+# make test   everything the tests check; make quick: the part that takes two minutes; make quick PKG=tables: one package
 # make mlflow browse the runs;  make check  lint and format;  make clean-demo  forget the demo's results
 
 .DEFAULT_GOAL := help
@@ -39,7 +39,7 @@ demo-fair: $(STAMP) ## six methods under one protocol on the synthetic world, th
 test: $(STAMP) ## all tests; those on a private Slurm only where there is one (tests/cluster/install.sh brings it)
 	$(BIN)/python -m pytest $(SCHED_MORE)
 
-quick: $(STAMP) ## a subset in two to three minutes: no whole workflows, not the contract of every method; PKG=tables: tests/tables alone
+quick: $(STAMP) ## a subset in two minutes: no whole workflows, not the contract of every method; PKG=tables: tests/tables alone
 	@test -z "$(PKG)" || test -d "tests/$(PKG)" || { echo "PKG=$(PKG): no such tests; allowed: $(PACKAGES)" >&2; exit 2; }
 	$(BIN)/python -m pytest $(SCHED) -m "not slow and not slurm and not real_geometry" \
 		$(if $(PKG),tests/$(PKG),--ignore tests/methods --ignore tests/workflow)

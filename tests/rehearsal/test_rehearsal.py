@@ -33,7 +33,6 @@ from petvr.rehearsal import weights as weights_check
 from petvr.rehearsal.parts import Answer, Part
 from petvr.world import bpe, tiny_clip
 
-pytestmark = pytest.mark.slow
 CANARY = "canary-msrvtt-9k"
 LIST = "MSRVTT_JSFUSION_test.csv"
 
@@ -117,6 +116,7 @@ class Start:
         return catalogue.open_dataset(self.config, "msrvtt-9k").video_file(video)
 
 
+@pytest.mark.slow
 def test_what_is_as_recorded_is_a_go_and_is_not_asked_again(copy, capsys):
     part = copy.ask(CANARY)
     assert not part.refusals and part.facts["metrics"] == part.facts["reference"]
@@ -126,6 +126,7 @@ def test_what_is_as_recorded_is_a_go_and_is_not_asked_again(copy, capsys):
     assert capsys.readouterr().out == f"{CANARY}: as before\n"
 
 
+@pytest.mark.slow
 def test_a_wrong_split_file_is_named(copy):
     path = copy.config.data / "msrvtt" / LIST
     lines = path.read_text().splitlines(keepends=True)
@@ -133,6 +134,7 @@ def test_a_wrong_split_file_is_named(copy):
     assert copy.refusal(CANARY).startswith("wrong split file:") and LIST in copy.refusal(CANARY)
 
 
+@pytest.mark.slow
 def test_a_list_that_is_not_the_published_one_is_named(real_files, tmp_path):
     from petvr.data import datasets
 
@@ -147,6 +149,7 @@ def test_a_list_that_is_not_the_published_one_is_named(real_files, tmp_path):
         canary._require_published(dataset, tmp_path / LIST)
 
 
+@pytest.mark.slow
 def test_a_swapped_tokenizer_is_named(copy):
     folder = copy.layout.weights("tiny")
     content = json.loads((folder / "tokenizer.json").read_text())
@@ -159,10 +162,12 @@ def test_a_swapped_tokenizer_is_named(copy):
     assert len(said) == 1 and "should be" in said[0]
 
 
+@pytest.mark.slow
 def test_weights_that_were_never_trained_are_named(copy):
     assert "tensors hold one value everywhere" in copy.refusal("weights-tiny")
 
 
+@pytest.mark.slow
 def test_openais_file_is_known_by_its_digest(tmp_path, monkeypatch):
     part, path = Part("weights-vit-b-32"), tmp_path / "ViT-B-32.pt"
     path.write_bytes(b"fine-tuned by somebody")
@@ -175,6 +180,7 @@ def test_openais_file_is_known_by_its_digest(tmp_path, monkeypatch):
     assert len(part.refusals) == 2
 
 
+@pytest.mark.slow
 def test_a_clip_tokenizer_gives_the_known_ids(real_files, tmp_path):
     from petvr.clip.tokenizer import from_bpe_file
 
@@ -184,11 +190,13 @@ def test_a_clip_tokenizer_gives_the_known_ids(real_files, tmp_path):
     assert not part.refusals
 
 
+@pytest.mark.slow
 def test_bgr_for_rgb_is_named(copy):
     copy.write_grid_store(lambda video, pixels: pixels[:, ::-1])
     assert copy.refusal(CANARY) == "red and blue are exchanged (BGR for RGB)"
 
 
+@pytest.mark.slow
 def test_a_missing_centre_crop_is_named(copy):
     def squeezed(video, pixels):
         raw = decode.decode_frames(copy.video_file(video), FrameIndex.read(copy.canary.own_store).videos[video].indices)
@@ -199,6 +207,7 @@ def test_a_missing_centre_crop_is_named(copy):
     assert copy.refusal(CANARY) == "the centre crop is missing: pictures are squeezed into a square"
 
 
+@pytest.mark.slow
 def test_another_sampler_is_named(copy, tmp_path):
     videos = FrameStore(copy.canary.own_store).ids
     items = [build.VideoItem(video, copy.video_file(video)) for video in videos]
@@ -209,6 +218,7 @@ def test_another_sampler_is_named(copy, tmp_path):
     assert copy.refusal(CANARY) == "frames are chosen by uniform_mid, not by c4c_1fps_int"
 
 
+@pytest.mark.slow
 def test_a_decoder_that_exchanges_colours_is_named_by_recorded_ones(copy):
     """Then the stored frames and those decoded anew agree, and both are wrong."""
     path = copy.folder / "values.json"
@@ -221,6 +231,7 @@ def test_a_decoder_that_exchanges_colours_is_named_by_recorded_ones(copy):
     assert "red and blue are exchanged" in copy.refusal(CANARY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["uniform_mid", "squeezed into a square"])
 def test_numbers_that_deviate_are_explained_by_the_rule_that_gives_them(copy, wrong):
     """What is expected was made by another rule than ours: as when a paper did otherwise than its recipe says."""
@@ -242,6 +253,7 @@ def test_numbers_that_deviate_are_explained_by_the_rule_that_gives_them(copy, wr
     assert f"It is equal where {listed[number].name}" in refused.says and "expected" in refused.says
 
 
+@pytest.mark.slow
 def test_one_damaged_shard_is_named(copy):
     copy = Start(copy.folder, frames={"shards": {"msrvtt": 2}})
     from petvr.commands import frames
@@ -274,6 +286,7 @@ def test_one_damaged_shard_is_named(copy):
     assert str(harmed) in said
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named(copy, tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -289,6 +302,7 @@ def test_a_full_disk_is_named(copy, tmp_path):
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_missing_module_is_named(tmp_path, monkeypatch):
     (tmp_path / "ftfy.py").write_text("raise ImportError('libsomething.so.1: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -299,6 +313,7 @@ def test_a_missing_module_is_named(tmp_path, monkeypatch):
     assert refused.says.startswith("missing module: ftfy: libsomething.so.1") and "no_such_module" in refused.says
 
 
+@pytest.mark.slow
 def test_a_slow_shared_disk_is_named(tmp_path):
     """Two folders stand for one disk on two machines; what is written into one comes into the other late."""
     on_node, on_head, stop, late = tmp_path / "node", tmp_path / "head", threading.Event(), 0.4
@@ -337,6 +352,7 @@ def test_packages_that_differ_between_machines_are_named():
     assert node.unequal_packages([part], {"torch": "2.1", "av": "14"}) == ["torch 2.0 on n7, 2.1 here"]
 
 
+@pytest.mark.slow
 def test_every_shape_is_stepped_once_and_what_cannot_be_is_named(copy):
     part = copy.ask("shapes")
     assert not part.refusals and part.findings[0].says == "1 of 1 at a reduced size (no GPU here)"
@@ -349,6 +365,7 @@ def test_every_shape_is_stepped_once_and_what_cannot_be_is_named(copy):
     assert shapes.measured_line(run, config, machine)["error"]
 
 
+@pytest.mark.slow
 def test_the_verdict_stops_or_goes_on_anyway_and_is_asked_again(copy, capsys):
     copy.args.parts = ["room", "page"]
     assert rehearse.run(copy.args, copy.config) == 1  # all else was not asked
@@ -408,6 +425,7 @@ def test_a_quota_is_asked_where_one_can_be(kind, disk, answer, left, tmp_path, m
     assert room.quota_free(tmp_path) == left
 
 
+@pytest.mark.slow
 def test_out_of_memory_is_named_with_the_micro_batch_that_fits(copy, monkeypatch):
     """What is asked of torch has no room on any machine; what was refused is let go before less is tried."""
     (run,) = copy.rehearsal.plan.runs.values()
@@ -427,6 +445,7 @@ def test_out_of_memory_is_named_with_the_micro_batch_that_fits(copy, monkeypatch
     assert line["error"].startswith("out of memory: ") and line["micro_batch"] == 6 and len(refused) == 3
 
 
+@pytest.mark.slow
 def test_all_tables_begins_with_the_rehearsal_and_one_run_does_not(tmp_path):
     def jobs(target):
         keys = [f"{key}={tmp_path / key}" for key in ("results", "data", "locks")]
@@ -450,6 +469,7 @@ def test_all_tables_begins_with_the_rehearsal_and_one_run_does_not(tmp_path):
     assert "train" in one and "rehearsal" not in one
 
 
+@pytest.mark.slow
 def test_a_table_says_that_its_runs_went_on_after_a_no(copy, finished_result):
     from types import SimpleNamespace
 
@@ -467,6 +487,7 @@ def test_a_table_says_that_its_runs_went_on_after_a_no(copy, finished_result):
     assert "the rehearsal said no (abc)" in line and "wrong split file" in line
 
 
+@pytest.mark.slow
 def test_measured_steps_stand_in_the_place_of_estimates(tmp_path):
     from petvr import planning
     from petvr.config import load_config
@@ -496,6 +517,7 @@ def test_measured_steps_stand_in_the_place_of_estimates(tmp_path):
             steps.read_steps(path)
 
 
+@pytest.mark.slow
 def test_a_jobs_memory_and_time_follow_from_what_was_measured(tmp_path):
     from petvr import planning, workflow
     from petvr.config import load_config
@@ -517,6 +539,7 @@ def test_a_jobs_memory_and_time_follow_from_what_was_measured(tmp_path):
     assert workflow.train_minutes(config, runs["rap"]) < workflow.train_minutes(config, runs["lorm"]) == 720
 
 
+@pytest.mark.slow
 def test_the_hosts_peak_is_of_what_came_since():
     code = """
 import numpy as np

@@ -14,8 +14,6 @@ from petvr.report import tracking
 from petvr.report.tracking import live
 from petvr.report.tracking import store as stores
 
-pytestmark = pytest.mark.slow  # MLflow itself, twice
-
 PATIENCE = 1800  # seconds; only what hangs for good fails by time
 
 
@@ -25,6 +23,7 @@ def shown(results: Path, run: str) -> list:
         return stores.search(stores.open_store(uri, "petvr"), f"tags.`petvr.run` = '{run}'")
 
 
+@pytest.mark.slow
 def test_a_run_is_seen_while_it_trains_and_keeps_what_was_measured_of_the_machine(tmp_path, monkeypatch):
     results, spec = tmp_path / "results", tiny.spec(epochs=3)
     layout, uri = Layout(results), tracking.default_uri(results)
