@@ -60,7 +60,8 @@ def test_no_methods_blocks_break_a_graph_or_change_a_bit(case, traced):
     assert_same(plain, other, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("case", [FEW[0], *(pytest.param(case, marks=pytest.mark.slow) for case in FEW[1:])], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("case", FEW, ids=str)
 def test_blocks_that_are_computed_again_are_the_same(case, traced):
     plain, other = (outcome(shaken(made(case)), blocks, recompute=True) for blocks in (None, traced))
     assert_same(plain, other, rtol=0, atol=0)
@@ -70,8 +71,8 @@ def test_blocks_that_are_computed_again_are_the_same(case, traced):
     ("method", "setting", "pieces"),
     [
         ("full", {}, 1),
-        pytest.param("adapter_ffn", {"width": 4}, 2, marks=pytest.mark.slow),
-        pytest.param("ssf", {"sites": "blocks"}, 7, marks=pytest.mark.slow),
+        ("adapter_ffn", {"width": 4}, 2),
+        ("ssf", {"sites": "blocks"}, 7),
     ],
 )
 @pytest.mark.slow

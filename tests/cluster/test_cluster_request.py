@@ -57,6 +57,7 @@ def test_the_whole_grid_is_few_submissions():
     assert len(group_into_arrays(grid, 1001)) == 3
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(string.ascii_lowercase, min_size=1, max_size=5), st.text(max_size=60), max_size=4))
 def test_folder_names_are_safe_and_tell_wildcards_apart(wildcards):
     name = folder_name(wildcards, ["out"])
