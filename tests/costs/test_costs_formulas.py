@@ -108,6 +108,7 @@ def bare():
     return formula.pair(TINY, F, W) + 2 * B * E
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", methods.available())
 def test_the_closed_form_is_what_the_counter_counts(method, bare):
     setting, own = OWN.get(method, ({}, 0))

@@ -31,6 +31,7 @@ def shared(finished_run, tmp_path, results, monkeypatch):
     return export
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", EVERY)
 def test_an_exported_folder_scores_as_the_run(method, shared, finished_run, clips):
     spec = spec_of(method)
@@ -105,6 +106,7 @@ MERGED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", MERGED)
 def test_a_merged_folder_is_a_clip_with_the_runs_features(case, shared, finished_run, results, clips):
     from transformers import CLIPModel

@@ -93,11 +93,13 @@ def same(model, data, size, tolerance=1e-5):
             assert (found[name] - grad).abs().max() <= tolerance * largest, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", METHODS, ids=str)
 def test_every_method_has_the_gradients_of_the_whole_batch(case):
     same(model_of(case), inputs(), 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIMILARITIES)
 @pytest.mark.parametrize("method", ["bias", "zero_shot"])
 def test_every_similarity_has_the_gradients_of_the_whole_batch(name, method):
