@@ -133,6 +133,12 @@ def test_planning_and_light_packages_load_without_heavy_ones():
     assert not {"torch", "transformers", "mlflow", "pandas", "matplotlib", "av", "decord"} & set(out.split())
 
 
+def test_a_command_that_a_warm_process_runs_is_handed_over_without_pydantic():
+    code = "import sys; import petvr.cli; print(*(m for m in sys.modules if '.' not in m))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"pydantic", "yaml", "numpy"} & set(out.split())
+
+
 def test_the_executor_plugin_knows_nothing_of_petvr():
     plugin = SOURCE.parent / "snakemake_executor_plugin_submitit"
     for path in plugin.rglob("*.py"):

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from petvr import __version__, fork_server
-from petvr.atomic import system_reason
 from petvr.errors import PetvrError, missing_extra, on_one_line, unknown
 
 # command -> what it does; torch, MLflow and matplotlib are imported by the commands that need them
@@ -92,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return 0
     except Exception as error:  # a full disk, a folder that may not be written, no more open files
+        from petvr.atomic import system_reason  # imports pydantic, which whoever hands over does without
+
         if not (reason := system_reason(error)):
             raise
         where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""

@@ -190,8 +190,12 @@ def _report_ended(forks: dict[int, socket.socket], ready: selectors.BaseSelector
 
 
 def _preload(command: str | None) -> None:
+    """What a fork for this command should find: its modules, and the papers read, which every plan begins with."""
     for module in PRELOAD.get(command or "", ()):
         importlib.import_module(module)
+    from petvr import papers
+
+    papers.faults()
     if "torch" in sys.modules:  # a pool of threads would not survive the fork; each run sets its own number
         sys.modules["torch"].set_num_threads(1)
 

@@ -25,6 +25,7 @@ from petvr.training.model import Features, Model
 FRAMES_PER_BATCH = {"cpu": 256, "cuda": 1024}  # encoded at once: memory, not results, depends on it
 KEPT = 1 << 26  # scores that are kept as one matrix (256 MiB)
 TURNS = 3  # timed ones, behind one that warms up
+TIMED = {"cpu": 64, "cuda": 1024}  # frames, and texts, of one
 SCRATCH = {"cpu": 1 << 30, "cuda": 1 << 35}  # numbers worked through between two stops; memory is the similarity's
 
 
@@ -192,7 +193,7 @@ def _size(features: Features) -> int:
 
 @torch.inference_mode()
 def encoding_ms(model: Model, store: FrameStore, videos: Sequence[str], test: EvaluationData) -> tuple[float, float]:
-    """Milliseconds a video and a text, medians of TURNS over one of the evaluation's batches.
+    """Milliseconds a video and a text, medians of TURNS over one of the evaluation's batches, or TIMED of it.
 
     `videos`: ids of the test split, of which the first are taken, from their pixels even where the run read its frozen
     beginning from a cache; the texts are the first distinct captions. A method that looks at sentences has those of the
@@ -200,12 +201,13 @@ def encoding_ms(model: Model, store: FrameStore, videos: Sequence[str], test: Ev
     """
     model.set_training(False)
     on, at_once = model.device, test.frames_per_batch or FRAMES_PER_BATCH[model.device.type]
-    ids = test.captions.rows(torch.arange(min(at_once, len(test.captions)))).to(on)
+    timed_at_once = min(at_once, TIMED[on.type])
+    ids = test.captions.rows(torch.arange(min(timed_at_once, len(test.captions)))).to(on)
     seen = test.captions if test.candidates is None else test.candidates
     sentences = encode_captions(model, seen, at_once, lambda: None)["text"] if model.adapted.needs_texts else None
     if sentences is not None and model.adapted.needs_texts == "query":
         sentences = sentences[:1]
-    first = videos[: max(1, at_once // store.frames)]
+    first = videos[: max(1, timed_at_once // store.frames)]
     reader = BatchReader(FrameReader(store, first, on), lambda _: np.arange(len(first)), 1, len(first), depth=0)
     pixels, mask = reader.read(0)
     pixels = pixels.to(on)

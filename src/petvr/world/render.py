@@ -55,7 +55,8 @@ def draw_frames(scene: Scene) -> Iterator[np.ndarray]:
     last: np.ndarray | None = None
     key: list[tuple[str, ActorState]] = []
     for index in range(scene.frames):
-        now = [(a.shape, state(scene, i, float(index / scene.fps))) for i, a in enumerate(scene.actors)]
+        time = index * scene.fps.denominator / scene.fps.numerator
+        now = [(actor.shape, state(scene, number, time)) for number, actor in enumerate(scene.actors)]
         if last is None or now != key:
             last, key = draw_shapes(scene.background, now), now
         yield last

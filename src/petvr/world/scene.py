@@ -97,24 +97,25 @@ class ActorState:
 def state(scene: Scene, actor: int, time: float) -> ActorState:
     """Where and how an actor is at `time`."""
     first = scene.actors[actor]
-    now = ActorState(first.x, first.y, first.radius, first.colour, float(first.visible))
+    x, y, radius, colour, opacity = first.x, first.y, first.radius, first.colour, float(first.visible)
+    old, blend = "", 1.0
     for event in scene.events:
         if event.actor != actor or time <= event.start:
             continue
         done = min(1.0, (time - event.start) / (event.end - event.start))
         if event.kind == "move":
             dx, dy = DIRECTIONS[event.detail]
-            now = replace(now, x=now.x + dx * done * event.amount, y=now.y + dy * done * event.amount)
+            x, y = x + dx * done * event.amount, y + dy * done * event.amount
         elif event.kind == "turn":
-            now = replace(now, colour=event.detail, old=event.origin, blend=done)
+            colour, old, blend = event.detail, event.origin, done
         elif event.kind == "appear":
-            now = replace(now, opacity=done)
+            opacity = done
         elif event.kind == "disappear":
-            now = replace(now, opacity=1.0 - done)
+            opacity = 1.0 - done
         else:
             factor = SWELL if event.kind == "grow" else 1 / SWELL
-            now = replace(now, radius=now.radius * factor**done)
-    return now
+            radius = radius * factor**done
+    return ActorState(x, y, radius, colour, opacity, old, blend)
 
 
 def reversed_scene(scene: Scene) -> Scene:

@@ -20,6 +20,7 @@ CODECS: dict[str, tuple[str, Literal["libx264", "mpeg4"], dict[str, str]]] = {
 def write_video(scene: Scene, path: Path) -> None:
     """Encode as the file's ending says (yuv420p; one thread: the bytes must not depend on the number of cores)."""
     import av
+    from av.video.reformatter import VideoReformatter
 
     form, codec, options = CODECS[path.suffix]
     with replacing(path) as temporary, av.open(str(temporary), "w", format=form) as container:
@@ -28,8 +29,14 @@ def write_video(scene: Scene, path: Path) -> None:
         stream.options = dict(options)
         if form == "avi":
             stream.bit_rate = 2_000_000  # MPEG-4 aims at a rate; qmax keeps pictures this small good
-        for picture in render.draw_frames(scene):
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+        reformatter, shown, frame = VideoReformatter(), None, av.VideoFrame()
+        for number, picture in enumerate(render.draw_frames(scene)):
+            if picture is not shown:
+                shown = picture
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                frame = reformatter.reformat(frame, format=stream.pix_fmt, threads=1)
+            frame.pts, frame.time_base = number, 1 / scene.fps
+            for packet in stream.encode(frame):
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)

@@ -6,6 +6,7 @@ decord conceals damage and does not say so, PyAV does: random access is PyAV's, 
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 from collections.abc import Callable, Sequence
@@ -122,6 +123,7 @@ def _picked(facts: Probe, times: np.ndarray, window: timeline.Window | None, pic
     return indices + first
 
 
+@functools.cache
 def _version(package: str) -> str:
     from importlib.metadata import version
 

@@ -196,8 +196,11 @@ def orientation_note(frame: Any) -> str:
 
 
 def to_rgb(frame: Any, facts: Probe) -> np.ndarray:
-    """uint8 [H, W, 3], all of one size even if the stream changes it, turned upright as the file says."""
-    image = frame.to_ndarray(format="rgb24", width=facts.width, height=facts.height)
+    """uint8 [H, W, 3], all of one size even if the stream changes it, turned upright as the file says.
+
+    threads: by itself FFmpeg starts one per core for each picture, beside the processes that decode other videos.
+    """
+    image = frame.to_ndarray(format="rgb24", width=facts.width, height=facts.height, threads=1)
     turns = quarter_turns(frame)
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
