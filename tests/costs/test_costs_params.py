@@ -227,6 +227,7 @@ def test_a_size_is_kept_until_a_file_of_the_code_changes_or_it_is_damaged(tmp_pa
 
     def size():
         params._counts.cache_clear()  # as another process has it
+        params.code_digest.cache_clear()
         return params.counts("vit-b-32", "bias").trainable
 
     first = size()
@@ -241,6 +242,7 @@ def test_a_size_is_kept_until_a_file_of_the_code_changes_or_it_is_damaged(tmp_pa
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     assert size() == first and len(built) == 4, "a user without a home"
+    params.code_digest.cache_clear()
 
 
 def test_a_size_that_is_kept_is_known_without_torch():

@@ -26,15 +26,10 @@ def code_files() -> list[Path]:
     return [Path(registry.__file__), *(path for folder in folders for path in sorted(folder.glob("*.py")))]
 
 
-def code_digest() -> str:
-    files = code_files()
-    return _digest_of(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
-
-
 @cache
-def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """Of their names and content, whatever their dates: those only say whether this process has to read them again."""
+def code_digest() -> str:
+    """Of the files' names and content, whatever their dates; once a process, which runs what it has read."""
     total = hashlib.sha256(metadata.version("torch").encode())
-    for path, _, _ in files:
+    for path in code_files():
         total.update(f"\n{path.parent.name}/{path.name} ".encode() + hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()[:16]

@@ -120,7 +120,7 @@ def leaf_modules(names: Mapping[str, int]) -> dict[str, int]:
 def as_printed(counting: Counting, trained: Counts, backbone: str | ClipConfig) -> dict[str, float]:
     """What a paper that counts so would print: {"params_M": millions, "params_percent": share of its whole}."""
     names = leaf_modules(trained.names) if counting.modules == "leaf" else trained.names
-    whole = _whole(counting, backbone)
+    whole = _whole(counting.modules, tuple(counting.whole_without), backbone)
     if trained.everything and counting.full_is_whole:
         value = whole
     else:
@@ -131,10 +131,11 @@ def as_printed(counting: Counting, trained: Counts, backbone: str | ClipConfig) 
     return {"params_M": value / 1e6, "params_percent": 100 * value / whole}
 
 
-def _whole(counting: Counting, backbone: str | ClipConfig) -> int:
+@cache
+def _whole(modules: str, without: tuple[str, ...], backbone: str | ClipConfig) -> int:
     sizes = clip_sizes(backbone)
-    sizes = leaf_modules(sizes) if counting.modules == "leaf" else sizes
-    return sum(size for name, size in sizes.items() if not name.startswith(tuple(counting.whole_without)))
+    sizes = leaf_modules(sizes) if modules == "leaf" else sizes
+    return sum(size for name, size in sizes.items() if not name.startswith(without))
 
 
 def count_check(computed: float, printed: str) -> str:
@@ -257,7 +258,8 @@ def _verdict(
         return "nothing is printed"
     check = count_check(as_printed(counting, trained, backbone)[metric], printed)
     if check != "agrees" and metric == "params_percent" and counting.percent_of_rounded:
-        millions, whole = (round(number / 1e6, 2) for number in (trained.trainable, _whole(counting, backbone)))
+        complete = _whole(counting.modules, tuple(counting.whole_without), backbone)
+        millions, whole = (round(number / 1e6, 2) for number in (trained.trainable, complete))
         if count_check(100 * millions / whole, printed) == "agrees":
             return f"agrees, formed from the rounded figures {millions:.2f} / {whole}"
     parts = (cell.method or "").split("+")

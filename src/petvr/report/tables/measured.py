@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,7 @@ class MeasuredTable:
         """Those of the paper, and what we add to them."""
         return tuple(entry.column for entry in self.rows[0].entries) if self.rows else self.planned.columns
 
-    @property
+    @cached_property  # every line of the long form asks
     def world(self) -> str:
         return "synthetic" if any(result.data.world == "synthetic" for result in self.used()) else "real"
 

@@ -64,17 +64,12 @@ def _text(value: Any) -> str:
 
 def origins(table: MeasuredTable) -> list[str]:
     """One sentence: how many values are in force, who states them, and which settings of methods nobody does."""
-    counted = Counter(
-        spec.sources[key].origin
-        for row in table.rows
-        for spec in row.specs.values()
-        for key in spec.values()
-        if key in spec.sources
-    )
-    if not counted:
+    specs = [spec for row in table.rows for spec in row.specs.values()]
+    stated = [(key, spec.sources[key].origin) for spec in specs for key in spec.values() if key in spec.sources]
+    if not stated:
         return []
-    guessed = dict.fromkeys(key for key, _, origin, _, _ in sources(table) if origin == "guess")
-    settings = [key for key in guessed if not key.startswith("recipe.")]
+    counted = Counter(origin for _, origin in stated)
+    settings = sorted({key for key, origin in stated if origin == "guess" and not key.startswith("recipe.")})
     named = f"; guessed settings: {', '.join(settings)}" if settings else ""
     each = ", ".join(f"{origin} {number:,}" for origin, number in counted.most_common())
     return [
