@@ -7,7 +7,7 @@ leading dimension, N or M: "text" [N, E], "words" [N, W, E] with "word_mask" [N,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING
@@ -43,7 +43,7 @@ class Similarity(nn.Module):
     STOCHASTIC: two passes over one video in training differ, though no dropout is seen.
     ONE_VECTOR: `pairs` is the product of the sides' "text" [N, E] and "video" [M, E], both of length 1.
     IN_CACHE: a block is so many times smaller, where its numbers are passed over so often that they should stay in the
-    processor's cache.
+    processor's cache. TALL: so many times more texts than a square block has are in one, where sums run along texts.
     """
 
     NEEDS: tuple[str, ...] = ()
@@ -52,6 +52,7 @@ class Similarity(nn.Module):
     STOCHASTIC = False
     ONE_VECTOR = False
     IN_CACHE = 1
+    TALL = 1
 
     def text_side(self, features: Features) -> Features:
         return features
@@ -90,14 +91,19 @@ class Similarity(nn.Module):
             with torch.autocast(videos["seen"].device.type, enabled=False):
                 return self._block(texts, videos)
         room = max(1, BLOCK // self.IN_CACHE // self.pair_cost(texts, videos))
-        high = max(1, min(size(texts), isqrt(room)))
+        high = max(1, min(size(texts), isqrt(room) * self.TALL))
         down, across = Rows(texts, self.PADDED), Rows(videos, self.PADDED)
+        wide = max(1, room // high)
         with torch.autocast(videos["seen"].device.type, enabled=False):
-            out = [
-                torch.cat([self._block(left, right) for right in across.parts(max(1, room // high))], dim=2)
-                for left in down.parts(high)
-            ]
-        return across.back(down.back(torch.cat(out, dim=1) if len(out) > 1 else out[0], 1), 2)
+            if down.copied * high >= across.copied * wide:  # the larger copy is made once for all its blocks
+                again = across.repeated_parts(wide)
+                rows = [joined([self._block(part, other) for other in again()], 2) for part in down.parts(high)]
+                out = joined(rows, 1)
+            else:
+                again = down.repeated_parts(high)
+                rows = [joined([self._block(other, part) for other in again()], 1) for part in across.parts(wide)]
+                out = joined(rows, 2)
+        return across.back(down.back(out, 1), 2)
 
     def score(self, texts: Features, videos: Features) -> Tensor:
         """Both sides -> [N, M]: the levels' weighted sum."""
@@ -123,7 +129,8 @@ class Similarity(nn.Module):
 
     def _block(self, texts: Features, videos: Features) -> Tensor:
         scores = self.pairs(texts, videos)
-        return (scores if scores.dim() == 3 else scores[None]).masked_fill(~videos["seen"], 0)
+        scores = scores if scores.dim() == 3 else scores[None]
+        return scores if all_shown(videos["seen"]) else scores.masked_fill(~videos["seen"], 0)
 
 
 def combined(levels: Tensor, weights: tuple[float, ...]) -> Tensor:
@@ -131,6 +138,10 @@ def combined(levels: Tensor, weights: tuple[float, ...]) -> Tensor:
     if len(weights) == 1:
         return levels[0]
     return sum(weight * level for weight, level in zip(weights, levels, strict=True))
+
+
+def joined(parts: list[Tensor], dim: int) -> Tensor:
+    return torch.cat(parts, dim=dim) if len(parts) > 1 else parts[0]
 
 
 def size(features: Features) -> int:
@@ -151,6 +162,11 @@ class Rows:
                 self.order = lengths.argsort(descending=True, stable=True)
                 self.lengths = lengths[self.order].tolist()
 
+    @property
+    def copied(self) -> int:
+        """Numbers of a row that its block copies."""
+        return 0 if self.order is None else sum(tensor[0].numel() for tensor in self.features.values())
+
     def parts(self, rows: int) -> Iterator[Features]:
         for start in range(0, size(self.features), rows):
             if self.order is None:
@@ -162,9 +178,21 @@ class Rows:
                 for name, tensor in self.features.items()
             }
 
+    def repeated_parts(self, rows: int) -> Callable[[], Iterable[Features]]:
+        """`parts` as often as it is called; copied once where all copies together are no larger than a block."""
+        if self.copied * size(self.features) > BLOCK:
+            return lambda: self.parts(rows)
+        kept = list(self.parts(rows))
+        return lambda: kept
+
     def back(self, scores: Tensor, dim: int) -> Tensor:
         """Scores of the parts, one after the other along dim, in the order of the features."""
-        return scores if self.order is None else scores.index_select(dim, self.order.argsort())
+        if self.order is None:
+            return scores
+        order = self.order.argsort()
+        if dim == scores.dim() - 1:  # where torch's index_select takes ten times as long on a CPU
+            return scores.gather(dim, order.expand(scores.shape))
+        return scores.index_select(dim, order)
 
 
 def hidden(features: Features, mask: str, *names: str) -> Features:
@@ -187,8 +215,15 @@ def mean_of(frames: Tensor, mask: Tensor) -> Tensor:
     return unit(frames.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1))
 
 
+def all_shown(mask: Tensor) -> bool:
+    """Whether nothing is hidden, as in most blocks of like length; a GPU is not waited for to know it."""
+    return mask.device.type == "cpu" and bool(mask.all())
+
+
 def attended(scores: Tensor, mask: Tensor, dim: int = -1) -> Tensor:
     """softmax over a dimension without what the mask hides; finite where nothing is left."""
+    if all_shown(mask):
+        return scores.softmax(dim=dim)
     return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=dim)
 
 

@@ -27,10 +27,10 @@ from torch.nn import functional
 
 from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._blocks import draw_weights
-from petvr.similarity._head import Features, HeadContext, Similarity, attended, frame_major, unit
+from petvr.similarity._head import Features, HeadContext, Similarity, all_shown, unit
 from petvr.similarity.seq_transf import FrameSequence
 
-VERSION = 2
+VERSION = 3
 SEES_ORDER = "blocks over the frames' tokens, each with a learned position"
 OPEN = (
     "Positions: the printed size fits 600 rows, where 77 to 256 are used.",
@@ -45,7 +45,7 @@ class Ts2NetHeadSettings(DeclaredSettings):
     samples: int = setting(500, "code", "S of the perturbation", at_least=1)
     sigma: float = setting(0.05, "code", "of the perturbation", above=0)
     gradient: str = setting("released", "code", "of the perturbation; see above", choices=("released", "full"))
-    sharpness: float = setting(4.0, "code", "of the softmax over frames")
+    sharpness: float = setting(4.0, "code", "of the softmax over frames", below=40)
 
 
 class MeanBest(torch.autograd.Function):
@@ -104,6 +104,8 @@ class PatchSelection(nn.Module):
 class TS2Net(Similarity):
     NEEDS = ("patches",)
     PADDED = ("frames",)
+    IN_CACHE = 16
+    TALL = 4
     STOCHASTIC = True
 
     def __init__(self, build: HeadContext, settings: Ts2NetHeadSettings):
@@ -126,9 +128,11 @@ class TS2Net(Similarity):
         return 4 * videos["mask"].shape[1]
 
     def pairs(self, texts: Features, videos: Features) -> Tensor:
-        scores = (texts["text"] @ frame_major(videos["frames"])).unflatten(1, videos["mask"].T.shape)  # [n, F, m]
-        length = scores.square().sum(dim=1, keepdim=True).clamp(min=1e-24).sqrt()
-        return (scores * attended(self.sharpness * scores / length, videos["mask"].T, dim=1)).sum(dim=1)
+        scores = videos["frames"] @ texts["text"].T  # [m, F, n], zero where the mask hides
+        over_length = scores.square().sum(dim=1, keepdim=True).clamp(min=1e-24).rsqrt()
+        shares = (scores * (self.sharpness * over_length)).exp_()  # of +-sharpness at most: no largest is subtracted
+        shares = shares if all_shown(videos["mask"]) else shares * videos["mask"][..., None]
+        return ((shares * scores).sum(dim=1) / shares.sum(dim=1).clamp(min=1e-24)).T
 
 
 def make_head(settings: Ts2NetHeadSettings, build: HeadContext) -> Similarity:

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from petvr.errors import PetvrError
 from petvr.registry import DeclaredSettings, setting
-from petvr.similarity._head import Features, HeadContext, Similarity, mean_of, unit
+from petvr.similarity._head import Features, HeadContext, Similarity, all_shown, mean_of, unit
 from petvr.similarity.seq_transf import FrameSequence
 
-VERSION = 3
+VERSION = 4
 SEES_ORDER = "seqTransf's blocks over the frames with learned positions"
 OPEN = (
     "Positions, words and frames: the printed size fits 64 words, 64 frames and 600 rows of positions.",
@@ -41,7 +41,7 @@ class XClipSettings(DeclaredSettings):
 class XClip(Similarity):
     NEEDS = ("words",)
     PADDED = ("words", "frames", "fine")
-    IN_CACHE = 8
+    IN_CACHE = 4
 
     def __init__(self, build: HeadContext, settings: XClipSettings):
         super().__init__()
@@ -91,7 +91,8 @@ def over_words_of(x: Tensor, matrix: Tensor, hide: Tensor | None) -> Tensor:
     """AOSM over the words of x [n, W, ..] -> [n, ..]; hidden places are 0 in x already."""
     size = x.shape[1]
     shares = (x if hide is None else x + hide[..., None]).softmax(dim=1)
-    return (x * (matrix[:size, :size].T @ shares)).sum(dim=1)
+    mixing = matrix[:size, :size].T.expand(len(x), size, size)  # `@` with one matrix alone would copy the shares
+    return (x * mixing.bmm(shares)).sum(dim=1)
 
 
 def over_frames_of(x: Tensor, matrix: Tensor, hide: Tensor | None) -> Tensor:
@@ -108,10 +109,10 @@ def identity(size: int) -> nn.Parameter:
 
 
 def hiding(side: Features) -> Tensor | None:
-    """What added to a softmax's logits hides: 0 where the mask is True, the lowest number elsewhere. None where all is
-    shown, as in most blocks of one length; a GPU is not waited for to know it."""
+    """What added to a softmax's logits hides: 0 where the mask is True, the lowest number elsewhere; None where all is
+    shown."""
     mask = side["mask"]
-    if mask.device.type == "cpu" and mask.all():
+    if all_shown(mask):
         return None
     return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, torch.finfo(torch.float32).min)
 

@@ -28,7 +28,7 @@ from torch.nn import functional
 from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._head import Features, HeadContext, Similarity, attended, unit
 
-VERSION = 1
+VERSION = 2
 OPEN = ("Dropout of VoP's rows: X-Pool's code sets 0.3 on MSR-VTT-9k, 0.4 on MSR-VTT-7k and MSVD.",)
 
 TINY = 1e-12
@@ -40,6 +40,8 @@ class XPoolSettings(DeclaredSettings):
 
 class XPool(Similarity):
     PADDED = ("key", "moved", "toward")
+    IN_CACHE = 8
+    TALL = 4
 
     def __init__(self, width: int, dropout: float):
         super().__init__()
@@ -85,7 +87,8 @@ class XPool(Similarity):
             return self.dropped(texts, videos, weights)
         width, fixed, scale, shift = texts["text"].shape[1], self.fixed(), self.norm3.weight, self.norm3.bias
         count = weights.shape[1]
-        forms = videos["grams"][:, :, :count, :count] @ weights[:, None]  # [m, 3, F, n]
+        grams = videos["grams"][:, :, :count, :count].flatten(1, 2)
+        forms = (grams @ weights).unflatten(1, (3, count))  # [m, 3, F, n]
         before, moved, shown = (forms * weights[:, None]).sum(dim=2).unbind(dim=1)  # each [m, n], divided by E
         along, along_shown, along_shift = (videos["toward"].transpose(1, 2) @ weights).unbind(dim=1)
         less = (before + self.norm2.eps).rsqrt()  # 1 / s_2
