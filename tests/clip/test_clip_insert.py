@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.functional import conv2d
 
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig, Tower
@@ -74,6 +75,29 @@ def test_every_place_is_reached_in_order_with_its_shape_and_what_was_read(tower)
     assert seen == [(place, None) for place in first] + blocks + [("pooled", None), ("projected", None)]
 
 
+def test_the_last_function_behind_the_mlps_first_layer_alone_may_see_to_the_activation():
+    clip, (pixels, _) = weights.random(TINY, 0), data()
+    offered = []
+
+    def doubles(x, context):
+        offered.append(context.activation)
+        return 2 * x
+
+    def sees_to_it(x, context):
+        act, context.activation = context.activation, None
+        return act(2 * x)
+
+    features = []
+    for functions in ([doubles, doubles], [doubles, sees_to_it]):
+        inserts = Inserts(TINY)
+        for function in functions:
+            inserts.add("vision", "mlp_hidden", function, [1])
+        with torch.no_grad():
+            features.append(clip.encode_frames(pixels, None, inserts))
+    assert torch.equal(*features)
+    assert offered == [None, clip.vision_model.encoder.layers[1].act, None]
+
+
 @pytest.mark.parametrize("place", [place for place in ONCE + PER_BLOCK if place != "ids"])
 @pytest.mark.parametrize("tower", ["vision", "text"])
 def test_what_a_function_returns_is_what_the_tower_goes_on_with(tower, place):
@@ -137,7 +161,8 @@ def test_frames_can_be_joined_into_one_sequence_from_a_block_on():
         joined = clip.encode_frames(pixels, mask, inserts)
         for video, count in ((0, 2), (1, 3)):  # by hand: only the real frames, one video at a time
             tower = clip.vision_model
-            embedded = tower.embeddings.patch_embedding(pixels[video, :count]).flatten(2).transpose(1, 2)
+            kernel = tower.embeddings.patch_embedding.weight
+            embedded = conv2d(pixels[video, :count], kernel, stride=8).flatten(2).transpose(1, 2)
             cls = tower.embeddings.class_embedding.expand(count, 1, -1)
             x = torch.cat([cls, embedded], 1) + tower.embeddings.position_embedding.weight
             x = tower.pre_layrnorm(x)

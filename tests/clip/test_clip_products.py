@@ -4,9 +4,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from test_clip_insert import TINY, data
+from torch.nn import functional
 
 from petvr.clip import weights
-from petvr.clip.towers import Attention, quick_gelu
+from petvr.clip.towers import Attention, PatchEmbedding, quick_gelu
 
 
 def test_quick_gelu_is_its_formula_and_keeps_one_tensor_for_its_gradient():
@@ -23,6 +24,21 @@ def test_quick_gelu_is_its_formula_and_keeps_one_tensor_for_its_gradient():
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
         quick_gelu(x)
     assert [tensor.data_ptr() for tensor in kept] == [x.data_ptr()]
+
+
+def test_patches_as_one_product_are_the_convolution_and_have_its_gradients():
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randn(2, 3, 8, 12, dtype=torch.float64, generator=draw).requires_grad_()
+    embedding = PatchEmbedding(6, 4).double()
+    out = embedding(pixels)
+    expected = functional.conv2d(pixels, embedding.weight, stride=4).flatten(2).transpose(1, 2)
+    grad = torch.randn(expected.shape, dtype=torch.float64, generator=draw)
+    given = (pixels, embedding.weight)
+    torch.testing.assert_close(out, expected)
+    for mine, theirs in zip(
+        torch.autograd.grad(out, given, grad), torch.autograd.grad(expected, given, grad), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs)
 
 
 @pytest.mark.parametrize("trains", [("q_proj", "k_proj", "v_proj"), ("v_proj.weight",), ()])

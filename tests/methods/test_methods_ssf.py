@@ -5,6 +5,8 @@ import torch
 from clip_by_hand import numbers
 from places_by_hand import TINY, check, trained
 
+from petvr.clip.insert import HookContext
+from petvr.clip.towers import quick_gelu
 from petvr.methods._modulation import modulate
 
 torch.set_num_threads(1)
@@ -44,8 +46,9 @@ def test_scales_and_shifts_merge_into_the_weights(sites):
     check(model, lambda n, tower: {}, n)
 
 
+@pytest.mark.parametrize("activation", [None, quick_gelu])
 @pytest.mark.parametrize("shape", [(8,), (3, 1, 8), (3, 5, 8), (1, 8)])
-def test_the_gradient_of_scale_and_shift_is_torchs_own_for_what_they_were_broadcast_from(shape):
+def test_the_gradient_of_scale_and_shift_is_torchs_own_for_what_they_were_broadcast_from(shape, activation):
     def gradients(act):
         draw = torch.Generator().manual_seed(3)
         sizes = ((2, 3, 5, 8), shape, shape)
@@ -54,6 +57,12 @@ def test_the_gradient_of_scale_and_shift_is_torchs_own_for_what_they_were_broadc
         out.backward(torch.randn(out.shape, generator=draw, dtype=torch.float64))
         return [out.detach(), x.grad, scale.grad, shift.grad]
 
-    own = gradients(modulate)
-    for mine, expected in zip(own, gradients(lambda x, scale, shift: x * scale + shift), strict=True):
+    def plain(x, scale, shift):
+        out = x * scale + shift
+        return out if activation is None else out * torch.sigmoid(1.702 * out)
+
+    context = HookContext("vision", 0, None, None, None, activation)
+    own = gradients(lambda *given: modulate(*given, context))
+    assert context.activation is None
+    for mine, expected in zip(own, gradients(plain), strict=True):
         torch.testing.assert_close(mine, expected)

@@ -47,7 +47,7 @@ def piece(
         elif place == "mlp_hidden":
             h, v = v, block.mlp.fc1(v)
         elif place == "mlp_out":
-            v = block.mlp.fc2(block.act(v))
+            v = block.mlp.fc2(block.act(v) if "mlp_hidden" in places else v)  # else the cut has seen to it
         else:
             v = x + v
     return x, h, v
@@ -68,6 +68,9 @@ class CompiledBlocks:
             with torch._C.DisableTorchFunction():  # no piece draws: what replays dropout in micro-batches has no say
                 x, h, v = self.piece(block, places, x, h, v, packed, hidden, state.tower == "text")
             place = places[-1]
+            if place == "mlp_hidden":
+                v = state.activated(block.act, v, layer, input=h, residual=x)
+                continue
             read = None if place in (*LAYER_NORMS, *STREAM) else h
             v = state.at(place, v, layer, input=read, residual=None if place in STREAM else x)
         return v

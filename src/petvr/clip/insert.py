@@ -51,13 +51,17 @@ PER_BLOCK = (
 @dataclass(slots=True)
 class HookContext:
     """Where a function is called: "vision" or "text", the block's number from 0 (None outside the blocks), what the
-    sub-layer read (after LN), the stream before that LN, and the state of the tower's pass."""
+    sub-layer read (after LN), the stream before that LN, and the state of the tower's pass.
+
+    activation: at mlp_hidden, what the last function's result passes next; a function that has seen to it sets None.
+    """
 
     tower: str
     layer: int | None
     input: Tensor | None
     residual: Tensor | None
     state: ForwardState
+    activation: Callable[[Tensor], Tensor] | None = None
 
 
 class Inserts:
@@ -135,6 +139,19 @@ class ForwardState:
             for function in functions:
                 x = function(x, context)
         return x
+
+    def activated(
+        self, act: Callable[[Tensor], Tensor], x: Tensor, layer: int, input: Tensor | None, residual: Tensor | None
+    ) -> Tensor:
+        """The MLP's activation of `x` after all functions of mlp_hidden, the last of which may do both at once."""
+        *others, last = self.inserts.get(self.tower, "mlp_hidden", layer) or [None]
+        context = HookContext(self.tower, layer, input, residual, self)
+        for function in others:
+            x = function(x, context)
+        context.activation = act
+        if last is not None:
+            x = last(x, context)
+        return x if context.activation is None else act(x)
 
     @property
     def num_leading_tokens(self) -> int:

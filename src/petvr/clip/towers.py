@@ -139,8 +139,8 @@ class Block(nn.Module):
         x = x + state.at("attn_out", out, i, input=h, residual=x)
         x = state.at("mid", x, i)
         h = state.at("mlp_in", self.layer_norm2(x), i, residual=x)
-        hidden = state.at("mlp_hidden", self.mlp.fc1(h), i, input=h, residual=x)
-        x = x + state.at("mlp_out", self.mlp.fc2(self.act(hidden)), i, input=h, residual=x)
+        hidden = state.activated(self.act, self.mlp.fc1(h), i, input=h, residual=x)
+        x = x + state.at("mlp_out", self.mlp.fc2(hidden), i, input=h, residual=x)
         return state.at("block_out", x, i)
 
 
@@ -180,11 +180,24 @@ def recomputed(block: Callable[..., Tensor], x: Tensor, state: ForwardState, lay
     return checkpoint(forward, x, use_reentrant=False, context_fn=lambda: (contextlib.nullcontext(), again()))
 
 
+class PatchEmbedding(nn.Conv2d):
+    """The convolution of patches that do not overlap as the one product it is: on a CPU twice as fast."""
+
+    def __init__(self, width: int, patch: int):
+        super().__init__(3, width, patch, stride=patch, bias=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """[R, 3, H, W] -> [R, P, D]"""
+        size = self.kernel_size[0]
+        patches = pixels.unflatten(3, (-1, size)).unflatten(2, (-1, size)).permute(0, 2, 4, 1, 3, 5)
+        return functional.linear(patches.flatten(3).flatten(1, 2), self.weight.flatten(1))
+
+
 class VisionEmbeddings(nn.Module):
     def __init__(self, config: ClipConfig):
         super().__init__()
         self.class_embedding = nn.Parameter(torch.zeros(config.vision.width))
-        self.patch_embedding = nn.Conv2d(3, config.vision.width, config.patch, stride=config.patch, bias=False)
+        self.patch_embedding = PatchEmbedding(config.vision.width, config.patch)
         self.position_embedding = nn.Embedding(config.patches + 1, config.vision.width)
 
 
@@ -198,8 +211,7 @@ class VisionTower(nn.Module):
 
     def tokens(self, pixels: Tensor, state: ForwardState) -> Tensor:
         """pixels [R, 3, H, W] -> [R, 1 + P, D], what block 0 reads."""
-        patches = self.embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
-        patches = state.at("embedded", patches)
+        patches = state.at("embedded", self.embeddings.patch_embedding(pixels))
         cls = self.embeddings.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         x = add_positions(torch.cat([cls, patches], dim=1), self.embeddings.position_embedding.weight)
         return self.pre_layrnorm(state.at("tokens_in", x))

@@ -8,6 +8,7 @@ space.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from petvr.clip.config import ClipConfig
-from petvr.methods._declare import Hook, Insert
+from petvr.clip.towers import quick_gelu
+from petvr.methods._declare import Hook, HookContext, Insert
 
 STD = 0.02  # SSF's code: scale N(1, 0.02), shift N(0, 0.02)
 
@@ -56,7 +58,11 @@ def sites_of(config: ClipConfig, tower: str, last: int = 0) -> list[Site]:
 
 
 class Modulated(torch.autograd.Function):
-    """scale * x + shift, where all are of one type. torch's own gradient passes over x, and memory, twice as often."""
+    """scale * x + shift, where all are of one type. torch's own gradient passes over x, and memory, twice as often.
+
+    Where one scale serves all rows, its gradient and the shift's are those of LayerNorm's weight and bias for rows of
+    mean 0 and deviation 1: one pass, and no tensor of products.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -67,6 +73,12 @@ class Modulated(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         x, scale = ctx.saved_tensors
+        same = ctx.shape == scale.shape == x.shape[-1:] and x.dtype != torch.float16  # whose moments would be fp32
+        if same and x.is_contiguous() and grad.is_contiguous():
+            means, deviations = x.new_zeros(*x.shape[:-1], 1), x.new_ones(*x.shape[:-1], 1)
+            given = (grad, x, scale.shape, means, deviations, scale, scale, [False, True, True])
+            _, of_scale, of_shift = torch.ops.aten.native_layer_norm_backward(*given)
+            return grad * scale if ctx.needs_input_grad[0] else None, of_scale, of_shift
         product = grad * x
         of_scale, of_shift = summed(product, scale.shape), summed(grad, ctx.shape)
         return torch.mul(grad, scale, out=product) if ctx.needs_input_grad[0] else None, of_scale, of_shift
@@ -80,15 +92,57 @@ def summed(x: Tensor, shape: torch.Size) -> Tensor:
     return x.sum_to_size(shape)
 
 
-def modulate(x: Tensor | tuple, scale: Tensor, shift: Tensor) -> Tensor | tuple:
+class ModulatedQuickGelu(torch.autograd.Function):
+    """quick_gelu(scale * x + shift), all of one type, of which x alone is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        x = x.contiguous()
+        ctx.save_for_backward(x, scale, shift)
+        out = torch.empty_like(x)
+        for a, b, part, of_out in in_cache((scale, shift), (x, out)):
+            hidden = torch.addcmul(b, part, a)
+            torch.mul(hidden, 1.702, out=of_out).sigmoid_().mul_(hidden)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, scale, shift = ctx.saved_tensors
+        sums, of_x = (torch.zeros_like(scale), torch.zeros_like(shift)), torch.empty_like(x)
+        parts = in_cache((scale, shift, *sums), (x, grad.contiguous(), of_x))
+        for a, b, of_a, of_b, part, of_out, of_part in parts:
+            hidden = torch.addcmul(b, part, a)
+            torch.ops.aten.silu_backward.grad_input(of_out, hidden.mul_(1.702), grad_input=of_part)
+            of_b += summed(of_part, b.shape)
+            of_a += summed(torch.mul(of_part, part, out=hidden), a.shape)
+            of_part *= a
+        return of_x, *sums
+
+
+def in_cache(vectors: tuple[Tensor, ...], tensors: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
+    """On a CPU the tensors frame by frame or text by text, each with its vectors, so that operations on one part find
+    it in the processor's cache; elsewhere all at once."""
+    if tensors[0].device.type != "cpu" or tensors[0].dim() < 3:
+        yield *vectors, *tensors
+        return
+    rows = [tensor.flatten(0, -3) for tensor in tensors]
+    for number, parts in enumerate(zip(*rows, strict=True)):
+        yield *(vector[number % len(vector)] if vector.dim() == 3 else vector for vector in vectors), *parts
+
+
+def modulate(x: Tensor | tuple, scale: Tensor, shift: Tensor, context: HookContext) -> Tensor | tuple:
     """scale * x + shift in the type of x; for q, k, v (three tensors) scale and shift are three times as wide.
 
     bf16 has no number between 1 and 1.0078: where x has fewer bits than the scale, the product is formed with the
     scale's.
     """
     if isinstance(x, tuple):
-        return tuple(map(modulate, x, scale.chunk(3, dim=-1), shift.chunk(3, dim=-1)))
+        parts = zip(x, scale.chunk(3, dim=-1), shift.chunk(3, dim=-1), strict=True)
+        return tuple(modulate(*part, context) for part in parts)
     if x.dtype == scale.dtype:
+        if context.activation is quick_gelu:
+            context.activation = None
+            return ModulatedQuickGelu.apply(x, scale, shift)
         return Modulated.apply(x, scale, shift)
     return (x * scale + shift).to(x.dtype)
 
@@ -105,4 +159,4 @@ class Vectors(nn.Module):
 
     def at(self, site: Site) -> Hook:
         """The function that acts at `site`."""
-        return lambda x, context: modulate(x, self.scale[site.name], self.shift[site.name])
+        return lambda x, context: modulate(x, self.scale[site.name], self.shift[site.name], context)

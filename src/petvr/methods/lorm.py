@@ -24,6 +24,8 @@ factors is N(0, 0.02), text_rank's second factor zero.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -31,7 +33,7 @@ from petvr.errors import PetvrError
 from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, Hook, HookContext, Insert, setting
 from petvr.methods._modulation import STD, Site, Vectors, modulate, sites_of
 
-VERSION = 2
+VERSION = 3
 IDENTITY = "none"
 SEES_ORDER = "a frame's scales and shifts are those of its place; frames do not read one another"
 OPEN = (
@@ -168,10 +170,10 @@ class Lorm(nn.Module):
                     how = f"{first.shape[1]} tokens a frame; with space in its axes it is made for {scale.shape[1]}"
                     raise PetvrError(f"method 'lorm': {how}")
                 if len(first) != state.videos * state.frames:  # masked frames were left out
-                    return modulate(x, scale[state.frame], shift[state.frame])
+                    return modulate(x, scale[state.frame], shift[state.frame], context)
                 split = lambda part: part.unflatten(0, (state.videos, state.frames))  # noqa: E731
                 x = tuple(map(split, x)) if isinstance(x, tuple) else split(x)
-                x = modulate(x, scale[: state.frames], shift[: state.frames])
+                x = modulate(x, scale[: state.frames], shift[: state.frames], context)
                 return tuple(part.flatten(0, 1) for part in x) if isinstance(x, tuple) else x.flatten(0, 1)
 
         return act
@@ -182,7 +184,7 @@ class Lorm(nn.Module):
             with torch.autocast(first.device.type, enabled=False):
                 scale = self.text.scale[site.name] + self.words.at("scale", site, first.shape[1])
                 shift = self.text.shift[site.name] + self.words.at("shift", site, first.shape[1])
-                return modulate(x, scale, shift)
+                return modulate(x, scale, shift, context)
 
         return act
 
@@ -195,7 +197,7 @@ def at_eot(act: Hook) -> Hook:
         eot = context.state.eot
         assert eot is not None  # every text has one
         is_eot = (torch.arange(first.shape[1], device=first.device) == eot[:, None])[..., None]
-        new = act(x, context)
+        new = act(x, replace(context, activation=None))
         if isinstance(x, tuple):
             return tuple(torch.where(is_eot, one, old) for one, old in zip(new, x, strict=True))
         return torch.where(is_eot, new, x)

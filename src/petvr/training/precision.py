@@ -80,7 +80,8 @@ def in_fp32(act: Callable) -> Callable:
     """An inserted function that reads and computes fp32, and gives back what the tower goes on with."""
 
     def island(x: Any, context: Any) -> Any:
-        out = act(single(x), replace(context, input=single(context.input), residual=single(context.residual)))
+        given = {"input": single(context.input), "residual": single(context.residual), "activation": None}
+        out = act(single(x), replace(context, **given))
         return like(out, x)
 
     return island
