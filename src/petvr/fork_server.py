@@ -194,8 +194,10 @@ def _preload(command: str | None) -> None:
     for module in PRELOAD.get(command or "", ()):
         importlib.import_module(module)
     from petvr import papers
+    from petvr.costs import counting_code
 
     papers.faults()
+    counting_code.code_digest()  # of the files as they are now: a fork runs these, whatever is edited meanwhile
     if "torch" in sys.modules:  # a pool of threads would not survive the fork; each run sets its own number
         sys.modules["torch"].set_num_threads(1)
 
