@@ -16,7 +16,7 @@ import re
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ def at_least(least: float) -> Callable[[Any], Any]:
 def kept_count(
     folder: Path | None,
     key: Any,
-    names: dict[str, Callable[[Any], Any]],
+    names: Mapping[str, Callable[[Any], Any]],
     count: Callable[[], dict[str, Any]],
     code: str = "",
 ) -> list[Any]:
