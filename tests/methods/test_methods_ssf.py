@@ -7,6 +7,7 @@ from places_by_hand import TINY, check, trained
 
 from petvr.clip.insert import HookContext
 from petvr.clip.towers import quick_gelu
+from petvr.methods import _modulation
 from petvr.methods._modulation import modulate
 
 torch.set_num_threads(1)
@@ -46,9 +47,14 @@ def test_scales_and_shifts_merge_into_the_weights(sites):
     check(model, lambda n, tower: {}, n)
 
 
+@pytest.mark.parametrize("part", [1, 80, 150, 1 << 18])  # numbers: no row, two rows, one video, all
 @pytest.mark.parametrize("activation", [None, quick_gelu])
-@pytest.mark.parametrize("shape", [(8,), (3, 1, 8), (3, 5, 8), (1, 8)])
-def test_the_gradient_of_scale_and_shift_is_torchs_own_for_what_they_were_broadcast_from(shape, activation):
+@pytest.mark.parametrize("shape", [(8,), (3, 1, 8), (3, 5, 8), (1, 8), (1, 1, 8)])
+def test_the_gradient_of_scale_and_shift_is_torchs_own_for_what_they_were_broadcast_from(
+    shape, activation, part, monkeypatch
+):
+    monkeypatch.setattr(_modulation, "PART", part)
+
     def gradients(act):
         draw = torch.Generator().manual_seed(3)
         sizes = ((2, 3, 5, 8), shape, shape)

@@ -19,6 +19,7 @@ from petvr.clip.config import ClipConfig
 from petvr.clip.towers import quick_gelu
 from petvr.methods._declare import Hook, HookContext, Insert
 
+PART = 1 << 18  # numbers that are worked on at once on a CPU: a megabyte
 STD = 0.02  # SSF's code: scale N(1, 0.02), shift N(0, 0.02)
 
 
@@ -120,14 +121,26 @@ class ModulatedQuickGelu(torch.autograd.Function):
 
 
 def in_cache(vectors: tuple[Tensor, ...], tensors: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
-    """On a CPU the tensors frame by frame or text by text, each with its vectors, so that operations on one part find
-    it in the processor's cache; elsewhere all at once."""
-    if tensors[0].device.type != "cpu" or tensors[0].dim() < 3:
+    """On a CPU the tensors in parts of some frames or texts, each with its vectors, so that operations on one part
+    find it in the processor's cache; elsewhere, and where all is small, at once."""
+    if tensors[0].device.type != "cpu" or tensors[0].dim() < 3 or tensors[0].numel() <= PART:
         yield *vectors, *tensors
         return
     rows = [tensor.flatten(0, -3) for tensor in tensors]
-    for number, parts in enumerate(zip(*rows, strict=True)):
-        yield *(vector[number % len(vector)] if vector.dim() == 3 else vector for vector in vectors), *parts
+    period = max((len(vector) for vector in vectors if vector.dim() == 3), default=1)  # frames with scales of their own
+    size = rows[0][0].numel()
+    if period * size <= PART:
+        whole = [row.unflatten(0, (-1, period)) for row in rows]
+        for parts in zip(*(one.split(PART // (period * size)) for one in whole), strict=True):
+            yield *vectors, *parts
+        return
+    step = max(1, PART // size)
+    cut = [vector.dim() == 3 and len(vector) == period for vector in vectors]
+    for first in range(0, len(rows[0]), period):
+        for start in range(0, period, step):
+            stop = min(start + step, period)
+            some = (vector[start:stop] if own else vector for vector, own in zip(vectors, cut, strict=True))
+            yield *some, *(row[first + start : first + stop] for row in rows)
 
 
 def modulate(x: Tensor | tuple, scale: Tensor, shift: Tensor, context: HookContext) -> Tensor | tuple:
