@@ -88,7 +88,7 @@ class Modulated(torch.autograd.Function):
 def summed(x: Tensor, shape: torch.Size) -> Tensor:
     """x summed to a shape it was broadcast from. [B, F, S, D] to [F, 1, D]: dimensions that lie apart one after the
     other, which on a CPU takes an eighth of the time of both at once."""
-    if x.dim() == 4 and len(shape) == 3 and shape[1] == 1:
+    if x.dim() == 4 and tuple(shape[:-1]) == (x.shape[1], 1):
         return x.sum(dim=2, keepdim=True).sum(dim=0)
     return x.sum_to_size(shape)
 
