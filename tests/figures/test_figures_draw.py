@@ -272,6 +272,14 @@ def test_the_same_results_give_the_same_bytes_in_every_format(small, tmp_path):
         figures.write_figure(figure, tmp_path, ["gif"])
 
 
+@pytest.mark.parametrize("kind", ["points", "profile", "training"])
+@pytest.mark.parametrize(("seeds", "words"), [([40.0], "one seed, no error bars"), ([40.0, 44.0], "mean over seeds")])
+def test_below_a_figure_stands_what_a_mark_is(tmp_path, kind, seeds, words):
+    runs = put(tmp_path, "full", seeds)
+    drawn = figures.compose(collected(measure(table([row("Full", runs)]), tmp_path), kind=kind))
+    assert any(words in text for text, _ in texts_of(drawn))
+
+
 def test_without_results_and_printed_values_the_figure_says_so(tmp_path):
     empty = measure(table([row("Full", planned("full", 2))]), tmp_path)
     for kind in ("points", "profile", "training"):

@@ -99,7 +99,7 @@ def _draw(figure: FigureRows, panels: Sequence[Panel], keyed: bool) -> tuple[Any
                 axis.sharey(like)
                 axis.autoscale(axis="y")
         _legend(drawn, figure, panels, kinds, keyed)
-        notes = ["mean over seeds; error bars: sample standard deviation"] if figure.world != "nothing" else []
+        notes = figure.seeds_note
         notes += ["hollow or dotted: as the paper prints it"] if hollow else []
         notes += ["area of a mark grows with the trained parameters"] if figure.spec.size else []
         style.foot(drawn, notes if panels else [], figure)

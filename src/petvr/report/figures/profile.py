@@ -28,7 +28,7 @@ def compose(figure: FigureRows) -> Any:
             style.say_nothing(axes[0][0])
         else:
             style.key(drawn, {name: index for index, name in enumerate(figure.series)})
-        notes = ["mean over seeds; error bars: sample standard deviation"] if figure.world != "nothing" else []
+        notes = figure.seeds_note
         style.foot(drawn, notes + (["hollow: as the paper prints it"] if hollow else []), figure)
         return drawn
 

@@ -105,6 +105,13 @@ class FigureRows:
         return "synthetic" if any(result.data.world == "synthetic" for result in results) else "real"
 
     @property
+    def seeds_note(self) -> list[str]:
+        """What a mark stands for, below the figure; nothing where nothing is measured."""
+        most = max((len(row.results) for row in self.rows), default=0)
+        several = "mean over seeds; error bars: sample standard deviation"
+        return [] if not most else ["one seed, no error bars"] if most == 1 else [several]
+
+    @property
     def lacks(self) -> str:
         return absent_runs(self.states)
 

@@ -52,7 +52,7 @@ def compose(figure: FigureRows) -> Any:
             1 - 0.12 / width, 0.5, "training loss, line", rotation=90, va="center", ha="right", fontsize=8, color=LOSS
         )
         drawn.text(0.5, 0.42 / height, "epoch", ha="center", fontsize=8)
-        notes = ["mean over seeds; error bars: sample standard deviation"]
+        notes = figure.seeds_note
         printed = any(figure.drawn_printed(row, quantity) is not None for row in rows)
         style.foot(drawn, notes + (["dashed: as the paper prints it"] if printed else []), figure, y=0.1 / height)
         return drawn
