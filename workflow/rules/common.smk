@@ -191,3 +191,6 @@ def forget_default_limit():
         and not workflow.non_local_exec
     ):
         workflow.scheduler.job_rate_limiter = None
+
+
+AT_START.append(forget_default_limit)
