@@ -45,18 +45,27 @@ CLIENT = "import sys; from petvr import fork_server; sys.exit(fork_server.hand_o
 @pytest.fixture
 def server(tmp_path):
     """The environment of a client."""
-    end, hold = os.pipe()
-    process = subprocess.Popen([sys.executable, "-c", SERVER, str(tmp_path / "socket"), str(end)], pass_fds=[end])
-    os.close(end)
-    until(lambda: (tmp_path / "socket").exists())
-    yield os.environ | {fork_server.VARIABLE: fork_server.address(tmp_path / "socket"), "MARK": "of the client"}
+    process, hold, environment = started_server(tmp_path)
+    yield environment
     os.close(hold)
     assert process.wait(timeout=AT_MOST) == 0
 
 
-def until(true, seconds=AT_MOST):
-    end = time.monotonic() + seconds
+def started_server(tmp_path):
+    """The server, the end of its lifeline that ends it when closed, and the environment of a client."""
+    end, hold = os.pipe()
+    path = tmp_path / "socket"
+    process = subprocess.Popen([sys.executable, "-c", SERVER, str(path), str(end)], pass_fds=[end])
+    os.close(end)
+    until(path.exists, process)
+    return process, hold, os.environ | {fork_server.VARIABLE: fork_server.address(path), "MARK": "of the client"}
+
+
+def until(true, process=None):
+    """Waits; not for a process that ended."""
+    end = time.monotonic() + AT_MOST
     while not true():
+        assert process is None or process.poll() is None, f"it ended with {process.returncode}: see its standard error"
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
 
@@ -76,7 +85,7 @@ def client(server, *words, **options):
 def waiting(server, tmp_path):
     """A client whose fork waits, and the fork's process id."""
     process = client(server, "wait", str(tmp_path / "pid"))
-    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), process)
     return process, int((tmp_path / "pid").read_text())
 
 
@@ -112,11 +121,7 @@ def test_a_killed_client_takes_its_fork_along(server, tmp_path):
 
 
 def test_forks_run_beside_each_other_and_end_with_the_server(tmp_path):
-    end, hold = os.pipe()
-    process = subprocess.Popen([sys.executable, "-c", SERVER, str(tmp_path / "socket"), str(end)], pass_fds=[end])
-    os.close(end)
-    until(lambda: (tmp_path / "socket").exists())
-    environment = os.environ | {fork_server.VARIABLE: fork_server.address(tmp_path / "socket")}
+    process, hold, environment = started_server(tmp_path)
     places = [tmp_path / "a", tmp_path / "b"]
     for place in places:
         place.mkdir()

@@ -197,9 +197,9 @@ def _preload(command: str | None) -> None:
     from petvr.costs import counting_code
 
     papers.faults()
-    counting_code.code_digest()  # of the files as they are now: a fork runs these, whatever is edited meanwhile
-    if "torch" in sys.modules:  # a pool of threads would not survive the fork; each run sets its own number
-        sys.modules["torch"].set_num_threads(1)
+    if "torch" in sys.modules:
+        counting_code.code_digest()  # of the files as they are now: a fork runs these, whatever is edited meanwhile
+        sys.modules["torch"].set_num_threads(1)  # a pool would not survive the fork; each run sets its own number
 
 
 def _send_signal(pid: int, number: int) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The tests that lean most on the standard library, on the Pythons named (3.12 3.13), each in a virtual environment of the
 # pinned packages that these tests need: neither torch nor MLflow, so that it takes two minutes and half a gigabyte.
-# What is not on this machine is said to be skipped. OTHER_MINUTES (15): no Python begins later.
+# What is not on this machine is said to be skipped. OTHER_MINUTES (15): no Python begins later, none takes longer.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/fresh_machine/tests.sh
@@ -38,7 +38,14 @@ for version in "$@"; do
   pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c envs/constraints.txt -r "$folder/needed")
   "${pip[@]}" >"$folder/log" 2>&1 || { echo "Python $version: skipped, pip: $(grep -m 1 ERROR "$folder/log" || tail -n 1 "$folder/log")"; continue; }
   echo "$("$venv/bin/python" -V): installed in $((SECONDS - began)) s"
+  code=0 minutes=${OTHER_MINUTES:-15}
   # shellcheck disable=SC2086
-  PYTHONPATH=$PWD/src "$venv/bin/python" -m pytest -q -p no:cacheprovider -n "$(nproc)" -m "not slow and not slurm" \
-    --ignore tests/manifest/test_manifest_runs.py --ignore tests/manifest/test_manifest_decoded.py $TESTS # these two need torch
+  PYTHONPATH=$PWD/src timeout --kill-after=20 "${minutes}m" "$venv/bin/python" -m pytest -q -p no:cacheprovider -n "$(nproc)" \
+    -m "not slow and not slurm" --ignore tests/manifest/test_manifest_runs.py --ignore tests/manifest/test_manifest_decoded.py \
+    $TESTS || code=$? # the two ignored need torch
+  case $code in
+    0) ;;
+    124 | 137) echo "Python $version: cut after $minutes minutes" ;;
+    *) exit "$code" ;;
+  esac
 done
