@@ -31,15 +31,19 @@ def test_what_can_never_start_is_told_listed_and_given_up_and_the_rest_waits(slu
         stuck[reason] = driver.job(reason, "true", **asked)
     ordinary = driver.job("ordinary", until("go"), slurm_extra="--begin=now+1hour")
     jobs = driver.submit(manager, *stuck.values(), ordinary)
+
+    def waits_for() -> dict[str, str]:
+        return {row["job"].removeprefix("job "): row["waits_for"] for row in jobs_command.list_jobs(tmp_path / "ledger")}
+
     driver.step_until(manager, lambda: all(any(word in line for line in driver.logged) for word in REASONS))
+    wait(lambda: waits_for()["ordinary"])  # Slurm looks at one job after the other
     for reason, (_, meaning) in REASONS.items():
         (line,) = [line for line in driver.logged if f"({reason})" in line]  # once
         assert meaning in line and f"job/{reason} ({stuck[reason].id})" in line
         assert "cancelled in 83 min" in line or "cancelled in 150 min" in line or "cancelled in 149 min" in line
     assert not any("(BeginTime)" in line for line in driver.logged)  # it starts by itself
-    rows = {row["job"]: row for row in jobs_command.list_jobs(tmp_path / "ledger")}
-    assert {name: rows[f"job {name}"]["waits_for"] for name in REASONS} == {name: name for name in REASONS}
-    assert rows["job ordinary"]["waits_for"] == "BeginTime" and not any(job.outcome for job in jobs)
+    assert waits_for() == {name: name for name in REASONS} | {"ordinary": "BeginTime"}
+    assert not any(job.outcome for job in jobs)
     manager.timeouts = dataclasses.replace(patient, blocked=0, away=0)
     driver.step_until(manager, lambda: all(job.outcome for job in stuck.values()))
     for reason, job in stuck.items():
