@@ -7,7 +7,8 @@ from test_clip_insert import TINY, data
 from torch.nn import functional
 
 from petvr.clip import weights
-from petvr.clip.towers import Attention, PatchEmbedding, quick_gelu
+from petvr.clip.blocks import Attention, quick_gelu
+from petvr.clip.towers import PatchEmbedding
 
 
 def test_quick_gelu_is_its_formula_and_keeps_one_tensor_for_its_gradient():

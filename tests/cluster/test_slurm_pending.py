@@ -33,7 +33,9 @@ def test_what_can_never_start_is_told_listed_and_given_up_and_the_rest_waits(slu
     jobs = driver.submit(manager, *stuck.values(), ordinary)
 
     def waits_for() -> dict[str, str]:
-        return {row["job"].removeprefix("job "): row["waits_for"] for row in jobs_command.list_jobs(tmp_path / "ledger")}
+        return {
+            row["job"].removeprefix("job "): row["waits_for"] for row in jobs_command.list_jobs(tmp_path / "ledger")
+        }
 
     driver.step_until(manager, lambda: all(any(word in line for line in driver.logged) for word in REASONS))
     wait(lambda: waits_for()["ordinary"])  # Slurm looks at one job after the other

@@ -8,7 +8,7 @@ from petvr import methods, papers, planning
 from petvr.atomic import kept_count
 from petvr.commands.table import size_counter
 from petvr.config import load_config
-from petvr.costs import params
+from petvr.costs import counting_code, params
 from petvr.errors import PetvrError
 from petvr.papers.own import own_table
 
@@ -213,7 +213,7 @@ def test_a_tables_sizes_are_counted_by_the_first_who_builds_it(tmp_path, monkeyp
     monkeypatch.setattr(params, "_built", None)
     monkeypatch.setattr("petvr.costs.compute.compute", None)
     assert sizes() == first
-    monkeypatch.setattr(params, "code_digest", lambda: "of other code")
+    monkeypatch.setattr(counting_code, "code_digest", lambda: "of other code")
     params._counts.cache_clear()
     with pytest.raises(TypeError):
         sizes()
@@ -227,7 +227,7 @@ def test_a_size_is_kept_until_a_file_of_the_code_changes_or_it_is_damaged(tmp_pa
 
     def size():
         params._counts.cache_clear()  # as another process has it
-        params.code_digest.cache_clear()
+        counting_code.code_digest.cache_clear()
         return params.counts("vit-b-32", "bias").trainable
 
     first = size()
@@ -242,7 +242,7 @@ def test_a_size_is_kept_until_a_file_of_the_code_changes_or_it_is_damaged(tmp_pa
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     assert size() == first and len(built) == 4, "a user without a home"
-    params.code_digest.cache_clear()
+    counting_code.code_digest.cache_clear()
 
 
 def test_a_size_that_is_kept_is_known_without_torch():

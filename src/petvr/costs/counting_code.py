@@ -5,18 +5,22 @@ model, and on torch. All of that code is in the digest, so that no changed file 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from petvr import methods, registry, similarity
-from petvr.atomic import user_cache
+from petvr.atomic import kept_count, user_cache
 
 
-def kept_folder() -> Path | None:
-    """Where counts are kept; may be deleted at any time."""
+def count_of_this_code(
+    key: Any, kinds: Mapping[str, Callable[[Any], Any]], count: Callable[[], dict[str, Any]]
+) -> list[Any]:
+    """`kept_count` in the user's cache, which may be deleted at any time."""
     folder = user_cache()
-    return folder / "counts" if folder else None
+    return kept_count(folder / "counts" if folder else None, key, kinds, count, code_digest())
 
 
 def code_files() -> list[Path]:

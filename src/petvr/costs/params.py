@@ -16,8 +16,8 @@ from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from petvr.atomic import at_least, kept_count
-from petvr.costs.counting_code import code_digest, kept_folder
+from petvr.atomic import at_least
+from petvr.costs.counting_code import count_of_this_code
 from petvr.papers.schema import Counting
 from petvr.papers.table import Cell, Table
 from petvr.spec import Recipe, method_id
@@ -57,7 +57,7 @@ def _counts(backbone: str | ClipConfig, method: str, setting: str, choices: str)
 
     kinds = {"trainable": int, "by_part": dict, "total": int, "names": dict, "everything": bool}
     key = ["parameters", asdict(_config(backbone)), method, setting, choices]
-    return Counts(*kept_count(kept_folder(), key, kinds, count, code_digest()))
+    return Counts(*count_of_this_code(key, kinds, count))
 
 
 def _built(backbone: str | ClipConfig, method: str, setting: dict[str, Any], choices: dict[str, Any]) -> Counts:
@@ -99,7 +99,7 @@ def clip_sizes(backbone: str | ClipConfig) -> dict[str, int]:
         return {"sizes": {f"clip.{name}": parameter.numel() for name, parameter in named}}
 
     key = ["clip", asdict(_config(backbone))]
-    (sizes,) = kept_count(kept_folder(), key, {"sizes": dict}, count, code_digest())
+    (sizes,) = count_of_this_code(key, {"sizes": dict}, count)
     return sizes
 
 
@@ -199,7 +199,7 @@ def _forward_flops(
         return {"forward": cost.forward}
 
     key = ["forward", asdict(sizes), method, dict(setting), train, choices]
-    (forward,) = kept_count(kept_folder(), key, {"forward": at_least(1.0)}, count, code_digest())
+    (forward,) = count_of_this_code(key, {"forward": at_least(1.0)}, count)
     return forward
 
 
