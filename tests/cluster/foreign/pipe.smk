@@ -1,7 +1,4 @@
-rule all:
-    input:
-        "upper.txt",
-    localrule: True
+TARGETS.append("upper.txt")
 
 
 rule lines:

@@ -2,20 +2,14 @@
 configfile: "settings.yaml"
 
 
-wildcard_constraints:
-    n=r"\d+",
-
-
-rule all:
-    input:
-        expand("cube/{n}.txt", n=config["numbers"]),
-        "folder",
-    localrule: True
+TARGETS.append("folder")
 
 
 rule cube:
     output:
         "cube/{n}.txt",
+    wildcard_constraints:
+        n=r"\d+",
     priority: 5
     params:
         number=lambda wildcards: int(wildcards.n),
@@ -27,7 +21,7 @@ rule cube:
 
 rule folder:
     input:
-        first=lambda wildcards: f"cube/{config['numbers'][0]}.txt",
+        first=lambda wildcards: f"cube/{config['number']}.txt",
     output:
         directory("folder"),
     log:

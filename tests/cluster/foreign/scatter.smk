@@ -1,21 +1,17 @@
+# the parts and what gathers them again are one job of the cluster
 scattergather:
     parts=3,
 
 
-rule all:
-    input:
-        "sum.txt",
-    localrule: True
+TARGETS.append("sum.txt")
 
 
-rule split:
+rule scatter:
     output:
         scatter.parts("part/{scatteritem}.txt"),
     localrule: True
-    run:
-        for number, path in enumerate(output, 1):
-            with open(path, "w") as stream:
-                print(number, file=stream)
+    shell:
+        "for i in 1 2 3; do echo $i > part/$i-of-3.txt; done"
 
 
 rule square:
@@ -23,6 +19,8 @@ rule square:
         "part/{scatteritem}.txt",
     output:
         "square/{scatteritem}.txt",
+    group:
+        "parts"
     shell:
         "echo $(( $(cat {input}) * $(cat {input}) )) > {output}"
 
@@ -32,6 +30,7 @@ rule add:
         gather.parts("square/{scatteritem}.txt"),
     output:
         "sum.txt",
-    localrule: True
+    group:
+        "parts"
     shell:
         "paste -sd+ {input} | tr '\\n' '+' | sed 's/+$/\\n/' > {output}"

@@ -1,16 +1,25 @@
-rule all:
-    input:
-        "kept.txt",
+# many files into a shadow folder, a log and a benchmark out of it
+TARGETS.append("plain.txt")
 
 
-rule shade:
+rule many:
     output:
-        "kept.txt",
+        [f"many/file {i}.txt" for i in range(25)],
+    localrule: True
+    shell:
+        "touch {output:q}"
+
+
+rule plain:
+    input:
+        rules.many.output,
+    output:
+        "plain.txt",
     log:
-        "shade.log",
+        "plain.log",
     benchmark:
         "time.bench.tsv"
     shadow:
         "minimal"
     shell:
-        "echo scratch > scratch.txt; cat scratch.txt > {output}; echo logged > {log}"
+        "ls many > scratch.txt; wc -l < scratch.txt > {output}; echo logged > {log}"

@@ -3,23 +3,21 @@ storage:
     provider="fs",
 
 
-rule all:
-    input:
-        storage("stored/upper.txt"),
-    localrule: True
+TARGETS.append(storage("stored/last.txt"))
 
 
 rule first:
     output:
         storage("stored/first.txt"),
+    localrule: True
     shell:
         "echo stored > {output}"
 
 
-rule upper:
+rule last:
     input:
         storage("stored/first.txt"),
     output:
-        storage("stored/upper.txt"),
+        storage("stored/last.txt"),
     shell:
         "tr a-z A-Z < {input} > {output}"

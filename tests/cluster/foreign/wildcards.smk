@@ -1,10 +1,5 @@
-NAMES = ["two words", "a,b", "it's", 'say "hi"', "größe", "x=1;y$2"]
-
-
-rule all:
-    input:
-        expand("copy/{name}.txt", name=NAMES),
-    localrule: True
+NAMES = ["it's two words,größe", 'x=1;y$2 say "hi"']
+TARGETS += expand("copy/{name}.txt", name=NAMES)
 
 
 rule original:
