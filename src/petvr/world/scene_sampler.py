@@ -22,6 +22,7 @@ from petvr.world.scene import (
     Scene,
     state,
 )
+from petvr.world.seeds import one_of, one_weighted, shuffled
 
 RATES = tuple(Fraction(*rate) for rate in [(8, 1), (10, 1), (12, 1), (15, 1), (24000, 1001), (25, 1), (30000, 1001)])
 RATE_WEIGHTS = (0.2, 0.2, 0.2, 0.2, 0.05, 0.1, 0.05)
@@ -62,8 +63,8 @@ def shapes_keep_apart(scene: Scene) -> bool:
 
 
 def _sample_once(style: Style, rng: np.random.Generator) -> Scene | None:
-    rate = RATES[rng.choice(len(RATES), p=RATE_WEIGHTS)]
-    stages = int(rng.choice(style.stages, p=style.stage_weights))
+    rate = one_weighted(rng, RATES, RATE_WEIGHTS)
+    stages = one_weighted(rng, style.stages, style.stage_weights)
     if style.chunk is None:
         seconds = rng.uniform(*style.seconds)
         edges = np.linspace(0.0, seconds, stages + 1)
@@ -76,9 +77,9 @@ def _sample_once(style: Style, rng: np.random.Generator) -> Scene | None:
     frames = round(seconds * rate)
     seconds = float(frames / rate)  # a whole number of frames, so that file and scene agree
 
-    count = int(rng.choice([1, 2, 3], p=[0.4, 0.55, 0.05]))
-    shapes = [str(name) for name in rng.choice(SHAPES, size=count, replace=False)]
-    colours = [str(name) for name in rng.permutation(list(COLOURS))]
+    count = one_weighted(rng, (1, 2, 3), (0.4, 0.55, 0.05))
+    shapes = [SHAPES[index] for index in rng.choice(len(SHAPES), size=count, replace=False)]
+    colours = shuffled(rng, COLOURS)
     spare = colours[count:]
     actors = []
     for index in range(count):
@@ -103,8 +104,7 @@ def _sample_once(style: Style, rng: np.random.Generator) -> Scene | None:
                 return None
             if not spare:
                 kinds = [kind for kind in kinds if kind != "turn"]
-            weights = np.array([EVENT_WEIGHTS[kind] for kind in kinds])
-            kind = str(rng.choice(kinds, p=weights / weights.sum()))
+            kind = one_weighted(rng, kinds, [EVENT_WEIGHTS[kind] for kind in kinds])
             event = _sample_event(kind, actor, float(begin), float(finish), colours_now[actor], spare, rng)
             if kind == "appear":
                 visible_first[actor] = False
@@ -121,7 +121,7 @@ def _sample_once(style: Style, rng: np.random.Generator) -> Scene | None:
         replace(actor, radius=_start_radius(actor, index, events), visible=visible_first[index])
         for index, actor in enumerate(actors)
     ]
-    background = str(rng.choice(list(BACKGROUNDS)))
+    background = one_of(rng, BACKGROUNDS)
     return Scene(background, tuple(actors), tuple(sorted(events, key=lambda e: e.start)), seconds, rate)
 
 
@@ -136,12 +136,12 @@ def _sample_event(
 ) -> Event:
     length = finish - begin
     if kind == "move":
-        direction = str(rng.choice(list(DIRECTIONS)))
+        direction = one_of(rng, DIRECTIONS)
         amount = round(float(rng.uniform(26.0, 40.0)), 2)
         start, end = begin + 0.1 * length, finish - 0.1 * length
         return Event(kind, actor, round(start, 3), round(end, 3), direction, "", amount)
     middle = begin + length * rng.uniform(0.4, 0.6)
     half = 0.25 if kind in ("turn", "appear", "disappear") else min(1.0, 0.3 * length)
-    detail = str(rng.choice(spare)) if kind == "turn" else ""
+    detail = one_of(rng, spare) if kind == "turn" else ""
     origin = colour if kind == "turn" else ""
     return Event(kind, actor, round(middle - half, 3), round(middle + half, 3), detail, origin)

@@ -10,6 +10,7 @@ from petvr.world import render
 from petvr.world.caption_semantics import Who
 from petvr.world.captions import GROUNDS, name, pick
 from petvr.world.scene import BACKGROUNDS, COLOURS, HEIGHT, RADIUS, SHAPES, WIDTH, ActorState
+from petvr.world.seeds import one_of, one_weighted, shuffled
 
 FRAMES_OF_SPEECH = ["{x}", "{x}", "{x}", "there is {x}", "we see {x}"]
 
@@ -26,18 +27,18 @@ class Still:
 
 def sample_still(rng: np.random.Generator) -> Still:
     """None to three shapes that do not touch, all in the central square."""
-    count = int(rng.choice([0, 1, 2, 3], p=[0.03, 0.6, 0.35, 0.02]))
-    colours, shapes = rng.permutation(list(COLOURS)), rng.permutation(list(SHAPES))
+    count = one_weighted(rng, (0, 1, 2, 3), (0.03, 0.6, 0.35, 0.02))
+    colours, shapes = shuffled(rng, COLOURS), shuffled(rng, SHAPES)
     placed: list[tuple[str, ActorState]] = []
     while len(placed) < count:
         r = RADIUS * float(rng.uniform(0.95, 1.05))
         x = float(rng.uniform(WIDTH / 2 - HEIGHT / 2 + r, WIDTH / 2 + HEIGHT / 2 - r))
         y = float(rng.uniform(r, HEIGHT - r))
         if all(np.hypot(x - other.x, y - other.y) > 1.2 * (r + other.radius) for _, other in placed):
-            placed.append((str(shapes[len(placed)]), ActorState(x, y, r, str(colours[len(placed)]), 1.0)))
+            placed.append((shapes[len(placed)], ActorState(x, y, r, colours[len(placed)], 1.0)))
         elif rng.random() < 0.02:  # a corner from which the last shape finds no place
             placed.clear()
-    return Still(str(rng.choice(list(BACKGROUNDS))), tuple(placed))
+    return Still(one_of(rng, BACKGROUNDS), tuple(placed))
 
 
 def third_of_square(now: ActorState) -> str:

@@ -170,8 +170,9 @@ def _fit(model, vocabulary, merges, seed, steps, batch, rates, pool, progress) -
     tokenizer = CLIPTokenizer(
         vocab=vocabulary, merges=merges, unk_token=bpe.END, bos_token=bpe.START, eos_token=bpe.END, pad_token=bpe.END
     )
-    drawn = [stills.sample_still(generator(seed, "still", index)) for index in range(pool)]
-    pictures = torch.from_numpy(cropped_pictures(drawn, model.config.vision_config.image_size))
+    drawn: dict[int, stills.Still] = {}  # of the pool, as they are chosen: a short training sees few of it
+    image = model.config.vision_config.image_size
+    pictures = torch.empty(pool, 3, image, image, dtype=torch.uint8)
     mean = 255 * torch.tensor(MEAN).view(3, 1, 1)
     std = 255 * torch.tensor(STD).view(3, 1, 1)
     inner, outer, vectors = [], [], []
@@ -197,7 +198,10 @@ def _fit(model, vocabulary, merges, seed, steps, batch, rates, pool, progress) -
         rate = (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
         for group in optimizer.param_groups:
             group["lr"] = rates[0] * group["times"] * max(rate, 0.01)
-        chosen = rng.choice(pool, size=batch, replace=False)
+        chosen = rng.choice(pool, size=batch, replace=False).tolist()
+        if new := [index for index in chosen if index not in drawn]:
+            drawn |= {index: stills.sample_still(generator(seed, "still", index)) for index in new}
+            pictures[new] = torch.from_numpy(cropped_pictures([drawn[index] for index in new], image))
         texts = [stills.caption_still(drawn[index], rng) for index in chosen]
         ids = torch.tensor(tokenizer(texts, padding=True)["input_ids"])
         pixels = (pictures[chosen].float() - mean) / std
