@@ -31,13 +31,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    from petvr.library.index_manifest import join_shards
+    if args.join is not None:  # without torch
+        from petvr.library.index_manifest import join_shards, read_manifest
+        from petvr.library.index_part import open_parts
+
+        join_shards(args.to, [shard_folder(args.to, number, args.join) for number in range(1, args.join + 1)])
+        joined = read_manifest(args.to)
+        parts = open_parts(args.to, joined.parts, joined.model.digest, again=False)
+        print(f"{args.to}: {sum(len(part.vectors) for part in parts):,} videos")
+        return
     from petvr.library.video_index import Index
 
-    if args.join is not None:
-        join_shards(args.to, [shard_folder(args.to, number, args.join) for number in range(1, args.join + 1)])
-        print(f"{args.to}: {len(Index.load(args.to)):,} videos")
-        return
     if args.model is None:
         raise PetvrError("petvr encode: --model is needed: a finished run, a folder of `petvr export`, or a hub id")
     shard = parse_shard(args.shard) if args.shard else (1, 1)
