@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -14,6 +15,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 TABLE = "cross_modal_adapter/table_2"
 RUN = "cross_modal_adapter/msvd/tiny/cross_modal_adapter@ds=16,r=16/seed-{seed}"
+RUNS = (RUN.format(seed=0), "cross_modal_adapter/msvd/tiny/cross_modal_adapter@r=16,share=false/seed-0")  # the table's
 SMALL = {
     "tables": [TABLE],
     "datasets": ["msvd"],
@@ -21,11 +23,12 @@ SMALL = {
     "seeds": [0],
     "results": "results",
     "data": "data",
-    "recipe": {"default": {"epochs": 1, "batch": 8, "frames": 3, "words": 24}},
-    "world": {"sizes": {"msvd": {"train": 8, "val": 2, "test": 6}}, "tiny_clip": {"steps": 4, "batch": 16}},
+    "recipe": {"default": {"batch": 8, "frames": 3, "words": 24}, "datasets": {"msvd": {"epochs": 2}}},
+    "world": {"sizes": {"msvd": {"train": 16, "val": 4, "test": 6}}, "tiny_clip": {"steps": 4, "batch": 16}},
 }
-# enough epochs to be disturbed in, and a checkpoint at every occasion
-LONG = {"recipe": {"default": {"epochs": 24}, "datasets": {"msvd": {"epochs": 24}}}, "checkpoint_minutes": 0.001}
+# 24 occasions for a checkpoint, two steps and an evaluation an epoch, and one at each: three before a disturbance
+LONG = {"recipe": {"datasets": {"msvd": {"epochs": 8}}}, "checkpoint_minutes": 1e-6}
+FRAMES = "msvd --sampler round_1fps --frames 3 --size 48"
 
 # Python imports this by its name. It lets whoever disturbs a training never be too late
 SITECUSTOMIZE = """
@@ -51,8 +54,18 @@ if sys.orig_argv[1:4] == ["-m", "petvr", "train"]:
 """
 
 
+COMMANDS = """
+import json, sys
+from petvr.cli import main
+for command in json.loads(sys.argv[1]):
+    if code := main(command):
+        sys.exit(code)
+"""
+
+
 class Copy:
-    """`local` and `slurm` start Snakemake and return the process; `more` lays long.yaml over its configuration.
+    """`slurm` starts Snakemake, `local` one process for many commands of petvr, which imports torch but once; both
+    return the process. `more` lays long.yaml over Snakemake's configuration.
 
     Where the file `go` is removed, each start of a training writes a line to `held` at its third checkpoint, and waits
     there for a signal or for the file.
@@ -70,16 +83,14 @@ class Copy:
         (folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
         (folder / "long.yaml").write_text(yaml.safe_dump(LONG))
 
-    def _start(self, target: str, more: bool, *arguments: str) -> subprocess.Popen:
+    def _start(self, *command: str) -> subprocess.Popen:
         env = {name: value for name, value in os.environ.items() if name != "PETVR_CONFIG"}
         paths = filter(None, (str(self.folder / "src"), os.environ.get("PYTHONPATH")))
         env |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
         self.log = self.folder / f"head-{len(list(self.folder.glob('head-*.txt')))}.txt"
-        config = ["--configfile", "workflow/demo.yaml", "small.yaml", *(["long.yaml"] if more else [])]
         with open(self.log, "w") as log:
-            command = [sys.executable, "-m", "snakemake", *arguments, *config, "--", target]
             return subprocess.Popen(
-                command,
+                [sys.executable, *command],
                 cwd=self.folder,
                 env=env,
                 stdout=log,
@@ -88,11 +99,18 @@ class Copy:
                 start_new_session=True,
             )
 
-    def local(self, target: str, more: bool = False) -> subprocess.Popen:
-        return self._start(target, more, "--cores", "1", "--rerun-triggers", "mtime", "params")
+    def local(self, *commands: str) -> subprocess.Popen:
+        """A command that begins with `long` has long.yaml laid over its configuration."""
+        orders = []
+        for words in map(str.split, commands):
+            files, more = ["workflow/demo.yaml", "small.yaml"], words[0] == "long"
+            files += ["long.yaml"] if more else []
+            orders.append([*(word for file in files for word in ("-c", file)), *words[more:]])
+        return self._start("-c", COMMANDS, json.dumps(orders))
 
-    def slurm(self, target: str, *arguments: str, more: bool = False) -> subprocess.Popen:
-        return self._start(target, more, "--profile", "slurm", *arguments)
+    def slurm(self, *targets: str, options: Sequence[str] = (), more: bool = False) -> subprocess.Popen:
+        files = ["workflow/demo.yaml", "small.yaml", *(["long.yaml"] if more else [])]
+        return self._start(*("-m", "snakemake", "--profile", "slurm", *options, "--configfile", *files, "--", *targets))
 
     def result(self, run: str) -> dict:
         return json.loads((self.run(run) / "result.json").read_text())

@@ -1,6 +1,7 @@
 """petvr itself through the Slurm profile: the same numbers as on one machine, whatever happens to a run on the way."""
 
 import os
+import shutil
 import signal
 import subprocess
 from importlib.util import find_spec
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from job_driver import HANG_S, wait
-from small_petvr import RUN, TABLE, Copy
+from small_petvr import FRAMES, RUN, RUNS, TABLE, Copy
 
 from petvr.commands import jobs as jobs_command
 from petvr.rehearsal import parts
@@ -23,10 +24,23 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory):
-    """One for this machine's cores, one for the cluster."""
+    """One on this machine, one for the cluster, which is given the other's weights: a head makes them itself anyway.
+
+    The first one's runs are made by one process meanwhile; `finished` waits for it.
+    """
     folder = tmp_path_factory.mktemp("petvr")
-    here = Copy(folder / "here")
-    return here, Copy(folder / "cluster", here.folder)
+    here, cluster = Copy(folder / "here"), Copy(folder / "cluster")
+    commands = ["weights tiny", "world msvd", "data msvd", f"frames {FRAMES}"]
+    commands += [f"train {run} --threads 1" for run in RUNS]
+    process = here.local(*commands, f"table {TABLE}", f"long train {RUN.format(seed=5)} --threads 1")
+    here.finished = lambda: end(process, here)
+    try:
+        weights = here.folder / "results" / "weights"
+        wait(lambda: (weights / "tiny").exists() or process.poll() is not None)
+        shutil.copytree(weights, cluster.folder / "results" / "weights")
+        yield here, cluster
+    finally:
+        process.kill()
 
 
 def end(process: subprocess.Popen, copy: Copy, seconds: float = 4 * HANG_S) -> None:
@@ -36,6 +50,13 @@ def end(process: subprocess.Popen, copy: Copy, seconds: float = 4 * HANG_S) -> N
         os.killpg(process.pid, signal.SIGKILL)
         raise
     assert code == 0, copy.log.read_text()[-4000:]
+
+
+def run_to_its_end(copy: Copy, head: subprocess.Popen) -> None:
+    try:
+        end(head, copy)
+    finally:
+        head.kill()
 
 
 def same(one: Copy, other: Copy, run: str) -> None:
@@ -48,17 +69,12 @@ def same(one: Copy, other: Copy, run: str) -> None:
     assert weights[0] == weights[1]
 
 
-def test_all_tables_through_slurm_are_those_of_a_local_run(slurm, copies):
+def test_all_tables_through_slurm_are_those_of_a_local_run_and_the_rehearsal_asks_a_job_of_each_kind(slurm, copies):
     here, cluster = copies
-    local, head = here.local(f"results/tables/{TABLE}.md"), cluster.slurm("all_tables")
-    try:
-        end(head, cluster)
-        end(local, here)
-    finally:
-        for process in (local, head):
-            process.kill()
+    run_to_its_end(cluster, cluster.slurm("all_tables", "rehearsal"))
+    here.finished()
     runs = sorted(path.parent.relative_to(cluster.folder / "results/runs") for path in _results(cluster))
-    assert runs == sorted(path.parent.relative_to(here.folder / "results/runs") for path in _results(here)) and runs
+    assert sorted(map(str, runs)) == sorted(RUNS)
     for run in runs:
         same(here, cluster, str(run))
     for suffix in ("md", "tex"):  # the .csv also tells how many seconds each run took
@@ -69,7 +85,15 @@ def test_all_tables_through_slurm_are_those_of_a_local_run(slurm, copies):
     assert {"frames", "train", "world"} <= {one.name for one in _ledger(cluster).latest.values()}
     assert all(row["state"] == "done" and row["starts"] == row["attempt"] == 1 for row in rows)
     assert all(row["id"] and row["node"] in slurm.nodes and row["seconds"] > 0 for row in rows)
-    assert str(runs[0]) in {row["job"] for row in rows} and all(Path(row["log"]).exists() for row in rows)
+    assert set(RUNS) < {row["job"] for row in rows} and all(Path(row["log"]).exists() for row in rows)
+    # its files are seen on the other side, the signal before preemption reaches petvr
+    for kind in ("train", "frames"):
+        assert any(row["job"].startswith(f"rehearse_node_{kind}") for row in rows)
+        part = parts.read_part(cluster.folder / "results" / "rehearsal" / "parts", f"node-{kind}")
+        assert part and part.facts["job"] and "disk delay s" in part.facts
+        answers = {finding.asked: finding for finding in part.findings}
+        assert answers["does the signal before preemption arrive?"].answer is Answer.YES
+        assert answers["how late are files of another machine seen?"].answer is Answer.YES
 
 
 def _results(copy: Copy) -> list[Path]:
@@ -80,14 +104,14 @@ def _ledger(copy: Copy) -> Ledger:
     return Ledger(copy.folder / ".snakemake" / "submitit" / "ledger.jsonl")
 
 
-def test_a_run_that_is_disturbed_four_times_has_the_metrics_of_an_undisturbed_one(slurm, copies):
-    """Preempted twice, told of its time limit once, and its process killed outright once, which the profile's
-    `retries` answers: the next start goes on from the last periodic checkpoint."""
+def test_a_run_that_is_disturbed_three_times_has_the_metrics_of_an_undisturbed_one(slurm, copies):
+    """Told of its time limit, preempted when it was requeued already, and its process killed outright, which the
+    profile's `retries` answers: the next start goes on from the last periodic checkpoint."""
     here, cluster = copies
     run = RUN.format(seed=5)
     log, held = cluster.run(run) / "log.txt", cluster.folder / "held"
     (cluster.folder / "go").unlink()
-    undisturbed, head = (start(f"results/runs/{run}/result.json", more=True) for start in (here.local, cluster.slurm))
+    head = cluster.slurm(f"results/runs/{run}/result.json", more=True)
 
     def training(start: int) -> str:
         """Wait until its start number `start` has written some checkpoints; Slurm's id of the job."""
@@ -100,30 +124,24 @@ def test_a_run_that_is_disturbed_four_times_has_the_metrics_of_an_undisturbed_on
         assert log.read_text().count("continuing at step") == start - 1
         return slurm.run("squeue", "-h", "-t", "RUNNING", "-p", "main", "-o", "%A")
 
-    def preempt() -> None:
-        slurm.run("sbatch", "-p", "high", "--exclusive", "-N2", "--output=/dev/null", "--wrap=sleep 1")
-
     try:
         with slurm.hurry():
-            training(1)
-            preempt()
-            slurm.run("scancel", "--signal=USR2", training(2))  # what comes before the time limit
+            slurm.run("scancel", "--signal=USR2", training(1))  # what comes before the time limit
+            training(2)
+            slurm.run("sbatch", "-p", "high", "--exclusive", "-N2", "--output=/dev/null", "--wrap=sleep 1")
             training(3)
-            preempt()
-            training(4)
             killed = [pid for pid in slurm.processes() if _is_training(pid)]
             assert killed
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
-            training(5)
+            training(4)
             (cluster.folder / "go").touch()
             end(head, cluster)
-        end(undisturbed, here)
     finally:
-        for process in (undisturbed, head):
-            process.kill()
+        head.kill()
+    here.finished()
     same(here, cluster, run)
-    assert (here.result(run)["cost"]["resumed"], cluster.result(run)["cost"]["resumed"]) == (0, 4)
+    assert (here.result(run)["cost"]["resumed"], cluster.result(run)["cost"]["resumed"]) == (0, 3)
     submissions = [one for one in _ledger(cluster).submissions.values() if "seed=5" in one.work]
     assert [(one.attempt, one.outcome) for one in submissions] == [(1, "failed"), (2, "success")]
 
@@ -136,20 +154,6 @@ def _is_training(pid: int) -> bool:
     return command[1:4] == [b"-m", b"petvr", b"train"]
 
 
-def test_the_rehearsal_asks_a_job_of_each_kind(slurm, copies):
-    """Its files are seen on the other side, the signal before preemption reaches petvr, and `petvr jobs` lists it."""
-    _, cluster = copies
-    end(cluster.slurm("rehearsal"), cluster)
-    for kind in ("train", "frames"):
-        part = parts.read_part(cluster.folder / "results" / "rehearsal" / "parts", f"node-{kind}")
-        assert part and part.facts["job"] and "disk delay s" in part.facts
-        answers = {finding.asked: finding for finding in part.findings}
-        assert answers["does the signal before preemption arrive?"].answer is Answer.YES
-        assert answers["how late are files of another machine seen?"].answer is Answer.YES
-    rows = jobs_command.list_jobs(cluster.folder / ".snakemake" / "submitit")
-    assert {row["state"] for row in rows if row["job"].startswith("rehearse_node_")} == {"done"}
-
-
 OFFICIAL = "snakemake_executor_plugin_slurm"
 
 
@@ -158,16 +162,10 @@ def test_one_run_through_the_official_plugin(slurm, tmp_path):
     """Nothing in the rules needs the executor of this project; but Snakemake 9.27 cuts wildcards at a comma where no
     executor prevents it, so the run has but one setting."""
     copy, run = Copy(tmp_path / "petvr"), "cross_modal_adapter/msvd/tiny/full/seed-0"
-    head = copy.slurm(
-        f"results/runs/{run}/result.json",
-        *("--executor", "slurm", "--slurm-init-seconds-before-status-checks", "1"),
-        *("--set-resources", "train:mem_mb=2000", "frames:mem_mb=2000"),
-        *("--default-resources", "mem_mb=1000", "runtime=30"),
-    )
-    try:
-        end(head, copy)
-    finally:
-        head.kill()
+    options = ["--executor", "slurm", "--slurm-init-seconds-before-status-checks", "1"]
+    options += ["--set-resources", "train:mem_mb=2000", "frames:mem_mb=2000"]
+    options += ["--default-resources", "mem_mb=1000", "runtime=30"]
+    run_to_its_end(copy, copy.slurm(f"results/runs/{run}/result.json", options=options))
     assert copy.result(run)["evaluations"] and not (copy.folder / ".snakemake" / "submitit").exists()
     assert "has been submitted with SLURM jobid" in copy.log.read_text()
 
@@ -176,19 +174,16 @@ def test_trials_of_a_rung_go_out_together_and_the_chosen_rate_trains_the_final_r
     """The fair comparison's own tuning: the jobs of a rung are one array, the decision is made from what they left."""
     _, cluster = copies
     cell = "fair/msvd/tiny/bias"
-    tuning = {"seed": 9, "trials": 3, "rungs": [0.5, 1], "keep": [1], "rates": {"lr_clip": [1e-5, 1e-3]}}
+    tuning = {"seed": 9, "trials": 2, "rungs": [0.5, 1], "keep": [1], "rates": {"lr_clip": [1e-5, 1e-3]}}
     more = {"papers": ["fair"], "tables": ["fair/msvd"], "methods": ["bias"], "tuning": tuning}
-    more["recipe"] = {"default": {"epochs": 2}}
     small = yaml.safe_load((cluster.folder / "small.yaml").read_text())
     demo = yaml.safe_load((cluster.folder / "workflow" / "demo.yaml").read_text())
     demo["recipe"] = {"default": {"captions": "one_per_video", "precision": "fp32"}}  # rates are left to tuning
-    small["recipe"]["default"] |= more.pop("recipe")["default"]
-    small["world"]["sizes"]["msvd"] |= {"train": 16, "val": 4}
     (cluster.folder / "small.yaml").write_text(yaml.safe_dump(small | more))
     (cluster.folder / "workflow" / "demo.yaml").write_text(yaml.safe_dump(demo))
-    end(cluster.slurm(f"results/runs/{cell}/seed-0/result.json"), cluster)
+    run_to_its_end(cluster, cluster.slurm(f"results/runs/{cell}/seed-0/result.json"))
     trials = [one for one in _ledger(cluster).submissions.values() if one.name == "tune_trial"]
     arrays = [one.id.partition("_")[0] for one in trials]
-    assert sorted(arrays.count(array) for array in set(arrays)) == [1, 3]
+    assert sorted(arrays.count(array) for array in set(arrays)) == [1, 2]
     decision = read_json(cluster.folder / "results" / "tuning" / cell / "decision-1.json")
     assert cluster.result(f"{cell}/seed-0")["spec"]["tuned"] == decision["chosen"] != {}
