@@ -1,10 +1,9 @@
 """The workflow before anything runs: what it would do, and how it says no."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forked_snakemake
 import pytest
 
 from petvr import config, planning
@@ -15,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 def snakemake(*arguments, cwd=ROOT):
     environment = {key: value for key, value in os.environ.items() if key != "PETVR_CONFIG"}
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(cwd), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=3000)
+    given = ["-s", ROOT / "Snakefile", "--directory", cwd, *arguments]
+    return forked_snakemake.call(given, ROOT, environment)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked_snakemake
 import pytest
 import yaml
 
@@ -18,6 +19,7 @@ from petvr.result import Result
 ROOT = Path(__file__).parents[2]
 TABLE = "cross_modal_adapter/table_2"
 RUN = "cross_modal_adapter/msvd/tiny/cross_modal_adapter@ds=16,r=16/seed-0"
+OTHER = RUN.replace("seed-0", "seed-5")
 HOSTILE = "a b'$(touch x);ü"  # in the name of the project's folder and of its results: nothing of it may be executed
 RESULTS, DATA = f"results {HOSTILE}", f"data {HOSTILE}"
 MICRO = {
@@ -69,6 +71,8 @@ class Project:
 
     def call(self, module, *arguments, cold=False):
         environment = {key: value for key, value in self.environment.items() if not cold or key != fork_server.VARIABLE}
+        if module == "snakemake":
+            return forked_snakemake.call(arguments, self.folder, environment)
         command = [sys.executable, "-m", module, *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=environment, timeout=3000)
 
@@ -102,7 +106,10 @@ class Project:
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project") / HOSTILE
     folder.mkdir()
-    with Project(folder) as project:
+    project = Project(folder)
+    papers = folder / "src" / "petvr" / "papers"
+    shutil.copytree(papers / "cross_modal_adapter", papers / "fifth")  # a process that is warm knows those of its start
+    with project:
         jobs = project.snakemake()
         assert jobs["train"] == 4
         # Snakemake looks at what waits when a job has ended, not each second
@@ -128,20 +135,26 @@ def edited(project):
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def test_a_fork_of_a_warm_process_trains_to_the_same_bits(project):
-    """With a seed that no table asks for, so that the tables stay as they are."""
-    made = []
-    for how in ([], ["warm", "--", sys.executable, "-m", "petvr", "-c", "demo", "-c", "micro.yaml"]):
-        done = project.petvr(*how, "train", RUN.replace("seed-0", "seed-5"), "--threads", "1", "--fresh", cold=True)
-        assert done.returncode == 0, done.stderr
-        assert "no warm process" not in done.stderr
-        folder = project.result(RUN.replace("seed-0", "seed-5")).parent
-        made.append((json.loads((folder / "result.json").read_text()), (folder / "adapter.safetensors").read_bytes()))
-        shutil.rmtree(folder)
-    (cold, weights), (warm, same) = made
-    assert cold["provenance"] != warm["provenance"]
-    assert cold["evaluations"] == warm["evaluations"]
-    assert weights == same
+@pytest.fixture(scope="module")
+def cold(project):
+    """The result and the weights of a process of its own, of a seed that no table asks for."""
+    done = project.petvr("train", OTHER, "--threads", "1", cold=True)
+    assert done.returncode == 0, done.stderr
+    folder = project.result(OTHER).parent
+    made = json.loads((folder / "result.json").read_text()), (folder / "adapter.safetensors").read_bytes()
+    shutil.rmtree(folder)
+    return made
+
+
+def test_a_fork_of_a_warm_process_trains_to_the_same_bits(project, cold):
+    done = project.petvr("train", OTHER, "--threads", "1", "--fresh")
+    assert done.returncode == 0 and "no warm process" not in done.stderr, done.stderr
+    folder = project.result(OTHER).parent
+    warm, weights = json.loads((folder / "result.json").read_text()), (folder / "adapter.safetensors").read_bytes()
+    shutil.rmtree(folder)
+    assert warm["provenance"] != cold[0]["provenance"]
+    assert warm["evaluations"] == cold[0]["evaluations"]
+    assert weights == cold[1]
 
 
 def test_tables_hold_mean_and_deviation_of_the_results(project):
@@ -284,16 +297,9 @@ def test_the_method_of_the_readme_runs_as_one_new_file(project):
 
 
 def test_a_paper_that_is_one_new_folder_trains_its_run_and_fills_its_table(project):
-    """Cold: a process that is warm knows the papers there were when it started."""
-    papers, results = project.folder / "src" / "petvr" / "papers", project.folder / RESULTS
-    shutil.copytree(papers / "cross_modal_adapter", papers / "fifth")
     chosen = ["tables=[fifth/table_1]", "datasets=[msvd]", "methods=[coop]", "seeds=[0]"]
-    try:
-        ran = project.snakemake(f"{RESULTS}/tables/fifth/table_1.md", config=chosen, cold=True)
-        text = project.table("md", "fifth/table_1")
-    finally:
-        for folder in (papers, results / "runs", results / "tables"):
-            shutil.rmtree(folder / "fifth", ignore_errors=True)
+    ran = project.snakemake(f"{RESULTS}/tables/fifth/table_1.md", config=chosen)
+    text = project.table("md", "fifth/table_1")
     assert ran["train"] == 1
     trained, *others = [line for line in text.splitlines() if line.startswith("| CoOp |")]
     assert trained.endswith("| n=1 |") and "synthetic world" in text
@@ -394,20 +400,16 @@ run.train_step = stopped
 """  # as sitecustomize.py: Python imports it by that name, before anything else
 
 
-def test_killed_training_leaves_everything_else_and_continues(project, tmp_path):
+def test_killed_training_leaves_everything_else_and_continues(project, cold, tmp_path):
     """SIGTERM in the middle: exit code 75, a checkpoint; the next call ends with the same numbers."""
-    run = RUN.replace("seed-0", "seed-5")
     (tmp_path / "sitecustomize.py").write_text(STOPPED_AT_ITS_FIRST_STEP)
     path = f"{tmp_path}{os.pathsep}{project.folder / 'src'}"
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "petvr", "-c", "demo", "-c", "micro.yaml", "train", run, "--threads", "1"]
+    command = [sys.executable, "-m", "petvr", "-c", "demo", "-c", "micro.yaml", "train", OTHER, "--threads", "1"]
     assert subprocess.run(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE).returncode == 75
-    assert not project.result(run).exists()
-    assert project.petvr("train", run, "--threads", "1").returncode == 0
-    resumed = json.loads(project.result(run).read_text())
-    shutil.rmtree(project.result(run).parent)
-    assert project.petvr("train", run, "--threads", "1", "--fresh").returncode == 0
-    assert json.loads(project.result(run).read_text())["evaluations"] == resumed["evaluations"]
+    assert not project.result(OTHER).exists()
+    assert project.petvr("train", OTHER, "--threads", "1").returncode == 0
+    assert json.loads(project.result(OTHER).read_text())["evaluations"] == cold[0]["evaluations"]
 
 
 def test_after_kill_9_of_snakemake_its_run_is_waited_for_and_nothing_is_trained_twice(project):
