@@ -19,8 +19,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from petvr.clip.blocks import quick_gelu
 from petvr.clip.compiled import check_compiler
+from petvr.clip.towers import quick_gelu
 from petvr.errors import PetvrError
 
 WORTH = 0.8

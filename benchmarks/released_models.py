@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from petvr.clip.blocks import Block as OurBlock
+from petvr.clip.towers import Block as OurBlock
 from petvr.training.model import Model
 
 

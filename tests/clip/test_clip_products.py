@@ -7,8 +7,7 @@ from test_clip_insert import TINY, data
 from torch.nn import functional
 
 from petvr.clip import weights
-from petvr.clip.blocks import Attention, quick_gelu
-from petvr.clip.towers import PatchEmbedding
+from petvr.clip.towers import Attention, PatchEmbedding, quick_gelu
 
 
 def test_quick_gelu_is_its_formula_and_keeps_one_tensor_for_its_gradient():

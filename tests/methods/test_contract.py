@@ -9,8 +9,8 @@ import torch
 
 from petvr import methods, papers
 from petvr.clip import weights
-from petvr.clip.blocks import Attention
 from petvr.clip.config import ClipConfig, Tower, geometry, with_layers
+from petvr.clip.towers import Attention
 from petvr.clip.weights import SkipMetaInit
 from petvr.errors import PetvrError
 from petvr.spec import method_id

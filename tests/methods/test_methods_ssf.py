@@ -5,8 +5,8 @@ import torch
 from clip_by_hand import numbers
 from places_by_hand import TINY, check, trained
 
-from petvr.clip.blocks import quick_gelu
 from petvr.clip.insert import HookContext
+from petvr.clip.towers import quick_gelu
 from petvr.methods import _modulation
 from petvr.methods._modulation import modulate
 

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from petvr.clip.blocks import Block
 from petvr.clip.insert import PER_BLOCK, ForwardState
-from petvr.clip.towers import Clip
+from petvr.clip.towers import Block, Clip
 from petvr.errors import PetvrError, first_line
 
 BACKEND = "inductor"
@@ -30,7 +29,7 @@ STREAM = ("mid", "block_out")
 def piece(
     block: Block, places: tuple[str, ...], x: Any, h: Any, v: Any, packed: Any, hidden: Any, causal: bool
 ) -> tuple[Any, Any, Any]:
-    """The operations that give what stands at `places`, one behind the other (petvr.clip.blocks.Block).
+    """The operations that give what stands at `places`, one behind the other (petvr.clip.towers.Block).
 
     x: the stream beside a sub-layer, h: what that reads, v: what stood at the place before the first.
     """

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from petvr.clip.blocks import quick_gelu
 from petvr.clip.config import ClipConfig
+from petvr.clip.towers import quick_gelu
 from petvr.methods._declare import Hook, HookContext, Insert
 
 PART = 1 << 18  # numbers that are worked on at once on a CPU: a megabyte

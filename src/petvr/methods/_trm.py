@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from petvr.clip.blocks import quick_gelu
+from petvr.clip.towers import quick_gelu
 
 HEADS = 2
 POSITION_STD = 0.01

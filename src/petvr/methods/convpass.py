@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from petvr.clip.blocks import quick_gelu
+from petvr.clip.towers import quick_gelu
 from petvr.methods._bottleneck import Bottleneck, behind
 from petvr.methods._declare import (
     BuildContext,

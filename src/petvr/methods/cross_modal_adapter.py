@@ -15,8 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from petvr.clip.blocks import quick_gelu
 from petvr.clip.config import Tower
+from petvr.clip.towers import quick_gelu
 from petvr.methods._declare import (
     BuildContext,
     Declaration,

@@ -38,8 +38,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from petvr.clip.blocks import quick_gelu
 from petvr.clip.insert import ForwardState
+from petvr.clip.towers import quick_gelu
 from petvr.errors import PetvrError
 from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, HookContext, Insert, setting
 from petvr.methods._tied import Tie, Tied

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from petvr.clip.blocks import Block
 from petvr.clip.config import Tower, geometry
 from petvr.clip.insert import ForwardState, Inserts
+from petvr.clip.towers import Block
 from petvr.similarity._head import HeadContext
 
 EPS = 1e-12

@@ -13,8 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from petvr.clip.blocks import Block
 from petvr.clip.config import Tower
+from petvr.clip.towers import Block
 from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._blocks import SequenceBlocks
 from petvr.similarity._head import Features, HeadContext, Similarity, unit

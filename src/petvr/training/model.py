@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from petvr.clip import weights as clip_weights
-from petvr.clip.blocks import Attention
-from petvr.clip.towers import Clip
+from petvr.clip.towers import Attention, Clip
 from petvr.errors import PetvrError
 from petvr.methods import adapt, similarity_of
 from petvr.similarity import build_similarity
