@@ -90,7 +90,8 @@ def _load(path: Path, run: OpenedRun) -> Features | None:
 
     try:
         with safe_open(path, "pt") as stored:
-            features = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 it is no dict
+            # copied: they lie in the file as it comes, and where a tensor begins decides how its products round
+            features = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118 it is no dict
             known = (stored.metadata() or {}).get("digest")
         if known is None:  # kept by a version that wrote no checksum
             return None
