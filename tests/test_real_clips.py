@@ -17,7 +17,7 @@ from petvr.training.options import TrainOptions
 from petvr.training.run import train
 
 pytestmark = pytest.mark.slow
-FRAMES = 4
+FRAMES = 2  # of each clip: all is a product of ViT-B/32, five times
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_from_clips_to_ranks(root, real_files, tmp_path):
         state=tmp_path / "state",
         missing="record",
         device="cpu",
-        threads=2,
+        threads=1,
     )
     result = train(spec, options)
     assert result.data.test_videos == 8 and result.data.test_videos_official == 1000
