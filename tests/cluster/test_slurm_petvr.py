@@ -37,6 +37,7 @@ def copies(tmp_path_factory):
     try:
         weights = here.folder / "results" / "weights"
         wait(lambda: (weights / "tiny").exists() or process.poll() is not None)
+        assert (weights / "tiny").exists(), here.log.read_text()[-4000:]
         shutil.copytree(weights, cluster.folder / "results" / "weights")
         yield here, cluster
     finally:
