@@ -8,6 +8,7 @@ import numpy as np
 
 from petvr.world.caption_semantics import Caption, Claim, Does, On, Shows, Stays, Then, While, Who
 from petvr.world.scene import Event, Scene, state
+from petvr.world.seeds import one_of
 
 MOVES = {
     "left": ["moves left", "moves to the left", "goes left", "slides to the left", "travels left"],
@@ -56,13 +57,9 @@ OTHER_NAMES = {
 }
 
 
-def pick(rng: np.random.Generator, options: list[str]) -> str:
-    return options[int(rng.integers(len(options)))]
-
-
 def word(of: str, rng: np.random.Generator | None) -> str:
     """A name of a colour or shape: the plain one, or where a clip is told (`rng` given) as often its other one."""
-    return pick(rng, [of, OTHER_NAMES[of]]) if rng is not None else of
+    return one_of(rng, [of, OTHER_NAMES[of]]) if rng is not None else of
 
 
 def sentence(text: str) -> str:
@@ -88,12 +85,12 @@ def clause(
     subject = who(scene, event)
     noun = "it" if it else name(subject, rng)
     if event.kind == "move" and exact:
-        return f"{noun} {pick(rng, MOVES[event.detail])}", Does(subject, "move", event.detail)
+        return f"{noun} {one_of(rng, MOVES[event.detail])}", Does(subject, "move", event.detail)
     if event.kind == "turn" and exact:
         new = word(event.detail, rng)
-        verb = pick(rng, [f"turns {new}", f"becomes {new}", f"changes from {word(event.origin, rng)} to {new}"])
+        verb = one_of(rng, [f"turns {new}", f"becomes {new}", f"changes from {word(event.origin, rng)} to {new}"])
         return f"{noun} {verb}", Does(subject, "turn", event.detail)
-    return f"{noun} {pick(rng, VERBS[event.kind])}", Does(subject, event.kind)
+    return f"{noun} {one_of(rng, VERBS[event.kind])}", Does(subject, event.kind)
 
 
 def first_event(caption: Caption, scene: Scene) -> Event:
@@ -117,9 +114,9 @@ def story(
         same, behind = before.actor == now.actor, before.end <= now.start
         later, following = clause(scene, now, rng, it=same)
         if behind:
-            join = pick(rng, SEQUENCES[:4] if same else SEQUENCES) if last else pick(rng, SEQUENCES[:2])
+            join = one_of(rng, SEQUENCES[:4] if same else SEQUENCES) if last else one_of(rng, SEQUENCES[:2])
         else:
-            join = pick(rng, OVERLAPS) if last else OVERLAPS[0]
+            join = one_of(rng, OVERLAPS) if last else OVERLAPS[0]
         text = join.format(a=text, b=later)
         claims.append(Then(claim, following) if behind else While(claim, following))
         claim = following
@@ -138,12 +135,12 @@ def glimpse(scene: Scene, rng: np.random.Generator) -> Caption:
         if idle:
             text, claim = clause(scene, event, rng, exact=True)
             other = Who(idle[0].shape, idle[0].colour)
-            verb = pick(rng, ["stays where it is", "does not move", "rests"])
+            verb = one_of(rng, ["stays where it is", "does not move", "rests"])
             return Caption(f"{text} while {name(other, rng)} {verb}", (claim, Stays(other)))
     looks = list(dict.fromkeys(_looks(scene)))
     chosen = [looks[i] for i in rng.permutation(len(looks))[: 1 + int(rng.integers(2))]]
     listed = " and ".join(name(look, rng) for look in chosen)
-    text = pick(rng, ["there is {x}", "{x}", "a video of {x}", "we see {x}"]).format(x=listed)
+    text = one_of(rng, ["there is {x}", "{x}", "a video of {x}", "we see {x}"]).format(x=listed)
     return _grounded(text, [Shows(look) for look in chosen], scene, rng, GROUND_CHANCE)
 
 
@@ -162,7 +159,7 @@ def captions(scene: Scene, rng: np.random.Generator, count: int) -> list[Caption
 
 def _grounded(text: str, claims: list, scene: Scene, rng: np.random.Generator, chance: float) -> Caption:
     if rng.random() < chance:
-        text = f"{text} {pick(rng, GROUNDS).format(g=scene.background)}"
+        text = f"{text} {one_of(rng, GROUNDS).format(g=scene.background)}"
         claims = [*claims, On(scene.background)]
     return Caption(text, tuple(claims))
 

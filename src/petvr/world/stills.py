@@ -8,7 +8,7 @@ import numpy as np
 
 from petvr.world import render
 from petvr.world.caption_semantics import Who
-from petvr.world.captions import GROUNDS, name, pick
+from petvr.world.captions import GROUNDS, name
 from petvr.world.scene import BACKGROUNDS, COLOURS, HEIGHT, RADIUS, SHAPES, WIDTH, ActorState
 from petvr.world.seeds import one_of, one_weighted, shuffled
 
@@ -50,9 +50,9 @@ def third_of_square(now: ActorState) -> str:
 
 def caption_still(still: Still, rng: np.random.Generator) -> str:
     """One true sentence about a picture."""
-    ground = pick(rng, GROUNDS).format(g=still.background)
+    ground = one_of(rng, GROUNDS).format(g=still.background)
     if not still.shapes:
-        return pick(rng, [f"nothing {ground}", f"a {still.background} background"])
+        return one_of(rng, [f"nothing {ground}", f"a {still.background} background"])
     some = [still.shapes[k] for k in rng.permutation(len(still.shapes))]
     names = [name(Who(shape, now.colour)) for shape, now in some]
     how = rng.random()
@@ -69,5 +69,5 @@ def caption_still(still: Still, rng: np.random.Generator) -> str:
             text += f" and {names[1]} at the {third_of_square(some[1][1])}"
     else:
         text = " and ".join(names[: 1 + int(rng.integers(len(names)))] if rng.random() < 0.3 else names)
-    text = pick(rng, FRAMES_OF_SPEECH).format(x=text)
+    text = one_of(rng, FRAMES_OF_SPEECH).format(x=text)
     return f"{text} {ground}" if rng.random() < 0.5 else text
