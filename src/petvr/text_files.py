@@ -190,13 +190,13 @@ def read_json(path: Path, shape: type, *, nan: bool = False) -> Any:
     """
     constant, number = (float, float) if nan else (_no_number, _finite)
     try:
-        value = json.loads(
-            read_text(path), parse_constant=constant, parse_float=number, object_pairs_hook=_each_key_once
-        )
-        text = json.dumps(value, ensure_ascii=False)
-        text.encode()  # half a surrogate pair, escaped, is text that nobody can write
-        if NUL.search(text):
-            raise ValueError("a text in it holds the character NUL")
+        text = read_text(path)
+        value = json.loads(text, parse_constant=constant, parse_float=number, object_pairs_hook=_each_key_once)
+        if "\\u" in text:  # only as an escape can a text hold what nobody can write
+            read = json.dumps(value, ensure_ascii=False)
+            read.encode()  # fails for half a surrogate pair
+            if NUL.search(read):
+                raise ValueError("a text in it holds the character NUL")
     except json.JSONDecodeError as error:
         raise PetvrError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
     except ValueError as error:  # also a number of thousands of digits
