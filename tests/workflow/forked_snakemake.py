@@ -9,10 +9,13 @@ import atexit
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+PATIENCE = 1800  # seconds, which only ends what hangs: the call's exit code is -14 then
 
 
 def call(arguments, folder, environment):
@@ -56,6 +59,7 @@ def _become(cli, arguments, folder, environment, out, err):
     os.chdir(folder)
     sys.path[:1] = ["", *environment.get("PYTHONPATH", "").split(os.pathsep)]
     sys.argv = ["snakemake", *arguments]
+    signal.alarm(PATIENCE)
     cli.main()
 
 
