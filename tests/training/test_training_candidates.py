@@ -96,7 +96,7 @@ def test_by_query_each_caption_ranks_videos_that_were_read_with_it_alone(bench):
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
         store, test = FrameStore(bench["store"]), bench["dataset"].split("test")
         data = evaluate.EvaluationData(
-            TokenizedCaptions.of(test.captions, tokenizer.load_tokenizer(bench["weights"]), tiny.WORDS),
+            TokenizedCaptions(test.captions, tokenizer.load_tokenizer(bench["weights"]), tiny.WORDS),
             test.caption_video,
             FrameReader(store, test.videos, torch.device("cpu")),
         )
@@ -137,8 +137,8 @@ def test_methods_that_look_at_no_sentence_are_given_none(bench, monkeypatch):
         lambda self, *args: seen.append(args[3] if len(args) > 3 else None) or original(self, *args),
     )
     made = model.build_model(tiny.spec("lorm"), bench["weights"], torch.device("cpu"))
-    texts = TokenizedCaptions.of(["red left"], tokenizer.load_tokenizer(bench["weights"]), tiny.WORDS)
+    texts = TokenizedCaptions(["red left"], tokenizer.load_tokenizer(bench["weights"]), tiny.WORDS)
     made.encode_videos(
-        torch.zeros(1, 3, 3, 16, 16), torch.ones(1, 3, dtype=torch.bool), made.encode_texts(texts.ids)["text"]
+        torch.zeros(1, 3, 3, 16, 16), torch.ones(1, 3, dtype=torch.bool), made.encode_texts(texts.tokenized()[0])["text"]
     )
     assert seen == [None]

@@ -99,14 +99,14 @@ def test_captions_of_a_frozen_text_tower_are_encoded_once_and_a_file_of_them_cha
 def test_a_caption_read_from_a_cache_is_what_the_text_tower_gives(bench, tmp_path, name):
     model = build_model(TEXTS[name], bench["weights"], CPU)
     tokenize = tokenizer.load_tokenizer(bench["weights"])
-    captions = TokenizedCaptions.of(["red", "blue up", "to the left: green"], tokenize, training_bench.WORDS)
-    expected = model.encode_sentences(captions.ids)
+    captions = TokenizedCaptions(["red", "blue up", "to the left: green"], tokenize, training_bench.WORDS)
+    expected = model.encode_sentences(captions.tokenized()[0])
     filled = frozen_feature_cache.FrozenCaptions(model, captions, tmp_path / name)
     fill(filled, np.arange(3))
     for which in ([0], [1, 0], [2, 0, 1]):
         given = filled.sentences(torch.tensor(which), CPU)
         assert given.keys() == expected.keys()
-        seen = captions.lengths[which].max() if "words" in given else 0
+        seen = captions.tokenized(torch.tensor(which))[1].max() if "words" in given else 0
         for key, value in given.items():
             whole = expected[key][which] if key == "text" else expected[key][which, :seen]
             whole = whole * given["word_mask"][..., None] if key == "words" else whole

@@ -390,9 +390,32 @@ def test_repeated_videos_are_encoded_once_only_where_that_is_the_same(bench):
     assert not open_training_data(dropout, train, built, frames, tokenize).once_per_video
 
 
+def test_a_caption_is_tokenized_once_and_not_before_it_is_asked_for(bench):
+    class Counted:
+        whole = tokenizer.load_tokenizer(bench["weights"])
+        eot, asked = whole.eot, []
+
+        def __call__(self, texts, words):
+            self.asked.extend(texts)
+            return self.whole(texts, words)
+
+    given = ["red", "up", "blue up", "red", "left left", "down"]
+    texts = TokenizedCaptions(given, Counted(), tiny.WORDS)
+    assert Counted.asked == []
+    for which in ([4, 0], [2, 4, 4], [0], [3]):  # distinct ones: red, up, blue up, left left, down
+        expected = Counted.whole([list(dict.fromkeys(given))[index] for index in which], tiny.WORDS)
+        rows = texts.rows(torch.tensor(which))
+        assert torch.equal(rows, expected[:, : rows.shape[1]]) and (rows == Counted.eot).any(1).all()
+    assert sorted(Counted.asked) == ["blue up", "down", "left left", "red"]
+    ids, lengths = texts.tokenized()
+    assert torch.equal(ids, Counted.whole(list(dict.fromkeys(given)), tiny.WORDS)) and len(Counted.asked) == 5
+    assert lengths.tolist() == [5, 4, 8, 10, 6]  # letters, SOT and EOT
+    assert TokenizedCaptions(given, Counted(), tiny.WORDS, full_width=True).rows(torch.tensor([1])).shape == (1, tiny.WORDS)
+
+
 def test_padding_is_left_out_and_changes_nothing(bench):
     tokenize = tokenizer.load_tokenizer(bench["weights"])
-    texts = TokenizedCaptions.of(["red", "blue up", "red"], tokenize, tiny.WORDS)
+    texts = TokenizedCaptions(["red", "blue up", "red"], tokenize, tiny.WORDS)
     assert len(texts) == 2 and texts.distinct.tolist() == [0, 1, 0]
     assert texts.rows(texts.distinct[[2, 0]]).shape == (2, 5)  # SOT, three letters, EOT
     assert texts.rows(texts.distinct[[0, 1]]).shape == (2, 8)

@@ -110,8 +110,8 @@ class TextVideoModel:
         if cut := [name for name in names if lengths[name] > longest]:
             first = f"{cut[0]!r:.60} has {lengths[cut[0]]}"
             self.note(f"the run reads {longest} tokens of a text, start and end included; {first}: its end is cut off")
-        captions = TokenizedCaptions.of(names, self.tokenize, longest)
-        order = torch.argsort(captions.lengths, stable=True, descending=True)
+        captions = TokenizedCaptions(names, self.tokenize, longest)
+        order = torch.argsort(captions.tokenized()[1], stable=True, descending=True)
         distinct: Features = {}
         for part in order.split(_batch(batch_size, FRAMES_PER_BATCH[self.device.type])):
             given = self.model.encode_sentences(captions.rows(part).to(self.device))

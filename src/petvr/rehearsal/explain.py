@@ -77,7 +77,7 @@ class Stage:
     ) -> tuple[Features, Tensor]:
         """The text side of the distinct captions, and which of them each caption is."""
         count = words or self.canary.spec.recipe.words
-        texts = TokenizedCaptions.of(captions or self.split.captions, tokenize or self.tokenize, count)
+        texts = TokenizedCaptions(captions or self.split.captions, tokenize or self.tokenize, count)
         batch = evaluate.FRAMES_PER_BATCH[self.model.device.type]
         return evaluate.encode_captions(self.model, texts, batch, lambda: None), texts.distinct
 

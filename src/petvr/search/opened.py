@@ -59,7 +59,7 @@ class OpenedRun:
         return available
 
     def texts(self, captions: tuple[str, ...] | list[str]) -> TokenizedCaptions:
-        return TokenizedCaptions.of(captions, self.text_video.tokenize, self.result.spec.recipe.words)
+        return TokenizedCaptions(captions, self.text_video.tokenize, self.result.spec.recipe.words)
 
     def reader(self, videos: tuple[str, ...]) -> FrameReader:
         return FrameReader(self.frames, videos, self.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -93,31 +93,40 @@ class Sentences(Protocol):
     def sentences(self, which: Tensor, device: torch.device) -> Features: ...
 
 
-@dataclass
 class TokenizedCaptions:
-    """Distinct captions as ids [U, W] with their lengths [U], and which of them each caption is: `distinct` [C].
+    """Distinct captions, numbered as they come, and which of them each caption is: `distinct` int64 [C].
 
-    Equal captions get equal features that way, and their ties stay ties. frozen: where the text tower is frozen.
+    Equal captions get equal features that way, and their ties stay ties. A caption is tokenized when it is first asked
+    for: of MSR-VTT's 180,000 a training sees a quarter. full_width: no batch is cut to its longest caption.
+    frozen: where the text tower is frozen.
     """
 
-    ids: Tensor
-    lengths: Tensor
-    distinct: Tensor
-    frozen: Sentences | None = None
-
-    @classmethod
-    def of(cls, captions: Sequence[str], tokenize: Tokenizer, max_tokens: int) -> TokenizedCaptions:
+    def __init__(
+        self, captions: Sequence[str], tokenize: Tokenizer, max_tokens: int, *, full_width: bool = False
+    ) -> None:
         number = {caption: index for index, caption in enumerate(dict.fromkeys(captions))}
-        ids = tokenize(list(number), max_tokens)
-        lengths = (ids == tokenize.eot).int().argmax(dim=1) + 1
-        return cls(ids, lengths, torch.tensor([number[caption] for caption in captions]))
+        self.texts, self.tokenize, self.max_tokens, self.full_width = list(number), tokenize, max_tokens, full_width
+        self.distinct = torch.tensor([number[caption] for caption in captions], dtype=torch.int64)
+        self.frozen: Sentences | None = None
+        self._ids = torch.zeros((len(number), max_tokens), dtype=torch.int64)
+        self._lengths = torch.zeros(len(number), dtype=torch.int64)  # 0: not tokenized yet
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.texts)
+
+    def tokenized(self, which: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """ids [U, W] and lengths [U] of distinct captions, or of all; a length counts SOT and EOT."""
+        which = torch.arange(len(self)) if which is None else which
+        new = torch.unique(which[self._lengths[which] == 0])
+        if len(new):
+            ids = self.tokenize([self.texts[index] for index in new.tolist()], self.max_tokens)
+            self._ids[new], self._lengths[new] = ids, (ids == self.tokenize.eot).int().argmax(dim=1) + 1
+        return self._ids[which], self._lengths[which]
 
     def rows(self, which: Tensor) -> Tensor:
         """ids of distinct captions, without the padding that all of them have: what follows EOT changes no feature."""
-        return self.ids[which, : int(self.lengths[which].max())]
+        ids, lengths = self.tokenized(which)
+        return ids if self.full_width else ids[:, : int(lengths.max())]
 
     def read(self, which: Tensor, device: torch.device) -> tuple[Tensor, Features | None]:
         """ids of distinct captions, and what a frozen text tower gives for them, on the device."""
@@ -274,9 +283,8 @@ def open_training_data(
         seed=spec.seed,
     )
     reader = FrameReader(frames, split.videos, model.device)
-    captions = TokenizedCaptions.of(split.captions, tokenize, recipe.words)
-    if model.compiled:  # each batch as long and as wide as the others
-        captions = replace(captions, lengths=torch.full_like(captions.lengths, captions.ids.shape[1]))
+    full_width = model.compiled  # each batch as long and as wide as the others
+    captions = TokenizedCaptions(split.captions, tokenize, recipe.words, full_width=full_width)
     return TrainingData(
         batches=batches,
         captions=captions,

@@ -85,6 +85,18 @@ class Noise:
         return np.ones((len(rows), self.frames), bool)
 
 
+class NoiseTokens:
+    """Captions of noise as long as they may be: what a tokenizer gives."""
+
+    def __init__(self, eot: int) -> None:
+        self.eot, self.generator = eot, torch.Generator().manual_seed(0)
+
+    def __call__(self, texts: list[str], words: int) -> Tensor:
+        ids = torch.randint(1, min(1000, self.eot), (len(texts), words), generator=self.generator)
+        ids[:, -1] = self.eot
+        return ids
+
+
 @dataclass
 class Resident:
     """The same batch for every step, on the device already: a step without its reader."""
@@ -155,9 +167,7 @@ def prepared(spec: RunSpec, clip: geometry.ClipConfig, source: Noise, on: torch.
     batches = Batches(
         range(videos), policy="all_pairs", order="fixed", batch=recipe.batch, drop_last=True, seed=spec.seed
     )
-    ids = torch.randint(1, min(1000, clip.eot), (videos, recipe.words), generator=torch.Generator().manual_seed(0))
-    ids[:, -1] = clip.eot
-    captions = TokenizedCaptions(ids, torch.full((videos,), recipe.words), torch.arange(videos))
+    captions = TokenizedCaptions([str(video) for video in range(videos)], NoiseTokens(clip.eot), recipe.words)
     reader = FrameReader(source, [str(video) for video in range(videos)], on)
     frames = BatchReader(reader, lambda step: batches.at(step).videos, STEPS, recipe.batch)
     crop = recipe.augment == "crop_flip"

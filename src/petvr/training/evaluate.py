@@ -57,10 +57,10 @@ def open_evaluation_data(
     test, pool, max_tokens = split or splits.test.split, model.adapted.needs_texts, spec.recipe.words
     sentences = candidate_captions(pool, splits.train.split.captions) if pool else None
     return EvaluationData(
-        captions=TokenizedCaptions.of(test.captions, tokenize, max_tokens),
+        captions=TokenizedCaptions(test.captions, tokenize, max_tokens),
         caption_video=test.caption_video,
         reader=FrameReader(frames, test.videos, model.device),
-        candidates=TokenizedCaptions.of(sentences, tokenize, max_tokens) if sentences else None,
+        candidates=TokenizedCaptions(sentences, tokenize, max_tokens) if sentences else None,
         frames_per_batch=frames_per_batch,
     )
 
@@ -149,7 +149,7 @@ def encode_captions(
     model: Model, captions: TokenizedCaptions, batch: int, raise_if_stopped: Callable[[], None]
 ) -> Features:
     """Text sides of the distinct captions; those of like length go together, the longest first."""
-    order = torch.argsort(captions.lengths, stable=True, descending=True)
+    order = torch.argsort(captions.tokenized()[1], stable=True, descending=True)
     features: Features = {}
     for part in order.split(batch):
         raise_if_stopped()

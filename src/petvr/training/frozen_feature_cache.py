@@ -98,7 +98,7 @@ class FrozenCaptions(FeatureFile):
 
     def __init__(self, model: Model, captions: TokenizedCaptions, folder: Path | None) -> None:
         self.model, self.captions = model, captions
-        self.order = torch.argsort(captions.lengths, stable=True, descending=True)
+        self.order = torch.argsort(captions.tokenized()[1], stable=True, descending=True)
         self.place = torch.argsort(self.order).numpy()
         self.what, self.mode = "captions", model.mode
         kind = self.compute_rows(np.zeros(1, np.int64)).dtype
@@ -122,7 +122,7 @@ class FrozenCaptions(FeatureFile):
         self.take(self.place[which.numpy()], buffer)
         features = {"text": buffer[:, 0]}
         if len(buffer[0]) > 1:
-            lengths = self.captions.lengths[which]
+            lengths = self.captions.tokenized(which)[1]
             longest = int(lengths.max())
             features["words"] = buffer[:, 1 : 1 + longest]
             features["word_mask"] = torch.arange(longest) < lengths[:, None]
@@ -130,7 +130,7 @@ class FrozenCaptions(FeatureFile):
 
 
 def captions_shape(model: Model, captions: TokenizedCaptions) -> tuple[int, int]:
-    words = captions.ids.shape[1] if "words" in model.similarity.NEEDS else 0
+    words = captions.max_tokens if "words" in model.similarity.NEEDS else 0
     return (1 + words, model.adapted.clip.config.embed)
 
 
@@ -151,7 +151,8 @@ def open_captions(
     size = len(captions) * wide * float(np.prod(captions_shape(model, captions))) / GIB
     what = f"the whole text tower, {len(captions)} captions"
     words = "words" * ("words" in model.similarity.NEEDS)
-    ids = hashlib.sha256(captions.ids.numpy().tobytes() + str(captions.ids.shape).encode()).hexdigest()[:16]
+    all_ids = captions.tokenized()[0]
+    ids = hashlib.sha256(all_ids.numpy().tobytes() + str(all_ids.shape).encode()).hexdigest()[:16]
     key = f"{ids}-{weights_digest}-{model.mode}-{model.device.type}-{words or 'sentences'}"
     folders = [root / "captions" / key] if root is not None and 0 < size <= gib else []
     for folder in [*folders, *[None] * (size <= IN_MEMORY)]:
