@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-SECONDS = {"train": 12.0, "weights": 100.0, "world": 27.0, "frames": 9.0}  # CPU seconds of a job, on average
+SECONDS = {"train": 10.5, "weights": 100.0, "world": 27.0, "frames": 9.0}  # CPU seconds of a job, on average
 OTHER = 1.0  # tables, manifests, figures
 PRODUCTS = 215_000  # per second of a core to itself, where these were measured
 
@@ -32,7 +32,7 @@ def expected_minutes(jobs: Mapping[str, int], cores: int, products: float) -> tu
 
 
 def announcement(jobs: Mapping[str, int], cores: int) -> str:
-    """`petvr: 68 runs, 9 to 18 minutes on 2 cores as fast as these are now`; measures for a second."""
+    """`petvr: 60 runs, 6 to 12 minutes on 2 cores as fast as these are now`; measures for a second."""
     low, high = expected_minutes(jobs, cores, products_per_second())
     span = f"{max(1, round(low))} to {round(high)} minutes" if high > 2 else "a minute or two"
     what = f"{jobs['train']} runs" if jobs.get("train") else f"{sum(jobs.values())} jobs"
