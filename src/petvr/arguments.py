@@ -11,9 +11,8 @@ from pathlib import Path
 
 from petvr.errors import PetvrError
 from petvr.library.given import LICENCE, MOST
-from petvr.spec import NUMBER, checked_value
+from petvr.spec import MOST_THREADS, NUMBER, checked_value
 
-THREADS = 1_024  # more end the process in native code
 WHOLE = re.compile("-?[0-9]{1,19}")
 
 
@@ -106,4 +105,4 @@ def alone(args: argparse.Namespace, name: str, *others: str) -> None:
             raise PetvrError(f"--{name} stands alone; given as well: {other.replace('_', '-')}")
 
 
-threads, port, positive = whole(high=THREADS), whole(0, 65_535), number(1e-9, MOST)
+threads, port, positive = whole(high=MOST_THREADS), whole(0, 65_535), number(1e-9, MOST)

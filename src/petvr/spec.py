@@ -23,6 +23,7 @@ from petvr.errors import PetvrError
 Origin = Literal["paper", "main_paper", "code", "count", "guess", "config", "protocol", "tuned"]
 Value = str | int | float | bool
 MOST_SEEDS = 2**32 - 1
+MOST_THREADS = 1_024  # more end the process in native code
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 

@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 
 from petvr import atomic
-from petvr.arguments import THREADS, named_path, threads, whole
+from petvr.arguments import named_path, threads, whole
 from petvr.commands.search import run_folder
 from petvr.config import Config
 from petvr.data.frames.shards import MOST_SHARDS, parse_shard, shard_folder
 from petvr.errors import PetvrError
 from petvr.layout import Layout
+from petvr.spec import MOST_THREADS
 from petvr.text_files import read_lines
 
 
@@ -21,7 +22,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", type=named_path, required=True, metavar="INDEX", help="a folder; what it has is not done again"
     )
-    parser.add_argument("--workers", type=whole(0, THREADS), default=2, help="decoding processes (default 2); 0: none")
+    parser.add_argument(
+        "--workers", type=whole(0, MOST_THREADS), default=2, help="decoding processes (default 2); 0: none"
+    )
     parser.add_argument("--sentences", type=named_path, metavar="FILE", help="one a line, where a method looks at some")
     parser.add_argument("--backbone", help="the folder or hub id of the model's CLIP, where it is not found")
     parser.add_argument("--threads", type=threads, help="CPU threads (default: all)")

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from petvr.errors import PetvrError, first_line
+from petvr.spec import MOST_THREADS
 
-MOST_THREADS = 1_024  # more end the process in native code
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 OVERRIDES = ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 
