@@ -139,6 +139,8 @@ def test_methods_that_look_at_no_sentence_are_given_none(bench, monkeypatch):
     made = model.build_model(tiny.spec("lorm"), bench["weights"], torch.device("cpu"))
     texts = TokenizedCaptions(["red left"], tokenizer.load_tokenizer(bench["weights"]), tiny.WORDS)
     made.encode_videos(
-        torch.zeros(1, 3, 3, 16, 16), torch.ones(1, 3, dtype=torch.bool), made.encode_texts(texts.tokenized()[0])["text"]
+        torch.zeros(1, 3, 3, 16, 16),
+        torch.ones(1, 3, dtype=torch.bool),
+        made.encode_texts(texts.tokenized()[0])["text"],
     )
     assert seen == [None]

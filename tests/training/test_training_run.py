@@ -410,7 +410,8 @@ def test_a_caption_is_tokenized_once_and_not_before_it_is_asked_for(bench):
     ids, lengths = texts.tokenized()
     assert torch.equal(ids, Counted.whole(list(dict.fromkeys(given)), tiny.WORDS)) and len(Counted.asked) == 5
     assert lengths.tolist() == [5, 4, 8, 10, 6]  # letters, SOT and EOT
-    assert TokenizedCaptions(given, Counted(), tiny.WORDS, full_width=True).rows(torch.tensor([1])).shape == (1, tiny.WORDS)
+    uncut = TokenizedCaptions(given, Counted(), tiny.WORDS, full_width=True)
+    assert uncut.rows(torch.tensor([1])).shape == (1, tiny.WORDS)
 
 
 def test_padding_is_left_out_and_changes_nothing(bench):
