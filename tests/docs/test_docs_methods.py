@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from petvr import methods, similarity
-from petvr.report.docs import page, text
+from petvr.report.docs import facts, page, text
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "methods.md"
 
@@ -67,3 +67,21 @@ def test_every_method_and_similarity_declares_what_is_open(fresh):
         shown = re.findall(r"^- (.+)$", section.partition("\nOpen:\n")[2], flags=re.M)
         assert points and shown == [text.escape_markdown(point) for point in points], name
         assert all(point.endswith(".") and len(point.split()) > 3 for point in points), name
+
+
+def test_a_method_of_ones_own_that_cites_nobody_and_has_no_similarity_has_its_line(monkeypatch):
+    monkeypatch.setattr(page, "title", lambda name: text.Docstring("Mine", "Mine.", "", ""))
+    assert page.overview("bias")[:4] == ("[`bias`](#bias)", "Mine", "", "0.171 M")
+
+
+def test_a_similarity_that_no_table_shows_says_so(monkeypatch):
+    monkeypatch.setattr(facts, "tables_by_similarity", lambda: {"mean_pool": {}})
+    assert "\n- **Scores** no row of a table.\n" in page.head_section("mean_pool")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [({0, 1, 2}, "every block"), ({1}, "block 2"), ({1, 2}, "blocks 2 to 3"), ({0, 2}, "blocks 1, 3")],
+)
+def test_blocks_in_pieces_are_named_one_by_one(numbers, said):
+    assert facts.blocks(numbers, 3) == said

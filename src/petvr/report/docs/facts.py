@@ -105,10 +105,12 @@ def acting(
 
 
 def blocks(numbers: set[int], depth: int) -> str:
-    """Counted from 1; they are always in one piece."""
+    """Counted from 1; one after the other where they are not in one piece."""
     first, last = min(numbers) + 1, max(numbers) + 1
     if len(numbers) == depth:
         return "every block"
+    if len(numbers) <= last - first:
+        return f"blocks {', '.join(str(number + 1) for number in sorted(numbers))}"
     return f"block {first}" if first == last else f"blocks {first} to {last}"
 
 

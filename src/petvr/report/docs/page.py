@@ -75,9 +75,9 @@ def overview(name: str) -> tuple[str, ...]:
     shown = sorted({paper for each in uses(name) for paper in each.tables})
     acts = "; ".join(f"{tower}: {', '.join(code(places))}" for tower, places in by_tower(traits).items())
     trains = million(traits.new + traits.head + traits.of_clip)
-    cited = (
-        said.citation or text.read_docstring(similarity.REGISTRY.folder / f"{methods.similarity_of(name)}.py").citation
-    )
+    cited, needed = said.citation, methods.similarity_of(name)
+    if not cited and needed:
+        cited = text.read_docstring(similarity.REGISTRY.folder / f"{needed}.py").citation
     return f"[`{name}`](#{name})", text.escape_markdown(said.title), cited, trains, acts, ", ".join(shown)
 
 
@@ -112,7 +112,8 @@ def head_section(name: str) -> str:
     lines.append(f"- **Trains** {count:,} numbers." if count else "- **Trains** nothing.")
     declared = similarity.declared(name)
     lines += ending("similarity", name, declared)
-    lines.append(f"- **Scores** rows of {'; '.join(tables(facts.tables_by_similarity()[name]))}.")
+    scored = "; ".join(tables(facts.tables_by_similarity()[name]))
+    lines.append(f"- **Scores** rows of {scored}." if scored else "- **Scores** no row of a table.")
     return "\n".join([*lines, *left(declared), ""])
 
 
