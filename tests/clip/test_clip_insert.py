@@ -6,7 +6,8 @@ from torch.nn.functional import conv2d
 
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig, Tower
-from petvr.clip.insert import ONCE, PER_BLOCK, Inserts
+from petvr.clip.insert import PER_BLOCK, PLACES, Inserts
+from petvr.errors import PetvrError
 
 torch.set_num_threads(1)
 TINY = ClipConfig(Tower(32, 3, 4, 64), Tower(24, 2, 2, 48), image=16, patch=8, positions=12, vocab=50, eot=49, embed=16)
@@ -64,7 +65,7 @@ def test_every_place_is_reached_in_order_with_its_shape_and_what_was_read(tower)
 
         return look
 
-    for place in ONCE + PER_BLOCK:
+    for place in (one for one in PLACES[tower] if one != "words"):
         inserts.add(tower, place, spy(place))
     with torch.no_grad():
         plain = clip.encode_frames(pixels) if tower == "vision" else clip.encode_texts(ids)
@@ -98,7 +99,7 @@ def test_the_last_function_behind_the_mlps_first_layer_alone_may_see_to_the_acti
     assert offered == [None, clip.vision_model.encoder.layers[1].act, None]
 
 
-@pytest.mark.parametrize("place", [place for place in ONCE + PER_BLOCK if place != "ids"])
+@pytest.mark.parametrize("place", PLACES["vision"])
 @pytest.mark.parametrize("tower", ["vision", "text"])
 def test_what_a_function_returns_is_what_the_tower_goes_on_with(tower, place):
     clip = weights.random(TINY, 0)
@@ -114,10 +115,17 @@ def test_what_a_function_returns_is_what_the_tower_goes_on_with(tower, place):
 
 
 def test_places_and_towers_that_do_not_exist_are_refused():
-    with pytest.raises(ValueError, match="no place 'attn'"):
+    with pytest.raises(PetvrError, match=r"vision tower: unknown place 'attn'.*; allowed: attn_in, "):
         Inserts(TINY).add("vision", "attn", lambda x, context: x)
-    with pytest.raises(ValueError, match="tower 'audio'"):
+    with pytest.raises(PetvrError, match="unknown tower 'audio'; allowed: both, text, vision"):
         Inserts(TINY).add("audio", "mid", lambda x, context: x)
+    with pytest.raises(PetvrError, match="vision tower: unknown place 'ids'"):
+        Inserts(TINY).add("both", "ids", lambda x, context: x)
+    last = TINY.vision.layers - 1
+    with pytest.raises(PetvrError, match=f"block {last + 9} given, allowed: 0 to {last}"):
+        Inserts(TINY).add("both", "mid", lambda x, context: x, [0, last + 9])
+    with pytest.raises(PetvrError, match="'pooled' stands outside the blocks"):
+        Inserts(TINY).add("text", "pooled", lambda x, context: x, [0])
 
 
 def test_functions_of_two_methods_act_one_after_the_other():

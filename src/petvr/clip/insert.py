@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from petvr.clip.config import ClipConfig
+from petvr.errors import PetvrError, unknown
 
 TOWERS = ("vision", "text")
 ONCE = ("ids", "embedded", "tokens_in", "pooled", "projected")
@@ -46,6 +47,7 @@ PER_BLOCK = (
     "mlp_out",
     "block_out",
 )
+PLACES = {"vision": (*ONCE[1:], *PER_BLOCK), "text": (*ONCE, "words", *PER_BLOCK)}
 
 
 @dataclass(slots=True)
@@ -74,14 +76,21 @@ class Inserts:
 
     def add(self, tower: str, place: str, fn: Callable[..., Any], layers: Iterable[int] | None = None) -> None:
         """tower: "vision", "text" or "both". `layers` are block numbers from 0, all of the tower's when None; places
-        outside the blocks take none."""
-        if tower not in (*TOWERS, "both") or place not in (*ONCE, *PER_BLOCK, "words"):
-            raise ValueError(f"no place '{place}' in tower '{tower}'")
+        outside the blocks take none. PetvrError for what the tower does not have."""
+        if tower not in (*TOWERS, "both"):
+            raise unknown("tower", tower, (*TOWERS, "both"))
+        layers = None if layers is None else tuple(layers)
         for name in TOWERS if tower == "both" else (tower,):
+            if place not in PLACES[name]:
+                raise unknown("place", place, PLACES[name], f"{name} tower")
+            if layers is not None and place not in PER_BLOCK:
+                raise PetvrError(f"{name} tower: '{place}' stands outside the blocks and takes no layers")
             wanted: Iterable[int | None] = [None]
             if place in PER_BLOCK:
                 wanted = range(self.layers[name]) if layers is None else layers
             for layer in wanted:
+                if layer is not None and layer not in range(self.layers[name]):
+                    raise PetvrError(f"{name} tower: block {layer} given, allowed: 0 to {self.layers[name] - 1}")
                 self._at.setdefault((name, place, layer), []).append(fn)
 
     def wrap(self, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
