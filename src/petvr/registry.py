@@ -19,17 +19,49 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, dataclass_transform, get_args
 
-from petvr.errors import PetvrError, unknown
+from petvr.errors import PetvrError, first_line, unknown
 from petvr.spec import Origin
 
-CONSTANTS = ("VERSION", "IDENTITY", "SIMILARITY", "PARTS", "OPEN", "RULES", "NOT_WITH", "TUNE", "SEES_ORDER")
+IDENTITIES = ("exact", "near", "none")
+
+
+def _tuple_of(value: Any, kind: Callable[[Any], bool]) -> bool:
+    return isinstance(value, tuple) and all(map(kind, value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+CONSTANTS: dict[str, tuple[Callable[[Any], bool], str]] = {  # name -> whether a value will do, and what will in words
+    "VERSION": (lambda one: type(one) is int and one >= 1, "a whole number, raised when results change"),
+    "IDENTITY": (
+        lambda one: (
+            one in IDENTITIES
+            or (isinstance(one, dict) and sorted(one) == ["text", "vision"] and set(one.values()) <= set(IDENTITIES))
+        ),
+        f"{', '.join(IDENTITIES)}, or one of these for each tower: {{'vision': .., 'text': ..}}",
+    ),
+    "SIMILARITY": (_is_text, "the name of a similarity"),
+    "PARTS": (lambda one: _tuple_of(one, _is_text), "a tuple of names"),
+    "OPEN": (lambda one: _tuple_of(one, _is_text), "a tuple of sentences"),
+    "RULES": (
+        lambda one: _tuple_of(one, lambda rule: _tuple_of(rule, _is_text) and len(rule) == 3),
+        "a tuple of rules, each (settings at fault, condition, what is allowed)",
+    ),
+    "NOT_WITH": (lambda one: isinstance(one, dict), "{method: why not}"),
+    "TUNE": (lambda one: isinstance(one, dict) or _tuple_of(one, _is_text), "a tuple of rates, or {rate: values}"),
+    "SEES_ORDER": (_is_text, "a text"),
+}
 RATES = ("lr_clip", "lr_new", "lr_head")  # of CLIP's own parameters, of inserted ones, of the similarity's
 LARGEST = 100_000  # whole number that a setting takes where its file declares no bound: no memory holds more
 ORIGINS = tuple(origin for origin in get_args(Origin) if origin not in ("config", "tuned", "protocol"))
@@ -167,18 +199,26 @@ class Registry:
         constants, settings = _literals(path)
         if "VERSION" not in constants:
             raise PetvrError(f"{path}: VERSION is missing: a whole number, raised when results change")
+        for key, (fits, words) in CONSTANTS.items():
+            if key in constants and not fits(constants[key]):
+                raise PetvrError(f"{path}: {key}: {constants[key]!r:.60} given, allowed: {words}")
+        for part in constants.get("PARTS", ()):
+            if part == name or part not in self.available():
+                raise unknown(self.kind, part, set(self.available()) - {name}, f"{path}: PARTS")
         parts = {part: self.declared(part) for part in constants.get("PARTS", ())}
+        known = {key: one for part in parts.values() for key, one in part.settings.items()} | settings
+        _check_rules(path, constants.get("RULES", ()), known)
         return DeclaredFile(
             version=constants["VERSION"] + sum(part.version - 1 for part in parts.values()),
             identity=constants.get("IDENTITY", "none"),
             similarity=constants.get("SIMILARITY"),
             parts=tuple(parts),
             open=(*constants.get("OPEN", ()), *(point for part in parts.values() for point in part.open)),
-            settings={key: one for part in parts.values() for key, one in part.settings.items()} | settings,
+            settings=known,
             rules=(*(rule for part in parts.values() for rule in part.rules), *constants.get("RULES", ())),
             not_with={name: why for part in parts.values() for name, why in part.not_with.items()}
             | constants.get("NOT_WITH", {}),
-            tune=_axes(path, constants, parts),
+            tune=_axes(path, constants, parts, known),
             sees_order="; ".join(
                 filter(None, [*(part.sees_order for part in parts.values()), constants.get("SEES_ORDER")])
             ),
@@ -205,9 +245,13 @@ class Registry:
                 given = given if " " in keys else f"setting '{keys}': {complete[keys]}"
                 raise PetvrError(f"{self.kind} '{name}': {given} given, allowed: {allowed.format(**known)}")
 
+    def module(self, name: str) -> ModuleType:
+        """The file's code. PetvrError with file and line where it cannot be imported."""
+        return import_file(f"{self.package}.{name}", self.folder / f"{name}.py")
+
     def typed(self, name: str, complete: Mapping[str, Any]) -> DeclaredSettings:
         """Complete settings as an instance of the file's class of settings."""
-        module = import_module(f"{self.package}.{name}")
+        module = self.module(name)
         own = (one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__)
         kind = next((one for one in own if issubclass(one, DeclaredSettings)), DeclaredSettings)
         return kind(**complete)
@@ -219,7 +263,42 @@ def _names(folder: Path, _changed: int) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")))
 
 
-def _axes(path: Path, constants: Mapping[str, Any], parts: Mapping[str, DeclaredFile]) -> dict[str, tuple[Any, ...]]:
+def import_file(module: str, path: Path) -> ModuleType:
+    """The module of a file that somebody adds. PetvrError with file and line where its import fails."""
+    try:
+        return import_module(module)
+    except PetvrError as error:
+        raise PetvrError(f"{path}: {error}") from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        NameError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
+        own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else (own or [0])[-1]
+        where = f"{path}: line {line}" if line else str(path)
+        raise PetvrError(f"{where}: {type(error).__name__}: {first_line(error)}") from error
+
+
+def _check_rules(path: Path, rules: tuple[tuple[str, str, str], ...], settings: Mapping[str, Setting]) -> None:
+    for keys, condition, _ in rules:
+        try:
+            compile(condition, path.name, "eval")
+        except SyntaxError as error:
+            raise PetvrError(f"{path}: RULES: {condition!r} is no condition: {error.msg}") from error
+        for key in keys.split():
+            if key not in settings:
+                raise unknown("setting", key, settings, f"{path}: RULES")
+
+
+def _axes(
+    path: Path, constants: Mapping[str, Any], parts: Mapping[str, DeclaredFile], settings: Mapping[str, Setting]
+) -> dict[str, tuple[Any, ...]]:
     """What TUNE says, else the parts' axes, else the rate of what is inserted."""
     if "TUNE" not in constants:
         return {key: values for part in parts.values() for key, values in part.tune.items()} or {"lr_new": ()}
@@ -228,6 +307,11 @@ def _axes(path: Path, constants: Mapping[str, Any], parts: Mapping[str, Declared
     for key, values in axes.items():
         if (key in RATES) == bool(values) or not (key in RATES or key.startswith("setting.")):
             raise PetvrError(f"{path}: TUNE: '{key}': allowed: {', '.join(RATES)}, or setting.<key> with its values")
+        if values:
+            if (bare := key.removeprefix("setting.")) not in settings:
+                raise unknown("setting", bare, settings, f"{path}: TUNE")
+            for value in values:
+                settings[bare].checked(value, f"{path}: TUNE: '{key}'")
     return axes
 
 
@@ -238,26 +322,47 @@ def _literals(path: Path) -> tuple[dict[str, Any], dict[str, Setting]]:
     node: ast.AST | None = None
     try:
         top = ast.parse(path.read_text(encoding="utf-8")).body
-        classes = [node for node in top if isinstance(node, ast.ClassDef) and node.name.endswith("Settings")]
-        for node in (each for each in top if isinstance(each, ast.Assign)):
-            target = node.targets[0]
-            if isinstance(target, ast.Name) and target.id in CONSTANTS:
-                constants[target.id] = ast.literal_eval(node.value)
+        classes = [node for node in top if isinstance(node, ast.ClassDef) and _declares_settings(node)]
+        for node in (each for each in top if isinstance(each, ast.Assign | ast.AnnAssign)):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name) and target.id in CONSTANTS and node.value is not None:
+                constants[target.id] = _literal(node.value)
         for node in (field for each in classes for field in each.body):
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 settings[node.target.id] = _setting(node.value)
     except SyntaxError as error:
         raise PetvrError(f"{path}: line {error.lineno}: {error.msg}") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, PetvrError) as error:
         raise PetvrError(f"{path}: line {getattr(node, 'lineno', 1)}: {error}") from error
     return constants, settings
+
+
+def _declares_settings(node: ast.ClassDef) -> bool:
+    """By its name, or as it derives from another such class."""
+    return any(name.endswith("Settings") for name in (node.name, *(getattr(base, "id", "") for base in node.bases)))
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError as error:
+        raise ValueError(f"`{ast.unparse(node):.60}` is no literal: this file is read without being run") from error
 
 
 def _setting(value: ast.expr | None) -> Setting:
     if not isinstance(value, ast.Call) or getattr(value.func, "id", "") != "setting":
         raise ValueError("a setting is declared as `name: type = setting(default, origin, where, ...)`")
-    keywords = {keyword.arg or "": ast.literal_eval(keyword.value) for keyword in value.keywords}
-    declared = Setting(*map(ast.literal_eval, value.args), **keywords)
+    names = [one.name for one in fields(Setting)]
+    keywords = {keyword.arg or "": _literal(keyword.value) for keyword in value.keywords}
+    for name in keywords:
+        if name not in names:
+            raise unknown("argument", name, names, "setting()")
+    given = dict(zip(names, map(_literal, value.args), strict=False)) | keywords
+    if lacking := [name for name in ("default", "origin", "where") if name not in given]:
+        raise ValueError(f"setting() lacks {', '.join(lacking)}: it is written setting(default, origin, where, ...)")
+    declared = Setting(**given)
     if declared.origin not in ORIGINS:
         raise ValueError(f"origin '{declared.origin}' of a setting; allowed: {', '.join(ORIGINS)}")
+    if not isinstance(declared.default, bool | int | float | str):
+        raise ValueError(f"default {declared.default!r} of a setting; allowed: true or false, a number, a text")
     return declared

@@ -5,12 +5,16 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 
 from petvr import methods, papers, planning, similarity
+from petvr.clip import weights
+from petvr.clip.config import ClipConfig, Tower
 from petvr.config import load_config
 from petvr.errors import PetvrError
+from petvr.methods._declare import Declaration, Insert
 from petvr.papers.cells import split_method
-from petvr.registry import Registry
+from petvr.registry import Registry, import_file
 
 ROOT = Path(__file__).parents[2]
 A = """VERSION = 3
@@ -88,7 +92,34 @@ def test_bounds_are_kept_and_whole_numbers_become_floats(registry):
             "line 3: origin 'book'",
         ),
         ("VERSION = 1\nclass NewSettings(S):\n    r: int = setting(3, 'code')\n", "line 3: .*where"),
-        ("VERSION = one\n", r"new\.py: line 1: "),
+        ("VERSION = one\n", r"new\.py: line 1: `one` is no literal"),
+        ("VERSION = '1'\n", r"new\.py: VERSION: '1' given, allowed: a whole number"),
+        ("VERSION = 0\n", r"new\.py: VERSION: 0 given, allowed: a whole number"),
+        ("VERSION = 1\nIDENTITY = 'exakt'\n", r"new\.py: IDENTITY: 'exakt' given, allowed: exact, near, none"),
+        ("VERSION = 1\nOPEN = 'one sentence.'\n", r"new\.py: OPEN: .* given, allowed: a tuple of sentences"),
+        ("VERSION = 1\nNOT_WITH = ['a']\n", r"new\.py: NOT_WITH: .* given, allowed: {method: why not}"),
+        ("VERSION = 1\nPARTS = ('aa',)\n", r"new\.py: PARTS: unknown method 'aa'.*; allowed: a, b, both$"),
+        ("VERSION = 1\nPARTS = ('new',)\n", r"new\.py: PARTS: unknown method 'new'; allowed: a, b, both$"),
+        ("VERSION = 1\nRULES = ('r', 'r < 1', 'less')\n", r"new\.py: RULES: .* allowed: a tuple of rules"),
+        ("VERSION = 1\nRULES = (('r', 'r < 1', 'less'),)\n", r"new\.py: RULES: unknown setting 'r'"),
+        ("VERSION = 1\nPARTS = ('a',)\nRULES = (('r', 'r <', 'less'),)\n", r"new\.py: RULES: 'r <' is no condition"),
+        ("VERSION = 1\nTUNE = {'setting.r': (1, 2)}\n", r"new\.py: TUNE: unknown setting 'r'"),
+        (
+            "VERSION = 1\nPARTS = ('a',)\nTUNE = {'setting.r': (0, 2)}\n",
+            r"new\.py: TUNE: 'setting.r': 0 given, allowed: 1",
+        ),
+        (
+            "VERSION = 1\nclass NewSettings(S):\n    r: int = setting(3, 'code', 'theirs', more_than=0)\n",
+            r"line 3: setting\(\): unknown argument 'more_than'.*; allowed: above, .*, where$",
+        ),
+        (
+            "VERSION = 1\nclass NewSettings(S):\n    r: int = setting(2 * 3, 'code', 'theirs')\n",
+            r"line 3: `2 \* 3` is no literal",
+        ),
+        (
+            "VERSION = 1\nclass NewSettings(S):\n    r: int = setting(None, 'code', 'x')\n",
+            "line 3: default None of a setting",
+        ),
         ("VERSION = 1\ndef declare(:\n", r"new\.py: line 2: "),
     ],
 )
@@ -97,6 +128,28 @@ def test_a_file_that_declares_badly_is_told_with_its_line_and_leaves_the_others_
     assert registry.available() == ["a", "b", "both", "new"] and registry.declared("a").version == 3
     with pytest.raises(PetvrError, match=message):
         registry.declared("new")
+
+
+def test_a_class_of_settings_may_have_any_name_and_constants_a_type(registry):
+    text = "VERSION: int = 2\nclass Mine(DeclaredSettings):\n    r: int = setting(3, 'code', 'theirs')\n"
+    (registry.folder / "new.py").write_text(text)
+    assert registry.declared("new").version == 2 and registry.declared("new").defaults == {"r": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import torsh\n", "line 1: ModuleNotFoundError: No module named 'torsh'"),
+        ("x = 1\ny = setting(2)\n", "line 2: NameError: name 'setting' is not defined"),
+        ("x = 1\ndef declare(:\n", "line 2: SyntaxError: "),
+        ("from petvr.errors import PetvrError\nraise PetvrError('no mirror')\n", "no mirror"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_told_with_its_line(tmp_path, monkeypatch, text, message):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "added_by_someone.py").write_text(text)
+    with pytest.raises(PetvrError, match=f"^{tmp_path}/added_by_someone.py: {message}"):
+        import_file("added_by_someone", tmp_path / "added_by_someone.py")
 
 
 EVERY = [(methods.REGISTRY, name) for name in methods.available()]
@@ -167,3 +220,31 @@ def _written(method):
 
 def test_rules_stay_silent_where_the_size_of_the_clip_is_not_known_yet():
     assert methods.settings("cross_modal_adapter", {"ds": 513}, {})["cross_modal_adapter"]["ds"] == 513
+
+
+DECLARED = {  # what `declare` gives -> what is told of it
+    "None": "`declare` returns a NoneType, allowed: a Declaration",
+    "nn.Linear(2, 2)": "`declare` returns a Linear, allowed: a Declaration",
+    "Declaration(module={'a': nn.Linear(2, 2)})": "module is a dict, allowed: an nn.Module or None",
+    "Declaration(module=nn.Linear(2, 2).requires_grad_(False))": "module has 2 parameters, and none of them trains",
+    "Declaration(insert=Insert('both', 'mid', max))": "insert is a Insert, allowed: a list of Insert",
+    "Declaration(insert=[Insert('both', 'midd', max)])": "vision tower: unknown place 'midd' .did you mean 'mid'",
+}
+
+
+def adapt_with(monkeypatch, declare):
+    monkeypatch.setattr(import_file("petvr.methods.bias", Path("bias.py")), "declare", declare)
+    tiny = ClipConfig(Tower(8, 1, 2, 8), Tower(8, 1, 2, 8), image=16, patch=8, positions=9, vocab=9, eot=8, embed=4)
+    methods.adapt(weights.random(tiny, 0), "bias", {}, frames=2, words=4, generator=torch.Generator())
+
+
+@pytest.mark.parametrize("given", DECLARED)
+def test_a_declaration_of_something_else_is_told_in_one_line(monkeypatch, given):
+    names = {"nn": torch.nn, "Declaration": Declaration, "Insert": Insert}
+    with pytest.raises(PetvrError, match=f"^method 'bias': {DECLARED[given]}"):
+        adapt_with(monkeypatch, lambda settings, build: eval(given, names))
+
+
+def test_a_declare_with_other_arguments_is_told(monkeypatch):
+    with pytest.raises(PetvrError, match=r"not of the form declare\(settings, build\)"):
+        adapt_with(monkeypatch, lambda settings: Declaration())

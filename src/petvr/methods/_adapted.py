@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from petvr.clip.insert import Inserts
 from petvr.clip.tokenizer import Tokenizer
 from petvr.clip.towers import Clip
 from petvr.errors import PetvrError
-from petvr.methods._declare import BuildContext, Declaration
+from petvr.methods._declare import BuildContext, Declaration, Insert
 from petvr.methods._registry import REGISTRY
 
 
@@ -33,10 +34,13 @@ class Adapted(nn.Module):
         self.inserts = Inserts(clip.config)
         self.needs_texts = next((part.needs_texts for part in parts.values() if part.needs_texts), "")
         self.stochastic = any(part.stochastic for part in parts.values())
-        for part in parts.values():
+        for name, part in parts.items():
             self.inserts.temporal |= part.temporal
             for insert in part.insert:
-                self.inserts.add(insert.tower, insert.place, insert.fn, insert.layers)
+                try:
+                    self.inserts.add(insert.tower, insert.place, insert.fn, insert.layers)
+                except PetvrError as error:
+                    raise PetvrError(f"method '{name}': {error}") from error
         for name, parameter in clip.named_parameters():
             parameter.requires_grad_(any(part.train(name) for part in parts.values()))
             parameter.grad = None
@@ -184,9 +188,32 @@ def build_adapted(
 
 
 def _declaration(name: str, build: BuildContext) -> Declaration:
-    declare = getattr(import_module(f"{REGISTRY.package}.{name}"), "declare", None)
+    declare = getattr(REGISTRY.module(name), "declare", None)
     if declare is not None:
-        return declare(build.parts[name], build)
+        declaration = _call(name, declare, build)
+        _require_kinds(name, declaration)
+        return declaration
     if REGISTRY.declared(name).similarity is None:
         raise PetvrError(f"method '{name}': its file has neither `declare` nor SIMILARITY")
     return Declaration()  # what trains is the similarity
+
+
+def _call(name: str, declare: Callable[..., Declaration], build: BuildContext) -> Declaration:
+    try:
+        inspect.signature(declare).bind(build.parts[name], build)
+    except TypeError as error:
+        raise PetvrError(f"method '{name}': `declare` is not of the form declare(settings, build): {error}") from error
+    return declare(build.parts[name], build)
+
+
+def _require_kinds(name: str, given: Any) -> None:
+    """A Declaration of what it should hold; who trains the parameters of something else nobody would notice."""
+    if not isinstance(given, Declaration):
+        raise PetvrError(f"method '{name}': `declare` returns a {type(given).__name__}, allowed: a Declaration")
+    if not isinstance(given.module, nn.Module | None):
+        raise PetvrError(f"method '{name}': module is a {type(given.module).__name__}, allowed: an nn.Module or None")
+    parameters = [] if given.module is None else list(given.module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        raise PetvrError(f"method '{name}': module has {len(parameters)} parameters, and none of them trains")
+    if not isinstance(given.insert, list) or not all(isinstance(one, Insert) for one in given.insert):
+        raise PetvrError(f"method '{name}': insert is a {type(given.insert).__name__}, allowed: a list of Insert")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from petvr.errors import PetvrError
 from petvr.registry import DeclaredFile, Registry
 
 if TYPE_CHECKING:
@@ -61,14 +62,14 @@ def build_similarity(
     the most of each that will come. Everything drawn comes from `generator`; the global one is left alone.
     Raises PetvrError for unknown names and settings.
     """
-    from importlib import import_module
-
     import torch
 
     from petvr.similarity._head import HeadContext
 
     complete = settings(name, setting)
-    module = import_module(f"petvr.similarity.{name}")
+    module = REGISTRY.module(name)
+    if not hasattr(module, "make_head"):
+        raise PetvrError(f"{module.__file__}: no `make_head(settings, build)`, which returns a Similarity")
     seed = 0 if generator is None else int(torch.randint(2**62, (), generator=generator, device="cpu"))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
