@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 import petvr
+from petvr.data import datasets
+from petvr.errors import PetvrError
 
-pytestmark = pytest.mark.slow  # each calls petvr several times
 GLIMPSE = """
 from petvr import text_files
 from petvr.data.datasets.base import Dataset, from_lists
@@ -104,6 +105,7 @@ def call(source, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_data_set_that_one_file_adds(call, tmp_path):
     status = call("data", "status", "glimpse-5")
     assert "ask its authors" in status and "0/3" in status and "0/2" in status
@@ -117,6 +119,7 @@ def test_a_data_set_that_one_file_adds(call, tmp_path):
     assert "GLIMPSE" in next(tmp_path.glob("**/table_2.md")).read_text()
 
 
+@pytest.mark.slow
 def test_with_a_layout_the_demo_generates_it(call, tmp_path):
     call("-c", "world.yaml", "world", "glimpse")
     assert len(list((tmp_path / "data/glimpse/videos").glob("*.mp4"))) == 5
@@ -126,15 +129,49 @@ def test_with_a_layout_the_demo_generates_it(call, tmp_path):
     assert "5 videos decoded" in said
 
 
-def test_a_file_that_forgets_its_title_and_a_name_that_is_taken_are_told(source, call):
+MISTAKES = [
+    ('    title = "GLIMPSE"\n', "", "data set 'glimpse-5' does not say its title"),
+    ('    name = "glimpse-5"\n', "", "Glimpse does not say its name"),
+    ('    kind = "single"\n', "", "data set 'glimpse-5' does not say its kind"),
+    ("def files(", "def file(", "data set 'glimpse-5' does not say its files()"),
+    ('"glimpse-5"', '"glimpse 5"', "data set 'glimpse 5': name: 'glimpse 5' given, allowed: letters"),
+    (
+        '"single"',
+        '"singel"',
+        "data set 'glimpse-5': unknown kind 'singel' (did you mean 'single'?); allowed: multi",
+    ),
+    ('"test": (2, 2)}', '"tset": (2, 2)}', "data set 'glimpse-5': counts: unknown split 'tset' (did you mean 'test'?)"),
+    (', "test": (2, 2)}', "}", "data set 'glimpse-5': counts: lacks test"),
+    (
+        '"test": (2, 2)}',
+        '"test": 2}',
+        "data set 'glimpse-5': counts: {'train': (3, 3), 'test': 2} given, allowed",
+    ),
+    ('"annotations"', '"annotation"', "source 'captions.json': unknown kind of files 'annotation'"),
+    ("by_hand=", "by_hnd=", "line 15: TypeError"),
+    ("text_files", "text_file", "line 2: ImportError"),
+    ("class Glimpse(Dataset):", "class Glimpse(Dataset)", "line 7: SyntaxError"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), MISTAKES)
+def test_what_a_file_forgets_and_what_nobody_understands_is_told_in_one_line(tmp_path, monkeypatch, old, new, message):
+    assert old in GLIMPSE
+    (tmp_path / "glimpse.py").write_text(GLIMPSE.replace(old, new))
+    monkeypatch.setattr(datasets, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(datasets, "__path__", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "petvr.data.datasets.glimpse", raising=False)
+    with pytest.raises(PetvrError) as error:
+        datasets._classes.__wrapped__()
+    assert f"{tmp_path}/glimpse.py: {message}" in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_name_that_is_taken_is_told(source, call):
     file = source / "petvr/data/datasets/glimpse.py"
     try:
-        for old, new, message in [
-            ('    title = "GLIMPSE"\n', "", "glimpse.py: data set 'glimpse-5' does not say its title"),
-            ('"glimpse-5"', '"lsmdc"', "data set 'lsmdc' is defined in petvr.data.datasets.glimpse as well"),
-        ]:
-            file.write_text(GLIMPSE.replace(old, new))
-            with pytest.raises(AssertionError, match=message):
-                call("plan")
+        file.write_text(GLIMPSE.replace('"glimpse-5"', '"lsmdc"'))
+        with pytest.raises(AssertionError, match=r"data set 'lsmdc' is defined in petvr\.data\.datasets\.glimpse"):
+            call("plan")
     finally:
         file.write_text(GLIMPSE)

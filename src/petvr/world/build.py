@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from petvr.atomic import write_json, write_text
+from petvr.data.datasets.base import SPLITS
 from petvr.data.datasets.fingerprint import fingerprint
 from petvr.errors import PetvrError, unknown
 from petvr.text_files import read_json
@@ -23,7 +24,6 @@ from petvr.world.scene import Scene
 from petvr.world.seeds import generator
 
 VERSION = 2  # a new number makes every generated folder stale
-SPLITS = ("train", "val", "test")
 
 
 def generate(

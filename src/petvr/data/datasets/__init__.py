@@ -10,14 +10,19 @@ dataset.split("test").captions
 from __future__ import annotations
 
 import functools
-import importlib
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
-from petvr.data.datasets.base import Dataset, Split
+from petvr.data.datasets.base import KINDS, SPLITS, Dataset, Split
 from petvr.errors import PetvrError, unknown
+from petvr.registry import import_file
 
 __all__ = ["Dataset", "Split", "available", "dataset_class", "folder", "load_dataset", "titles"]
+
+
+NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]*"  # it stands in ids of runs and in paths
 
 
 @functools.cache
@@ -25,14 +30,44 @@ def _classes() -> dict[str, type[Dataset]]:
     """Found by file: every named Dataset that a module beside this one defines, by `position`, then by name."""
     classes: dict[str, type[Dataset]] = {}
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        for kind in vars(importlib.import_module(f"{__name__}.{path.stem}")).values():
-            if not isinstance(kind, type) or not issubclass(kind, Dataset) or not (name := vars(kind).get("name")):
+        module = import_file(f"{__name__}.{path.stem}", path)
+        for kind in vars(module).values():
+            if not isinstance(kind, type) or not issubclass(kind, Dataset) or kind is Dataset:
+                continue
+            if not (name := vars(kind).get("name")):
+                if "title" in vars(kind) or "folder" in vars(kind):  # a user's own has none of them before it is read
+                    raise PetvrError(f"{path}: {kind.__name__} does not say its name")
                 continue
             if classes.setdefault(name, kind) is not kind:
                 raise PetvrError(f"{path}: data set '{name}' is defined in {classes[name].__module__} as well")
-            if lacking := [key for key in ("title", "folder", "counts") if not hasattr(kind, key)]:
-                raise PetvrError(f"{path}: data set '{name}' does not say its {', '.join(lacking)}")
+            _require_complete(kind, f"{path}: data set '{name}'")
     return dict(sorted(classes.items(), key=lambda item: (item[1].position, item[0])))
+
+
+def _require_complete(kind: type[Dataset], where: str) -> None:
+    """PetvrError for what it does not say, or says so that nobody understands it."""
+    facts = [key for key in ("title", "folder", "counts") if not hasattr(kind, key)]
+    code = sorted(key for key in kind.__abstractmethods__ if key != "kind")
+    if lacking := [*facts, *(["kind"] if "kind" in kind.__abstractmethods__ else []), *(f"{key}()" for key in code)]:
+        raise PetvrError(f"{where} does not say its {', '.join(lacking)}")
+    captions = inspect.getattr_static(kind, "kind")
+    if isinstance(captions, str) and captions not in KINDS:
+        raise unknown("kind", captions, KINDS, where)
+    counts = kind.counts
+    if not isinstance(counts, dict) or not all(
+        isinstance(sizes, tuple) and [type(size) for size in sizes] == [int, int] for sizes in counts.values()
+    ):
+        raise PetvrError(f"{where}: counts: {counts!r:.60} given, allowed: {{split: (videos, captions)}}")
+    for split in counts:
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS, f"{where}: counts")
+    if lacking := [split for split in ("train", "test") if split not in counts]:
+        raise PetvrError(f"{where}: counts: lacks {', '.join(lacking)}")
+    for key in ("name", "folder"):
+        if not re.fullmatch(NAME, value := str(getattr(kind, key))):
+            raise PetvrError(
+                f"{where}: {key}: {value!r} given, allowed: letters, digits, _ and -, as in a folder's name"
+            )
 
 
 def available() -> tuple[str, ...]:

@@ -19,6 +19,8 @@ from petvr.errors import PetvrError, unknown
 from petvr.spec import Origin
 
 EXTENSIONS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".3gp", ".flv")
+SPLITS = ("train", "val", "test")
+KINDS = ("single", "multi", "paragraph")  # of captions: Dataset.kind
 WORLD_MARK = "world.json"  # written by the synthetic world beside the annotation files
 
 

@@ -12,9 +12,9 @@ This is a declaration only: `petvr.data.download` acts on it, `petvr download --
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, unknown
 
 Gives = Literal["annotations", "videos"]
 Kind = Literal["file", "zip", "tar", "links", "youtube"]
@@ -53,6 +53,8 @@ class Mirror:
     note: str = ""
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise unknown("kind of a mirror", self.kind, get_args(Kind))
         if bool(self.url) != (self.kind in ("file", "zip", "tar")):
             raise PetvrError(f"a mirror of kind '{self.kind}' {'has no' if self.url else 'needs an'} address")
         if self.parts and (self.kind != "tar" or self.sha256 or self.md5 or self.size):
@@ -82,6 +84,8 @@ class DownloadSource:
     optional: bool = False
 
     def __post_init__(self) -> None:
+        if self.gives not in get_args(Gives):
+            raise unknown("kind of files", self.gives, get_args(Gives), f"source '{self.key}'")
         if self.gives == "annotations" and any(mirror.kind in ("links", "youtube") for mirror in self.mirrors):
             raise PetvrError(f"source '{self.key}': links and youtube give videos")
         if self.gives == "videos" and self.files:

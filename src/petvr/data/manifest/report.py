@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from petvr.data.datasets.base import Dataset
+from petvr.data.datasets.base import SPLITS, Dataset
 from petvr.data.manifest.state import DatasetStatus
 from petvr.data.manifest.summary_text import unusable_lines
 from petvr.screen import screen
 
-SPLITS = ("train", "val", "test")
 KINDS = {"A": "green", "B": "green", "C": "yellow", "D": "red"}
 
 
