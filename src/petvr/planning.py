@@ -48,6 +48,8 @@ def check_run(
     config: Config, method: str, setting: Mapping[str, Any], recipe: Recipe, backbone: str, trained_on: str
 ) -> None:
     """PetvrError for settings that the method, the similarity or the CLIP does not allow, and for too large a batch."""
+    if backbone not in (known := {*GEOMETRIES, *config.weights, *(("tiny",) if config.world else ())}):
+        raise unknown("backbone", backbone, known)
     limits = settings_limits(GEOMETRIES[backbone]) if backbone in GEOMETRIES else {}
     methods.settings(method, setting, limits)
     try:
@@ -55,7 +57,9 @@ def check_run(
     except PetvrError as error:
         raise PetvrError(f"recipe.similarity_setting: {error}") from error
     if trained_on in datasets.available() and config.world is None:
-        require_batch(trained_on, recipe, *datasets.dataset_class(trained_on).counts["train"])
+        if "train" not in (counts := datasets.dataset_class(trained_on).counts):
+            raise unknown(f"split of {trained_on}", "train", counts)
+        require_batch(trained_on, recipe, *counts["train"])
 
 
 def needed_similarity(method: str) -> str | None:
@@ -113,10 +117,12 @@ def plan(config: Config, everything: bool = False, *, may_be_empty: bool = False
         if name in planned.tables:
             planned.tables[name] = planned.tables[name].model_copy(update={"against": row})
     if not planned.runs and not may_be_empty:
+        why = ", ".join(sorted({cell.unavailable for cell in planned.cells.values()} - {""}))
         shown = sorted({dataset for one in planned.tables.values() for dataset in one.datasets})
         raise PetvrError(
             f"the configuration chooses no run: its {len(planned.tables)} table(s) show {', '.join(shown)}, and "
             f"datasets ({_listed(config.datasets)}) and methods ({_listed(config.methods)}) leave none of their rows"
+            f"{f' ({why})' if why else ''}"
         )
     return planned
 

@@ -130,7 +130,10 @@ DAMAGE = {  # what is done to the folder -> what is told of it, with the file
     "rule": (lambda copy: copy.edit("recipe.yaml", "when: {method: [full]}", "wenn: {method: [full]}"), "'when'"),
     "table": (lambda copy: copy.edit("tables.yaml", "columns: *t2v", "colums: *t2v"), "'columns'"),
     "metric": (lambda copy: copy.edit("tables.yaml", "t2v: R@1 R@5", "t2v: R@1 R@6"), "unknown metric 'R@6'"),
-    "row": (lambda copy: copy.edit("tables.yaml", "method: vop_f+vop_c}", "paper: vopp, method: vop_c}"), "'vopp'"),
+    "row": (
+        lambda copy: copy.edit("tables.yaml", "method: vop_f+vop_c}", "paper: vopp, method: vop_f+vop_c}"),
+        "'vopp'",
+    ),
     "number": (lambda copy: copy.edit("printed.csv", ",40.5,,40.5,", ",4O.5,,40.5,"), "row 4"),
     "file": (lambda copy: (copy.papers / "fifth" / "tables.yaml").unlink(), "no tables.yaml"),
     "empty": (lambda copy: shutil.rmtree(copy.papers / "fifth") or (copy.papers / "fifth").mkdir(), "no recipe.yaml"),

@@ -6,8 +6,11 @@ import pytest
 import yaml
 
 from petvr import papers
+from petvr.config import load_config
 from petvr.errors import PetvrError
 from petvr.papers.paper import Paper
+from petvr.papers.plan import expand
+from petvr.planning import implemented
 from petvr.spec import Source
 
 
@@ -106,6 +109,10 @@ def test_a_fifth_paper_is_a_folder(fifth):
     assert paper.printed("table_3")
 
 
+def first_row(tables):
+    return tables["tables"]["table_3"]["rows"][0]
+
+
 def broken(folder, file, change):
     data = yaml.safe_load((folder / file).read_text(encoding="utf-8"))
     change(data)
@@ -118,12 +125,39 @@ def broken(folder, file, change):
         ("recipe.yaml", lambda d: d["base"].pop("lr_new"), "base: missing lr_new"),
         ("recipe.yaml", lambda d: d["base"]["epochs"].update(value="x"), "base: epochs"),
         ("recipe.yaml", lambda d: d["base"]["epochs"].update(origin="rumour"), "base.epochs.origin"),
-        ("recipe.yaml", lambda d: d["base"]["epochs"].pop("where"), "base.epochs.where"),
+        ("recipe.yaml", lambda d: d["base"]["epochs"].pop("where"), "base.epochs.where: is missing"),
+        (
+            "recipe.yaml",
+            lambda d: d["base"].update(epochs=5),
+            "base.epochs: 5 given, allowed: keys with values (",
+        ),
+        ("recipe.yaml", lambda d: d.update(year="soon"), "year: 'soon' given, allowed: a whole number"),
+        ("recipe.yaml", lambda d: d.update(kind="papr"), "kind: 'papr' given, allowed: paper, protocol"),
+        ("recipe.yaml", lambda d: d["rules"][0]["when"].update(method="full"), "'full' given, allowed: a list"),
+        ("recipe.yaml", lambda d: d["rules"][0]["when"].update(method=["ful"]), "rules.0.when.method: unknown method"),
+        ("recipe.yaml", lambda d: d["rules"][0]["when"].update(setting={"tokns": 8}), "(did you mean 'tokens'?)"),
+        ("recipe.yaml", lambda d: d["settings"].update(lorra={}), "settings: unknown method of a row 'lorra'"),
+        ("recipe.yaml", lambda d: d["counting"]["remarks"].update(juu="x"), "remarks: unknown method of a row 'juu'"),
         ("recipe.yaml", lambda d: d["rules"][0].update(sett={}), "did you mean 'set'"),
         ("recipe.yaml", lambda d: d["rules"][0]["when"].update(dataset=["didemmo"]), "did you mean 'didemo'"),
         ("tables.yaml", lambda d: d["tables"]["table_3"].update(colums=[]), "did you mean 'columns'"),
         ("tables.yaml", lambda d: d["tables"]["table_3"]["rows"][0].update(methd=1), "did you mean 'method'"),
         ("tables.yaml", lambda d: d["tables"]["table_3"].update(against="Ful"), "table_3.against: unknown row 'Ful'"),
+        (
+            "tables.yaml",
+            lambda d: first_row(d).update(recipe={"epochs": 0}),
+            "rows.Full.recipe: epochs: 0 given",
+        ),
+        (
+            "tables.yaml",
+            lambda d: first_row(d).update(setting={"r": [1]}),
+            "setting.r: [1] given, allowed: a text, ",
+        ),
+        (
+            "tables.yaml",
+            lambda d: first_row(d).update(sources={"rul": {"origin": "guess", "where": "nothing"}}),
+            "rows.Full.sources: unknown setting or recipe field 'rul' (did you mean 'rule'?)",
+        ),
     ],
 )
 def test_a_mistake_in_a_folder_is_told_with_file_and_key(fifth, file, change, told):
@@ -149,8 +183,51 @@ def test_a_broken_number_in_printed_csv_is_told_with_its_line(fifth):
 def test_a_printed_number_that_no_cell_shows_is_told(fifth):
     path = fifth / "printed.csv"
     path.write_text(path.read_text(encoding="utf-8").replace("table_1,X-Pool,", "table_1,X-Pol,"), encoding="utf-8")
-    with pytest.raises(PetvrError, match=r"printed\.csv: table_1: X-Pol, .*: the table shows no such cell"):
+    with pytest.raises(PetvrError, match=r"printed\.csv: table_1: X-Pol, .*: the table shows no such cell: .*'X-Pool'"):
         Paper(fifth)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (",didemo,", ",didemmo,", "no such cell: unknown data set 'didemmo'"),
+        (",R@1,", ",R@2,", "no such cell: unknown metric 'R@2'"),
+        (",t2v,", ",t2w,", "no such cell: unknown direction 't2w' (did you mean 't2v'?)"),
+        (
+            ",40.5,,40.5,,",
+            ",40.5,,40.5,bolt,",
+            "row 4: emphasised: unknown emphasis 'bolt' (did you mean 'bold'?)",
+        ),
+        (",40.5,,40.5", ",40.5,-0.1,40.5", "row 4: std: -0.1 given, allowed: 0 or more"),
+    ],
+)
+def test_a_line_of_printed_csv_that_fits_nothing_is_told(fifth, old, new, told):
+    path = fifth / "printed.csv"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(PetvrError) as error:
+        Paper(fifth)
+    assert "printed.csv: " in str(error.value) and told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"metric": "t2v R@7"}, "metric 't2v R@7' given, allowed: t2v or v2t"),
+        ({"a": "table_3/Nobody"}, "unknown row with a printed number on "),
+    ],
+)
+def test_a_claim_of_what_is_not_printed_is_told(fifth, change, told):
+    broken(fifth, "claims.yaml", lambda d: next(c for c in d["claims"] if c["kind"] == "difference").update(change))
+    with pytest.raises(PetvrError) as error:
+        _ = Paper(fifth).claims
+    assert "claims.yaml: " in str(error.value) and told in str(error.value)
+
+
+def test_what_no_run_can_have_is_told_with_file_and_row():
+    with pytest.raises(PetvrError, match=r"vop/tables\.yaml: table_3\.rows\.Full: unknown backbone 'vit-b-33'"):
+        expand(tables=["vop/table_3"], backbones={"vit-b-32": "vit-b-33"}, implemented=implemented(load_config([])))
 
 
 def test_text_that_is_not_yaml_is_one_line(fifth):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from petvr.errors import PetvrError, unknown
 from petvr.papers import schema
 from petvr.papers.printed import Printed, PrintedKey
-from petvr.papers.table import METRICS
+from petvr.papers.table import DIRECTIONS, METRICS
 
 SCORES = ("difference", "margin", "best")
 COSTS = ("parameters", "memory", "time")
@@ -51,6 +51,10 @@ class Claim(BaseModel):
     def _complete(self) -> Claim:
         if self.kind in SCORES and not self.metric:
             raise ValueError(f"claim '{self.id}': a {self.kind} needs `metric`, e.g. t2v R@1")
+        direction, _, metric = self.metric.partition(" ")
+        if self.metric and (direction not in DIRECTIONS or metric not in METRICS):
+            allowed = f"{' or '.join(DIRECTIONS)}, a blank, one of {', '.join(METRICS)}"
+            raise ValueError(f"claim '{self.id}': metric '{self.metric}' given, allowed: {allowed}")
         if self.kind in ("margin", "best") and not self.others:
             raise ValueError(f"claim '{self.id}': kind {self.kind} needs `others`")
         if self.kind not in ("margin", "best") and not self.b:
@@ -94,7 +98,8 @@ def read_claims(file: Path, printed: dict[str, dict[PrintedKey, Printed]]) -> li
             reference = row_reference(text)
             if (reference.table, reference.row, claim.dataset) not in rows:
                 near = [f"{table}/{row}" for table, row, dataset in rows if dataset == claim.dataset]
-                raise unknown("row", text, near, f"{file}: {claim.id}")
+                what = f"row with a printed number on {claim.dataset}"
+                raise unknown(what, text, near, f"{file}: {claim.id}")
     return claims
 
 

@@ -50,6 +50,7 @@ class Paper:
         self.tables: dict[str, Table] = self._read_tables()  # by name, in the order of the file
         # what figures need beyond the tables, and the candidates of a choice
         self.optional: list[Cell] = optional_cells(self.name, folder / "tables.yaml", self._tables.optional)
+        self._check_names()
         self._check_citations()
         if papers is not None:
             self._check_papers(papers)
@@ -146,11 +147,34 @@ class Paper:
             if one.origin == "paper":
                 self.contents.check(one.where, f"{self.folder}/{place}.where")
 
+    def _cells(self) -> list[Cell]:
+        rows = [row for table in self.tables.values() for row in table.rows]
+        return [*(cell for row in rows for cell in row.cells.values()), *self.optional]
+
+    def _check_names(self) -> None:
+        """What recipe.yaml says of a method or a setting that no row has would silently change nothing."""
+        if any(table.other_methods for table in self.tables.values()):
+            return  # any method may have a row
+        cells, file = [cell for cell in self._cells() if cell.method], self._recipe
+        methods = {name for cell in cells for name in (str(cell.method), *str(cell.method).split("+"))}
+        settings = {key for cell in cells for key in cell.setting}
+        named = {f"rules.{number}.when.method": rule.when.method or [] for number, rule in enumerate(file.rules)}
+        named |= {"settings": list(file.settings), "counting.remarks": list(file.counting.remarks)}
+        for place, names in named.items():
+            for name in names:
+                if name not in methods:
+                    raise errors.unknown("method of a row", name, methods, f"{self.folder}/recipe.yaml: {place}")
+        for number, rule in enumerate(file.rules):
+            for key in rule.when.setting:
+                if key not in settings:
+                    where = f"{self.folder}/recipe.yaml: rules.{number}.when.setting"
+                    raise errors.unknown("setting of a row", key, settings, where)
+
     def _check_papers(self, papers: Sequence[str]) -> None:
-        cells = [cell for table in self.tables.values() for row in table.rows for cell in row.cells.values()]
-        for cell in [*cells, *self.optional]:
+        for cell in self._cells():
             if cell.paper not in papers:
-                raise errors.unknown("paper", cell.paper, papers, str(self.folder / "tables.yaml"))
+                where = f"{self.folder / 'tables.yaml'}: {cell.method} on {cell.dataset}: paper"
+                raise errors.unknown("paper", cell.paper, papers, where)
 
     def recipe(
         self,

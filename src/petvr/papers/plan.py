@@ -121,7 +121,7 @@ class _Planner:
         if table.other_methods and self.allowed is not None:  # nothing is printed that would stand there
             table = table.only_of(self.allowed)
         for row in table.rows:
-            cells = {dataset: self.plan_cell(cell, table.id) for dataset, cell in row.cells.items()}
+            cells = {dataset: self.plan_cell(cell, table.id, row.key) for dataset, cell in row.cells.items()}
             chosen = self.wanted is None or any(cell.method in self.wanted for cell in cells.values())
             if chosen or not table.other_methods:  # a table of all methods shows those of `methods` alone
                 rows.append(row.model_copy(update={"cells": cells}))
@@ -130,7 +130,7 @@ class _Planner:
                 rows.append(row.model_copy(update=facts))
         return table.model_copy(update={"rows": tuple(rows)})
 
-    def plan_cell(self, cell: Cell, table: str) -> Cell:
+    def plan_cell(self, cell: Cell, table: str, row: str = "") -> Cell:
         """The cell with its id and runs, or with the reason why it has none."""
         backbone = self.backbones.get(cell.backbone, cell.backbone)
         if cell.method is None or (cell.reported_only is not None and not self.quoted):
@@ -165,7 +165,7 @@ class _Planner:
                 self.implemented.check(method, cell.setting, recipe, backbone, cell.dataset if cell.train else "")
             except PetvrError as error:
                 chosen = [one.where for key, one in sources.items() if one.origin == "config" and key in str(error)]
-                raise PetvrError(f"{chosen[0] if chosen else table or cell.used_in}: {error}") from error
+                raise PetvrError(f"{chosen[0] if chosen else _place(table, row) or cell.used_in}: {error}") from error
         first = self.implemented.run_of(cell, self.seeds[0], recipe, sources, exists=not unavailable)
         if not unavailable:
             first = self.implemented.tuned(first)
@@ -196,6 +196,12 @@ class _Planner:
         if table not in self.tables_of.setdefault(first.cell, []):
             self.tables_of[first.cell].append(table)
         return self.cells.setdefault(first.cell, variant)
+
+
+def _place(table: str, row: str) -> str:
+    """`.../rap/tables.yaml: table_4.rows.RAP`; the table alone where a user's configuration has its rows."""
+    paper, _, name = table.partition("/")
+    return f"{load_paper(paper).folder / 'tables.yaml'}: {name}.rows.{row}" if row and paper != OWN else table
 
 
 def named_by(shown_in: str, paper: str) -> Source:

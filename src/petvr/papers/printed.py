@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, unknown
 from petvr.text_files import read_table
 
 
@@ -54,6 +54,7 @@ class Printed(NamedTuple):
 
 PrintedKey = tuple[str, str, str, str]  # row key, data set, direction, metric
 
+EMPHASES = ("bold", "underline", "")
 PRINTED_COLUMNS = {
     "table": "name of the table in tables.yaml",
     "row": "name of the row; with its block in brackets where it has one: `RAP [ViT-B/32]`",
@@ -81,7 +82,12 @@ def read_printed(path: Path) -> dict[str, dict[PrintedKey, Printed]]:
             if not all(math.isfinite(number) for number in (value, std) if number is not None):
                 raise ValueError("NaN or infinity")
         except ValueError as error:
-            raise PetvrError(f"{path}: row {number}: value and std must be numbers or empty") from error
+            given = f"value '{row['value']}' and std '{row['std']}' given"
+            raise PetvrError(f"{path}: row {number}: value and std must be numbers or empty: {given}") from error
+        if std is not None and std < 0:
+            raise PetvrError(f"{path}: row {number}: std: {row['std']} given, allowed: 0 or more, or empty")
+        if row["emphasised"] not in EMPHASES:
+            raise unknown("emphasis", row["emphasised"], filter(None, EMPHASES), f"{path}: row {number}: emphasised")
         text = row["value"] or row["printed"]
         cells[key] = Printed(value, std, text, row["printed"], row["emphasised"], row["remark"], row["std"])
     return tables

@@ -90,7 +90,7 @@ def check_recipe(path: Path, file: RecipeFile, datasets: set[str]) -> None:
             checked_value(key, leaf.value, f"{where}.set")
         for dataset in rule.when.dataset or []:
             if dataset not in datasets:
-                raise errors.unknown("data set", dataset, datasets, f"{where}.when.dataset")
+                raise errors.unknown("data set of a table", dataset, datasets, f"{where}.when.dataset")
 
 
 def check_overrides(overrides: Mapping[str, Any], similarities: Collection[str] | None = None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -207,12 +208,47 @@ def validated(model: type[M], data: Any, where: str) -> M:
         return model.model_validate(data)
     except ValidationError as error:
         # a misspelt key is often reported as a missing one as well: say what stands there first
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        mistakes = error.errors()
+        first = min(mistakes, key=lambda one: one["type"] != "extra_forbidden")
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             allowed = _fields(model, first["loc"][:-1])
             raise errors.unknown("key", key.rpartition(".")[2], allowed, f"{where}: {key}") from error
-        raise PetvrError(f"{where}: {key or 'the file'}: {first['msg']} (given: {first['input']!r:.80})") from error
+        # of several kinds that a value may have each is reported, by its name behind the key
+        kinds = [one for one in mistakes if one["loc"][:-1] == first["loc"][:-1] and one["input"] is first["input"]]
+        if len(kinds) > 1 and all(_kind(one) in KINDS for one in kinds):
+            allowed = ", ".join(dict.fromkeys(KINDS[_kind(one)] for one in kinds))
+            raise PetvrError(f"{where}: {key.rpartition('.')[0]}: {_given(first)}, allowed: {allowed}") from error
+        if _kind(first) in KINDS:
+            keys = ", ".join(_fields(model, first["loc"])) if _kind(first) == "model" else ""
+            words = f"{_given(first)}, allowed: {KINDS[_kind(first)]}{f' ({keys})' if keys else ''}"
+        elif first["type"] == "missing":
+            words = "is missing"
+        elif first["type"] == "literal_error":
+            words = f"{_given(first)}, allowed: {first['ctx']['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+        else:
+            words = first["msg"].removeprefix("Value error, ")
+        raise PetvrError(f"{where}: {key or 'the file'}: {words}") from error
+
+
+KINDS = {  # how pydantic's names of mistakes begin -> what is needed instead
+    "model": "keys with values",
+    "dict": "keys with values",
+    "list": "a list",
+    "tuple": "a list",
+    "string": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+}
+
+
+def _kind(mistake: Mapping[str, Any]) -> str:
+    return mistake["type"].partition("_")[0]
+
+
+def _given(mistake: Mapping[str, Any]) -> str:
+    return f"{mistake['input']!r:.80} given"
 
 
 def _fields(model: Any, loc: tuple[int | str, ...]) -> list[str]:

@@ -18,6 +18,7 @@ from petvr.papers import schema
 from petvr.papers.printed import Printed, PrintedKey
 from petvr.papers.recipe import require_field
 from petvr.papers.schema import CellSpec, Copied, OptionalSpec, RowSpec, TableSpec, Value
+from petvr.spec import checked_value
 
 OWN = "own"  # stands in place of a paper in the table of a user's data set: own/<data set>
 TICKED, CROSSED = "✓", "✗"  # in label columns
@@ -184,8 +185,17 @@ def make_table(paper: str, file: Path, name: str, spec: TableSpec, **facts: Any)
     shown = table.printed_keys()
     for key in table.printed:
         if key not in shown:
-            raise PetvrError(f"{file.with_name('printed.csv')}: {name}: {', '.join(key)}: the table shows no such cell")
+            raise _not_shown(key, shown, f"{file.with_name('printed.csv')}: {name}: {', '.join(key)}")
     return table
+
+
+def _not_shown(key: PrintedKey, shown: Collection[PrintedKey], where: str) -> PetvrError:
+    """What of a line of printed.csv is the first that the table does not have."""
+    for place, what in enumerate(("row", "data set", "direction", "metric")):
+        allowed = {one[place] for one in shown if one[:place] == key[:place]}
+        if key[place] not in allowed:
+            return errors.unknown(what, key[place], allowed, f"{where}: the table shows no such cell")
+    raise AssertionError(f"{key} is shown")
 
 
 def _merged(row: RowSpec, exception: Mapping[str, Any], where: str) -> CellSpec:
@@ -201,8 +211,12 @@ def _merged(row: RowSpec, exception: Mapping[str, Any], where: str) -> CellSpec:
 def _cell(paper: str, spec: CellSpec, dataset: str, backbone: str, where: str, **more: str) -> Cell:
     if spec.method is None and spec.reported_only is None:
         raise PetvrError(f"{where}: needs `method`, or `reported_only` with its evidence")
-    for key in spec.variant:
+    for key, value in spec.variant.items():
         require_field(key, where)
+        checked_value(key, value, f"{where}.recipe")
+    for key in spec.sources:
+        if key not in spec.setting and key not in spec.variant:
+            raise errors.unknown("setting or recipe field", key, {*spec.setting, *spec.variant}, f"{where}.sources")
     fields = {key: getattr(spec, key) for key in CellSpec.model_fields}
     fields |= {"paper": spec.paper or paper, "backbone": spec.backbone or backbone, "dataset": dataset}
     return schema.validated(Cell, fields | more, where)
