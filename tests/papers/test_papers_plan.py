@@ -14,7 +14,9 @@ from petvr.data import catalogue
 from petvr.errors import PetvrError
 from petvr.papers.cells import cells_csv, parse_id
 from petvr.papers.implemented import Implemented
+from petvr.papers.own import own_table
 from petvr.papers.plan import expand
+from petvr.registry import Setting
 from petvr.spec import RunSpec, SettingOverride
 
 # distinct cells that run, counted by hand from the printed tables (RAP* shows a run of RAP a second way)
@@ -140,6 +142,18 @@ def test_what_does_not_exist_yet_stays_in_its_table_with_the_reason():
     assert status["vop/table_6", "Bias"] == "no data set: lsmdc"
     assert status["vop/table_6", "Ju et al."] == "reported only"
     assert len(plan.tables) == 6 and {run.method for run in plan.runs.values()} == {"vop", "bias", "full"}
+
+
+def test_a_row_that_leaves_out_the_point_of_a_number_is_the_same_run():
+    made = [
+        own_table("mine", {"lora": ("lora", {"scale": scale, "rank": 4})}, "rap", "RAP", "vit-b-32")
+        for scale in (2, 2.0)
+    ]
+    settings = {"scale": Setting(1.0, "guess", "not said"), "rank": Setting(8, "count", "the size")}
+    plans = [expand(own_tables=[one], implemented=Implemented(method_settings=lambda name: settings)) for one in made]
+    assert [set(plan.tables["own/mine"].runs) for plan in plans] == [
+        {f"rap/mine/vit-b-32/lora@rank=4,scale=2.0/seed-{seed}" for seed in range(3)}
+    ] * 2
 
 
 def test_data_sets_that_are_not_chosen_stay_in_their_tables():

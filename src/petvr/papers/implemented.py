@@ -59,6 +59,16 @@ class Implemented:
             if key not in recipe.similarity_setting:
                 yield f"similarity.{key}", "", declared
 
+    def typed(self, method: str, setting: Mapping[str, Any]) -> dict[str, Any]:
+        """A whole number is 2.0 where the default has a point, however a row writes it: a run has one id."""
+        known = [part for part in method.split("+") if self.methods is None or part in self.methods]
+        declared = [(key, one.default) for part in known for key, one in self.method_settings(part).items()]
+        floats = {key for key, default in declared if isinstance(default, float)}
+        return {
+            key: float(value) if type(value) is int and key.rpartition(".")[2] in floats else value
+            for key, value in setting.items()
+        }
+
     def versions(self, method: str, similarity: str) -> dict[str, int]:
         versions = {f"methods/{name}": self.method_version(name) for name in method.split("+")}
         return versions | {f"similarity/{similarity}": self.similarity_version(similarity)} | dict(self.parts)

@@ -144,7 +144,8 @@ class _Planner:
             for override in self.setting_overrides
             if override.method in cell.method.split("+") and cell.setting.get(override.key) == override.printed
         }
-        method, cell = cell.method, cell.model_copy(update={"setting": cell.setting | used, "backbone": backbone})
+        method, setting = cell.method, self.implemented.typed(cell.method, cell.setting | used)
+        cell = cell.model_copy(update={"setting": setting, "backbone": backbone})
         recipe, sources = load_paper(cell.paper).recipe(
             cell.dataset,
             method,
