@@ -7,9 +7,7 @@ import pytest
 import yaml
 
 from petvr import papers
-from petvr.papers import schema
-from petvr.papers.printed import read_printed
-from petvr.papers.table import make_table
+from petvr.papers.paper import Paper
 from petvr.report.docs import papers_page
 from petvr.spec import Recipe
 
@@ -51,10 +49,17 @@ def test_every_key_in_use_is_on_the_page(fresh):
 
 def test_the_examples_are_a_table_and_rules_that_are_read(fresh, tmp_path):
     recipe, tables = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", fresh, flags=re.S))
-    (rule,) = [schema.validated(schema.Rule, rule, "example") for rule in recipe["rules"]]
-    assert rule.when.dataset == ["didemo", "activitynet"] and rule.set["epochs"].value == 20
-    (tmp_path / "printed.csv").write_text(re.search(r"```text\n(.*?)```", fresh, flags=re.S)[1], encoding="utf-8")
-    printed = read_printed(tmp_path / "printed.csv")["table_1"]
-    spec = schema.validated(schema.TablesFile, tables, "example").tables["table_1"]
-    table = make_table("fifth", Path("tables.yaml"), "table_1", spec, paper_title="Fifth", printed=printed)
-    assert set(printed) <= table.printed_keys() and len(printed) == 2
+    rap = yaml.safe_load((papers.load_paper("rap").folder / "recipe.yaml").read_text(encoding="utf-8"))
+    whole = {"title": "A fifth paper", "short_title": "Fifth", "year": 2026, **recipe}
+    whole["base"] = rap["base"] | recipe["base"]
+    contents = {"sections": {"3.3": "Selection", "4.1": "Details"}, "tables": ["1"], "figures": 0, "equations": 0}
+    files = {"recipe": whole, "tables": tables, "contents": contents, "claims": {"claims": []}}
+    (folder := tmp_path / "fifth").mkdir()
+    for name, content in files.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    (folder / "printed.csv").write_text(re.search(r"```text\n(.*?)```", fresh, flags=re.S)[1], encoding="utf-8")
+    (folder / "open.md").write_text("# What the fifth leaves open\n\n- All.\n", encoding="utf-8")
+    paper = Paper(folder)
+    assert paper.recipe("msrvtt-9k", "full")[0].epochs == 20 and paper.recipe("msrvtt-9k", "lora")[0].epochs == 5
+    printed = paper.printed("table_1")
+    assert set(printed) <= paper.tables["table_1"].printed_keys() and len(printed) == 2 and paper.claims == []

@@ -34,12 +34,13 @@ The paper is then left out, and the others go on; only where no other is asked f
 ## From nothing to a table
 
 1. `recipe.yaml`: every field of the [recipe](#fields-of-a-recipe) once under `base`, then the [rules](#rule) by which
-   data sets and methods differ. Each value says where it comes from: {origins}.
+   data sets and methods differ, of those in its tables. Each value says where it comes from: {origins}.
 2. `tables.yaml`: one [table](#table) after another, row by row. A row names a method of `petvr params` and its setting;
    rows that several tables share are YAML anchors under `blocks`.
 3. `printed.csv`: one line for every number. `petvr table` shows it beside ours, and a test finds numbers without a
    place in a table and places without a number.
-4. `claims.yaml`: what the paper says about its numbers; `claims: []` where nothing is taken from it.
+4. `claims.yaml`: what the paper says about its numbers; `claims: []` where nothing is taken from it. Its rows have a
+   printed number on the claim's data set.
 5. `contents.yaml`: its sections, tables and figures; a value of origin `paper` that cites anything else is refused.
 6. `open.md`: what the paper does not say.
 7. `figures.yaml`, if it draws figures: which rows, which axes, which kind of drawing. `petvr figure --list` names them;
@@ -47,7 +48,11 @@ The paper is then left out, and the others go on; only where no other is asked f
 
 `petvr plan` then counts its runs, `petvr params` compares its printed parameters (why no count meets one stands under
 `counting.remarks`), `petvr table {example}/table_1 --show` prints a table before anything has run, and a run's id is
-`{example}/msrvtt-9k/vit-b-32/lora@rank=8/seed-0`.
+`{example}/msrvtt-9k/vit-b-32/lora@rank=8/seed-0`. A file with `papers: [{example}]`, laid over config.yaml by
+`petvr -c FILE`, leaves the other papers out of what these commands show.
+
+Some tests count what all papers hold together and are given the new numbers: those that fail in
+`tests/papers/test_papers_tables.py`, `test_papers_plan.py` and `test_papers_recipes.py`.
 
 A value and a rule in `recipe.yaml`:
 
@@ -55,7 +60,7 @@ A value and a rule in `recipe.yaml`:
 base:
   epochs: {{value: 5, origin: paper, where: "section 4.1"}}
 rules:
-- when: {{dataset: [didemo, activitynet], method: [full]}}
+- when: {{dataset: [msrvtt-9k], method: [full]}}
   set:
     epochs: {{value: 20, origin: guess, where: "not stated; CLIP4Clip's"}}
 ```
@@ -125,7 +130,8 @@ def section(model: type[BaseModel]) -> str:
     for name, field in model.model_fields.items():
         if model is not schema.CellSpec and issubclass(model, schema.CellSpec) and _is_of_a_cell(model, name):
             continue
-        default = "required" if field.is_required() else _default(field.default)
+        # recipe.yaml sets every field of a recipe; its own default is that of results from before there was the field
+        default = "required" if field.is_required() or model is Recipe else _default(field.default)
         literal = typing.get_origin(field.annotation) is Literal
         what = allowed_values(name) if model is Recipe and not literal else kind(field.annotation)
         lines.append((f"`{field.alias or name}`", what, default, field.description or ""))
