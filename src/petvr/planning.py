@@ -52,6 +52,8 @@ def check_run(
         raise unknown("backbone", backbone, known)
     limits = settings_limits(GEOMETRIES[backbone]) if backbone in GEOMETRIES else {}
     methods.settings(method, setting, limits)
+    if recipe.similarity not in similarity.available():
+        raise unknown("similarity", recipe.similarity, similarity.available(), "recipe")
     try:
         similarity.settings(recipe.similarity, recipe.similarity_setting)
     except PetvrError as error:
