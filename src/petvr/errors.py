@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 LOGIN = re.compile(r"(\w://)[^/?#\s]*@|(?<=[?&;])(?i:[a-z_]*(?:password|passwd|token|secret|api_?key)=)[^&;\s'\"]+")
 
@@ -54,6 +55,34 @@ def unknown(what: str, given: str, allowed: Iterable[str], where: str = "") -> P
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     prefix = f"{where}: " if where else ""
     return PetvrError(f"{prefix}unknown {what} '{given}'{hint}; allowed: {', '.join(allowed) or 'none'}")
+
+
+KINDS = {  # how pydantic's names of mistakes begin -> what is needed instead
+    "model": "keys with values",
+    "dataclass": "keys with values",
+    "dict": "keys with values",
+    "list": "a list",
+    "tuple": "a list",
+    "string": "a text",
+    "path": "a path",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false, without quotes",
+}
+
+
+def mistake_in_words(mistake: Mapping[str, Any], keys: Iterable[str] = ()) -> str:
+    """One of pydantic's `errors()` as what is given and what is allowed; keys: those of the model that is needed."""
+    kind, given = mistake["type"], f"{mistake['input']!r:.80}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "literal_error":
+        allowed = mistake["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
+    elif needed := KINDS.get(kind.partition("_")[0]):
+        allowed = f"{needed} ({', '.join(keys)})" if keys else needed
+    else:  # a whole model that does not hold together says itself what is wrong
+        return mistake["msg"].removeprefix("Value error, ") + (f", not {given}" if len(given) < 80 else "")
+    return f"{given} given, allowed: {allowed}"
 
 
 def missing_extra(what: str, error: BaseException) -> PetvrError | None:

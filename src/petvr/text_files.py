@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from petvr.errors import PetvrError
+from petvr.errors import PetvrError, mistake_in_words
 
 LONGEST = 131_072  # letters of a cell: more is a quote that was never closed
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -234,9 +234,7 @@ def typed(kind: Any, value: Any, where: object) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        given = "" if first["type"] == "missing" else f", not {first['input']!r:.60}"
-        said = first["msg"].removeprefix("Value error, ")
-        raise PetvrError(f"{where}: {key + ': ' if key else ''}{said}{given}") from error
+        raise PetvrError(f"{where}: {key + ': ' if key else ''}{mistake_in_words(first)}") from error
 
 
 @functools.cache

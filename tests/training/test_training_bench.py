@@ -36,7 +36,7 @@ def test_a_step_a_reader_and_an_evaluation_are_measured_and_a_plan_uses_them(met
     assert (assumed.tflops["bf16"], assumed.share["bf16"]) == (line["matrix_tflops"], line["share"])
     assert assumed.tflops["fp32"] == Assumptions().tflops["fp32"] and "a card" in assumed.sentences()[0]
     path.write_text('{"lines": 3}')
-    with pytest.raises(PetvrError, match=r"bench\.json: machine: Field required; it is written by petvr bench"):
+    with pytest.raises(PetvrError, match=r"bench\.json: machine: is missing; it is written by petvr bench"):
         Assumptions.measured(path)
 
 

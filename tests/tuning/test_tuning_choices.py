@@ -248,9 +248,9 @@ def test_what_was_edited_copied_or_renamed_below_tuning_is_refused(tmp_path):
     cells = json.loads(path.read_text())["cells"]
     for spoilt, said in (
         ({"lora": cells[study.cell]}, "belongs into another file"),
-        ({study.cell: 3}, r"lora-colours\.json: .*should be a dictionary"),
+        ({study.cell: 3}, r"lora-colours\.json: .*: 3 given, allowed: keys with values"),
         ({study.cell: cells[study.cell] | {"seed": -1}}, "seed: .*not -1"),
-        ({study.cell: {"values": {}}}, "edge: Field required"),
+        ({study.cell: {"values": {}}}, "edge: is missing"),
     ):
         path.write_text(json.dumps(atomic.sealed({"cells": spoilt})))  # as another petvr would have written it
         with pytest.raises(PetvrError, match=said):

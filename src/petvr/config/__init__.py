@@ -26,7 +26,7 @@ from petvr.config.sections import (
     World,
 )
 from petvr.config.values import BackboneName, DatasetName, Folder, Names, Some, Text, WorkFolder
-from petvr.errors import PetvrError, unknown
+from petvr.errors import PetvrError, mistake_in_words, unknown
 from petvr.spec import Flag, Real, Seed, SettingOverride, Whole
 
 SHIPPED = ("config.yaml", "workflow/demo.yaml")
@@ -132,8 +132,7 @@ def validate_config(layers: Layers) -> Config:
         place = place_of(keys[:-1] if first["type"] == "missing" else keys, layers)
         if first["type"] == "extra_forbidden":
             raise unknown("key", ".".join(keys), _siblings(keys), place) from error
-        given = "" if first["type"] == "missing" else f", not {first['input']!r:.80}"
-        raise PetvrError(f"{place}: {'.'.join(keys)}: {first['msg'].removeprefix('Value error, ')}{given}") from error
+        raise PetvrError(f"{place}: {'.'.join(keys)}: {mistake_in_words(first)}") from error
 
 
 def _siblings(keys: list[str]) -> list[str]:

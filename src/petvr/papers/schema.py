@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -216,39 +215,11 @@ def validated(model: type[M], data: Any, where: str) -> M:
             raise errors.unknown("key", key.rpartition(".")[2], allowed, f"{where}: {key}") from error
         # of several kinds that a value may have each is reported, by its name behind the key
         kinds = [one for one in mistakes if one["loc"][:-1] == first["loc"][:-1] and one["input"] is first["input"]]
-        if len(kinds) > 1 and all(_kind(one) in KINDS for one in kinds):
-            allowed = ", ".join(dict.fromkeys(KINDS[_kind(one)] for one in kinds))
-            raise PetvrError(f"{where}: {key.rpartition('.')[0]}: {_given(first)}, allowed: {allowed}") from error
-        if _kind(first) in KINDS:
-            keys = ", ".join(_fields(model, first["loc"])) if _kind(first) == "model" else ""
-            words = f"{_given(first)}, allowed: {KINDS[_kind(first)]}{f' ({keys})' if keys else ''}"
-        elif first["type"] == "missing":
-            words = "is missing"
-        elif first["type"] == "literal_error":
-            words = f"{_given(first)}, allowed: {first['ctx']['expected'].replace(' or ', ', ').replace(chr(39), '')}"
-        else:
-            words = first["msg"].removeprefix("Value error, ")
+        words = errors.mistake_in_words(first, _fields(model, first["loc"]) if first["type"] == "model_type" else ())
+        if len(kinds) > 1 and first["type"] != "missing":
+            others = [errors.mistake_in_words(one).partition("allowed: ")[2] for one in kinds[1:]]
+            key, words = key.rpartition(".")[0], ", ".join(dict.fromkeys([words, *filter(None, others)]))
         raise PetvrError(f"{where}: {key or 'the file'}: {words}") from error
-
-
-KINDS = {  # how pydantic's names of mistakes begin -> what is needed instead
-    "model": "keys with values",
-    "dict": "keys with values",
-    "list": "a list",
-    "tuple": "a list",
-    "string": "a text",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-}
-
-
-def _kind(mistake: Mapping[str, Any]) -> str:
-    return mistake["type"].partition("_")[0]
-
-
-def _given(mistake: Mapping[str, Any]) -> str:
-    return f"{mistake['input']!r:.80} given"
 
 
 def _fields(model: Any, loc: tuple[int | str, ...]) -> list[str]:
