@@ -26,7 +26,10 @@ RATE = {"precision": "bf16", "matrix_tflops": 700.0, "share": 0.5}
         ({"machine": "m"}, "lines: is missing"),
         ({"machine": "m", "lines": [RATE | {"share": 0}]}, r"lines\.0\.share: .*greater than 0, not 0"),
         ({"machine": "m", "lines": [RATE | {"matrix_tflops": -3.0}]}, r"lines\.0\.matrix_tflops: .*not -3"),
-        ({"machine": "m", "lines": [RATE, RATE | {"share": "0.5"}]}, r"lines\.1\.share: '0\.5' given, allowed: a number"),
+        (
+            {"machine": "m", "lines": [RATE, RATE | {"share": "0.5"}]},
+            r"lines\.1\.share: '0\.5' given, allowed: a number",
+        ),
         (
             {"machine": "m", "lines": [RATE | {"precision": "int8"}]},
             r"lines\.0: precision: 'int8' given, allowed: fp32",
