@@ -50,17 +50,20 @@ def test_scales_and_shifts_merge_into_the_weights(sites):
 @pytest.mark.parametrize("part", [1, 80, 150, 1 << 18])  # numbers: no row, two rows, one video, all
 @pytest.mark.parametrize("activation", [None, quick_gelu])
 @pytest.mark.parametrize("shape", [(8,), (3, 1, 8), (3, 5, 8), (1, 8), (1, 1, 8)])
+@pytest.mark.parametrize("within", [False, True], ids=["alone", "within a larger tensor"])
 def test_the_gradient_of_scale_and_shift_is_torchs_own_for_what_they_were_broadcast_from(
-    shape, activation, part, monkeypatch
+    within, shape, activation, part, monkeypatch
 ):
     monkeypatch.setattr(_modulation, "PART", part)
 
     def gradients(act):
         draw = torch.Generator().manual_seed(3)
-        sizes = ((2, 3, 5, 8), shape, shape)
+        sizes = ((2, 3, 6, 24), shape, shape)
         x, scale, shift = (torch.randn(size, generator=draw, dtype=torch.float64).requires_grad_() for size in sizes)
-        out = act(x, scale, shift)
-        out.backward(torch.randn(out.shape, generator=draw, dtype=torch.float64))
+        grad = torch.randn(2, 3, 6, 8, generator=draw, dtype=torch.float64)[:, :, 1:]  # as behind CLS
+        cut = x[:, :, 1:, 8:16]  # as k of q, k, v
+        out = act(*(cut, scale, shift) if within else (cut.contiguous(), scale, shift))
+        out.backward(grad if within else grad.contiguous())
         return [out.detach(), x.grad, scale.grad, shift.grad]
 
     def plain(x, scale, shift):

@@ -59,30 +59,54 @@ def sites_of(config: ClipConfig, tower: str, last: int = 0) -> list[Site]:
 
 
 class Modulated(torch.autograd.Function):
-    """scale * x + shift, where all are of one type. torch's own gradient passes over x, and memory, twice as often.
+    """scale * x + shift or its quick_gelu, all of one type, scale and shift of one shape. Only x is kept."""
 
-    Where one scale serves all rows, its gradient and the shift's are those of LayerNorm's weight and bias for rows of
-    mean 0 and deviation 1: one pass, and no tensor of products.
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor, activated: bool) -> Tensor:
+        ctx.save_for_backward(x, scale, shift)
+        ctx.activated = activated
+        if not activated:
+            return torch.addcmul(shift, x, scale)
+        out = x.new_empty(x.shape)
+        for a, b, part, of_out in in_cache((scale, shift), (x, out)):
+            hidden = torch.addcmul(b, part, a)
+            torch.mul(hidden, 1.702, out=of_out).sigmoid_().mul_(hidden)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+        x, scale, shift = ctx.saved_tensors
+        of_x, of_scale, of_shift = x.new_empty(x.shape), torch.zeros_like(scale), torch.zeros_like(shift)
+        vectors, tensors = (scale, shift, of_scale, of_shift), (x, grad, of_x)
+        whole = scale.numel() == x.shape[-1] and x.is_contiguous() and grad.is_contiguous() and not ctx.activated
+        parts = [(*vectors, *tensors)] if whole else in_cache(vectors, tensors)  # two passes gain nothing from parts
+        for a, b, of_a, of_b, part, of_out, of_part in parts:
+            room = of_part
+            if ctx.activated:
+                room = torch.addcmul(b, part, a)
+                of_out = torch.ops.aten.silu_backward.grad_input(of_out, room.mul_(1.702), grad_input=of_part)
+            add_sums(part, of_out, of_a, of_b, room)
+            if ctx.needs_input_grad[0]:
+                torch.mul(of_out, a, out=of_part)
+        return of_x if ctx.needs_input_grad[0] else None, of_scale, of_shift, None
+
+
+def add_sums(x: Tensor, grad: Tensor, of_scale: Tensor, of_shift: Tensor, room: Tensor) -> None:
+    """Add to the gradients of a scale and a shift what x and the result's gradient give; `room` is written to.
+
+    Where one scale serves all rows they are those of LayerNorm's weight and bias for rows of mean 0 and deviation 1:
+    one pass over memory, and no tensor of products.
     """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        ctx.save_for_backward(x, scale)
-        ctx.shape = shift.shape
-        return torch.addcmul(shift, x, scale)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        x, scale = ctx.saved_tensors
-        same = ctx.shape == scale.shape == x.shape[-1:] and x.dtype != torch.float16  # whose moments would be fp32
-        if same and x.is_contiguous() and grad.is_contiguous():
-            means, deviations = x.new_zeros(*x.shape[:-1], 1), x.new_ones(*x.shape[:-1], 1)
-            given = (grad, x, scale.shape, means, deviations, scale, scale, [False, True, True])
-            _, of_scale, of_shift = torch.ops.aten.native_layer_norm_backward(*given)
-            return grad * scale if ctx.needs_input_grad[0] else None, of_scale, of_shift
-        product = grad * x
-        of_scale, of_shift = summed(product, scale.shape), summed(grad, ctx.shape)
-        return torch.mul(grad, scale, out=product) if ctx.needs_input_grad[0] else None, of_scale, of_shift
+    width = x.shape[-1:]
+    if of_scale.numel() == width[0] and x.dtype != torch.float16:  # whose moments would be fp32
+        means, deviations = x.new_zeros(*x.shape[:-1], 1), x.new_ones(*x.shape[:-1], 1)
+        given = (grad, x, width, means, deviations, of_scale.view(width), of_shift.view(width), [False, True, True])
+        _, scaled, shifted = torch.ops.aten.native_layer_norm_backward(*given)
+        of_scale += scaled
+        of_shift += shifted
+        return
+    of_scale += summed(torch.mul(grad, x, out=room), of_scale.shape)
+    of_shift += summed(grad, of_shift.shape)
 
 
 def summed(x: Tensor, shape: torch.Size) -> Tensor:
@@ -91,33 +115,6 @@ def summed(x: Tensor, shape: torch.Size) -> Tensor:
     if x.dim() == 4 and tuple(shape[:-1]) == (x.shape[1], 1):
         return x.sum(dim=2, keepdim=True).sum(dim=0)
     return x.sum_to_size(shape)
-
-
-class ModulatedQuickGelu(torch.autograd.Function):
-    """quick_gelu(scale * x + shift), all of one type, of which x alone is kept."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        x = x.contiguous()
-        ctx.save_for_backward(x, scale, shift)
-        out = torch.empty_like(x)
-        for a, b, part, of_out in in_cache((scale, shift), (x, out)):
-            hidden = torch.addcmul(b, part, a)
-            torch.mul(hidden, 1.702, out=of_out).sigmoid_().mul_(hidden)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, scale, shift = ctx.saved_tensors
-        sums, of_x = (torch.zeros_like(scale), torch.zeros_like(shift)), torch.empty_like(x)
-        parts = in_cache((scale, shift, *sums), (x, grad.contiguous(), of_x))
-        for a, b, of_a, of_b, part, of_out, of_part in parts:
-            hidden = torch.addcmul(b, part, a)
-            torch.ops.aten.silu_backward.grad_input(of_out, hidden.mul_(1.702), grad_input=of_part)
-            of_b += summed(of_part, b.shape)
-            of_a += summed(torch.mul(of_part, part, out=hidden), a.shape)
-            of_part *= a
-        return of_x, *sums
 
 
 def in_cache(vectors: tuple[Tensor, ...], tensors: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
@@ -153,10 +150,10 @@ def modulate(x: Tensor | tuple, scale: Tensor, shift: Tensor, context: HookConte
         parts = zip(x, scale.chunk(3, dim=-1), shift.chunk(3, dim=-1), strict=True)
         return tuple(modulate(*part, context) for part in parts)
     if x.dtype == scale.dtype:
-        if context.activation is quick_gelu:
+        activated = context.activation is quick_gelu
+        if activated:
             context.activation = None
-            return ModulatedQuickGelu.apply(x, scale, shift)
-        return Modulated.apply(x, scale, shift)
+        return Modulated.apply(x, scale, shift, activated)
     return (x * scale + shift).to(x.dtype)
 
 

@@ -33,7 +33,7 @@ from petvr.errors import PetvrError
 from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, Hook, HookContext, Insert, setting
 from petvr.methods._modulation import STD, Site, Vectors, modulate, sites_of
 
-VERSION = 3
+VERSION = 4
 IDENTITY = "none"
 SEES_ORDER = "a frame's scales and shifts are those of its place; frames do not read one another"
 OPEN = (

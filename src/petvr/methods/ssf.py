@@ -21,7 +21,7 @@ from torch import nn
 from petvr.methods._declare import BuildContext, Declaration, DeclaredSettings, setting
 from petvr.methods._modulation import Vectors, sites_of
 
-VERSION = 2
+VERSION = 3
 IDENTITY = "none"
 OPEN = (
     "Whether patch embedding and the LayerNorms outside the blocks are modulated; RAP's printed 0.34 M fits both, "
