@@ -10,7 +10,9 @@ import torch
 from petvr import methods
 from petvr.clip import weights
 from petvr.clip.config import ClipConfig, Tower
+from petvr.clip.insert import ForwardState
 from petvr.errors import PetvrError
+from petvr.methods import asa
 
 torch.set_num_threads(1)
 TINY = ClipConfig(Tower(12, 2, 2, 24), Tower(8, 2, 2, 16), image=12, patch=4, positions=12, vocab=30, eot=29, embed=6)
@@ -445,3 +447,17 @@ def test_in_bf16_the_features_are_those_of_fp32_up_to_its_rounding(setting):
         rounded.float().square().sum().backward()
         assert (rounded.float() - exact).norm() < 0.05 * exact.norm()
     assert all(parameter.grad.isfinite().all() for parameter in model.trainable().values())
+
+
+def test_the_gradient_of_moved_patches_is_that_of_small_differences():
+    draw = torch.Generator().manual_seed(0)
+    state = ForwardState("vision", None, videos=2, frames=3, frame=torch.arange(3).repeat(2))
+    chosen = torch.tensor([[0, 3], [1, 2], [3, 0], [2, 1], [0, 1], [2, 3]])
+    given = [torch.randn(6, 5, 2, generator=draw), *(torch.rand(6, 2, generator=draw) * 1.4 - 0.7 for _ in "ts")]
+    given = [tensor.double().requires_grad_() for tensor in given]
+
+    def moved(x, time, space):
+        return asa.warp(x, state, chosen, {"time": time, "space": space})
+
+    assert torch.autograd.gradcheck(moved, given)
+    assert not torch.equal(moved(*given), given[0])
