@@ -282,7 +282,7 @@ class Clip(nn.Module):
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 RGB [..., 3, H, W] -> float with CLIP's mean and std, on the device the pixels are on."""
         mean, std = (channel_constants(part, pixels.device) for part in (self.config.mean, self.config.std))
-        return (pixels.float() - mean) / std
+        return torch.sub(pixels.float(), mean).div_(std)
 
     def encode_frames(
         self,
