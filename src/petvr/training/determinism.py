@@ -12,6 +12,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from petvr.errors import PetvrError, first_line
 from petvr.spec import MOST_THREADS
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # 2 MiB each: passes over memory take a quarter less
 OVERRIDES = ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 
 
@@ -27,6 +29,8 @@ def prepare_device(device: str | None, threads: int | None, deterministic: bool 
     """The device. deterministic: torch takes no kernel whose sums may come in another order the next time, and raises
     where it has no other; merely warned, attention's backward passes would stay such kernels."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if HUGE_PAGES.exists():  # else torch would warn
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch with a process's first tensor
     count = threads if threads is not None else os.environ.get("PETVR_THREADS")
     if count is not None:
         text, where = str(count), "PETVR_THREADS" if threads is None else "threads"
