@@ -466,8 +466,9 @@ def test_lengths_change_what_is_computed_but_not_the_scores(name, setting, featu
     features["word_mask"] = torch.arange(W) < torch.tensor([3, 7, 2, 5, 4])[:, None]
     with torch.no_grad():
         texts, videos = score.texts(features), score.videos(features)
-        whole, widths = score._block(texts, videos), []
+        whole, widths = score._block(score.text_block(texts), score.video_block(videos)), []
         monkeypatch.setattr(_head, "BLOCK", score.pair_cost(texts, videos))  # one pair
+        monkeypatch.setattr(score, "TALL", 1)
         block = type(score)._block
         monkeypatch.setattr(
             type(score), "_block", lambda self, t, v: widths.append((t, v)) or block(self, t, v), raising=False
@@ -476,7 +477,7 @@ def test_lengths_change_what_is_computed_but_not_the_scores(name, setting, featu
     if score.PADDED:
         assert {v["mask"].shape[1] for _, v in widths} == {5, 3, 1}
     if "words" in score.PADDED:
-        assert {t["words"].shape[1] for t, _ in widths} == {7, 5, 4, 3, 2}
+        assert {t["mask"].shape[1] for t, _ in widths} == {7, 5, 4, 3, 2}
 
 
 def test_x_clip_with_one_word_and_one_frame_is_four_cosines(features):

@@ -60,8 +60,16 @@ class Similarity(nn.Module):
     def video_side(self, features: Features) -> Features:
         return features
 
+    def text_block(self, texts: Features) -> Features:
+        """What `pairs` is given of a block's texts, made once for all the block's pairs."""
+        return texts
+
+    def video_block(self, videos: Features) -> Features:
+        """The same of its videos."""
+        return videos
+
     def pairs(self, texts: Features, videos: Features) -> Tensor:
-        """Both sides -> [n, m], or [L, n, m] where there are several levels."""
+        """Both sides' blocks -> [n, m], or [L, n, m] where there are several levels."""
         raise TypeError(f"{type(self).__name__} says nothing of pairs")
 
     def pair_cost(self, texts: Features, videos: Features) -> int:
@@ -89,10 +97,10 @@ class Similarity(nn.Module):
             self.training
         ):  # in one piece: dropout draws once for all pairs; petvr.training.gradient_cache bounds the memory
             with torch.autocast(videos["seen"].device.type, enabled=False):
-                return self._block(texts, videos)
+                return self._block(self.text_block(texts), self.video_block(videos))
         room = max(1, BLOCK // self.IN_CACHE // self.pair_cost(texts, videos))
         high = max(1, min(size(texts), isqrt(room) * self.TALL))
-        down, across = Rows(texts, self.PADDED), Rows(videos, self.PADDED)
+        down, across = Rows(texts, self.PADDED, self.text_block), Rows(videos, self.PADDED, self.video_block)
         wide = max(1, room // high)
         with torch.autocast(videos["seen"].device.type, enabled=False):
             if down.copied * high >= across.copied * wide:  # the larger copy is made once for all its blocks
@@ -149,9 +157,11 @@ def size(features: Features) -> int:
 
 
 class Rows:
-    """One side in blocks. Where lengths differ, rows of like length go together, cut to the longest of their block."""
+    """One side in blocks, each as `block` makes it. Where lengths differ, rows of like length go together, cut to the
+    longest of their block."""
 
-    def __init__(self, features: Features, padded: tuple[str, ...]) -> None:
+    def __init__(self, features: Features, padded: tuple[str, ...], block: Callable[[Features], Features]) -> None:
+        self.block = block
         self.features, self.padded = features, {name for name in (*padded, "mask") if name in features}
         self.order = self.lengths = None
         if "mask" in features and len(self.padded) > 1:
@@ -164,19 +174,21 @@ class Rows:
 
     @property
     def copied(self) -> int:
-        """Numbers of a row that its block copies."""
-        return 0 if self.order is None else sum(tensor[0].numel() for tensor in self.features.values())
+        """Numbers of a row, which its block may copy."""
+        return sum(tensor[0].numel() for tensor in self.features.values())
 
     def parts(self, rows: int) -> Iterator[Features]:
         for start in range(0, size(self.features), rows):
             if self.order is None:
-                yield {name: tensor[start : start + rows] for name, tensor in self.features.items()}
+                yield self.block({name: tensor[start : start + rows] for name, tensor in self.features.items()})
                 continue
             which, longest = self.order[start : start + rows], self.lengths[start]
-            yield {
-                name: (tensor[:, :longest] if name in self.padded else tensor)[which]
-                for name, tensor in self.features.items()
-            }
+            yield self.block(
+                {
+                    name: (tensor[:, :longest] if name in self.padded else tensor)[which]
+                    for name, tensor in self.features.items()
+                }
+            )
 
     def repeated_parts(self, rows: int) -> Callable[[], Iterable[Features]]:
         """`parts` as often as it is called; copied once where all copies together are no larger than a block."""

@@ -25,7 +25,7 @@ from petvr.registry import DeclaredSettings, setting
 from petvr.similarity._head import Features, HeadContext, Similarity, all_shown, mean_of, unit
 from petvr.similarity.seq_transf import FrameSequence
 
-VERSION = 4
+VERSION = 5
 SEES_ORDER = "seqTransf's blocks over the frames with learned positions"
 OPEN = (
     "Positions, words and frames: the printed size fits 64 words, 64 frames and 600 rows of positions.",
@@ -42,6 +42,7 @@ class XClip(Similarity):
     NEEDS = ("words",)
     PADDED = ("words", "frames", "fine")
     IN_CACHE = 4
+    TALL = 2
 
     def __init__(self, build: HeadContext, settings: XClipSettings):
         super().__init__()
@@ -70,51 +71,57 @@ class XClip(Similarity):
     def pair_cost(self, texts: Features, videos: Features) -> int:
         return 6 * texts["words"].shape[1] * videos["frames"].shape[1]
 
+    def text_block(self, texts: Features) -> Features:
+        return texts | {"words": texts["words"].transpose(0, 1).flatten(0, 1)} | hiding(texts)
+
+    def video_block(self, videos: Features) -> Features:
+        frames, fine = (videos[name].transpose(0, 1).flatten(0, 1) for name in ("frames", "fine"))
+        return videos | {"frames": frames, "fine": torch.cat([fine, videos["video"]])} | hiding(videos)
+
     def pairs(self, texts: Features, videos: Features) -> Tensor:
-        """The fine comparisons over tau, of which AOSM is AOSM over tau."""
-        words, frames, hide_words, hide_frames = texts["words"], videos["frames"], hiding(texts), hiding(videos)
-        videos_here = videos["mask"].shape
-        together = texts["coarse"] @ videos["video"].T
-        by_word = words @ videos["video"].T  # [n, W, m]
-        by_frame = (texts["text"] / self.tau @ frames.flatten(0, 1).T).unflatten(1, videos_here)  # [n, m, F]
-        fine = words @ videos["fine"].flatten(0, 1).T  # [n, W, m F]
-        over_words = over_words_of(fine, self.words_first, hide_words).unflatten(1, videos_here)
-        over_frames = over_frames_of(fine.unflatten(2, videos_here), self.frames_first, hide_frames)  # [n, W, m]
+        """The fine comparisons over tau, of which AOSM is AOSM over tau. Frames stand first and texts last in what is
+        compared: over numbers that lie side by side a softmax costs torch 20 times as much on a CPU."""
+        (n, words), (m, frames) = texts["mask"].shape, videos["mask"].shape
+        hide_words, hide_frames = texts.get("hide"), videos.get("hide")
+        together = videos["video"] @ texts["coarse"].T
+        by_frame = (videos["frames"] @ (texts["text"] / self.tau).T).view(frames, m, n)
+        fine = (videos["fine"] @ texts["words"].T).view(frames + 1, m, words, n)
+        fine, by_word = fine[:frames], fine[frames]
+        over_words = over_words_of(fine, self.words_first, hide_words)  # [F, m, n]
+        over_frames = over_frames_of(fine, self.frames_first, hide_frames)  # [m, W, n]
         pair = over_frames_of(over_words, self.frames_last, hide_frames)
         pair = pair + over_words_of(over_frames, self.words_last, hide_words)
         coarse_fine = over_words_of(by_word, self.words_of_video, hide_words)
         coarse_fine = coarse_fine + over_frames_of(by_frame, self.frames_of_text, hide_frames)
-        return (together + self.tau * (coarse_fine + pair / 2)) / 4
+        return (together + self.tau * (coarse_fine + pair / 2)).T / 4
 
 
 def over_words_of(x: Tensor, matrix: Tensor, hide: Tensor | None) -> Tensor:
-    """AOSM over the words of x [n, W, ..] -> [n, ..]; hidden places are 0 in x already."""
-    size = x.shape[1]
-    shares = (x if hide is None else x + hide[..., None]).softmax(dim=1)
+    """AOSM over the words of x [.., W, n] -> [.., n]; hidden places are 0 in x already."""
+    size, shape, x = x.shape[-2], x.shape[:-2], x.flatten(0, -3)
+    shares = (x if hide is None else x + hide).softmax(dim=1)
     mixing = matrix[:size, :size].T.expand(len(x), size, size)  # `@` with one matrix alone would copy the shares
-    return (x * mixing.bmm(shares)).sum(dim=1)
+    return (x * mixing.bmm(shares)).sum(dim=1).unflatten(0, shape)
 
 
 def over_frames_of(x: Tensor, matrix: Tensor, hide: Tensor | None) -> Tensor:
-    """AOSM over the frames of x [.., m, F] -> [.., m]. They come first for it: over a few numbers that lie side by side
-    a softmax costs torch 20 times as much on a CPU."""
-    size, shape = x.shape[-1], x.shape[:-1]
-    x = x.flatten(0, -2).T.contiguous()  # [F, .. m]
-    logits = x if hide is None else (x.unflatten(1, (-1, len(hide))) + hide.T[:, None]).flatten(1)
-    return (x * (matrix[:size, :size].T @ logits.softmax(dim=0))).sum(dim=0).view(shape)
+    """AOSM over the frames of x [F, m, ..] -> [m, ..]."""
+    size, shape = x.shape[0], x.shape[1:]
+    logits = x.flatten(1) if hide is None else (x.flatten(2) + hide[..., None]).flatten(1)
+    return (x.flatten(1) * (matrix[:size, :size].T @ logits.softmax(dim=0))).sum(dim=0).view(shape)
 
 
 def identity(size: int) -> nn.Parameter:
     return nn.Parameter(nn.init.eye_(torch.empty(size, size)))
 
 
-def hiding(side: Features) -> Tensor | None:
-    """What added to a softmax's logits hides: 0 where the mask is True, the lowest number elsewhere; None where all is
-    shown."""
-    mask = side["mask"]
+def hiding(side: Features) -> Features:
+    """As "hide" [places, rows] what added to a softmax's logits hides: 0 where the mask is True, the lowest number
+    elsewhere; nothing where all is shown."""
+    mask = side["mask"].T
     if all_shown(mask):
-        return None
-    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, torch.finfo(torch.float32).min)
+        return {}
+    return {"hide": torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, torch.finfo(torch.float32).min)}
 
 
 def make_head(settings: XClipSettings, build: HeadContext) -> Similarity:
