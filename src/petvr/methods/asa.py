@@ -188,7 +188,8 @@ class Moved(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, places: Tensor, shares: Tensor, token: Tensor) -> Tensor:
         read = x[places]
         ctx.save_for_backward(read, places, shares, token)
-        return x.index_copy(0, token, (read * shares[..., None]).sum(dim=0))
+        new = (read * shares[..., None]).sum(dim=0)  # of fp32 under CUDA's autocast
+        return x.index_copy(0, token, new.to(x.dtype))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
