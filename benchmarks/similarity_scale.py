@@ -28,7 +28,6 @@ from petvr.similarity._head import size
 
 SETS = {"activitynet": (4917, 4917, 64, 64), "msvd": (27763, 670, 12, 32)}  # texts, videos, frames, words
 EMBED, PATCHES, PART = 512, 49, 16
-COUNTED = 64  # texts whose operations are counted for all
 
 
 def main() -> None:
@@ -81,8 +80,8 @@ def measure(given: argparse.Namespace) -> None:
         rate = (rate + matrix_rate()) / 2
         if not products:
             with Operations() as counter:
-                score.score({key: value[:COUNTED] for key, value in part.items()}, right)
-            share = counter.total / min(COUNTED, len(which))
+                score.score(part, right)
+            share = counter.total / len(which)
         products += share * len(which) / rate
         done += len(which) * videos
         if not given.whole and spent > given.seconds:

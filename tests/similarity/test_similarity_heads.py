@@ -466,7 +466,7 @@ def test_lengths_change_what_is_computed_but_not_the_scores(name, setting, featu
     features["word_mask"] = torch.arange(W) < torch.tensor([3, 7, 2, 5, 4])[:, None]
     with torch.no_grad():
         texts, videos = score.texts(features), score.videos(features)
-        whole, widths = score._block(score.text_block(texts), score.video_block(videos)), []
+        whole, widths = score._block(*(_head.Rows(side, score).whole() for side in (texts, videos))), []
         monkeypatch.setattr(_head, "BLOCK", score.pair_cost(texts, videos))  # one pair
         monkeypatch.setattr(score, "TALL", 1)
         block = type(score)._block
@@ -474,10 +474,11 @@ def test_lengths_change_what_is_computed_but_not_the_scores(name, setting, featu
             type(score), "_block", lambda self, t, v: widths.append((t, v)) or block(self, t, v), raising=False
         )
         torch.testing.assert_close(score.levels(texts, videos), whole, atol=1e-5, rtol=0)
+    places = 0 if score.PLACES_FIRST else 1
     if score.PADDED:
-        assert {v["mask"].shape[1] for _, v in widths} == {5, 3, 1}
+        assert {v["mask"].shape[places] for _, v in widths} == {5, 3, 1}
     if "words" in score.PADDED:
-        assert {t["mask"].shape[1] for t, _ in widths} == {7, 5, 4, 3, 2}
+        assert {t["mask"].shape[places] for t, _ in widths} == {7, 5, 4, 3, 2}
 
 
 def test_x_clip_with_one_word_and_one_frame_is_four_cosines(features):

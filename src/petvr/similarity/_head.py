@@ -39,6 +39,8 @@ class Similarity(nn.Module):
 
     NEEDS: what the towers have to give besides the text's and the frames' features: "words", "patches".
     PADDED: the sides' tensors whose second dimension runs along the side's "mask"; blocks cut them to what is valid.
+    What a tensor has more than the mask stands in front and stays. PLACES_FIRST: `pairs` gets them, the mask too, with
+    places first and rows second.
     LEVELS: the weights of the scores that make up the whole; in training each level has its own contrastive loss.
     STOCHASTIC: two passes over one video in training differ, though no dropout is seen.
     ONE_VECTOR: `pairs` is the product of the sides' "text" [N, E] and "video" [M, E], both of length 1.
@@ -48,6 +50,7 @@ class Similarity(nn.Module):
 
     NEEDS: tuple[str, ...] = ()
     PADDED: tuple[str, ...] = ()
+    PLACES_FIRST = False
     LEVELS: tuple[float, ...] = (1.0,)
     STOCHASTIC = False
     ONE_VECTOR = False
@@ -60,16 +63,8 @@ class Similarity(nn.Module):
     def video_side(self, features: Features) -> Features:
         return features
 
-    def text_block(self, texts: Features) -> Features:
-        """What `pairs` is given of a block's texts, made once for all the block's pairs."""
-        return texts
-
-    def video_block(self, videos: Features) -> Features:
-        """The same of its videos."""
-        return videos
-
     def pairs(self, texts: Features, videos: Features) -> Tensor:
-        """Both sides' blocks -> [n, m], or [L, n, m] where there are several levels."""
+        """Both sides -> [n, m], or [L, n, m] where there are several levels."""
         raise TypeError(f"{type(self).__name__} says nothing of pairs")
 
     def pair_cost(self, texts: Features, videos: Features) -> int:
@@ -97,10 +92,10 @@ class Similarity(nn.Module):
             self.training
         ):  # in one piece: dropout draws once for all pairs; petvr.training.gradient_cache bounds the memory
             with torch.autocast(videos["seen"].device.type, enabled=False):
-                return self._block(self.text_block(texts), self.video_block(videos))
+                return self._block(*(Rows(side, self).whole() for side in (texts, videos)))
         room = max(1, BLOCK // self.IN_CACHE // self.pair_cost(texts, videos))
         high = max(1, min(size(texts), isqrt(room) * self.TALL))
-        down, across = Rows(texts, self.PADDED, self.text_block), Rows(videos, self.PADDED, self.video_block)
+        down, across = Rows(texts, self), Rows(videos, self)
         wide = max(1, room // high)
         with torch.autocast(videos["seen"].device.type, enabled=False):
             if down.copied * high >= across.copied * wide:  # the larger copy is made once for all its blocks
@@ -157,14 +152,13 @@ def size(features: Features) -> int:
 
 
 class Rows:
-    """One side in blocks, each as `block` makes it. Where lengths differ, rows of like length go together, cut to the
-    longest of their block."""
+    """One side in blocks. Where lengths differ, rows of like length go together, cut to the longest of their block."""
 
-    def __init__(self, features: Features, padded: tuple[str, ...], block: Callable[[Features], Features]) -> None:
-        self.block = block
-        self.features, self.padded = features, {name for name in (*padded, "mask") if name in features}
+    def __init__(self, features: Features, head: Similarity) -> None:
+        self.features, self.padded = features, {name for name in (*head.PADDED, "mask") if name in features}
+        self.turned = self.padded if head.PLACES_FIRST else set()
         self.order = self.lengths = None
-        if "mask" in features and len(self.padded) > 1:
+        if "mask" in features and len(self.padded) > 1 and not head.training:
             mask = features["mask"]
             places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
             lengths = (mask * places).amax(dim=1).clamp(min=1)  # up to the last valid place
@@ -174,21 +168,29 @@ class Rows:
 
     @property
     def copied(self) -> int:
-        """Numbers of a row, which its block may copy."""
-        return sum(tensor[0].numel() for tensor in self.features.values())
+        """Numbers of a row that its block copies."""
+        return 0 if self.order is None else sum(tensor[0].numel() for tensor in self.features.values())
+
+    def whole(self) -> Features:
+        return {
+            name: tensor.transpose(0, 1) if name in self.turned else tensor for name, tensor in self.features.items()
+        }
 
     def parts(self, rows: int) -> Iterator[Features]:
         for start in range(0, size(self.features), rows):
             if self.order is None:
-                yield self.block({name: tensor[start : start + rows] for name, tensor in self.features.items()})
-                continue
-            which, longest = self.order[start : start + rows], self.lengths[start]
-            yield self.block(
-                {
-                    name: (tensor[:, :longest] if name in self.padded else tensor)[which]
-                    for name, tensor in self.features.items()
+                yield {
+                    name: tensor[:, start : start + rows] if name in self.turned else tensor[start : start + rows]
+                    for name, tensor in self.whole().items()
                 }
-            )
+                continue
+            which, less = self.order[start : start + rows], self.features["mask"].shape[1] - self.lengths[start]
+            yield {
+                name: tensor[: len(tensor) - less].index_select(1, which)
+                if name in self.turned
+                else (tensor[:, : tensor.shape[1] - less] if name in self.padded else tensor)[which]
+                for name, tensor in self.whole().items()
+            }
 
     def repeated_parts(self, rows: int) -> Callable[[], Iterable[Features]]:
         """`parts` as often as it is called; copied once where all copies together are no larger than a block."""

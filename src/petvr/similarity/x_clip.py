@@ -41,6 +41,7 @@ class XClipSettings(DeclaredSettings):
 class XClip(Similarity):
     NEEDS = ("words",)
     PADDED = ("words", "frames", "fine")
+    PLACES_FIRST = True
     IN_CACHE = 4
     TALL = 2
 
@@ -66,27 +67,22 @@ class XClip(Similarity):
             raise PetvrError(f"similarity 'x_clip': videos of {frames.shape[1]} frames, built for {limit}")
         video = mean_of(self.sequence(frames, mask), mask)
         frames = unit(frames)
-        return {"video": video, "frames": frames, "fine": frames @ self.fine.T, "mask": mask}  # L on the smaller side
+        fine = torch.cat([video[:, None], frames @ self.fine.T], dim=1)  # L on the smaller side
+        return {"video": video, "frames": frames, "fine": fine, "mask": mask}
 
     def pair_cost(self, texts: Features, videos: Features) -> int:
         return 6 * texts["words"].shape[1] * videos["frames"].shape[1]
 
-    def text_block(self, texts: Features) -> Features:
-        return texts | {"words": texts["words"].transpose(0, 1).flatten(0, 1)} | hiding(texts)
-
-    def video_block(self, videos: Features) -> Features:
-        frames, fine = (videos[name].transpose(0, 1).flatten(0, 1) for name in ("frames", "fine"))
-        return videos | {"frames": frames, "fine": torch.cat([fine, videos["video"]])} | hiding(videos)
-
     def pairs(self, texts: Features, videos: Features) -> Tensor:
         """The fine comparisons over tau, of which AOSM is AOSM over tau. Frames stand first and texts last in what is
         compared: over numbers that lie side by side a softmax costs torch 20 times as much on a CPU."""
-        (n, words), (m, frames) = texts["mask"].shape, videos["mask"].shape
-        hide_words, hide_frames = texts.get("hide"), videos.get("hide")
+        (words, n), (frames, m) = texts["mask"].shape, videos["mask"].shape
+        hide_words, hide_frames = hiding(texts["mask"]), hiding(videos["mask"])
         together = videos["video"] @ texts["coarse"].T
-        by_frame = (videos["frames"] @ (texts["text"] / self.tau).T).view(frames, m, n)
-        fine = (videos["fine"] @ texts["words"].T).view(frames + 1, m, words, n)
-        fine, by_word = fine[:frames], fine[frames]
+        by_frame = (videos["frames"].flatten(0, 1) @ (texts["text"] / self.tau).T).view(frames, m, n)
+        fine = videos["fine"].flatten(0, 1) @ texts["words"].flatten(0, 1).T
+        by_word, fine = fine.view(frames + 1, m, words, n).split([1, frames])
+        by_word = by_word[0]
         over_words = over_words_of(fine, self.words_first, hide_words)  # [F, m, n]
         over_frames = over_frames_of(fine, self.frames_first, hide_frames)  # [m, W, n]
         pair = over_frames_of(over_words, self.frames_last, hide_frames)
@@ -115,13 +111,12 @@ def identity(size: int) -> nn.Parameter:
     return nn.Parameter(nn.init.eye_(torch.empty(size, size)))
 
 
-def hiding(side: Features) -> Features:
-    """As "hide" [places, rows] what added to a softmax's logits hides: 0 where the mask is True, the lowest number
-    elsewhere; nothing where all is shown."""
-    mask = side["mask"].T
+def hiding(mask: Tensor) -> Tensor | None:
+    """What added to a softmax's logits hides: 0 where the mask is True, the lowest number elsewhere; None where all is
+    shown."""
     if all_shown(mask):
-        return {}
-    return {"hide": torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, torch.finfo(torch.float32).min)}
+        return None
+    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, torch.finfo(torch.float32).min)
 
 
 def make_head(settings: XClipSettings, build: HeadContext) -> Similarity:
