@@ -186,7 +186,7 @@ class Rows:
                 continue
             which, less = self.order[start : start + rows], self.features["mask"].shape[1] - self.lengths[start]
             yield {
-                name: tensor[: len(tensor) - less].index_select(1, which)
+                name: tensor[: len(tensor) - less][:, which]
                 if name in self.turned
                 else (tensor[:, : tensor.shape[1] - less] if name in self.padded else tensor)[which]
                 for name, tensor in self.whole().items()
