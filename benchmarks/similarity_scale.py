@@ -67,7 +67,7 @@ def measure(given: argparse.Namespace) -> None:
         score.videos, videos, lambda n: video_features(n, frames, shortest[1], score.NEEDS, generator), given.whole
     )
     found = torch.rand(texts, videos, generator=generator)
-    rows = max(1, min(texts, 2**30 // (videos * score.pair_cost(left, right))))
+    rows = max(1, min(texts, 2**32 // (videos * score.pair_cost(left, right))))
     spent = products = done = 0
     order = torch.randperm(texts, generator=generator)  # a part of the texts is long and short as all are
     for first in range(0, texts, rows):

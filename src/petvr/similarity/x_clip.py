@@ -42,7 +42,7 @@ class XClip(Similarity):
     NEEDS = ("words",)
     PADDED = ("words", "frames", "fine")
     PLACES_FIRST = True
-    IN_CACHE = 4
+    IN_CACHE = 2
     TALL = 2
 
     def __init__(self, build: HeadContext, settings: XClipSettings):

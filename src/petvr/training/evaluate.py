@@ -26,7 +26,7 @@ FRAMES_PER_BATCH = {"cpu": 256, "cuda": 1024}  # encoded at once: memory, not re
 KEPT = 1 << 26  # scores that are kept as one matrix (256 MiB)
 TURNS = 3  # timed ones, behind one that warms up
 TIMED = {"cpu": 64, "cuda": 1024}  # frames, and texts, of one
-SCRATCH = {"cpu": 1 << 30, "cuda": 1 << 35}  # numbers worked through between two stops; memory is the similarity's
+SCRATCH = {"cpu": 1 << 32, "cuda": 1 << 35}  # numbers worked through between two stops; memory is the similarity's
 
 
 @dataclass(frozen=True)
