@@ -13,7 +13,6 @@ SOURCE = Path(__file__).parents[1] / "src" / "petvr"
 FLOOR = {
     "array_files",
     "registry",
-    "declarations",
     "errors",
     "atomic",
     "spec",

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from petvr import declarations, methods, registry, similarity
+from petvr import methods, registry, similarity
 from petvr.atomic import kept_count, user_cache
 
 
@@ -27,11 +27,7 @@ def code_files() -> list[Path]:
     """Those that decide what a model consists of and what it costs."""
     home = Path(registry.__file__).parent
     folders = [home / "clip", home / "costs", methods.REGISTRY.folder, similarity.REGISTRY.folder]
-    return [
-        Path(registry.__file__),
-        Path(declarations.__file__),
-        *(path for folder in folders for path in sorted(folder.glob("*.py"))),
-    ]
+    return [Path(registry.__file__), *(path for folder in folders for path in sorted(folder.glob("*.py")))]
 
 
 @cache
