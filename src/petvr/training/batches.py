@@ -25,6 +25,7 @@ POLICIES = ("all_pairs", "one_per_video")
 ORDERS = ("by_seed", "fixed")
 AHEAD = 1 << 30  # bytes of pinned memory that a GPU's batches are read ahead into
 READERS = 4  # threads that do so
+TOKENIZED_STEPS = 32  # whose captions are tokenized in one call
 
 
 @dataclass(frozen=True)
@@ -253,6 +254,9 @@ class TrainingData:
 
     def at(self, step: int, device: torch.device) -> BatchTensors:
         """The batch of step `step`; each of its videos is read once."""
+        if step % TOKENIZED_STEPS == 0:
+            soon = [self.batches.at(step + ahead).captions for ahead in range(TOKENIZED_STEPS)]
+            self.captions.tokenized(self.captions.distinct[torch.from_numpy(np.concatenate(soon))])
         batch = self.batches.at(step)
         ids, sentences = self.captions.read(self.captions.distinct[torch.from_numpy(batch.captions)], device)
         pixels, mask = self.frames.read(step)
