@@ -43,6 +43,8 @@ REASONS: dict[tuple[str, str], str] = {
     "and 2 make 55 and 54 %. Trained on this probe alone it is 65 %; `asa+bias`, on this and swapped, 59 %, where "
     "`bias` is at chance",
     ("asa", "swapped"): "as above: with seeds 1 and 2 it is 55 and 48 %; `asa+bias`, on this and reversed, 56 %",
+    ("asa", "counting"): "as above: it was 55 %, reversed 54 and swapped 46, until sums in another order changed last "
+    "digits alone",
     ("ju", "counting"): f"{_DILUTED} 79 %",
     ("seq_transf", "counting"): f"{_DILUTED} 83 %",
     (
